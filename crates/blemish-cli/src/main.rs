@@ -1,0 +1,2 @@
+//! The `blemish` program.
+fn main() {}

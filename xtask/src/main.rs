@@ -1,0 +1,2 @@
+//! Release chores: `cargo xtask COMMAND`.
+fn main() {}

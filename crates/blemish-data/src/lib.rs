@@ -1,7 +1,36 @@
 //! Images in: readers, transforms, dataset layouts, the streaming loader and synthetic inspection sets.
+//!
+//! Data walks one way:
+//!
+//! ```text
+//! open_dataset ─> Vec<Sample> ─> Loader ─> ImageBatch ─> (features, method)
+//!                                  │
+//!             read_image ─> Transform::apply, in background threads
+//! ```
+//!
+//! - [`layout`] recognises what a path holds and lists its [`Sample`]s, always in the byte order of their paths.
+//! - [`reader`] turns one file into an [`RgbImage`] at its native depth, or says why not.
+//! - [`transform`] resizes, crops and scales to [0, 1]; it is stored in model files.
+//! - [`loader`] streams batches with bounded memory, in an order that only the seed decides.
+//! - [`digest`] identifies the data a model was fitted on.
+//! - [`synth`] and [`import`] write datasets to try all of this on.
 
 pub mod batch;
+pub mod digest;
+pub mod error;
+pub mod import;
+pub mod layout;
+pub mod loader;
 pub mod mask;
+pub mod reader;
+pub mod synth;
+pub mod transform;
 
 pub use batch::ImageBatch;
+pub use digest::dataset_digest;
+pub use error::{DataError, ImageFault, Skipped};
+pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
+pub use loader::{LoadedBatch, Loader, LoaderOptions};
 pub use mask::Mask;
+pub use reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask};
+pub use transform::{Crop, Resize, Transform};

@@ -22,4 +22,115 @@ pub enum FeatureError {
         /// Its own words.
         reason: String,
     },
+    /// No network has this name.
+    #[error("there is no network `{name}`; the known ones are {known}")]
+    UnknownNetwork {
+        /// What was asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// A network has no feature map of this name.
+    #[error("{network} has no layer `{tap}`; it has {known}")]
+    UnknownTap {
+        /// What was asked for.
+        tap: String,
+        /// The network.
+        network: String,
+        /// Its layers.
+        known: String,
+    },
+    /// Two of the wanted layers are the same feature map.
+    #[error("layers `{first}` and `{second}` of {network} are the same feature map; leave one out")]
+    RepeatedTap {
+        /// One name.
+        first: String,
+        /// The other, or the same again.
+        second: String,
+        /// The network.
+        network: String,
+    },
+    /// No layer was asked for.
+    #[error("no layer of {network} was asked for; choose from {known}")]
+    NoTaps {
+        /// The network.
+        network: String,
+        /// Its layers.
+        known: String,
+    },
+    /// The image is smaller than a window of the network.
+    #[error(
+        "an image of {width}x{height} is too small for {network} (it vanishes at `{node}`); use a larger size"
+    )]
+    InputTooSmall {
+        /// Rows of the image.
+        height: usize,
+        /// Columns of the image.
+        width: usize,
+        /// The network.
+        network: String,
+        /// The step that has no output.
+        node: String,
+    },
+    /// The tensors of a file do not fill the network.
+    #[error("{0}")]
+    WeightsMismatch(Box<crate::assemble::Mismatch>),
+    /// A batch does not have the size it is said to have.
+    #[error("{found} values cannot be {} images of 3x{}x{}", size[0], size[1], size[2])]
+    BadInput {
+        /// Values given.
+        found: usize,
+        /// N, H, W.
+        size: [usize; 3],
+    },
+    /// There are no weights for a network.
+    #[error(
+        "there are no weights for {network} here; pass a torchvision or timm state dict with --weights FILE, or keep one for \
+         good with `blemish weights add FILE` or `blemish weights pull {network}`"
+    )]
+    NoWeights {
+        /// The network.
+        network: &'static str,
+    },
+    /// A user's network came without the names of its feature maps.
+    #[error("`{path}` needs --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from")]
+    NoOnnxLayers {
+        /// The ONNX file.
+        path: PathBuf,
+    },
+    /// Stored weights are not those of the network they are stored for.
+    #[error(
+        "the stored weights do not fit {network} (first at `{tensor}`); the file is damaged, make it again"
+    )]
+    BrokenState {
+        /// The network.
+        network: String,
+        /// A tensor that is missing, misshapen or too many.
+        tensor: String,
+    },
+    /// An engine or device name that is not known.
+    #[error("there is no engine or device `{name}`; choose from {known}")]
+    UnknownEngine {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: &'static str,
+    },
+    /// An ONNX file that cannot be used.
+    #[error("the ONNX file cannot be used: {reason}")]
+    Onnx {
+        /// Why.
+        reason: String,
+    },
+    /// A weight file that cannot be read.
+    #[error("cannot read weights from `{path}`: {reason}")]
+    WeightFile {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The weight store cannot do what it was asked for.
+    #[error("{0}")]
+    Store(String),
 }

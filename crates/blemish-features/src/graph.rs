@@ -95,7 +95,7 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
     /// Channels of its output.
     pub channels: usize,
-    /// Input pixels per output cell.
+    /// Input pixels per output cell; 0 after a global mean.
     pub stride: usize,
 }
 

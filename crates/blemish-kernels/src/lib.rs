@@ -1,1 +1,34 @@
-//! (under construction)
+//! Numeric kernels of anomaly detection, on plain slices of `f32`.
+//!
+//! Everything here works on whole rows of `f32` and knows neither images nor tensors nor files, so that it builds in
+//! seconds and is tested against slow, obvious versions.
+//!
+//! | module | gives | used by |
+//! |---|---|---|
+//! | [`knn`] | exact nearest neighbours in a memory bank | PatchCore's scores |
+//! | [`projection`] | random maps to fewer dimensions | PatchCore's coreset |
+//! | [`k_centre`] | greedy farthest-point selection | PatchCore's coreset |
+//! | [`gaussian`] | streaming means and covariances, distances to them | PaDiM |
+//! | [`map`] | resizing and smoothing of anomaly maps | every method |
+//! | [`simd`] | loops at the machine's full vector width | the modules above |
+//!
+//! Three rules hold throughout. Results depend neither on the number of threads nor on the width of the vectors;
+//! memory is bounded by a stated formula; a shortcut may save work but never change an answer.
+
+mod contraction;
+mod error;
+pub mod gaussian;
+pub mod k_centre;
+pub mod knn;
+pub mod map;
+mod panels;
+pub mod projection;
+pub mod simd;
+mod validate;
+
+pub use error::KernelError;
+
+/// The one random generator of this crate: ChaCha with 12 rounds, the same stream on every machine.
+pub(crate) fn seeded(seed: u64) -> rand_chacha::ChaCha12Rng {
+    rand::SeedableRng::seed_from_u64(seed)
+}

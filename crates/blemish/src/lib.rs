@@ -1,1 +1,70 @@
-//! (under construction)
+//! Blemish finds what does not belong in an image after seeing only good ones.
+//!
+//! # From image to decision
+//! ```text
+//! data        blemish-data      folders and lists -> samples -> a streaming loader
+//! transform   blemish-data      resize, crop, region of interest -> ImageBatch, RGB in [0, 1]
+//! features    blemish-features  a frozen backbone -> feature maps at named taps
+//! method      methods/          feature maps or pixels -> patch scores on the method's own grid
+//! map         map               patch scores -> anomaly map of the input's size, image score
+//! decision    blemish-eval      metrics on labelled images
+//! report      blemish-report    overlays and float maps
+//! ```
+//! Data flows one way and nothing lower knows anything higher. Numeric kernels that several methods share (nearest neighbours,
+//! k-centre, Gaussians, map filters) live in `blemish-kernels`.
+//!
+//! # A detector in a few lines
+//! ```
+//! use blemish::{Detector, DetectorConfig, FitOptions};
+//! use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let set = folder.path().join("fabric");
+//! # let small = SynthOptions { train: 3, test_good: 1, test_per_defect: 1, height: 64, width: 64, ..SynthOptions::new(Look::Fabric) };
+//! # write_synthetic_set(&set, &small, &|_, _| {})?;
+//! let dataset = blemish::data::open_dataset(&set, &Default::default())?;
+//! let detector = Detector::fit(&DetectorConfig::default(), &dataset, &FitOptions::default())?;
+//! detector.save(&folder.path().join("fabric.blemish"))?;
+//!
+//! let detector = Detector::load(&folder.path().join("fabric.blemish"), &Default::default())?;
+//! let scored = detector.score_file(&dataset.test[0].path)?;
+//! println!("score {}, map of {}x{}", scored.score, scored.map.width, scored.map.height);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The design of the method interface
+//! See [`method`]: typed inside, erased at one boundary; images come in batches through as many passes as a method wants; what only
+//! some methods need (backbone, checkpoints, prompts) is declared and optional; state is named tensors plus settings.
+//!
+//! # Adding a method
+//! 1. Make `methods/NAME/` with `mod.rs` (what it is, citation, the [`Method`] impl), `config.rs` (a serde struct whose doc comments and
+//!    `schemars` ranges become the command line's help) and `tests.rs` (the analytic cases of its specification).
+//! 2. Add one line to `registry.rs`. The command line, the model file and the documentation find it there.
+
+mod backbone_file;
+pub mod detector;
+pub mod error;
+pub mod evaluate;
+pub mod map;
+pub mod method;
+pub mod methods;
+pub mod model_file;
+pub mod observer;
+mod region;
+pub mod registry;
+mod rows;
+pub mod settings;
+pub mod state;
+#[cfg(test)]
+mod testing;
+mod training;
+
+pub use blemish_data as data;
+pub use blemish_eval as metrics;
+pub use blemish_features as features;
+pub use detector::{Detector, DetectorConfig, FitOptions};
+pub use error::Error;
+pub use map::{AnomalyMap, Scored};
+pub use method::{Method, MethodInfo};
+pub use observer::{Observer, Silent};

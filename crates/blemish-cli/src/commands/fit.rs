@@ -1,0 +1,84 @@
+//! `blemish fit`: good images in, one model file out.
+
+use super::{engine_options, open, transform};
+use crate::args::{BackboneArgs, FitArgs};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::data::Skipped;
+use blemish::features::BackboneSpec;
+use blemish::{Detector, DetectorConfig, FitOptions};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let started = Instant::now();
+    let entry = blemish::registry::method(&args.method)?;
+    let settings = entry.parse(&args.settings)?;
+    let dataset = open(&args.data, &args.layout)?;
+    let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &args.method));
+    check_writable(&output)?;
+    let config = DetectorConfig {
+        method: args.method.clone(),
+        transform: Some(transform(&args.transform, entry.default_transform(&settings)?)?),
+        settings,
+        backbone: backbone_spec(&args.backbone),
+        seed: args.seed,
+    };
+    let options = FitOptions {
+        engine: engine_options(&args.engine, threads)?,
+        batch_size: args.batch_size.max(1),
+        skip_bad: args.layout.skip_bad,
+        memory_limit: args.memory_limit,
+        scratch: args.scratch.clone(),
+        observer: console,
+    };
+    let detector = Detector::fit(&config, &dataset, &options)?;
+    detector.save(&output)?;
+    console.finish();
+    report_skipped(detector.skipped(), console);
+    let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
+    let summary = serde_json::json!({
+        "model": output.display().to_string(),
+        "method": args.method,
+        "images": detector.header().data.images,
+        "skipped": detector.skipped().len(),
+        "bytes": bytes,
+        "seconds": started.elapsed().as_secs_f64(),
+    });
+    print(&summary.to_string())
+}
+
+/// The backbone of the command line; nothing said is the embedded one.
+pub fn backbone_spec(args: &BackboneArgs) -> BackboneSpec {
+    BackboneSpec {
+        source: args.backbone.clone().unwrap_or_else(|| BackboneSpec::default().source),
+        layers: args.layers.clone(),
+        weights: args.weights.clone(),
+    }
+}
+
+fn default_output(category: &str, method: &str) -> PathBuf {
+    PathBuf::from(format!("{category}-{method}.blemish"))
+}
+
+/// Finds out before hours of work whether the model could be written at all.
+fn check_writable(output: &Path) -> Result<(), Failure> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if output.is_dir() {
+        return Err(Failure::new(format!("`{}` is a folder; give the model file a name", output.display())));
+    }
+    tempfile::tempfile_in(folder)
+        .map(drop)
+        .map_err(|error| Failure::io("write the model into", folder, &error))
+}
+
+/// Lists what was left out.
+pub fn report_skipped(skipped: &[Skipped], console: &Console) {
+    if !skipped.is_empty() {
+        console.say(&format!("left out {} broken images:", skipped.len()));
+        for one in skipped {
+            console.say(&format!("  {}: {}", one.path.display(), one.reason));
+        }
+    }
+}

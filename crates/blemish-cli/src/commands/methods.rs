@@ -1,0 +1,66 @@
+//! `blemish methods`: the registry, or one method's settings.
+
+use crate::args::MethodsArgs;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::method::MethodEntry;
+use blemish::registry::{method, methods};
+use serde_json::{Value, json};
+
+pub fn run(args: &MethodsArgs) -> Result<(), Failure> {
+    match (&args.name, args.json) {
+        (None, false) => print(&list()),
+        (None, true) => print(&pretty(&Value::Array(methods().iter().map(|entry| as_json(*entry)).collect()))),
+        (Some(name), false) => print(&one(method(name)?)),
+        (Some(name), true) => print(&pretty(&as_json(method(name)?))),
+    }
+}
+
+fn list() -> String {
+    let mut lines: Vec<String> = methods()
+        .iter()
+        .map(|entry| {
+            let info = entry.info();
+            format!("{:<12}{:<12}{}\n{:24}{}", info.name, info.family, info.summary, "", info.advice)
+        })
+        .collect();
+    lines.push("\n`blemish methods NAME` lists a method's settings.".into());
+    lines.join("\n")
+}
+
+fn one(entry: &dyn MethodEntry) -> String {
+    let info = entry.info();
+    let mut text = format!("{}: {}\n{}\n{}\n\nsettings (--set KEY=VALUE):\n", info.name, info.summary, info.advice, info.citation);
+    for setting in entry.settings() {
+        let allowed = if setting.allowed.is_empty() { String::new() } else { format!(", {}", setting.allowed) };
+        text += &format!("  {} = {}{allowed}\n      {}\n", setting.name, plain(&setting.default), setting.meaning);
+    }
+    text.trim_end().to_owned()
+}
+
+/// A default as one would write it after `=`.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn as_json(entry: &dyn MethodEntry) -> Value {
+    let info = entry.info();
+    let settings: Vec<Value> = entry
+        .settings()
+        .into_iter()
+        .map(|setting| {
+            json!({"name": setting.name, "default": setting.default, "allowed": setting.allowed, "meaning": setting.meaning})
+        })
+        .collect();
+    json!({
+        "name": info.name, "family": info.family, "summary": info.summary, "advice": info.advice,
+        "citation": info.citation, "settings": settings,
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+}

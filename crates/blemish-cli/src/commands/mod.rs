@@ -1,0 +1,61 @@
+//! One file a command.
+
+pub mod data;
+pub mod demo;
+pub mod eval;
+pub mod fit;
+pub mod info;
+pub mod methods;
+pub mod predict;
+pub mod weights;
+
+use crate::args::{Cli, EngineArgs, LayoutArgs, Size, TransformArgs};
+use crate::failure::Failure;
+use blemish::data::{Dataset, OpenOptions, Transform, open_dataset};
+use blemish::features::EngineOptions;
+use clap::CommandFactory;
+use std::path::Path;
+
+/// Prints a shell's completion script.
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "blemish", &mut script);
+    crate::output::print(String::from_utf8_lossy(&script).trim_end())
+}
+
+/// Engine options from the command line.
+fn engine_options(args: &EngineArgs, threads: Option<usize>) -> Result<EngineOptions, Failure> {
+    Ok(EngineOptions { engine: args.engine.parse()?, device: args.device.parse()?, threads })
+}
+
+/// Opens the data of a command.
+fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
+    let options = OpenOptions {
+        test_dir: layout.test_dir.clone(),
+        mask_dir: layout.mask_dir.clone(),
+        category: layout.category.clone(),
+        ..OpenOptions::default()
+    };
+    Ok(open_dataset(data, &options)?)
+}
+
+/// The image transform of the command line on top of the method's own.
+fn transform(args: &TransformArgs, default: Transform) -> Result<Transform, Failure> {
+    let mut transform = match args.size {
+        None => default,
+        Some(Size::Exact { width, height }) => Transform::resize_to(height, width),
+        Some(Size::ShorterSide(side)) => Transform::shorter_side(side),
+    };
+    match args.crop {
+        None => {}
+        Some(Size::Exact { width, height }) => transform = transform.with_crop(height, width),
+        Some(Size::ShorterSide(side)) => transform = transform.with_crop(side, side),
+    }
+    if let Some(range) = args.value_range {
+        transform = transform.with_value_range(range);
+    }
+    if let Some(path) = &args.roi {
+        transform = transform.with_region_of_interest(path)?;
+    }
+    Ok(transform)
+}

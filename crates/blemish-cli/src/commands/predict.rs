@@ -1,0 +1,129 @@
+//! `blemish predict`: a score a line for files, folders or globs, and pictures of where.
+
+use super::engine_options;
+use super::fit::report_skipped;
+use crate::args::{Picture, PredictArgs};
+use crate::console::{Console, is_interrupted};
+use crate::failure::Failure;
+use crate::output::{ScoreLine, ScoreWriter};
+use blemish::data::{Loader, LoaderOptions, Sample, list_images};
+use blemish::{Detector, Observer, Scored};
+use blemish_report::{save_float_tiff, save_overlay};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let detector = Detector::load(&args.model, &engine_options(&args.engine, threads)?)?;
+    let paths = list_images(&args.inputs)?;
+    let pictures = Pictures::new(args, &detector)?;
+    let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
+    writer.begin()?;
+    let samples: Vec<Sample> = paths.iter().map(|path| Sample::unlabelled(path)).collect();
+    let options = LoaderOptions {
+        batch_size: args.batch_size.max(1),
+        skip_bad: args.skip_bad,
+        ..LoaderOptions::default()
+    };
+    let mut loader = Loader::new(&samples, detector.transform(), options);
+    if args.output.is_some() {
+        console.stage("scoring", Some(paths.len() as u64));
+    }
+    let mut names = Names::default();
+    for batch in loader.by_ref() {
+        if is_interrupted() {
+            return Err(Failure::interrupted());
+        }
+        let batch = batch?;
+        for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
+            let path = &paths[index];
+            let (overlay, map) = pictures.write(path, &names.unique(path), &scored)?;
+            writer.write(&ScoreLine { path: path.display().to_string(), score: scored.score, overlay, map })?;
+        }
+        if args.output.is_some() {
+            console.advance(batch.indices.len() as u64);
+        }
+    }
+    writer.finish()?;
+    console.finish();
+    report_skipped(&loader.skipped(), console);
+    Ok(())
+}
+
+/// Where and how heat maps are written.
+struct Pictures {
+    overlays: Option<PathBuf>,
+    maps: Option<PathBuf>,
+    colour_range: (f32, f32),
+}
+
+impl Pictures {
+    fn new(args: &PredictArgs, detector: &Detector) -> Result<Self, Failure> {
+        let folder = |picture: Picture, name: &str| -> Result<Option<PathBuf>, Failure> {
+            match &args.output {
+                Some(output) if args.pictures.contains(&picture) => {
+                    let folder = output.join(name);
+                    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
+                    Ok(Some(folder))
+                }
+                _ => Ok(None),
+            }
+        };
+        Ok(Self {
+            overlays: folder(Picture::Overlay, "overlays")?,
+            maps: folder(Picture::Map, "maps")?,
+            colour_range: args.colour_range.unwrap_or(detector.colour_range()),
+        })
+    }
+
+    /// Writes the pictures of one image and tells their names.
+    fn write(&self, image: &Path, name: &str, scored: &Scored) -> Result<(Option<String>, Option<String>), Failure> {
+        let (size, values) = ((scored.map.height, scored.map.width), &scored.map.values);
+        let mut written = (None, None);
+        if let Some(folder) = &self.overlays {
+            let path = folder.join(format!("{name}.png"));
+            save_overlay(&path, image, values, size, self.colour_range)?;
+            written.0 = Some(path.display().to_string());
+        }
+        if let Some(folder) = &self.maps {
+            let path = folder.join(format!("{name}.tiff"));
+            save_float_tiff(&path, values, size)?;
+            written.1 = Some(path.display().to_string());
+        }
+        Ok(written)
+    }
+}
+
+/// File names for pictures: the image's own, with its folder where the name alone is taken.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+}
+
+impl Names {
+    fn unique(&mut self, path: &Path) -> String {
+        let part = |path: Option<&std::ffi::OsStr>| path.map(|name| name.to_string_lossy().into_owned());
+        let own = part(path.file_stem()).unwrap_or_else(|| "image".into());
+        let folder = part(path.parent().and_then(Path::file_name)).unwrap_or_default();
+        let candidates = [own.clone(), format!("{folder}-{own}")].into_iter();
+        let numbered = (2..).map(|number| format!("{folder}-{own}-{number}"));
+        for name in candidates.chain(numbered) {
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_pictures_never_clash() {
+        let mut names = Names::default();
+        let made: Vec<String> =
+            ["a/1.png", "b/1.png", "c/b/1.png", "a/2.png"].iter().map(|path| names.unique(Path::new(path))).collect();
+        assert_eq!(made, ["1", "b-1", "b-1-2", "2"]);
+    }
+}

@@ -1,0 +1,176 @@
+//! Progress on a terminal, in a log, or for machines; and the interruption by Ctrl-C.
+
+use crate::args::ProgressStyle;
+use blemish::Observer;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets the first Ctrl-C stop the work cleanly and a second one end the program at once.
+pub fn listen_for_interrupts() {
+    // Without a handler Ctrl-C ends the program the system's way; files are still only renamed when complete.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(crate::EXIT_INTERRUPTED);
+        }
+    });
+}
+
+/// Whether Ctrl-C was pressed.
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// Tells progress in the chosen style, always on standard error.
+pub struct Console {
+    style: ProgressStyle,
+    stage: Mutex<Stage>,
+}
+
+struct Stage {
+    name: String,
+    total: Option<u64>,
+    done: u64,
+    started: Instant,
+    told: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Console {
+    pub fn new(style: ProgressStyle) -> Self {
+        let style = match style {
+            ProgressStyle::Auto if std::io::stderr().is_terminal() => ProgressStyle::Bar,
+            ProgressStyle::Auto => ProgressStyle::Plain,
+            chosen => chosen,
+        };
+        let now = Instant::now();
+        let stage = Stage { name: String::new(), total: None, done: 0, started: now, told: now, bar: None };
+        Self { style, stage: Mutex::new(stage) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the current stage's bar or line.
+    pub fn finish(&self) {
+        let mut stage = self.lock();
+        if let Some(bar) = stage.bar.take() {
+            bar.finish_and_clear();
+        }
+        if !stage.name.is_empty() {
+            let seconds = stage.started.elapsed().as_secs_f64();
+            match self.style {
+                ProgressStyle::Bar | ProgressStyle::Plain if stage.done > 0 => {
+                    eprintln!("{}: {} in {seconds:.1} s", stage.name, stage.done);
+                }
+                ProgressStyle::Bar | ProgressStyle::Plain => eprintln!("{}: {seconds:.1} s", stage.name),
+                ProgressStyle::Json => event(&serde_json::json!({
+                    "event": "stage_end", "stage": stage.name, "done": stage.done, "seconds": seconds,
+                })),
+                ProgressStyle::Auto | ProgressStyle::None => {}
+            }
+        }
+        stage.name.clear();
+    }
+
+    /// Prints a line without disturbing a bar.
+    pub fn say(&self, line: &str) {
+        match &self.lock().bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+fn event(value: &serde_json::Value) {
+    eprintln!("{value}");
+}
+
+impl Observer for Console {
+    fn stage(&self, name: &str, total: Option<u64>) {
+        self.finish();
+        let mut stage = self.lock();
+        let now = Instant::now();
+        *stage = Stage { name: name.to_owned(), total, done: 0, started: now, told: now, bar: None };
+        match self.style {
+            ProgressStyle::Bar => stage.bar = Some(bar(name, total)),
+            ProgressStyle::Json => {
+                event(&serde_json::json!({"event": "stage", "stage": name, "total": total}));
+            }
+            _ => {}
+        }
+    }
+
+    fn advance(&self, steps: u64) {
+        let mut stage = self.lock();
+        stage.done += steps;
+        if let Some(bar) = &stage.bar {
+            bar.inc(steps);
+            return;
+        }
+        // A log gets a line every ten seconds, a machine every second.
+        let pause = Duration::from_secs(if self.style == ProgressStyle::Json { 1 } else { 10 });
+        if stage.told.elapsed() < pause {
+            return;
+        }
+        stage.told = Instant::now();
+        match (self.style, stage.total) {
+            (ProgressStyle::Plain, Some(total)) => eprintln!("{}: {} of {total}", stage.name, stage.done),
+            (ProgressStyle::Plain, None) => eprintln!("{}: {}", stage.name, stage.done),
+            (ProgressStyle::Json, total) => event(&serde_json::json!({
+                "event": "progress", "stage": stage.name, "done": stage.done, "total": total,
+            })),
+            _ => {}
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        match self.style {
+            ProgressStyle::Json => event(&serde_json::json!({"event": "warning", "message": message})),
+            _ => self.say(&format!("warning: {message}")),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        is_interrupted()
+    }
+}
+
+fn bar(name: &str, total: Option<u64>) -> ProgressBar {
+    let template = match total {
+        Some(_) => "{msg:>24} {bar:32} {pos}/{len} {per_sec} {eta}",
+        None => "{msg:>24} {spinner} {elapsed}",
+    };
+    let bar = match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    if let Ok(style) = BarStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(name.to_owned());
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_counted_within_their_stage() {
+        let console = Console::new(ProgressStyle::None);
+        console.stage("one", Some(3));
+        console.advance(2);
+        assert_eq!(console.lock().done, 2);
+        console.stage("two", None);
+        assert_eq!(console.lock().done, 0);
+        console.finish();
+        assert!(console.lock().name.is_empty());
+    }
+}

@@ -1,0 +1,98 @@
+//! An error as the person at the terminal reads it: what and where, then how to mend it.
+
+use blemish::Error;
+use std::path::Path;
+
+/// Any error on its way to the terminal.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    message: String,
+    help: Option<String>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    Interruption,
+    BrokenPipe,
+}
+
+impl miette::Diagnostic for Failure {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+}
+
+impl Failure {
+    /// From a message of the form `what and where; how to mend it`.
+    pub fn new(text: impl std::fmt::Display) -> Self {
+        let text = text.to_string();
+        let (message, help) = match text.split_once("; ") {
+            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+            None => (text, None),
+        };
+        Self { message, help, kind: Kind::Ordinary }
+    }
+
+    /// A file that cannot be read or written.
+    pub fn io(action: &str, path: &Path, error: &std::io::Error) -> Self {
+        Self::new(format!("cannot {action} `{}`: {error}", path.display()))
+    }
+
+    /// Standard output that cannot be written; a closed pipe (`| head`) is no error.
+    pub fn stdout(error: &std::io::Error) -> Self {
+        let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+        let kind = if closed { Kind::BrokenPipe } else { Kind::Ordinary };
+        Self { kind, ..Self::new(format!("cannot write to standard output: {error}")) }
+    }
+
+    pub fn interrupted() -> Self {
+        Error::Interrupted.into()
+    }
+
+    pub fn is_interruption(&self) -> bool {
+        self.kind == Kind::Interruption
+    }
+
+    pub fn is_broken_pipe(&self) -> bool {
+        self.kind == Kind::BrokenPipe
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = if matches!(error, Error::Interrupted) { Kind::Interruption } else { Kind::Ordinary };
+        Self { kind, ..Self::new(error) }
+    }
+}
+
+macro_rules! from_display {
+    ($($type:ty),*) => { $(impl From<$type> for Failure {
+        fn from(error: $type) -> Self {
+            Self::new(error)
+        }
+    })* };
+}
+
+from_display!(blemish::data::DataError, blemish::features::FeatureError, blemish_report::ReportError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mending_becomes_the_help() {
+        let failure = Failure::new("tensor `a` is missing; bring it");
+        assert_eq!(failure.to_string(), "tensor `a` is missing");
+        assert_eq!(miette::Diagnostic::help(&failure).map(|help| help.to_string()), Some("bring it".into()));
+    }
+
+    #[test]
+    fn interruption_and_closed_pipes_are_told_apart() {
+        assert!(Failure::interrupted().is_interruption());
+        assert!(Failure::stdout(&std::io::ErrorKind::BrokenPipe.into()).is_broken_pipe());
+        assert!(!Failure::stdout(&std::io::ErrorKind::Other.into()).is_broken_pipe());
+    }
+}

@@ -1,0 +1,133 @@
+//! Scores as JSON Lines or CSV, to standard output or to a file that appears only when complete.
+
+use crate::args::ScoreFormat;
+use crate::failure::Failure;
+use serde::Serialize;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// One scored image.
+#[derive(Debug, Serialize)]
+pub struct ScoreLine {
+    /// The image, as it was found.
+    pub path: String,
+    /// Raw image score, unbounded, higher is worse.
+    pub score: f32,
+    /// The overlay written for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<String>,
+    /// The raw anomaly map written for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
+}
+
+/// Writes score lines as they come.
+pub struct ScoreWriter {
+    sink: Sink,
+    target: Option<PathBuf>,
+}
+
+enum Sink {
+    Jsonl(Box<dyn Write>, Option<tempfile::TempPath>),
+    Csv(Box<csv::Writer<Box<dyn Write>>>, Option<tempfile::TempPath>),
+}
+
+impl ScoreWriter {
+    /// Writes to `folder/scores.jsonl` or `.csv`, or to standard output.
+    pub fn new(format: ScoreFormat, folder: Option<&Path>) -> Result<Self, Failure> {
+        let (writer, temporary, target): (Box<dyn Write>, _, _) = match folder {
+            None => (Box::new(std::io::stdout().lock()), None, None),
+            Some(folder) => {
+                let fail = |error: std::io::Error| Failure::io("write into", folder, &error);
+                std::fs::create_dir_all(folder).map_err(fail)?;
+                let file = tempfile::Builder::new().prefix(".scores-").tempfile_in(folder).map_err(fail)?;
+                let (file, path) = file.into_parts();
+                let name = match format {
+                    ScoreFormat::Jsonl => "scores.jsonl",
+                    ScoreFormat::Csv => "scores.csv",
+                };
+                (Box::new(BufWriter::new(file)), Some(path), Some(folder.join(name)))
+            }
+        };
+        let sink = match format {
+            ScoreFormat::Jsonl => Sink::Jsonl(writer, temporary),
+            ScoreFormat::Csv => Sink::Csv(Box::new(csv::Writer::from_writer(writer)), temporary),
+        };
+        Ok(Self { sink, target })
+    }
+
+    /// Adds a line and, on standard output, shows it at once.
+    pub fn write(&mut self, line: &ScoreLine) -> Result<(), Failure> {
+        let to_file = self.target.is_some();
+        let result = match &mut self.sink {
+            Sink::Jsonl(writer, _) => serde_json::to_string(line)
+                .map_err(std::io::Error::from)
+                .and_then(|json| writeln!(writer, "{json}"))
+                .and_then(|()| if to_file { Ok(()) } else { writer.flush() }),
+            // CSV needs the same columns in every line, whatever is absent.
+            Sink::Csv(writer, _) => writer
+                .serialize((&line.path, line.score, &line.overlay, &line.map))
+                .map_err(std::io::Error::from)
+                .and_then(|()| if to_file { Ok(()) } else { writer.flush() }),
+        };
+        result.map_err(|error| self.fail(&error))
+    }
+
+    /// Writes the header that CSV begins with.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        let result = match &mut self.sink {
+            Sink::Jsonl(..) => Ok(()),
+            Sink::Csv(writer, _) => {
+                writer.write_record(["path", "score", "overlay", "map"]).map_err(std::io::Error::from)
+            }
+        };
+        result.map_err(|error| self.fail(&error))
+    }
+
+    /// Completes the output; a file gets its final name only now.
+    pub fn finish(self) -> Result<(), Failure> {
+        let target = self.target;
+        let report = |error: std::io::Error| match &target {
+            Some(path) => Failure::io("write", path, &error),
+            None => Failure::stdout(&error),
+        };
+        let temporary = match self.sink {
+            Sink::Jsonl(mut writer, temporary) => {
+                writer.flush().map_err(report)?;
+                temporary
+            }
+            Sink::Csv(mut writer, temporary) => {
+                writer.flush().map_err(report)?;
+                temporary
+            }
+        };
+        match (temporary, &target) {
+            (Some(temporary), Some(path)) => temporary.persist(path).map_err(|error| report(error.error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&self, error: &std::io::Error) -> Failure {
+        match &self.target {
+            Some(path) => Failure::io("write", path, error),
+            None => Failure::stdout(error),
+        }
+    }
+}
+
+/// Writes a small text file under a temporary name first.
+pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let fail = |error: &std::io::Error| Failure::io("write", path, error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().prefix(".blemish-").tempfile_in(folder).map_err(|error| fail(&error))?;
+    file.write_all(text.as_bytes()).map_err(|error| fail(&error))?;
+    file.persist(path).map_err(|error| fail(&error.error))?;
+    Ok(())
+}
+
+/// Prints to standard output; a closed pipe ends the program quietly.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}").map_err(|error| Failure::stdout(&error))
+}

@@ -1,0 +1,149 @@
+//! What a user does, end to end, on the real binary.
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use support::{Bench, shared};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+#[test]
+fn fit_predict_and_eval_work_on_a_synthetic_set() {
+    let bench = Bench::with_model();
+    let lines = bench.ok("predict model.blemish set/test");
+    let lines: Vec<Value> = lines.lines().map(json).collect();
+    let images = bench.ok("eval model.blemish set --json metrics.json");
+    assert!(images.contains("all"), "{images}");
+    let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+    assert!(lines.iter().all(|line| line["path"].is_string() && line["score"].is_number()));
+    for (section, names) in [("image", ["auroc", "ap", "f1_max"]), ("pixel", ["auroc", "ap", "f1_max"])] {
+        for name in names {
+            let value = metrics[section][name].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&value), "{section}.{name} = {value}");
+        }
+    }
+    assert!(metrics["pixel"]["aupro"].is_number());
+}
+
+#[test]
+fn predict_writes_scores_overlays_and_raw_maps_into_a_folder() {
+    let bench = Bench::with_model();
+    bench.ok("predict model.blemish set/test/good set/test/good/*.png -o out --format csv");
+    let scores = fs::read_to_string(bench.path("out/scores.csv")).unwrap();
+    assert!(scores.starts_with("path,score"));
+    assert_eq!(scores.lines().count(), 3, "{scores}");
+    assert_eq!(fs::read_dir(bench.path("out/overlays")).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(bench.path("out/maps")).unwrap().count(), 2);
+    let left: Vec<_> = fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "nothing temporary is left: {left:?}");
+}
+
+#[test]
+fn scores_are_the_same_for_every_thread_count_and_batch() {
+    let bench = Bench::with_model();
+    let one = bench.ok("predict model.blemish set/test --threads 1 --batch-size 1");
+    assert_eq!(one, bench.ok("predict model.blemish set/test --threads 2 --batch-size 5"));
+    bench.ok("fit set --size 64x64 --threads 1 --batch-size 3 -o again.blemish");
+    assert_eq!(fs::read(bench.path("model.blemish")).unwrap(), fs::read(bench.path("again.blemish")).unwrap());
+}
+
+#[test]
+fn padim_fits_and_detects_on_the_same_data() {
+    let bench = Bench::with_model();
+    bench.ok("fit set --size 64x64 --method padim --set dimensions=30 -o padim.blemish");
+    bench.ok("eval padim.blemish set --json metrics.json");
+    let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+    assert!(metrics["pixel"]["auroc"].as_f64().unwrap() > 0.6, "{metrics}");
+}
+
+#[test]
+fn damaged_model_files_each_have_their_own_error() {
+    let bench = Bench::with_model();
+    let model = fs::read(bench.path("model.blemish")).unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(bench.path(name), bytes).unwrap();
+    write("short.blemish", &model[..model.len() / 2]);
+    assert!(bench.fails("predict short.blemish set/test").contains("truncated"));
+    let mut flipped = model.clone();
+    let last = flipped.len() - 100;
+    flipped[last] ^= 1;
+    write("flipped.blemish", &flipped);
+    assert!(bench.fails("predict flipped.blemish set/test").contains("corrupt"));
+    let newer = String::from_utf8_lossy(&model).find("format_version").unwrap();
+    let mut newer_model = model.clone();
+    let digit = newer + model[newer..].iter().position(u8::is_ascii_digit).unwrap();
+    newer_model[digit] = b'9';
+    write("newer.blemish", &newer_model);
+    assert!(bench.fails("predict newer.blemish set/test").contains("format version 9"));
+    fs::copy(fs::read_dir(bench.path("set/train/good")).unwrap().next().unwrap().unwrap().path(), bench.path("image.blemish"))
+        .unwrap();
+    assert!(bench.fails("predict image.blemish set/test").contains("PNG"));
+    write("empty.blemish", b"");
+    assert!(bench.fails("predict empty.blemish set/test").contains("empty"));
+    assert!(bench.fails("predict absent.blemish set/test").contains("absent.blemish"));
+}
+
+#[test]
+fn broken_images_stop_the_work_or_are_listed() {
+    let bench = Bench::with_model();
+    fs::write(bench.path("set/train/good/zzz.png"), b"not an image").unwrap();
+    let error = bench.fails("fit set --size 64x64 -o other.blemish");
+    assert!(error.contains("zzz.png") && error.contains("--skip-bad"), "{error}");
+    assert!(!bench.path("other.blemish").exists());
+    let output = bench.command("fit set --size 64x64 --skip-bad -o other.blemish").output().unwrap();
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("zzz.png"));
+    assert!(bench.path("other.blemish").exists());
+}
+
+#[test]
+fn wrong_usage_says_what_is_right() {
+    let bench = Bench::with_model();
+    assert!(bench.fails("fit set --method patchwork").contains("patchcore"));
+    assert!(bench.fails("fit set --set coreset_ratio=2").contains("0.0001 to 1"));
+    assert!(bench.fails("fit set --set speed=2").contains("coreset_ratio"));
+    assert!(bench.fails("fit nowhere").contains("nowhere"));
+    assert!(bench.fails("fit set --backbone resnet18").contains("blemish weights"));
+    assert!(bench.fails("fit set --layers layer9").contains("layer9"));
+    assert!(bench.fails("predict model.blemish nothing-*.png").contains("nothing-*.png"));
+    assert!(bench.fails("fit set -o missing/folder/model.blemish").contains("missing/folder"));
+    let wrong = bench.command("fit").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn methods_info_and_completions_tell_what_there_is() {
+    let bench = Bench::with_model();
+    assert!(bench.ok("methods").contains("padim"));
+    let settings = bench.ok("methods patchcore");
+    assert!(settings.contains("coreset_ratio = 0.1, 0.0001 to 1"), "{settings}");
+    assert!(bench.ok("info model.blemish").contains("efficientnet_lite0"));
+    assert!(bench.ok("info resnet18").contains("layer3"));
+    assert!(bench.ok("completions bash").contains("blemish"));
+    assert!(bench.ok("weights path").contains("weight-store"));
+}
+
+#[test]
+fn a_region_of_interest_keeps_the_map_silent_outside() {
+    let bench = Bench::with_model();
+    let mask = image::GrayImage::from_fn(64, 64, |x, _| image::Luma([if x < 32 { 255 } else { 0 }]));
+    mask.save(bench.path("roi.png")).unwrap();
+    bench.ok("fit set --size 64x64 --roi roi.png -o roi.blemish");
+    bench.ok("predict roi.blemish set/test/good -o out");
+    let map = fs::read_dir(bench.path("out/maps")).unwrap().next().unwrap().unwrap().path();
+    let map = image::open(map).unwrap().to_rgb32f();
+    assert!(map.enumerate_pixels().all(|(x, _, pixel)| x < 32 || pixel.0[0] == 0.0));
+    assert!(map.pixels().any(|pixel| pixel.0[0] > 0.0));
+}
+
+#[test]
+fn real_screws_are_told_apart_better_than_by_chance() {
+    let Some(screw) = shared("data/mvtec/screw") else { return };
+    let bench = Bench::new();
+    bench.ok(&format!("fit {} --set coreset_ratio=0.01 --set image_score=max -o screw.blemish", screw.display()));
+    bench.ok(&format!("eval screw.blemish {} --json metrics.json", screw.display()));
+    let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+    let (image, pixel) = (metrics["image"]["auroc"].as_f64().unwrap(), metrics["pixel"]["auroc"].as_f64().unwrap());
+    assert!(image > 0.70 && pixel > 0.92, "image {image}, pixel {pixel}");
+}

@@ -1,0 +1,65 @@
+//! Runs the real binary as a user would.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A temporary folder and the program run inside it.
+pub struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blemish"));
+        command.args(line.split_whitespace()).current_dir(self.folder.path());
+        command.env("BLEMISH_WEIGHTS", self.path("weight-store")).env("NO_COLOR", "1").env("COLUMNS", "200");
+        command
+    }
+
+    /// Runs a line and expects it to succeed; gives standard output.
+    pub fn ok(&self, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        assert!(output.status.success(), "`{line}` failed:\n{}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a line and expects it to fail with exit code 1 and without a panic; gives standard error on one line.
+    pub fn fails(&self, line: &str) -> String {
+        let output: Output = self.command(line).output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "`{line}` gave:\n{}{error}", text(&output.stdout));
+        assert!(!error.contains("panicked"), "{error}");
+        error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+    }
+
+    /// A small synthetic set and a model fitted on it, both quick.
+    pub fn with_model() -> Self {
+        let bench = Self::new();
+        bench.ok("data synth set --train 6 --test-good 2 --test-per-defect 1 --size 64x64");
+        bench.ok("fit set --size 64x64 -o model.blemish");
+        bench
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The folder of shared evaluation data; `None` (and said aloud) where it is absent.
+pub fn shared(what: &str) -> Option<PathBuf> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(what);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: {} is absent", path.display());
+    None
+}

@@ -1,0 +1,217 @@
+//! What can go wrong between a folder of files and a batch of pixels, said for the person at the terminal.
+//!
+//! [`ImageFault`] is the reason one file is unusable; it is what `--skip-bad` lists. [`DataError`] adds where it happened.
+
+use std::path::{Path, PathBuf};
+
+/// Why one image or mask file cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFault {
+    /// The file system refused.
+    #[error("{0}; check that the file exists and may be read")]
+    Unreadable(String),
+    /// A folder, a pipe or a device.
+    #[error("it is not a regular file; name the image files or the folder that holds them")]
+    NotAFile,
+    /// No bytes at all.
+    #[error("the file is empty (0 bytes); copy it again")]
+    Empty,
+    /// The first bytes belong to something else.
+    #[error("it is {found}, not an image; supported are PNG, JPEG, BMP, TIFF and WebP")]
+    Foreign {
+        /// What the first bytes look like, with an article ("a PDF document").
+        found: String,
+    },
+    /// The file stops before its picture does.
+    #[error("the {format} file is cut short: it {ends}; copy the file again")]
+    Truncated {
+        /// The file format, by content.
+        format: &'static str,
+        /// How that shows ("ends after 3,000 of 88,214 bytes").
+        ends: String,
+    },
+    /// The decoder found it inconsistent.
+    #[error("the {format} data is damaged ({detail}); copy or export the file again")]
+    Damaged {
+        /// The file format, by content.
+        format: &'static str,
+        /// The decoder's own words.
+        detail: String,
+    },
+    /// A valid file of a kind that is not read.
+    #[error(
+        "this kind of {format} is not supported ({detail}); save it as an 8- or 16-bit RGB or grey PNG or TIFF"
+    )]
+    Unsupported {
+        /// The file format, by content.
+        format: &'static str,
+        /// The decoder's own words.
+        detail: String,
+    },
+    /// Fewer pixels than anything can be judged on.
+    #[error("it is {width}x{height} pixels, and at least {minimum} a side are needed; leave it out")]
+    TooSmall {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// The smallest side allowed.
+        minimum: usize,
+    },
+    /// Decoding would need more memory than allowed.
+    #[error(
+        "decoding it needs more than the {limit_mib} MiB allowed; shrink the image or raise the reader's memory limit"
+    )]
+    TooLarge {
+        /// The limit in MiB.
+        limit_mib: u64,
+    },
+    /// A float image with NaN or infinite values.
+    #[error("it holds {count} values that are NaN or infinite; replace them before use")]
+    NotFinite {
+        /// How many such values.
+        count: usize,
+    },
+    /// A float (or signed or 32-bit integer) image outside [0, 1] and no range given.
+    #[error(
+        "its values run from {lowest} to {highest}, not within [0, 1]; set the value range (lowest,highest) that maps to black and white"
+    )]
+    OutOfRange {
+        /// Smallest value found.
+        lowest: f32,
+        /// Largest value found.
+        highest: f32,
+    },
+    /// A mask that belongs to an image of another size.
+    #[error(
+        "the mask is {mask_width}x{mask_height} pixels but its image is {width}x{height}; export the mask at the image's size"
+    )]
+    MaskSize {
+        /// Width of the mask in pixels.
+        mask_width: usize,
+        /// Height of the mask in pixels.
+        mask_height: usize,
+        /// Width of the image in pixels.
+        width: usize,
+        /// Height of the image in pixels.
+        height: usize,
+    },
+    /// The transform cannot be applied to an image of this size.
+    #[error("{0}")]
+    Transform(String),
+}
+
+/// What can go wrong with images, datasets and transforms.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// One image or mask is unusable.
+    #[error("cannot use image `{}`: {fault}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: ImageFault,
+    },
+    /// A file or folder operation failed.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried ("read", "write", "list").
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A folder or file is no dataset that is known, or an incomplete one.
+    #[error("cannot open dataset `{}`: {reason}", path.display())]
+    Dataset {
+        /// The dataset's folder or list.
+        path: PathBuf,
+        /// What is missing and how to mend it.
+        reason: String,
+    },
+    /// A line of a CSV or JSON list is wrong.
+    #[error("cannot read list `{}`, line {line}: {reason}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// Line number from 1; in a JSON array the entry's number.
+        line: u64,
+        /// What is wrong and how to mend it.
+        reason: String,
+    },
+    /// The dataset has several categories and none, or an unknown one, was chosen.
+    #[error("{} in `{}`; choose one of: {}", match wanted { Some(name) => format!("there is no category `{name}`"), None => "there are several categories".to_string() }, path.display(), found.join(", "))]
+    Category {
+        /// The dataset's folder.
+        path: PathBuf,
+        /// The category asked for.
+        wanted: Option<String>,
+        /// The categories that are there, sorted.
+        found: Vec<String>,
+    },
+    /// A defective image without its mask, among others that have theirs.
+    #[error("image `{}` has no mask: expected `{}`; add the mask, or skip bad files to leave the image out", image.display(), expected.display())]
+    MissingMask {
+        /// The image.
+        image: PathBuf,
+        /// Where the mask was looked for first.
+        expected: PathBuf,
+    },
+    /// A setting of a transform, loader or generator is out of its range.
+    #[error("{0}")]
+    Setting(String),
+    /// Images of one batch come out at different sizes.
+    #[error("image `{}` comes out at {width}x{height} but the batch is at {batch_width}x{batch_height}; resize to an exact size, add a centre crop, or use batches of one image", path.display())]
+    MixedSizes {
+        /// The first image that differs.
+        path: PathBuf,
+        /// Its transformed width.
+        width: usize,
+        /// Its transformed height.
+        height: usize,
+        /// The width of the batch's first image.
+        batch_width: usize,
+        /// The height of the batch's first image.
+        batch_height: usize,
+    },
+    /// Every file of a list was left out.
+    #[error("none of the {count} images can be used; the first, `{}`: {reason}", first.display())]
+    NothingLeft {
+        /// How many images there were.
+        count: usize,
+        /// The first of them.
+        first: PathBuf,
+        /// Why the first was left out.
+        reason: String,
+    },
+}
+
+impl DataError {
+    /// An image error at `path`.
+    pub(crate) fn image(path: &Path, fault: ImageFault) -> Self {
+        Self::Image { path: path.to_path_buf(), fault }
+    }
+
+    /// A dataset error at `path`.
+    pub(crate) fn dataset(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Dataset { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    /// Wraps a system error with what was tried and where, for `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// A file that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The image.
+    pub path: PathBuf,
+    /// The reason, in the words of [`ImageFault`] or [`DataError`].
+    pub reason: String,
+}

@@ -1,0 +1,61 @@
+//! Files, folders and globs, as a user names them, to a list of images.
+
+use super::scan;
+use crate::error::DataError;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// The images that files, folders (with subfolders) and glob patterns name.
+///
+/// In the order of the inputs; what a folder or pattern gives is in the byte order of paths. An image named twice comes
+/// once. A file is taken as it is, whatever its name; whether it is an image shows when it is read.
+///
+/// # Errors
+/// [`DataError`] if an input names nothing, or holds no images.
+pub fn list_images<P: AsRef<Path>>(inputs: &[P]) -> Result<Vec<PathBuf>, DataError> {
+    let mut seen = HashSet::new();
+    let mut images = Vec::new();
+    for input in inputs {
+        let named = images_of(input.as_ref())?;
+        images.extend(named.into_iter().filter(|path| seen.insert(path.clone())));
+    }
+    Ok(images)
+}
+
+fn images_of(input: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if input.is_dir() {
+        let images = scan::images_below(input, &[])?;
+        return if images.is_empty() { Err(no_images(input)) } else { Ok(images) };
+    }
+    // A name with brackets may be a file's own, so existing files come before patterns.
+    if input.exists() {
+        return Ok(vec![input.to_path_buf()]);
+    }
+    let pattern = input.to_string_lossy();
+    if !pattern.contains(['*', '?', '[']) {
+        return Err(DataError::dataset(input, "there is no such file or folder"));
+    }
+    let matches = glob::glob(&pattern)
+        .map_err(|error| DataError::dataset(input, format!("the pattern is wrong: {}", error.msg)))?;
+    let mut images = Vec::new();
+    for path in matches {
+        let path = path.map_err(|error| {
+            let path = error.path().to_path_buf();
+            DataError::io("list", &path)(error.into())
+        })?;
+        if path.is_dir() {
+            images.extend(scan::images_below(&path, &[])?);
+        } else {
+            images.push(path);
+        }
+    }
+    if images.is_empty() {
+        return Err(DataError::dataset(input, "the pattern matches nothing"));
+    }
+    images.sort_by(|one, other| scan::byte_order(one, other));
+    Ok(images)
+}
+
+fn no_images(folder: &Path) -> DataError {
+    DataError::dataset(folder, "it holds no images; supported are PNG, JPEG, BMP, TIFF and WebP")
+}

@@ -1,0 +1,310 @@
+//! From an image at its native depth to planar RGB values in [0, 1] at the size a method wants.
+//!
+//! Resize (antialiased bilinear, as Pillow's `BILINEAR`), centre crop (torchvision's offsets), scale to [0, 1], paint what
+//! lies outside the region of interest mid-grey. A [`Transform`] is part of the model file, so that scoring sees images as
+//! fitting did.
+
+mod region;
+mod resize;
+
+#[cfg(test)]
+mod tests;
+
+use crate::batch::ImageBatch;
+use crate::error::{DataError, ImageFault};
+use crate::mask::Mask;
+use crate::reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask};
+pub use region::RegionOfInterest;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The largest side an image may be resized to, in pixels.
+pub const MAXIMUM_SIDE: usize = 8192;
+
+/// The value of pixels outside the region of interest.
+const OUTSIDE: f32 = 0.5;
+
+/// What an image is resized to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Both sides given; the aspect ratio is not kept.
+    Exact {
+        /// H, in pixels.
+        height: usize,
+        /// W, in pixels.
+        width: usize,
+    },
+    /// The shorter side given, in pixels; the longer one follows, rounded down (torchvision's rule).
+    ShorterSide(usize),
+}
+
+/// The centred window that is kept after resizing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crop {
+    /// H, in pixels.
+    pub height: usize,
+    /// W, in pixels.
+    pub width: usize,
+}
+
+/// How an image becomes input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transform {
+    /// The size after resizing.
+    pub resize: Resize,
+    /// The centre kept of it; `None` keeps all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<Crop>,
+    /// See [`ReadOptions::value_range`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_range: Option<(f32, f32)>,
+    /// Where to look, stretched over every image; `None` looks everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region_of_interest: Option<RegionOfInterest>,
+}
+
+/// One transformed image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanarImage {
+    /// H, in pixels.
+    pub height: usize,
+    /// W, in pixels.
+    pub width: usize,
+    /// 3 x H x W values in [0, 1], red first.
+    pub pixels: Vec<f32>,
+    /// The region of interest at this size, if the transform has one.
+    pub region_of_interest: Option<Arc<Mask>>,
+}
+
+/// Where the kept window lies in the resized image, in pixels.
+#[derive(Clone, Copy)]
+struct Window {
+    resized_height: usize,
+    resized_width: usize,
+    top: usize,
+    left: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Transform {
+    /// Resizes to height x width, whatever the aspect ratio.
+    pub fn resize_to(height: usize, width: usize) -> Self {
+        Self::new(Resize::Exact { height, width })
+    }
+
+    /// Resizes the shorter side to `side` pixels and keeps the aspect ratio.
+    pub fn shorter_side(side: usize) -> Self {
+        Self::new(Resize::ShorterSide(side))
+    }
+
+    fn new(resize: Resize) -> Self {
+        Self { resize, crop: None, value_range: None, region_of_interest: None }
+    }
+
+    /// Keeps the centred height x width pixels.
+    pub fn with_crop(mut self, height: usize, width: usize) -> Self {
+        self.crop = Some(Crop { height, width });
+        self
+    }
+
+    /// Maps these values to black and white in images of measured values; see [`ReadOptions::value_range`].
+    pub fn with_value_range(mut self, range: (f32, f32)) -> Self {
+        self.value_range = Some(range);
+        self
+    }
+
+    /// Looks only where the mask file is not zero. The mask may have any size; it is stretched over each image.
+    ///
+    /// # Errors
+    /// [`DataError::Image`] if the file cannot be read, [`DataError::Setting`] if it marks nothing.
+    pub fn with_region_of_interest(mut self, path: &Path) -> Result<Self, DataError> {
+        let region = RegionOfInterest::new(read_mask(path)?).map_err(|reason| {
+            DataError::Setting(format!("region of interest `{}`: {reason}", path.display()))
+        })?;
+        self.region_of_interest = Some(region);
+        Ok(self)
+    }
+
+    /// How files are to be read for this transform.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions { value_range: self.value_range, ..ReadOptions::default() }
+    }
+
+    /// Finds settings that no image could satisfy.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] if a size is zero or above [`MAXIMUM_SIDE`], if the crop is larger than the resized image,
+    /// or if the value range does not rise.
+    pub fn check(&self) -> Result<(), DataError> {
+        let setting = |text: String| Err(DataError::Setting(text));
+        let in_range = |side: usize| (1..=MAXIMUM_SIDE).contains(&side);
+        let (height, width) = match self.resize {
+            Resize::Exact { height, width } => (height, width),
+            Resize::ShorterSide(side) => (side, side),
+        };
+        if !in_range(height) || !in_range(width) {
+            return setting(format!(
+                "image size {width}x{height} is not within 1 to {MAXIMUM_SIDE} pixels a side"
+            ));
+        }
+        if let Some(crop) = self.crop {
+            // The longer side of a shorter-side resize depends on the image, so it is checked with it.
+            let (highest, widest) = match self.resize {
+                Resize::Exact { height, width } => (height, width),
+                Resize::ShorterSide(_) => (MAXIMUM_SIDE, MAXIMUM_SIDE),
+            };
+            if !in_range(crop.height) || !in_range(crop.width) || crop.height > highest || crop.width > widest
+            {
+                return setting(format!(
+                    "centre crop {}x{} does not fit into the resized image {width}x{height}; make the crop smaller",
+                    crop.width, crop.height
+                ));
+            }
+        }
+        match self.value_range {
+            Some((black, white)) if !(black.is_finite() && white.is_finite() && black < white) => {
+                setting(format!("value range {black},{white} must be two rising numbers"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Height and width that an image of `height` x `width` comes out at.
+    ///
+    /// # Errors
+    /// [`ImageFault::Transform`] if the image is too elongated, or the crop larger than the resized image.
+    pub fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize), ImageFault> {
+        let window = self.window(height, width)?;
+        Ok((window.height, window.width))
+    }
+
+    /// Resizes, crops and scales an image.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`].
+    pub fn apply(&self, image: &RgbImage) -> Result<PlanarImage, ImageFault> {
+        let window = self.window(image.height, image.width)?;
+        let resized = resize::bilinear(image, window.resized_height, window.resized_width)
+            .map_err(|reason| ImageFault::Transform(format!("cannot be resized: {reason}")))?;
+        let mut pixels = planar(&resized, window);
+        let region_of_interest = self.region_of_interest.as_ref().map(|region| {
+            let mask = nearest_window(region.mask(), window);
+            for plane in pixels.chunks_exact_mut(window.height * window.width) {
+                for (value, _) in plane.iter_mut().zip(&mask.marked).filter(|&(_, &inside)| !inside) {
+                    *value = OUTSIDE;
+                }
+            }
+            Arc::new(mask)
+        });
+        Ok(PlanarImage { height: window.height, width: window.width, pixels, region_of_interest })
+    }
+
+    /// Resizes by nearest neighbour (as Pillow's `NEAREST`) and crops a mask to the pixels of its transformed image.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`].
+    pub fn apply_mask(&self, mask: &Mask) -> Result<Mask, ImageFault> {
+        Ok(nearest_window(mask, self.window(mask.height, mask.width)?))
+    }
+
+    /// Reads and transforms one image file: a batch of one.
+    ///
+    /// # Errors
+    /// [`DataError::Image`] if the file cannot be used, [`DataError::Setting`] as [`Self::check`].
+    pub fn load(&self, path: &Path) -> Result<ImageBatch, DataError> {
+        self.check()?;
+        let image = read_image(path, &self.read_options())?;
+        let image = self.apply(&image).map_err(|fault| DataError::image(path, fault))?;
+        Ok(ImageBatch {
+            count: 1,
+            height: image.height,
+            width: image.width,
+            pixels: image.pixels,
+            region_of_interest: image.region_of_interest,
+        })
+    }
+
+    fn window(&self, height: usize, width: usize) -> Result<Window, ImageFault> {
+        let (resized_height, resized_width) = match self.resize {
+            Resize::Exact { height, width } => (height, width),
+            Resize::ShorterSide(side) if height <= width => (side, side * width / height.max(1)),
+            Resize::ShorterSide(side) => (side * height / width.max(1), side),
+        };
+        let size = format!("{resized_width}x{resized_height}");
+        if resized_height.max(resized_width) > MAXIMUM_SIDE || resized_height.min(resized_width) == 0 {
+            return Err(ImageFault::Transform(format!(
+                "it is {width}x{height} pixels and would be resized to {size}; at most {MAXIMUM_SIDE} a side are \
+                 allowed, so set an exact size"
+            )));
+        }
+        let crop = self.crop.unwrap_or(Crop { height: resized_height, width: resized_width });
+        if crop.height > resized_height || crop.width > resized_width {
+            return Err(ImageFault::Transform(format!(
+                "resized to {size} it is smaller than the centre crop {}x{}; make the crop smaller",
+                crop.width, crop.height
+            )));
+        }
+        Ok(Window {
+            resized_height,
+            resized_width,
+            top: centre_offset(resized_height, crop.height),
+            left: centre_offset(resized_width, crop.width),
+            height: crop.height,
+            width: crop.width,
+        })
+    }
+}
+
+/// round((size - crop) / 2) with halves to the even number, as Python rounds (torchvision's `center_crop`).
+fn centre_offset(size: usize, crop: usize) -> usize {
+    let margin = size - crop;
+    let half = margin / 2;
+    if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+}
+
+/// The window of an interleaved image as three planes in [0, 1].
+fn planar(image: &RgbImage, window: Window) -> Vec<f32> {
+    match &image.pixels {
+        Pixels::U8(values) => {
+            let table: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
+            planes_of(values, window, |value| table[usize::from(value)])
+        }
+        Pixels::U16(values) => planes_of(values, window, |value| f32::from(value) / 65_535.0),
+        // Weights that sum to 1 only up to rounding may leave the range by an ulp.
+        Pixels::F32(values) => planes_of(values, window, |value| value.clamp(0.0, 1.0)),
+    }
+}
+
+fn planes_of<T: Copy>(values: &[T], window: Window, unit: impl Fn(T) -> f32) -> Vec<f32> {
+    let plane = window.height * window.width;
+    let mut pixels = vec![0.0; 3 * plane];
+    let (red, rest) = pixels.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    let rows = red
+        .chunks_exact_mut(window.width)
+        .zip(green.chunks_exact_mut(window.width))
+        .zip(blue.chunks_exact_mut(window.width));
+    for (y, ((red, green), blue)) in rows.enumerate() {
+        let start = 3 * ((window.top + y) * window.resized_width + window.left);
+        let row = values[start..start + 3 * window.width].chunks_exact(3);
+        for (((rgb, red), green), blue) in row.zip(red).zip(green).zip(blue) {
+            (*red, *green, *blue) = (unit(rgb[0]), unit(rgb[1]), unit(rgb[2]));
+        }
+    }
+    pixels
+}
+
+/// A mask resized by nearest neighbour to the window's resized size, cut to the window.
+fn nearest_window(mask: &Mask, window: Window) -> Mask {
+    let rows = resize::nearest_sources(mask.height, window.resized_height);
+    let columns = resize::nearest_sources(mask.width, window.resized_width);
+    let columns = &columns[window.left..window.left + window.width];
+    let marked = rows[window.top..window.top + window.height]
+        .iter()
+        .flat_map(|&y| columns.iter().map(move |&x| mask.marked[y * mask.width + x]))
+        .collect();
+    Mask { height: window.height, width: window.width, marked }
+}

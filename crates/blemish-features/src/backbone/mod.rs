@@ -1,0 +1,215 @@
+//! A frozen network ready to run: images in, feature maps out.
+//!
+//! [`Backbone::load`] puts the pieces together: the description is cut after the deepest layer, weights are found, assembled and
+//! folded, and an engine is built. [`Backbone::state`] and [`Backbone::from_state`] let a model file carry it along, so that a
+//! model scores the same wherever it goes.
+
+mod embedded;
+mod spec;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use embedded::embedded_weights;
+pub use spec::{BackboneSource, BackboneSpec};
+pub use state::BackboneState;
+
+use std::path::{Path, PathBuf};
+
+use crate::assemble::{assemble, variant_for};
+use crate::executors::{self, EngineOptions};
+use crate::graph::{Executor, FeatureMap, Graph, Normalization};
+use crate::networks::{self, Architecture, TapInfo};
+use crate::{FeatureError, weights};
+
+/// A frozen network with its weights on an engine.
+pub struct Backbone {
+    name: String,
+    taps: Vec<TapInfo>,
+    normalization: Normalization,
+    state: BackboneState,
+    digest: String,
+    /// The description, absent for a network that came as an ONNX file.
+    graph: Option<Graph>,
+    executor: Box<dyn Executor>,
+}
+
+impl Backbone {
+    /// Brings up the network that `spec` asks for.
+    ///
+    /// Without layers in the spec, the last feature map of each of `strides` is taken. Without a weight file, the embedded
+    /// weights are used where they suffice, else what the weight store has for the network.
+    ///
+    /// # Errors
+    /// Unknown layers, weights that are absent or do not fit, an ONNX file without layers, or an engine that fails.
+    pub fn load(
+        spec: &BackboneSpec,
+        strides: &[usize],
+        options: &EngineOptions,
+    ) -> Result<Self, FeatureError> {
+        let state = match &spec.source {
+            BackboneSource::Network(architecture) => load_network(*architecture, spec, strides)?,
+            BackboneSource::Onnx(path) => load_onnx(path, spec)?,
+        };
+        Self::from_state(state, options)
+    }
+
+    /// Brings up a network from what [`Self::state`] gave.
+    ///
+    /// # Errors
+    /// [`FeatureError`] if the state is inconsistent or the engine fails.
+    pub fn from_state(state: BackboneState, options: &EngineOptions) -> Result<Self, FeatureError> {
+        let digest = state.digest();
+        match &state {
+            BackboneState::Network { architecture, layers, weights } => {
+                let graph = networks::build(*architecture).cut(layers)?;
+                state::check_weights(&graph, weights)?;
+                let executor = executors::build(&graph, weights, options)?;
+                Ok(Self {
+                    name: graph.name.clone(),
+                    taps: graph.tap_info(),
+                    normalization: graph.normalization,
+                    graph: Some(graph),
+                    state,
+                    digest,
+                    executor,
+                })
+            }
+            BackboneState::Onnx { bytes, layers, normalization } => {
+                let executor = executors::build_onnx(bytes, layers, options)?;
+                Ok(Self {
+                    name: "onnx".to_owned(),
+                    taps: probe(&*executor, layers)?,
+                    normalization: *normalization,
+                    graph: None,
+                    state,
+                    digest,
+                    executor,
+                })
+            }
+        }
+    }
+
+    /// Name of the architecture, or `onnx` for a user's own graph.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The feature maps that [`Self::extract`] gives, in its order: shallow to deep.
+    pub fn taps(&self) -> &[TapInfo] {
+        &self.taps
+    }
+
+    /// What images are normalised with on their way in.
+    pub fn normalization(&self) -> Normalization {
+        self.normalization
+    }
+
+    /// SHA-256 of network, layers, normalisation and weights, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Everything needed to bring the backbone up again without any other file.
+    pub fn state(&self) -> &BackboneState {
+        &self.state
+    }
+
+    /// The feature maps of N images, one a tap.
+    ///
+    /// `rgb` is N x 3 x H x W in [0, 1], red first, for `size = [N, H, W]`; normalisation happens here.
+    ///
+    /// # Errors
+    /// [`FeatureError::BadInput`] if the number of values is another, [`FeatureError::InputTooSmall`], or the engine fails.
+    pub fn extract(&self, rgb: &[f32], size: [usize; 3]) -> Result<Vec<FeatureMap>, FeatureError> {
+        let [count, height, width] = size;
+        let values = count * 3 * height * width;
+        if rgb.len() != values || values == 0 {
+            return Err(FeatureError::BadInput { found: rgb.len(), size });
+        }
+        if let Some(graph) = &self.graph {
+            graph.output_sizes(height, width)?;
+        }
+        self.executor.run(&self.normalized(rgb, height * width), size)
+    }
+
+    /// (x - mean) / std, channel by channel.
+    fn normalized(&self, rgb: &[f32], plane: usize) -> Vec<f32> {
+        let Normalization { mean, std } = self.normalization;
+        let mut input = Vec::with_capacity(rgb.len());
+        for (index, plane) in rgb.chunks_exact(plane).enumerate() {
+            let (mean, std) = (mean[index % 3], std[index % 3]);
+            input.extend(plane.iter().map(|x| (x - mean) / std));
+        }
+        input
+    }
+}
+
+/// A known network with weights from the file asked for, the embedded ones, or the store.
+fn load_network(
+    architecture: Architecture,
+    spec: &BackboneSpec,
+    strides: &[usize],
+) -> Result<BackboneState, FeatureError> {
+    let layers = match spec.layers.as_slice() {
+        [] => architecture.layers_at(strides),
+        layers => layers.to_vec(),
+    };
+    // Asking first for what the network has keeps a misspelt layer from being reported as absent weights.
+    let graph = networks::build(architecture).cut(&layers)?;
+    if spec.weights.is_none()
+        && architecture == Architecture::EfficientNetLite0
+        && let Some(weights) = embedded_weights(&graph)?
+    {
+        return Ok(BackboneState::Network { architecture, layers: tap_names(&graph), weights });
+    }
+    let path = weight_file(architecture, spec.weights.as_deref())?;
+    let state = weights::read_state_dict(&path)?;
+    let architecture = variant_for(architecture, &state);
+    let graph = networks::build(architecture).cut(&layers)?;
+    let weights = assemble(&graph, state).map_err(|error| match error {
+        FeatureError::WeightsMismatch(mut mismatch) => {
+            mismatch.path = Some(path);
+            FeatureError::WeightsMismatch(mismatch)
+        }
+        other => other,
+    })?;
+    Ok(BackboneState::Network { architecture, layers: tap_names(&graph), weights })
+}
+
+/// The file asked for, or the network's file in the weight store.
+fn weight_file(architecture: Architecture, path: Option<&Path>) -> Result<PathBuf, FeatureError> {
+    match path {
+        Some(path) => Ok(path.to_owned()),
+        None => weights::WeightStore::open()?
+            .find(architecture.name())?
+            .ok_or(FeatureError::NoWeights { network: architecture.name() }),
+    }
+}
+
+fn load_onnx(path: &Path, spec: &BackboneSpec) -> Result<BackboneState, FeatureError> {
+    if spec.layers.is_empty() {
+        return Err(FeatureError::NoOnnxLayers { path: path.to_owned() });
+    }
+    let bytes = std::fs::read(path).map_err(|source| FeatureError::Io { path: path.to_owned(), source })?;
+    let normalization = spec.normalization.unwrap_or(Normalization::IMAGENET);
+    Ok(BackboneState::Onnx { bytes, layers: spec.layers.clone(), normalization })
+}
+
+/// Channels and strides of a foreign network, found by running it once on a black image.
+fn probe(executor: &dyn Executor, layers: &[String]) -> Result<Vec<TapInfo>, FeatureError> {
+    const SIDE: usize = 256;
+    let maps = executor.run(&vec![0.0; 3 * SIDE * SIDE], [1, SIDE, SIDE])?;
+    let info = |(name, map): (&String, FeatureMap)| TapInfo {
+        name: name.clone(),
+        channels: map.channels,
+        // Rounded, because a network may lose a row at its borders.
+        stride: if map.height > 1 { (SIDE + map.height / 2) / map.height } else { 0 },
+    };
+    Ok(layers.iter().zip(maps).map(info).collect())
+}
+
+fn tap_names(graph: &Graph) -> Vec<String> {
+    graph.taps.iter().map(|tap| tap.name.clone()).collect()
+}

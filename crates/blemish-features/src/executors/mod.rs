@@ -1,0 +1,97 @@
+//! Engines that run a network: one description, several executors, the same features to 1e-4.
+
+mod options;
+#[cfg(feature = "burn")]
+mod burn;
+#[cfg(feature = "ort")]
+mod ort;
+mod rten;
+#[cfg(test)]
+mod tests;
+
+pub use options::{Device, Engine, EngineOptions};
+
+use crate::FeatureError;
+use crate::graph::{Executor, Graph, Weights};
+use crate::onnx;
+use rten::RtenExecutor;
+
+/// Brings a network of ours up on an engine.
+///
+/// # Errors
+/// [`FeatureError::Engine`] if the engine fails or is not part of this build.
+pub fn build(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+    let outputs = || graph.taps.iter().map(|tap| onnx::tap_output(&tap.name)).collect::<Vec<_>>();
+    match choose(options)? {
+        Engine::Burn => build_burn(graph, weights, options),
+        Engine::Ort => build_ort(&onnx::emit(graph, weights), onnx::INPUT, &outputs(), options),
+        Engine::Auto | Engine::Rten => Ok(Box::new(RtenExecutor::new(
+            onnx::emit(graph, weights),
+            onnx::INPUT,
+            &outputs(),
+            options.thread_count(),
+        )?)),
+    }
+}
+
+/// Brings a user's ONNX graph up on an engine; `layers` are names of tensors in it.
+///
+/// # Errors
+/// As [`build`], and [`FeatureError::Onnx`] or [`FeatureError::UnknownTap`] if the file or a layer is not usable.
+pub fn build_onnx(
+    bytes: &[u8],
+    layers: &[String],
+    options: &EngineOptions,
+) -> Result<Box<dyn Executor>, FeatureError> {
+    let (bytes, input) = onnx::with_outputs(bytes, layers)?;
+    match choose(options)? {
+        Engine::Burn => Err(FeatureError::Engine {
+            engine: "burn",
+            reason: "it runs only the networks that are built in; use --engine rten or ort for an ONNX file".into(),
+        }),
+        Engine::Ort => build_ort(&bytes, &input, layers, options),
+        Engine::Auto | Engine::Rten => {
+            Ok(Box::new(RtenExecutor::new(bytes, &input, layers, options.thread_count())?))
+        }
+    }
+}
+
+/// The engine for a device, and whether the two fit.
+fn choose(options: &EngineOptions) -> Result<Engine, FeatureError> {
+    match (options.engine, options.device.is_cpu()) {
+        (Engine::Auto, false) => Ok(Engine::Burn),
+        (Engine::Rten, false) => Err(cpu_only("rten", options.device)),
+        (Engine::Ort, false) => Err(cpu_only("ort", options.device)),
+        (engine, _) => Ok(engine),
+    }
+}
+
+fn cpu_only(engine: &'static str, device: Device) -> FeatureError {
+    let reason = format!("it runs on the CPU only; use --engine burn for --device {device}");
+    FeatureError::Engine { engine, reason }
+}
+
+#[cfg(feature = "burn")]
+fn build_burn(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+    Ok(Box::new(burn::BurnExecutor::new(graph, weights, options.device)?))
+}
+
+#[cfg(not(feature = "burn"))]
+fn build_burn(_: &Graph, _: &Weights, _: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+    Err(not_built("burn", "flex, cuda, vulkan, wgpu or metal"))
+}
+
+#[cfg(feature = "ort")]
+fn build_ort(bytes: &[u8], input: &str, outputs: &[String], options: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+    Ok(Box::new(ort::OrtExecutor::new(bytes, input, outputs, options.thread_count())?))
+}
+
+#[cfg(not(feature = "ort"))]
+fn build_ort(_: &[u8], _: &str, _: &[String], _: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+    Err(not_built("ort", "ort"))
+}
+
+#[cfg(not(all(feature = "burn", feature = "ort")))]
+fn not_built(engine: &'static str, features: &str) -> FeatureError {
+    FeatureError::Engine { engine, reason: format!("it is not part of this build; build with --features {features}") }
+}

@@ -1,0 +1,136 @@
+//! The list of known networks and their names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::FeatureError;
+
+/// A network that comes with the crate.
+///
+/// The EfficientNets exist twice, because two trainings need different arithmetic: `EfficientNetB0`..`B5` pad symmetrically
+/// (torchvision's and timm's own weights), `TfEfficientNetB0`..`B5` pad as TensorFlow does and use its batch-norm epsilon
+/// (timm's `tf_efficientnet_*`, the package efficientnet_pytorch). The Lite models are always TensorFlow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // The variants are the names of the networks.
+pub enum Architecture {
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+    WideResNet50x2,
+    WideResNet101x2,
+    EfficientNetB0,
+    EfficientNetB1,
+    EfficientNetB2,
+    EfficientNetB3,
+    EfficientNetB4,
+    EfficientNetB5,
+    TfEfficientNetB0,
+    TfEfficientNetB1,
+    TfEfficientNetB2,
+    TfEfficientNetB3,
+    TfEfficientNetB4,
+    TfEfficientNetB5,
+    EfficientNetLite0,
+    EfficientNetLite1,
+    EfficientNetLite2,
+    MobileNetV2,
+    Vgg16,
+    AlexNet,
+    SqueezeNet1_1,
+}
+
+use Architecture::*;
+
+/// Every architecture with its name and its layers at strides 4, 8 and 16.
+const TABLE: [(Architecture, &str, [&str; 3]); 25] = [
+    (ResNet18, "resnet18", RESNET_LAYERS),
+    (ResNet34, "resnet34", RESNET_LAYERS),
+    (ResNet50, "resnet50", RESNET_LAYERS),
+    (ResNet101, "resnet101", RESNET_LAYERS),
+    (WideResNet50x2, "wide_resnet50_2", RESNET_LAYERS),
+    (WideResNet101x2, "wide_resnet101_2", RESNET_LAYERS),
+    (EfficientNetB0, "efficientnet_b0", EFFICIENTNET_LAYERS),
+    (EfficientNetB1, "efficientnet_b1", EFFICIENTNET_LAYERS),
+    (EfficientNetB2, "efficientnet_b2", EFFICIENTNET_LAYERS),
+    (EfficientNetB3, "efficientnet_b3", EFFICIENTNET_LAYERS),
+    (EfficientNetB4, "efficientnet_b4", EFFICIENTNET_LAYERS),
+    (EfficientNetB5, "efficientnet_b5", EFFICIENTNET_LAYERS),
+    (TfEfficientNetB0, "tf_efficientnet_b0", EFFICIENTNET_LAYERS),
+    (TfEfficientNetB1, "tf_efficientnet_b1", EFFICIENTNET_LAYERS),
+    (TfEfficientNetB2, "tf_efficientnet_b2", EFFICIENTNET_LAYERS),
+    (TfEfficientNetB3, "tf_efficientnet_b3", EFFICIENTNET_LAYERS),
+    (TfEfficientNetB4, "tf_efficientnet_b4", EFFICIENTNET_LAYERS),
+    (TfEfficientNetB5, "tf_efficientnet_b5", EFFICIENTNET_LAYERS),
+    (EfficientNetLite0, "efficientnet_lite0", EFFICIENTNET_LAYERS),
+    (EfficientNetLite1, "efficientnet_lite1", EFFICIENTNET_LAYERS),
+    (EfficientNetLite2, "efficientnet_lite2", EFFICIENTNET_LAYERS),
+    (MobileNetV2, "mobilenet_v2", ["features.3", "features.6", "features.13"]),
+    (Vgg16, "vgg16", ["features.15", "features.22", "features.29"]),
+    (AlexNet, "alexnet", ["features.1", "features.4", "features.11"]),
+    (SqueezeNet1_1, "squeezenet1_1", ["features.4", "features.7", "features.12"]),
+];
+const RESNET_LAYERS: [&str; 3] = ["layer1", "layer2", "layer3"];
+/// Of the two stages at stride 16 the deeper one, as in the reference implementations.
+const EFFICIENTNET_LAYERS: [&str; 3] = ["stage2", "stage3", "stage5"];
+
+impl Architecture {
+    /// All architectures, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|&(architecture, ..)| architecture)
+    }
+
+    /// The name users write, such as `wide_resnet50_2`.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The layers that methods use when none are asked for: the last feature map of each of the given strides.
+    ///
+    /// Strides 4, 8 and 16 have one; PaDiM takes all three, PatchCore 8 and 16. Other strides are left out.
+    pub fn layers_at(self, strides: &[usize]) -> Vec<String> {
+        let layers = self.row().2;
+        [4, 8, 16]
+            .into_iter()
+            .zip(layers)
+            .filter(|(stride, _)| strides.contains(stride))
+            .map(|(_, layer)| layer.to_owned())
+            .collect()
+    }
+
+    /// The same network with TensorFlow's padding and epsilon, if it is one of EfficientNet-B0 to -B5.
+    pub fn tensorflow_variant(self) -> Option<Self> {
+        let name = format!("tf_{}", self.name());
+        TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Self, &'static str, [&'static str; 3]) {
+        // The table is in the order of the enum; a test checks it.
+        &TABLE[self as usize]
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Accepts [`Architecture::name`] in any case, with `-`, `.` and blanks for `_`, and timm's names of the Lite models and MobileNetV2.
+impl FromStr for Architecture {
+    type Err = FeatureError;
+
+    fn from_str(text: &str) -> Result<Self, FeatureError> {
+        let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '.', ' ', '_'], "");
+        let wanted = plain(text);
+        let wanted = match wanted.as_str() {
+            "tfefficientnetlite0" | "tfefficientnetlite1" | "tfefficientnetlite2" => &wanted[2..],
+            "mobilenetv2100" => "mobilenetv2",
+            other => other,
+        };
+        Self::all().find(|architecture| plain(architecture.name()) == wanted).ok_or_else(|| {
+            let known: Vec<&str> = Self::all().map(Self::name).collect();
+            FeatureError::UnknownNetwork { name: text.to_owned(), known: known.join(", ") }
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! From the description to an ONNX file in memory.
+
+use super::proto::{
+    Attribute, FLOAT, GraphMessage, Model, NodeMessage, OperatorSet, TensorMessage, float_value,
+};
+use crate::graph::{Activation, Graph, Node, Op, Padding, Weights};
+use prost::Message;
+
+/// Name of the graph's only input.
+pub const INPUT: &str = "input";
+
+/// The graph as an ONNX file (operator set 17): N x 3 x H x W in, one output a tap in their order; N, H, W dynamic.
+///
+/// Taps on the same node are one output each, through an identity.
+pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
+    let names: Vec<String> = graph.nodes.iter().map(output_name).collect();
+    let mut message = GraphMessage { name: graph.name.clone(), ..GraphMessage::default() };
+    message.input.push(float_value(INPUT, &[("n", None), ("c", Some(3)), ("h", None), ("w", None)]));
+    for (name, tensor) in weights {
+        message.initializer.push(TensorMessage {
+            dims: tensor.shape.iter().map(|&size| size as i64).collect(),
+            data_type: FLOAT,
+            name: name.clone(),
+            raw_data: bytemuck::cast_slice(&tensor.data).to_vec(),
+            data_location: 0,
+        });
+    }
+    if graph.nodes.iter().any(|node| node.op == Op::Activation(Activation::Relu6)) {
+        message.initializer.push(scalar("relu6.low", 0.0));
+        message.initializer.push(scalar("relu6.high", 6.0));
+    }
+    for node in &graph.nodes {
+        let inputs: Vec<String> = node.inputs.iter().map(|&input| names[input].clone()).collect();
+        message.node.extend(nodes(node, inputs));
+    }
+    for tap in &graph.taps {
+        let output = tap_output(&tap.name);
+        message.node.push(operator("Identity", vec![names[tap.node].clone()], &output, Vec::new()));
+        let channels = graph.nodes[tap.node].channels;
+        message.output.push(float_value(&output, &[("n", None), ("c", Some(channels)), ("th", None), ("tw", None)]));
+    }
+    let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
+    Model { ir_version: 8, producer_name: "blemish".into(), graph: Some(message), opset_import }.encode_to_vec()
+}
+
+/// Name of a tap's output in an emitted file.
+pub fn tap_output(tap: &str) -> String {
+    format!("tap:{tap}")
+}
+
+fn output_name(node: &Node) -> String {
+    if node.op == Op::Input { INPUT.into() } else { format!("{}:out", node.name) }
+}
+
+fn scalar(name: &str, value: f32) -> TensorMessage {
+    let raw_data = value.to_le_bytes().to_vec();
+    TensorMessage { dims: Vec::new(), data_type: FLOAT, name: name.into(), raw_data, data_location: 0 }
+}
+
+fn operator(kind: &str, input: Vec<String>, output: &str, attribute: Vec<Attribute>) -> NodeMessage {
+    NodeMessage { input, output: vec![output.into()], name: output.into(), op_type: kind.into(), attribute }
+}
+
+/// The operators of one step; a few steps need two.
+fn nodes(node: &Node, mut inputs: Vec<String>) -> Vec<NodeMessage> {
+    let output = output_name(node);
+    let single = |kind: &str, inputs, attributes| vec![operator(kind, inputs, &output, attributes)];
+    match &node.op {
+        Op::Input => Vec::new(),
+        Op::Conv { kernel, stride, padding, groups } => {
+            inputs.push(format!("{}.weight", node.name));
+            inputs.push(format!("{}.bias", node.name));
+            let mut attributes = vec![
+                Attribute::ints("kernel_shape", &[*kernel; 2]),
+                Attribute::ints("strides", &[*stride; 2]),
+                Attribute::int("group", *groups),
+            ];
+            attributes.push(match padding {
+                Padding::Symmetric(padding) => Attribute::ints("pads", &[*padding; 4]),
+                Padding::Same => Attribute::text("auto_pad", "SAME_UPPER"),
+            });
+            single("Conv", inputs, attributes)
+        }
+        Op::Activation(Activation::Relu) => single("Relu", inputs, Vec::new()),
+        Op::Activation(Activation::Relu6) => {
+            inputs.extend(["relu6.low".into(), "relu6.high".into()]);
+            single("Clip", inputs, Vec::new())
+        }
+        Op::Activation(Activation::Sigmoid) => single("Sigmoid", inputs, Vec::new()),
+        Op::Activation(Activation::Silu) => {
+            let gate = format!("{output}:gate");
+            let sigmoid = operator("Sigmoid", inputs.clone(), &gate, Vec::new());
+            inputs.push(gate);
+            vec![sigmoid, operator("Mul", inputs, &output, Vec::new())]
+        }
+        Op::MaxPool { kernel, stride, padding, ceil } => {
+            let attributes = vec![
+                Attribute::ints("kernel_shape", &[*kernel; 2]),
+                Attribute::ints("strides", &[*stride; 2]),
+                Attribute::ints("pads", &[*padding; 4]),
+                Attribute::int("ceil_mode", usize::from(*ceil)),
+            ];
+            single("MaxPool", inputs, attributes)
+        }
+        Op::GlobalAveragePool => single("GlobalAveragePool", inputs, Vec::new()),
+        Op::Add => single("Add", inputs, Vec::new()),
+        Op::Multiply => single("Mul", inputs, Vec::new()),
+        Op::Concat => single("Concat", inputs, vec![Attribute::int("axis", 1)]),
+    }
+}

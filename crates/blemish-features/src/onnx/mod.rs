@@ -1,0 +1,11 @@
+//! ONNX files: the description written as one, and users' own graphs read.
+
+mod emit;
+mod inspect;
+mod proto;
+#[cfg(test)]
+mod tests;
+
+pub use emit::{INPUT, emit, tap_output};
+pub(crate) use inspect::with_outputs;
+pub use inspect::{OnnxInfo, OnnxTensor, inspect};

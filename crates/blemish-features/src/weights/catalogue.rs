@@ -1,0 +1,60 @@
+//! Where published weights of the known networks are.
+
+use crate::networks::Architecture;
+
+/// A published weight file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatalogueEntry {
+    /// Name of the architecture.
+    pub name: &'static str,
+    /// Repository on the hub.
+    pub repository: &'static str,
+    /// Licence the repository states.
+    pub licence: &'static str,
+}
+
+impl CatalogueEntry {
+    /// The file in the repository.
+    pub const FILE: &'static str = "model.safetensors";
+}
+
+/// The weights papers used, where they are published: torchvision's first ImageNet training for the ResNets and VGG, the TensorFlow
+/// ports for the EfficientNets.
+const CATALOGUE: [CatalogueEntry; 17] = [
+    entry("resnet18", "timm/resnet18.tv_in1k", "bsd-3-clause"),
+    entry("resnet34", "timm/resnet34.tv_in1k", "bsd-3-clause"),
+    entry("resnet50", "timm/resnet50.tv_in1k", "bsd-3-clause"),
+    entry("resnet101", "timm/resnet101.tv_in1k", "bsd-3-clause"),
+    entry("wide_resnet50_2", "timm/wide_resnet50_2.tv_in1k", "bsd-3-clause"),
+    entry("wide_resnet101_2", "timm/wide_resnet101_2.tv_in1k", "bsd-3-clause"),
+    entry("efficientnet_b0", "timm/tf_efficientnet_b0.in1k", "apache-2.0"),
+    entry("efficientnet_b1", "timm/tf_efficientnet_b1.in1k", "apache-2.0"),
+    entry("efficientnet_b2", "timm/tf_efficientnet_b2.in1k", "apache-2.0"),
+    entry("efficientnet_b3", "timm/tf_efficientnet_b3.in1k", "apache-2.0"),
+    entry("efficientnet_b4", "timm/tf_efficientnet_b4.in1k", "apache-2.0"),
+    entry("efficientnet_b5", "timm/tf_efficientnet_b5.in1k", "apache-2.0"),
+    entry("efficientnet_lite0", "timm/tf_efficientnet_lite0.in1k", "apache-2.0"),
+    entry("efficientnet_lite1", "timm/tf_efficientnet_lite1.in1k", "apache-2.0"),
+    entry("efficientnet_lite2", "timm/tf_efficientnet_lite2.in1k", "apache-2.0"),
+    entry("mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "apache-2.0"),
+    entry("vgg16", "timm/vgg16.tv_in1k", "bsd-3-clause"),
+];
+
+const fn entry(name: &'static str, repository: &'static str, licence: &'static str) -> CatalogueEntry {
+    CatalogueEntry { name, repository, licence }
+}
+
+/// Every published weight file that `pull` knows.
+pub fn catalogue() -> &'static [CatalogueEntry] {
+    &CATALOGUE
+}
+
+/// The published weights of a network.
+pub(super) fn published(name: &str) -> Option<&'static CatalogueEntry> {
+    CATALOGUE.iter().find(|entry| entry.name == name)
+}
+
+/// Whether `name` is a network at all, in the catalogue or not.
+pub(super) fn is_network(name: &str) -> bool {
+    Architecture::all().any(|architecture| architecture.name() == name)
+}

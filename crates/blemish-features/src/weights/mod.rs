@@ -1,0 +1,56 @@
+//! Weight files: torchvision's and timm's state dicts, and the local store of them.
+//!
+//! Three formats are told apart by their content: safetensors, PyTorch's zip (since 1.6) and PyTorch's older bare pickle. Pickles are
+//! programs; here only the handful of instructions that build tensors is understood and nothing is ever executed. No crate
+//! does that without bringing a tensor framework along: the general pickle readers cannot follow PyTorch's persistent ids.
+
+mod catalogue;
+mod numbers;
+mod pickle;
+mod safe;
+mod store;
+mod torch;
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::{CatalogueEntry, catalogue};
+pub use safe::read_safetensors;
+pub use store::{Check, StoreEntry, WeightStore, digest_file};
+
+use crate::FeatureError;
+use crate::assemble::StateDict;
+use memmap2::Mmap;
+use std::fs::File;
+use std::path::Path;
+
+/// Reads the tensors of a `.safetensors`, `.pth` or `.pt` file by their names there; numbers become 32-bit floats.
+///
+/// # Errors
+/// [`FeatureError::WeightFile`] for a damaged, foreign or unsupported file; [`FeatureError::Io`].
+pub fn read_state_dict(path: &Path) -> Result<StateDict, FeatureError> {
+    let io = |source| FeatureError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(refuse(path, "the file is empty"));
+    }
+    // Safety: read-only; a file that another program shortens meanwhile is outside what any reader can guard against.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    read_bytes(&map, path)
+}
+
+/// As [`read_state_dict`], from memory; `path` is for messages.
+///
+/// # Errors
+/// [`FeatureError::WeightFile`].
+pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
+    match bytes {
+        [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes, path),
+        [0x80, 0x02..=0x05, ..] => torch::read_legacy(bytes, path),
+        [_, _, _, _, _, _, _, _, b'{', ..] => read_safetensors(bytes, path),
+        _ => Err(refuse(path, "it is neither safetensors nor a PyTorch file; bring a state dict in .pth or .safetensors")),
+    }
+}
+
+fn refuse(path: &Path, reason: impl std::fmt::Display) -> FeatureError {
+    FeatureError::WeightFile { path: path.to_owned(), reason: reason.to_string() }
+}

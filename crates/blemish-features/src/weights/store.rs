@@ -1,0 +1,242 @@
+//! The local store of weight files: a folder with an index of digests.
+
+use super::catalogue::{CatalogueEntry, is_network, published};
+use super::read_state_dict;
+use crate::FeatureError;
+use crate::assemble::recognize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+const INDEX: &str = "weights.json";
+
+/// A weight file in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreEntry {
+    /// Architecture it belongs to.
+    pub name: String,
+    /// File name within the store.
+    pub file: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Where it came from.
+    pub source: String,
+}
+
+/// What a file of the store is found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// As it was added.
+    Intact,
+    /// Gone.
+    Missing,
+    /// Changed since it was added.
+    Altered,
+}
+
+/// The folder of weight files.
+#[derive(Clone, Debug)]
+pub struct WeightStore {
+    folder: PathBuf,
+}
+
+impl WeightStore {
+    /// The user's store: `$BLEMISH_WEIGHTS`, else the platform's folder for application data.
+    ///
+    /// # Errors
+    /// [`FeatureError::Store`] if neither is known.
+    pub fn open() -> Result<Self, FeatureError> {
+        if let Some(folder) = std::env::var_os("BLEMISH_WEIGHTS") {
+            return Ok(Self::open_at(folder));
+        }
+        let folders = directories::ProjectDirs::from("", "", "blemish").ok_or_else(|| {
+            FeatureError::Store("this account has no home folder; set BLEMISH_WEIGHTS to a folder for weights".into())
+        })?;
+        Ok(Self::open_at(folders.data_dir().join("weights")))
+    }
+
+    /// A store in a folder of one's own; made when first written to.
+    pub fn open_at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Everything in the store, by name.
+    ///
+    /// # Errors
+    /// [`FeatureError::Store`] if the index is damaged; [`FeatureError::Io`].
+    pub fn list(&self) -> Result<Vec<StoreEntry>, FeatureError> {
+        let path = self.folder.join(INDEX);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(FeatureError::Io { path, source }),
+        };
+        serde_json::from_str(&text).map_err(|error| {
+            FeatureError::Store(format!(
+                "the index `{}` is damaged ({error}); delete it and add the files again",
+                path.display()
+            ))
+        })
+    }
+
+    /// The weight file of a network, if the store has one.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn find(&self, name: &str) -> Result<Option<PathBuf>, FeatureError> {
+        let entry = self.list()?.into_iter().find(|entry| entry.name == name);
+        Ok(entry.map(|entry| self.folder.join(entry.file)))
+    }
+
+    /// Copies a weight file into the store. Without a name it is recognised by its tensors. A file of the same name is replaced.
+    ///
+    /// # Errors
+    /// A file that is no weight file or belongs to no known network; [`FeatureError::Io`].
+    pub fn add(&self, file: &Path, name: Option<&str>) -> Result<StoreEntry, FeatureError> {
+        self.add_from(file, name, &file.display().to_string())
+    }
+
+    fn add_from(&self, file: &Path, name: Option<&str>, source: &str) -> Result<StoreEntry, FeatureError> {
+        let state = read_state_dict(file)?;
+        let name = match name {
+            Some(name) if is_network(name) => name.to_owned(),
+            Some(name) => return Err(unknown(name)),
+            None => match recognize(&state).first() {
+                Some(architecture) => architecture.name().to_owned(),
+                None => {
+                    return Err(FeatureError::Store(format!(
+                        "`{}` fits none of the known networks; pass --name if it is a part of one",
+                        file.display()
+                    )));
+                }
+            },
+        };
+        let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
+        let target = format!("{name}.{extension}");
+        std::fs::create_dir_all(&self.folder).map_err(|error| self.io(error))?;
+        let mut copy = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| self.io(error))?;
+        let read = |source| FeatureError::Io { path: file.to_owned(), source };
+        let bytes = std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
+        let sha256 = digest_file(copy.path())?;
+        copy.persist(self.folder.join(&target)).map_err(|error| self.io(error.error))?;
+        let entry = StoreEntry { name, file: target, bytes, sha256, source: source.to_owned() };
+        let mut entries = self.list()?;
+        entries.retain(|other| other.name != entry.name);
+        entries.push(entry.clone());
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        self.write_index(&entries)?;
+        Ok(entry)
+    }
+
+    fn write_index(&self, entries: &[StoreEntry]) -> Result<(), FeatureError> {
+        let text = serde_json::to_string_pretty(entries).map_err(|error| self.io(error.into()))?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| self.io(error))?;
+        file.write_all(text.as_bytes()).map_err(|error| self.io(error))?;
+        file.persist(self.folder.join(INDEX)).map_err(|error| self.io(error.error))?;
+        Ok(())
+    }
+
+    fn io(&self, source: std::io::Error) -> FeatureError {
+        FeatureError::Io { path: self.folder.clone(), source }
+    }
+
+    /// Compares every file with the digest it was added with.
+    ///
+    /// # Errors
+    /// As [`Self::list`]; [`FeatureError::Io`] for a file that cannot be read.
+    pub fn verify(&self) -> Result<Vec<(StoreEntry, Check)>, FeatureError> {
+        let check = |entry: StoreEntry| {
+            let path = self.folder.join(&entry.file);
+            let check = match path.exists() {
+                false => Check::Missing,
+                true if digest_file(&path)? == entry.sha256 => Check::Intact,
+                true => Check::Altered,
+            };
+            Ok((entry, check))
+        };
+        self.list()?.into_iter().map(check).collect()
+    }
+
+    /// Downloads the published weights of a network into the store.
+    ///
+    /// Obeys the hub's usual environment: `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`.
+    ///
+    /// # Errors
+    /// [`FeatureError::Store`] saying which file to bring by hand and where to, if the hub cannot be reached or may not be asked.
+    pub fn pull(&self, name: &str) -> Result<StoreEntry, FeatureError> {
+        let known = published(name).ok_or_else(|| match is_network(name) {
+            true => FeatureError::Store(format!(
+                "the hub has no weights of {name} that blemish knows of; bring a torchvision file with `blemish weights add \
+                 FILE --name {name}`"
+            )),
+            false => unknown(name),
+        })?;
+        let file = download(known).map_err(|reason| by_hand(known, &reason))?;
+        self.add_from(&file, Some(name), known.repository)
+    }
+}
+
+fn unknown(name: &str) -> FeatureError {
+    FeatureError::Store(format!("there is no network `{name}`; `blemish weights list` names them"))
+}
+
+fn by_hand(known: &CatalogueEntry, reason: &str) -> FeatureError {
+    FeatureError::Store(format!(
+        "cannot pull {}: {reason}; on a machine with internet, download `{}` of the model repository `{}`, bring it here and run \
+         `blemish weights add {} --name {}`",
+        known.name,
+        CatalogueEntry::FILE,
+        known.repository,
+        CatalogueEntry::FILE,
+        known.name
+    ))
+}
+
+#[cfg(feature = "pull")]
+fn download(known: &CatalogueEntry) -> Result<PathBuf, String> {
+    let is_set = |value: String| !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
+    if std::env::var("HF_HUB_OFFLINE").is_ok_and(is_set) {
+        return Err("HF_HUB_OFFLINE is set".into());
+    }
+    let (owner, repository) = known.repository.split_once('/').ok_or("the catalogue is wrong")?;
+    let client = hf_hub::HFClient::builder().build_sync().map_err(|error| error.to_string())?;
+    client
+        .model(owner, repository)
+        .download_file()
+        .filename(CatalogueEntry::FILE)
+        .send()
+        .map_err(|error| format!("the hub did not give the file ({error})"))
+}
+
+#[cfg(not(feature = "pull"))]
+fn download(_: &CatalogueEntry) -> Result<PathBuf, String> {
+    Err("this build has no downloader (cargo feature `pull`)".into())
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// [`FeatureError::Io`].
+pub fn digest_file(path: &Path) -> Result<String, FeatureError> {
+    let io = |source| FeatureError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(io)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,409 @@
+//! A shortcut to lower bounds of distances: a linear map to few dimensions that never lengthens.
+//!
+//! Neighbouring patches of a network's feature map are far from random: some dozens of directions carry most of
+//! their variance. Let V (d x m) have singular values of at most 1 and y = V^T (x - mean). Then
+//!
+//!     ||y_a - y_b|| <= ||a - b||,
+//!
+//! so a pair whose short images are already further apart than the distance at hand needs no look at all of its
+//! d coordinates. The images are compared as a matrix product of m instead of d terms,
+//! score = ||y_b||^2 - 2 y_a . y_b, and what passes is measured by the exact kernel of [`crate::simd`]. Rounding is
+//! bounded, not hoped for: see [`Contraction::bound`]. Results are therefore those of the exhaustive search, to the bit.
+//!
+//! V comes from a few orthogonal iterations on the covariance of a sample. How many columns pay is tried on that
+//! sample; data without structure keep all coordinates (V = identity), which is the plain blocked search.
+
+use crate::panels::{Panels, multiply};
+use crate::simd::{LANES, squared_distance};
+use rand::RngExt;
+use rayon::prelude::*;
+
+/// Half the spacing of f32 at 1: the relative error of one rounding.
+const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+/// Rows that a map is fitted on.
+const SAMPLE: usize = 2048;
+/// Rows of the sample that are searched to count what would pass.
+const PROBES: usize = 48;
+/// Below so many dimensions a shortcut cannot pay.
+const FEWEST_DIMENSIONS: usize = 48;
+const MOST_COLUMNS: usize = 128;
+/// Column counts are tried and chosen in such steps.
+const STEP: usize = 8;
+const ITERATIONS: usize = 5;
+/// Rows mapped by one task.
+const BLOCK: usize = 256;
+
+/// x -> V^T (x - mean), with bounds on its rounding.
+pub(crate) struct Contraction {
+    mean: Vec<f32>,
+    /// Columns of V; none for the identity.
+    columns: Option<Panels>,
+    width: usize,
+}
+
+/// Images of rows, with what the bounds need.
+pub(crate) struct Mapped {
+    /// rows x width.
+    pub values: Vec<f32>,
+    /// ||x - mean|| a row, rounded up.
+    pub norms: Vec<f32>,
+    /// ||y||^2 a row.
+    pub squares: Vec<f32>,
+}
+
+/// Turns a squared distance at hand into the greatest score that could belong to a row at least as near.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound {
+    stretch: f64,
+    slack: f64,
+    offset: f64,
+}
+
+impl Bound {
+    /// Rows with a score above this are certainly further than `squared` as [`squared_distance`] computes it.
+    #[inline(always)]
+    pub fn threshold(&self, squared: f32) -> f32 {
+        let reach = f64::from(squared).sqrt() * self.stretch + self.slack;
+        // Finite, so that the empty lanes of a panel (infinite scores) never pass.
+        ((reach * reach + self.offset) as f32).next_up().min(f32::MAX)
+    }
+}
+
+impl Contraction {
+    /// Only centres: all coordinates are kept.
+    pub fn identity(rows: &[f32], dimensions: usize) -> Self {
+        Self { mean: sample_mean(&sample(rows, dimensions), dimensions), columns: None, width: dimensions }
+    }
+
+    /// The map that makes nearest-neighbour search among `rows` cheapest by a trial on a sample of them.
+    pub fn fit(rows: &[f32], dimensions: usize) -> Self {
+        let mut sample = sample(rows, dimensions);
+        let mean = sample_mean(&sample, dimensions);
+        let identity = Self { mean, columns: None, width: dimensions };
+        if dimensions < FEWEST_DIMENSIONS || sample.len() / dimensions < 4 * PROBES {
+            return identity;
+        }
+        for row in sample.chunks_mut(dimensions) {
+            subtract(row, &identity.mean);
+        }
+        let most = MOST_COLUMNS.min(dimensions / 2 / STEP * STEP);
+        let basis = principal_directions(&sample, dimensions, most);
+        match best_width(&sample, &basis, dimensions) {
+            Some(width) => {
+                Self { mean: identity.mean, columns: Some(contracting(&basis, dimensions, width)), width }
+            }
+            None => identity,
+        }
+    }
+
+    /// Greatest number of bytes that [`Self::fit`] takes while it runs, for n large: the sample three times over,
+    /// the covariance and the directions with their products.
+    pub fn fit_bytes(dimensions: usize) -> u64 {
+        let (d, columns) = (dimensions as u64, MOST_COLUMNS as u64);
+        4 * (3 * SAMPLE as u64 * d + 2 * d * d + columns * (SAMPLE as u64 + 6 * d))
+    }
+
+    /// The widest image that [`Self::fit`] makes, short of the identity.
+    pub fn widest_image(dimensions: usize) -> usize {
+        MOST_COLUMNS.min(dimensions / 2)
+    }
+
+    /// Coordinates of an image.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whether all coordinates are kept.
+    pub fn is_identity(&self) -> bool {
+        self.columns.is_none()
+    }
+
+    /// Images of rows, in parallel.
+    pub fn map(&self, rows: &[f32]) -> Mapped {
+        let count = rows.len() / self.mean.len();
+        let mut mapped = Mapped {
+            values: vec![0.0; count * self.width],
+            norms: vec![0.0; count],
+            squares: vec![0.0; count],
+        };
+        rows.par_chunks(BLOCK * self.mean.len())
+            .zip(mapped.values.par_chunks_mut(BLOCK * self.width))
+            .zip(mapped.norms.par_chunks_mut(BLOCK))
+            .zip(mapped.squares.par_chunks_mut(BLOCK))
+            .for_each(|(((rows, values), norms), squares)| self.map_block(rows, values, norms, squares));
+        mapped
+    }
+
+    /// Images of few rows, on this thread, into slices of the right lengths.
+    pub fn map_block(&self, rows: &[f32], values: &mut [f32], norms: &mut [f32], squares: &mut [f32]) {
+        let mut centred = rows.to_vec();
+        for (row, norm) in centred.chunks_mut(self.mean.len()).zip(norms) {
+            subtract(row, &self.mean);
+            // Summed in f64, so that only the last rounding counts.
+            *norm = (sum_of_squares(row).sqrt() * (1.0 + 1e-6)) as f32;
+        }
+        match &self.columns {
+            Some(columns) => multiply(columns, &centred, values),
+            None => values.copy_from_slice(&centred),
+        }
+        for (image, square) in values.chunks(self.width).zip(squares) {
+            *square = sum_of_squares(image) as f32;
+        }
+    }
+
+    /// The bound for a query of the given norm and image among rows of at most `greatest_norm`.
+    ///
+    /// With u = 2^-24 and N = the sum of both norms, computed images differ from exact ones by at most
+    /// (sqrt(m) (d + 2) + 2) u N together (centring, products of d terms in m coordinates; 2 u N for the identity),
+    /// the score plus ||y_a||^2 from the squared distance of the images by 4 (m + 8) u N^2, and the exact kernel
+    /// from the true squared distance by a relative (d / 16 + 8) u.
+    pub fn bound(&self, norm: f32, square: f32, greatest_norm: f32) -> Bound {
+        let (d, m) = (self.mean.len() as f64, self.width as f64);
+        let norms = f64::from(norm) + f64::from(greatest_norm);
+        let image = if self.is_identity() { 4.0 } else { m.sqrt() * (d + 4.0) + 4.0 };
+        Bound {
+            stretch: 1.0 + (d / LANES as f64 + 16.0) * UNIT,
+            slack: image * UNIT * norms,
+            // The last term covers rounding below the normal range.
+            offset: 4.0 * (m + 8.0) * UNIT * norms * norms - f64::from(square)
+                + 64.0 * f64::from(f32::MIN_POSITIVE),
+        }
+    }
+}
+
+fn subtract(row: &mut [f32], mean: &[f32]) {
+    for (value, mean) in row.iter_mut().zip(mean) {
+        *value -= mean;
+    }
+}
+
+fn sum_of_squares(row: &[f32]) -> f64 {
+    let mut sums = [0.0_f64; LANES];
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
+        }
+    }
+    sums.iter().sum::<f64>() + tail.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
+}
+
+/// At most [`SAMPLE`] rows, evenly spread.
+fn sample(rows: &[f32], dimensions: usize) -> Vec<f32> {
+    let count = rows.len() / dimensions;
+    let taken = count.min(SAMPLE);
+    (0..taken)
+        .flat_map(|index| {
+            let row = index * count / taken;
+            rows[row * dimensions..(row + 1) * dimensions].iter().copied()
+        })
+        .collect()
+}
+
+fn sample_mean(sample: &[f32], dimensions: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; dimensions];
+    for row in sample.chunks(dimensions) {
+        for (sum, &value) in sums.iter_mut().zip(row) {
+            *sum += f64::from(value);
+        }
+    }
+    let count = (sample.len() / dimensions).max(1) as f64;
+    sums.iter().map(|sum| (sum / count) as f32).collect()
+}
+
+fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let rows = matrix.len() / columns;
+    let mut out = vec![0.0; matrix.len()];
+    for (row, values) in matrix.chunks(columns).enumerate() {
+        for (column, &value) in values.iter().enumerate() {
+            out[column * rows + row] = value;
+        }
+    }
+    out
+}
+
+/// a times b^T, where both hold rows of `width` values.
+fn product(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
+    let packed = pack(b, width);
+    let mut out = vec![0.0; (a.len() / width) * (b.len() / width)];
+    out.par_chunks_mut(64 * packed.rows())
+        .zip(a.par_chunks(64 * width))
+        .for_each(|(out, rows)| multiply(&packed, rows, out));
+    out
+}
+
+/// The leading `count` principal directions of centred rows, as rows, by orthogonal iteration; nearly in order.
+fn principal_directions(sample: &[f32], dimensions: usize, count: usize) -> Vec<f32> {
+    let features = transposed(sample, dimensions);
+    let covariance = product(&features, &features, sample.len() / dimensions);
+    let mut random = crate::seeded(0x5eed);
+    let mut directions: Vec<f32> = (0..count * dimensions).map(|_| random.random_range(-1.0..1.0)).collect();
+    orthonormalise(&mut directions, dimensions);
+    for _ in 0..ITERATIONS {
+        directions = product(&directions, &covariance, dimensions);
+        orthonormalise(&mut directions, dimensions);
+    }
+    directions
+}
+
+/// Modified Gram-Schmidt on rows, twice over; a row that depends on those before it becomes zero.
+fn orthonormalise(rows: &mut [f32], dimensions: usize) {
+    for index in 0..rows.len() / dimensions {
+        let (done, rest) = rows.split_at_mut(index * dimensions);
+        let row = &mut rest[..dimensions];
+        let before = sum_of_squares(row);
+        for _ in 0..2 {
+            for other in done.chunks(dimensions) {
+                let dot = dot(row, other);
+                for (value, other) in row.iter_mut().zip(other) {
+                    *value -= dot * other;
+                }
+            }
+        }
+        let after = sum_of_squares(row);
+        let scale = if after > before * 1e-10 { 1.0 / after.sqrt() } else { 0.0 };
+        for value in row {
+            *value = (f64::from(*value) * scale) as f32;
+        }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; LANES];
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + a_tail.iter().zip(b_tail).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// The number of directions with the least cost of a search, or none if all coordinates cost less.
+///
+/// Costs are in cycles a pair: a multiply-add for every 16 pairs and coordinate, and about 90 + d/6 for every pair
+/// that passes and is measured. What passes is counted in a search of the sample for the sample's own rows.
+fn best_width(sample: &[f32], basis: &[f32], dimensions: usize) -> Option<usize> {
+    let images = product(sample, basis, dimensions);
+    let most = basis.len() / dimensions;
+    let count = sample.len() / dimensions;
+    let steps = most / STEP;
+    let passed = (0..PROBES)
+        .into_par_iter()
+        .map(|probe| passing(sample, &images, probe * count / PROBES, dimensions, steps))
+        .reduce(|| vec![0; steps], |a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect());
+    let pairs = (PROBES * count) as f64;
+    let visit = 90.0 + dimensions as f64 / 6.0;
+    let cost =
+        |step: usize| (step + 1) as f64 * STEP as f64 / LANES as f64 + passed[step] as f64 / pairs * visit;
+    let best = (0..steps).min_by(|&a, &b| cost(a).total_cmp(&cost(b)))?;
+    (cost(best) < dimensions as f64 / LANES as f64).then_some((best + 1) * STEP)
+}
+
+/// For each step of the width, how many rows' images are at most as far from the probe's as its nearest row.
+fn passing(sample: &[f32], images: &[f32], probe: usize, dimensions: usize, steps: usize) -> Vec<usize> {
+    let point = &sample[probe * dimensions..(probe + 1) * dimensions];
+    let nearest = sample
+        .chunks(dimensions)
+        .map(|row| squared_distance(point, row))
+        .filter(|&distance| distance > 0.0)
+        .fold(f32::INFINITY, f32::min);
+    let width = steps * STEP;
+    let image = &images[probe * width..(probe + 1) * width];
+    let mut passed = vec![0; steps];
+    for other in images.chunks(width) {
+        let mut sum = 0.0;
+        for (step, (a, b)) in image.chunks(STEP).zip(other.chunks(STEP)).enumerate() {
+            sum += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+            if sum > nearest {
+                break;
+            }
+            passed[step] += 1;
+        }
+    }
+    passed
+}
+
+/// The first `width` directions, scaled so that the map surely never lengthens.
+///
+/// The largest eigenvalue of the Gram matrix is at most its largest sum of absolute values along a row.
+fn contracting(directions: &[f32], dimensions: usize, width: usize) -> Panels {
+    let rows: Vec<&[f32]> = directions.chunks(dimensions).take(width).collect();
+    let exact_dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
+    let greatest = rows
+        .par_iter()
+        .map(|row| rows.iter().map(|other| exact_dot(row, other).abs()).sum::<f64>())
+        .reduce(|| 0.0, f64::max);
+    // One part in 2^20 more than covers rounding the scaled entries to f32.
+    let scale = (1.0 - 1.0 / (1u64 << 20) as f64) / greatest.sqrt().max(1.0);
+    let scaled: Vec<f32> =
+        directions[..width * dimensions].iter().map(|&value| (f64::from(value) * scale) as f32).collect();
+    pack(&scaled, dimensions)
+}
+
+fn pack(rows: &[f32], width: usize) -> Panels {
+    let mut panels = Panels::with_capacity(width, rows.len() / width);
+    for row in rows.chunks(width) {
+        panels.push(row.iter().copied(), 0.0);
+    }
+    panels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows near a curved surface of few dimensions, with a little noise.
+    fn structured(count: usize, dimensions: usize) -> Vec<f32> {
+        let mut random = crate::seeded(3);
+        let weights: Vec<f32> = (0..6 * dimensions).map(|_| random.random_range(-1.0..1.0)).collect();
+        (0..count)
+            .flat_map(|_| {
+                let latent: [f32; 6] = std::array::from_fn(|_| random.random_range(-2.0..2.0));
+                let row: Vec<f32> = (0..dimensions)
+                    .map(|i| {
+                        let sum: f32 = (0..6).map(|j| latent[j] * weights[j * dimensions + i]).sum();
+                        10.0 + sum.tanh() + random.random_range(-0.02..0.02)
+                    })
+                    .collect();
+                row
+            })
+            .collect()
+    }
+
+    #[test]
+    fn structured_rows_get_a_short_map_and_random_rows_none() {
+        let rows = structured(1000, 128);
+        let map = Contraction::fit(&rows, 128);
+        assert!(!map.is_identity() && map.width() <= 64, "{}", map.width());
+        let mut random = crate::seeded(1);
+        let noise: Vec<f32> = (0..1000 * 128).map(|_| random.random_range(-1.0..1.0)).collect();
+        assert!(Contraction::fit(&noise, 128).is_identity());
+    }
+
+    #[test]
+    fn no_row_as_near_as_the_bound_is_ever_left_out() {
+        let rows = structured(400, 100);
+        let far: Vec<f32> = rows.iter().map(|v| v * 30.0).collect();
+        for rows in [rows, far] {
+            for map in [Contraction::fit(&rows, 100), Contraction::identity(&rows, 100)] {
+                let mapped = map.map(&rows);
+                let greatest = mapped.norms.iter().copied().fold(0.0, f32::max);
+                for a in 0..40 {
+                    let bound = map.bound(mapped.norms[a], mapped.squares[a], greatest);
+                    for b in 0..400 {
+                        let image = |i: usize| &mapped.values[i * map.width()..(i + 1) * map.width()];
+                        let score = image(a)
+                            .iter()
+                            .zip(image(b))
+                            .fold(mapped.squares[b], |sum, (&x, &y)| y.mul_add(-2.0 * x, sum));
+                        let distance =
+                            squared_distance(&rows[a * 100..(a + 1) * 100], &rows[b * 100..(b + 1) * 100]);
+                        assert!(score <= bound.threshold(distance), "{a} {b} {score} {distance}");
+                    }
+                }
+            }
+        }
+    }
+}

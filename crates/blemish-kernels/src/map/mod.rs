@@ -1,0 +1,1 @@
+//! Filters and resizing of anomaly maps.

@@ -1,0 +1,158 @@
+//! A heat map laid over its image.
+
+use crate::colour::colormap;
+use crate::error::ReportError;
+use crate::picture::Picture;
+use blemish_kernels::map::resize_bilinear;
+use std::ops::Range;
+use std::path::Path;
+
+/// Opacity of the heat map where the score is at the top of the range.
+///
+/// The opacity rises from 0 with the score, so that what is normal stays as the camera saw it and only the rest is coloured.
+pub const OPACITY: f32 = 0.7;
+
+/// Lays an anomaly map over a picture.
+///
+/// `map` holds the scores of h x w = `map_size` and is resized bilinearly to the picture. A score s becomes t = (s - low) /
+/// (high - low), clamped to [0, 1]; the pixel becomes (1 - a) * pixel + a * colour(t) with a = [`OPACITY`] * t.
+/// If `range` = (low, high) has two equal ends, scores above them show at full strength and the others not at all.
+///
+/// # Errors
+/// [`ReportError`] if sizes do not fit, scores are not finite, or the range does not rise.
+pub fn overlay(
+    picture: &Picture,
+    map: &[f32],
+    map_size: (usize, usize),
+    range: (f32, f32),
+) -> Result<Picture, ReportError> {
+    overlay_within(picture, (0..picture.height, 0..picture.width), map, map_size, range)
+}
+
+/// Like [`overlay`], for a map that covers only the given rows and columns of the picture (such as a centre crop).
+///
+/// # Errors
+/// As for [`overlay`], and [`ReportError::Region`] if the region is empty or leaves the picture.
+pub fn overlay_within(
+    picture: &Picture,
+    (rows, columns): (Range<usize>, Range<usize>),
+    map: &[f32],
+    map_size: (usize, usize),
+    (low, high): (f32, f32),
+) -> Result<Picture, ReportError> {
+    ReportError::check_size("picture", picture.rgb.len(), picture.size(), 3)?;
+    check_map(map, map_size)?;
+    if !(low.is_finite() && high.is_finite() && low <= high) {
+        return Err(ReportError::Range { low, high });
+    }
+    let is_inside = |span: &Range<usize>, extent: usize| !span.is_empty() && span.end <= extent;
+    if !(is_inside(&rows, picture.height) && is_inside(&columns, picture.width)) {
+        let (height, width) = picture.size();
+        let (Range { start: top, end: bottom }, Range { start: left, end: right }) = (rows, columns);
+        return Err(ReportError::Region { top, bottom, left, right, height, width });
+    }
+    let scores = resize_bilinear(map, map_size, (rows.len(), columns.len()));
+    let mut drawn = picture.clone();
+    for (y, line) in rows.zip(scores.chunks_exact(columns.len())) {
+        for (x, &score) in columns.clone().zip(line) {
+            let strength = if high > low {
+                ((score - low) / (high - low)).clamp(0.0, 1.0)
+            } else {
+                f32::from(score > low)
+            };
+            let opacity = OPACITY * strength;
+            for (byte, colour) in drawn.pixel_mut(y, x).iter_mut().zip(colormap(strength)) {
+                *byte = (f32::from(*byte) * (1.0 - opacity) + f32::from(colour) * opacity).round() as u8;
+            }
+        }
+    }
+    Ok(drawn)
+}
+
+/// Reads the image at `image`, lays the map over it and writes a PNG of the image's size to `path`.
+///
+/// # Errors
+/// [`ReportError`] if the image cannot be read, the file not be written, or as for [`overlay`].
+pub fn save_overlay(
+    path: &Path,
+    image: &Path,
+    map: &[f32],
+    map_size: (usize, usize),
+    range: (f32, f32),
+) -> Result<(), ReportError> {
+    overlay(&Picture::read(image)?, map, map_size, range)?.save_png(path)
+}
+
+/// Refuses maps of a wrong size or with values that cannot be drawn.
+pub(crate) fn check_map(map: &[f32], size: (usize, usize)) -> Result<(), ReportError> {
+    ReportError::check_size("anomaly map", map.len(), size, 1)?;
+    match map.iter().filter(|score| !score.is_finite()).count() {
+        0 => Ok(()),
+        count => Err(ReportError::NotFinite { count }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(size: (usize, usize), value: u8) -> Picture {
+        Picture::new(vec![value; size.0 * size.1 * 3], size).unwrap()
+    }
+
+    #[test]
+    fn each_pixel_is_the_stated_blend() {
+        let picture = grey((1, 3), 100);
+        let drawn = overlay(&picture, &[1.0, 2.0, 3.0], (1, 3), (1.0, 3.0)).unwrap();
+        let blend = |share: f32, colour: u8| (100.0 * (1.0 - share) + f32::from(colour) * share).round() as u8;
+        assert_eq!(drawn.rgb[..3], [100, 100, 100]);
+        assert_eq!(drawn.rgb[3..6], colormap(0.5).map(|colour| blend(0.35, colour)));
+        assert_eq!(drawn.rgb[6..], colormap(1.0).map(|colour| blend(0.7, colour)));
+    }
+
+    #[test]
+    fn map_is_resized_to_the_picture_with_half_pixel_centres() {
+        let fine = overlay(&grey((1, 4), 0), &[0.0, 0.25, 0.75, 1.0], (1, 4), (0.0, 1.0)).unwrap();
+        let coarse = overlay(&grey((1, 4), 0), &[0.0, 1.0], (1, 2), (0.0, 1.0)).unwrap();
+        assert_eq!(coarse, fine);
+    }
+
+    #[test]
+    fn scores_beyond_the_range_saturate_and_an_empty_range_separates() {
+        let picture = grey((1, 2), 50);
+        let inside = overlay(&picture, &[0.0, 1.0], (1, 2), (0.0, 1.0)).unwrap();
+        assert_eq!(overlay(&picture, &[-9.0, 9.0], (1, 2), (0.0, 1.0)).unwrap(), inside);
+        assert_eq!(overlay(&picture, &[2.0, 2.1], (1, 2), (2.0, 2.0)).unwrap(), inside);
+    }
+
+    #[test]
+    fn a_map_of_a_crop_leaves_the_rest_alone() {
+        let picture = grey((3, 3), 10);
+        let drawn = overlay_within(&picture, (1..2, 1..3), &[1.0], (1, 1), (0.0, 1.0)).unwrap();
+        let changed: Vec<bool> = drawn.rgb.chunks_exact(3).map(|pixel| pixel != [10; 3]).collect();
+        assert_eq!(changed, [false, false, false, false, true, true, false, false, false]);
+        let error = overlay_within(&picture, (1..4, 0..3), &[1.0], (1, 1), (0.0, 1.0)).unwrap_err();
+        assert!(error.to_string().contains("1..4"), "{error}");
+    }
+
+    #[test]
+    fn wrong_sizes_ranges_and_values_are_errors() {
+        let picture = grey((2, 2), 0);
+        let fails = |map: &[f32], size, range| overlay(&picture, map, size, range).unwrap_err().to_string();
+        assert!(fails(&[0.0; 5], (2, 3), (0.0, 1.0)).contains("needs 6"));
+        assert!(fails(&[], (0, 3), (0.0, 1.0)).contains("0 values"));
+        assert!(fails(&[0.0; 4], (usize::MAX, 2), (0.0, 1.0)).contains("4 values"));
+        assert!(fails(&[0.0; 4], (2, 2), (1.0, 0.0)).contains("does not rise"));
+        assert!(fails(&[0.0; 4], (2, 2), (f32::NAN, 0.0)).contains("does not rise"));
+        assert!(fails(&[f32::NAN, 0.0, 0.0, f32::INFINITY], (2, 2), (0.0, 1.0)).contains("2 values"));
+    }
+
+    #[test]
+    fn overlay_goes_from_file_to_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, path) = (folder.path().join("part.png"), folder.path().join("overlay.png"));
+        grey((9, 8), 120).save_png(&image).unwrap();
+        save_overlay(&path, &image, &[0.0, 1.0, 0.0, 0.5], (2, 2), (0.0, 1.0)).unwrap();
+        assert_eq!(Picture::read(&path).unwrap().size(), (9, 8));
+    }
+}

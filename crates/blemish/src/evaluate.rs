@@ -1,0 +1,85 @@
+//! A detector measured on labelled images.
+
+use crate::detector::Detector;
+use crate::error::Error;
+use crate::map::Scored;
+use crate::observer::{Observer, Silent};
+use blemish_data::{Dataset, Label, Loader, LoaderOptions, Mask, Sample, Skipped};
+use blemish_eval::{Evaluation, Evaluator};
+
+/// How to run an evaluation.
+#[derive(Clone, Copy)]
+pub struct EvaluateOptions<'a> {
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Leave broken images out instead of failing.
+    pub skip_bad: bool,
+    /// Progress, cancellation.
+    pub observer: &'a dyn Observer,
+}
+
+impl Default for EvaluateOptions<'_> {
+    fn default() -> Self {
+        Self { batch_size: 8, skip_bad: false, observer: &Silent }
+    }
+}
+
+/// Metrics and what was left out.
+#[derive(Debug)]
+pub struct EvaluationOutcome {
+    /// The metrics.
+    pub evaluation: Evaluation,
+    /// Images left out on `skip_bad`, with reasons.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Scores the test images of a dataset and computes all metrics, per defect type and overall.
+///
+/// Maps and masks are compared at the size of the network's input (masks resized by nearest neighbour, with the same crop), as the
+/// field's published figures are. `each` sees every image with its outcome, for pictures.
+///
+/// # Errors
+/// Unreadable images or masks, or metrics that are undefined because one of the two classes is absent.
+pub fn evaluate(
+    detector: &Detector,
+    dataset: &Dataset,
+    options: &EvaluateOptions<'_>,
+    each: &mut dyn FnMut(&Sample, &Scored, Option<&Mask>),
+) -> Result<EvaluationOutcome, Error> {
+    let undefined = |reason: &dyn std::fmt::Display| Error::Evaluation { reason: reason.to_string() };
+    if dataset.test.is_empty() {
+        return Err(undefined(&"there are no test images; pass --test-dir or a labelled data set"));
+    }
+    options.observer.stage("scoring", Some(dataset.test.len() as u64));
+    let loader_options = LoaderOptions {
+        batch_size: options.batch_size,
+        skip_bad: options.skip_bad,
+        with_masks: true,
+        ..LoaderOptions::default()
+    };
+    let mut loader = Loader::new(&dataset.test, detector.transform(), loader_options);
+    let mut evaluator = Evaluator::new();
+    for batch in loader.by_ref() {
+        if options.observer.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let batch = batch?;
+        let scored = detector.score(&batch.images)?;
+        for ((&index, scored), mask) in batch.indices.iter().zip(&scored).zip(&batch.masks) {
+            let sample = &dataset.test[index];
+            let is_defective = sample.label == Label::Defective;
+            let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
+            evaluator
+                .add(&sample.defect, is_defective, scored.score, &scored.map.values, marked, (
+                    scored.map.height,
+                    scored.map.width,
+                ))
+                .map_err(|error| undefined(&error))?;
+            each(sample, scored, mask.as_ref());
+        }
+        options.observer.advance(batch.indices.len() as u64);
+    }
+    options.observer.stage("computing metrics", None);
+    let evaluation = evaluator.finish().map_err(|error| undefined(&error))?;
+    Ok(EvaluationOutcome { evaluation, skipped: loader.skipped().to_vec() })
+}

@@ -1,0 +1,269 @@
+//! The one interface that all methods implement.
+//!
+//! # Why it looks like this
+//! - **Typed inside, erased outside.** A method is a type with a typed configuration ([`Method`]). Everything above it (detector, command
+//!   line, docs, tests) sees a [`Fitted`] and a [`MethodEntry`] of the registry: one dynamic dispatch, at the method boundary.
+//! - **A method sees images, never files.** Training images come as a [`TrainingSet`] that can be passed over as often as wanted (one
+//!   pass for Gaussians, hundreds of epochs for networks) and is never in memory as a whole. Each sample carries its category, so a
+//!   method for several classes at once reads it from there; a video method sees samples in the order of their paths.
+//! - **What only some methods need is optional in [`FitContext`]**: a backbone (declared by [`Needs`]), a checkpoint folder for those
+//!   that train for hours and resume, prompts for those driven by text.
+//! - **Patch scores, not pictures.** A method returns scores on its own grid; resizing and blurring exist once, in [`MapStage`].
+//! - **State is named tensors** plus the configuration, nothing else, so one file format serves all.
+
+use crate::error::Error;
+use crate::map::{MapStage, PatchScores};
+use crate::observer::Observer;
+use crate::settings::{self, SettingInfo, Settings};
+use crate::state::State;
+use blemish_data::{ImageBatch, Transform};
+use blemish_features::Backbone;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a method is, for lists and documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodInfo {
+    /// Name on the command line and in model files.
+    pub name: &'static str,
+    /// One line: the idea.
+    pub summary: &'static str,
+    /// When to pick it and when not, one or two sentences.
+    pub advice: &'static str,
+    /// The paper.
+    pub citation: &'static str,
+    /// Family: distance, flow, reconstruction, synthetic defects, foundation models, classical.
+    pub family: &'static str,
+    /// What it needs beside images.
+    pub needs: Needs,
+}
+
+/// What a method needs beside good images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Strides of the backbone's feature maps it uses by default, shallow to deep; empty for a method without a backbone.
+    pub strides: &'static [usize],
+    /// Whether it trains a network for a long time and can resume from a checkpoint.
+    pub long_training: bool,
+    /// Whether it is steered by text prompts.
+    pub prompts: bool,
+}
+
+/// The good images, passed over as often as a method likes.
+pub trait TrainingSet: Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Category of image `index`, for methods that learn several at once.
+    fn category(&self, index: usize) -> &str;
+    /// Calls `each` with every batch once and the indices of its images; in the order of the paths, or shuffled by `shuffle_seed`.
+    ///
+    /// # Errors
+    /// What a reader or `each` returns; [`Error::Interrupted`] when the observer has cancelled.
+    fn for_each_batch(
+        &self,
+        shuffle_seed: Option<u64>,
+        each: &mut dyn FnMut(&[usize], &ImageBatch) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+}
+
+/// What surrounds a fit.
+pub struct FitContext<'a> {
+    /// Fixes every random choice.
+    pub seed: u64,
+    /// The frozen backbone, for methods that need one.
+    pub backbone: Option<Arc<Backbone>>,
+    /// Bytes of memory the fit may use beyond the backbone; `None` is no limit.
+    pub memory_limit: Option<u64>,
+    /// Folder for checkpoints and large temporary files.
+    pub scratch: Option<PathBuf>,
+    /// Text prompts, for methods steered by them.
+    pub prompts: Vec<String>,
+    /// Progress, warnings, cancellation.
+    pub observer: &'a dyn Observer,
+}
+
+impl FitContext<'_> {
+    /// The backbone, for a method that has declared that it needs one.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] if there is none.
+    pub fn require_backbone(&self, method: &'static str) -> Result<Arc<Backbone>, Error> {
+        self.backbone
+            .clone()
+            .ok_or_else(|| Error::Fit { method, reason: "it needs a backbone; pass one with --backbone".into() })
+    }
+
+    /// Stops with an error if cancellation was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn check_cancelled(&self) -> Result<(), Error> {
+        if self.observer.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// A method, fitted: what an implementor writes.
+pub trait Method: Send + Sync + Sized + 'static {
+    /// Typed settings with defaults, ranges and meanings.
+    type Config: Serialize + DeserializeOwned + JsonSchema + Default + Clone + Send + Sync;
+
+    /// Name, citation, needs.
+    const INFO: MethodInfo;
+
+    /// The image transform its paper or variant prescribes, for when the user says nothing.
+    fn default_transform(config: &Self::Config) -> Transform {
+        let _ = config;
+        Transform::resize_to(256, 256)
+    }
+
+    /// Learns normality from good images. Reports progress, honours cancellation, resumes from `context.scratch` where it trains.
+    ///
+    /// # Errors
+    /// [`Error`], saying what to change.
+    fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error>;
+
+    /// Patch scores of every image of a batch, unbounded, higher is worse; independent of what else is in the batch.
+    ///
+    /// # Errors
+    /// [`Error::Score`] if the batch does not fit the model, [`Error::Features`] if the backbone fails.
+    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error>;
+
+    /// How its patch scores become a map.
+    fn map_stage(&self) -> MapStage;
+
+    /// The tensors that a model file must hold.
+    fn state(&self) -> State;
+
+    /// The settings it was fitted with, every choice filled in.
+    fn config(&self) -> &Self::Config;
+
+    /// Puts a fitted method together again.
+    ///
+    /// # Errors
+    /// [`Error`] naming the tensor that is missing or misshapen.
+    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error>;
+}
+
+/// A method, fitted: what everything else sees.
+pub trait Fitted: Send + Sync {
+    /// Name, citation, needs.
+    fn info(&self) -> &'static MethodInfo;
+    /// See [`Method::score`].
+    ///
+    /// # Errors
+    /// As there.
+    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error>;
+    /// See [`Method::map_stage`].
+    fn map_stage(&self) -> MapStage;
+    /// See [`Method::state`].
+    fn state(&self) -> State;
+    /// The settings it was fitted with, every choice filled in.
+    fn settings(&self) -> Settings;
+}
+
+impl<M: Method> Fitted for M {
+    fn info(&self) -> &'static MethodInfo {
+        &M::INFO
+    }
+    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+        Method::score(self, batch)
+    }
+    fn map_stage(&self) -> MapStage {
+        Method::map_stage(self)
+    }
+    fn state(&self) -> State {
+        Method::state(self)
+    }
+    fn settings(&self) -> Settings {
+        match serde_json::to_value(self.config()) {
+            Ok(serde_json::Value::Object(map)) => map,
+            // A configuration is a struct of plain values, which always serialises to an object.
+            _ => Settings::new(),
+        }
+    }
+}
+
+/// A line of the registry: what can be known and done before a method is fitted.
+pub trait MethodEntry: Send + Sync {
+    /// Name, citation, needs.
+    fn info(&self) -> &'static MethodInfo;
+    /// Its settings with defaults, ranges and meanings.
+    fn settings(&self) -> Vec<SettingInfo>;
+    /// Reads `key=value` pairs.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error>;
+    /// See [`Method::default_transform`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    fn default_transform(&self, settings: &Settings) -> Result<Transform, Error>;
+    /// See [`Method::fit`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::Setting`].
+    fn fit(
+        &self,
+        settings: &Settings,
+        train: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error>;
+    /// See [`Method::restore`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::Setting`].
+    fn restore(
+        &self,
+        settings: &Settings,
+        state: State,
+        backbone: Option<Arc<Backbone>>,
+    ) -> Result<Box<dyn Fitted>, Error>;
+}
+
+/// The registry's entry for a method type.
+pub(crate) struct Entry<M>(PhantomData<fn() -> M>);
+
+impl<M> Entry<M> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<M: Method> MethodEntry for Entry<M> {
+    fn info(&self) -> &'static MethodInfo {
+        &M::INFO
+    }
+    fn settings(&self) -> Vec<SettingInfo> {
+        settings::describe::<M::Config>()
+    }
+    fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error> {
+        settings::parse::<M::Config>(pairs)
+    }
+    fn default_transform(&self, settings: &Settings) -> Result<Transform, Error> {
+        Ok(M::default_transform(&settings::typed(settings)?))
+    }
+    fn fit(
+        &self,
+        settings: &Settings,
+        train: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error> {
+        Ok(Box::new(M::fit(&settings::typed(settings)?, train, context)?))
+    }
+    fn restore(
+        &self,
+        settings: &Settings,
+        state: State,
+        backbone: Option<Arc<Backbone>>,
+    ) -> Result<Box<dyn Fitted>, Error> {
+        Ok(Box::new(M::restore(settings::typed(settings)?, state, backbone)?))
+    }
+}

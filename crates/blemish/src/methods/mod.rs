@@ -1,0 +1,4 @@
+//! One folder a method; no method imports another.
+
+pub mod padim;
+pub mod patchcore;

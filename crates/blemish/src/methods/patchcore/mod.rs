@@ -1,0 +1,112 @@
+//! PatchCore: a memory bank of locally aggregated patch features.
+//!
+//! Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, arXiv 2106.08265. All patch features of the good
+//! images go into a bank, greedy k-centre selection thins it to a coreset, and a patch scores by its distance to the nearest entry. The
+//! strongest simple baseline for whole images: needs no alignment and works from ten good images on; weak where a normal part in the
+//! wrong place is the defect.
+//!
+//! Flow: feature maps -> `embedding` (section 3.1 of the paper) -> `fit` (coreset, algorithm 1) -> `bank` (nearest neighbours, equation
+//! 6; image score, equation 7 or the maximum). Both released codes are variants, see [`Variant`].
+
+mod bank;
+mod config;
+mod embedding;
+mod fit;
+#[cfg(test)]
+mod tests;
+
+pub use config::{ImageScore, PatchCoreConfig, Variant};
+
+use crate::error::Error;
+use crate::map::{BlurBorder, MapStage, PatchScores};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::state::State;
+use bank::PatchBank;
+use blemish_data::{ImageBatch, Transform};
+use blemish_features::Backbone;
+use std::sync::Arc;
+
+const NAME: &str = "patchcore";
+
+/// A fitted PatchCore.
+pub struct PatchCore {
+    backbone: Arc<Backbone>,
+    bank: PatchBank,
+}
+
+impl PatchCore {
+    /// Number of entries of the bank.
+    pub fn bank_size(&self) -> usize {
+        self.bank.len()
+    }
+
+    /// Largest distance of a training patch to its nearest bank entry, in the space the coreset was chosen in.
+    ///
+    /// Without projection this bounds how much the coreset can add to a patch distance over the full bank.
+    pub fn covering_radius(&self) -> f32 {
+        self.bank.covering_radius()
+    }
+}
+
+impl Method for PatchCore {
+    type Config = PatchCoreConfig;
+
+    const INFO: MethodInfo = MethodInfo {
+        name: NAME,
+        summary: "distance to a memory bank of patch features thinned by greedy k-centre selection",
+        advice: "the default: strong from ten good images on, parts need not be aligned; misses normal parts in wrong places",
+        citation: "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022, arXiv 2106.08265",
+        family: "distance",
+        needs: Needs { strides: &[8, 16], long_training: false, prompts: false },
+    };
+
+    fn default_transform(config: &Self::Config) -> Transform {
+        match config.variant {
+            Variant::Official => Transform::shorter_side(256).with_crop(224, 224),
+            Variant::Anomalib => Transform::resize_to(256, 256),
+        }
+    }
+
+    fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        if config.patch_size.is_multiple_of(2) {
+            let reason = format!("{} is even; the neighbourhood needs a centre", config.patch_size);
+            return Err(Error::Setting { key: "patch_size".into(), reason, help: "allowed: 1, 3, 5, 7".into() });
+        }
+        let backbone = context.require_backbone(NAME)?;
+        let collected = fit::collect(config, &backbone, train, context)?;
+        let coreset = fit::select(config, &collected, context)?;
+        let entries = collected.features.gather(&coreset.indices).into();
+        let bank = PatchBank::new(config.clone(), entries, collected.dimensions, coreset.covering_radius)?;
+        Ok(Self { backbone, bank })
+    }
+
+    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+        let maps = self.backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
+        self.bank.score(&maps, batch.count, batch.region_of_interest.as_deref())
+    }
+
+    fn map_stage(&self) -> MapStage {
+        let config = self.bank.config();
+        MapStage {
+            interpolation: config.interpolation(),
+            sigma: config.sigma,
+            border: match config.variant {
+                Variant::Official => BlurBorder::Repeat,
+                Variant::Anomalib => BlurBorder::Mirror,
+            },
+        }
+    }
+
+    fn state(&self) -> State {
+        self.bank.state()
+    }
+
+    fn config(&self) -> &Self::Config {
+        self.bank.config()
+    }
+
+    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
+        let backbone = backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
+        Ok(Self { backbone, bank: PatchBank::restore(config, &state)? })
+    }
+}

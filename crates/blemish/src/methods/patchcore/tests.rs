@@ -1,0 +1,90 @@
+//! The analytic cases of the specification and agreement with anomalib's own model code.
+
+use super::PatchCoreConfig;
+use super::bank::{PatchBank, reweighted};
+use super::config::{ImageScore, Variant};
+use crate::map::BlurBorder;
+use crate::testing::{golden, maps, relative_difference};
+
+#[test]
+fn weight_of_distances_2_3_4_is_091() {
+    assert!((reweighted(2.0, 2.0, &[2.0, 3.0, 4.0]) - 1.819_938_9).abs() < 1e-6);
+}
+
+#[test]
+fn weight_stays_between_its_bounds_and_huge_distances_do_not_overflow() {
+    for around in [vec![500.0, 500.0, 500.0], vec![500.0, 501.0, 502.0, 900.0]] {
+        let weight = reweighted(500.0, 500.0, &around) / 500.0;
+        assert!(weight >= 1.0 - 1.0 / around.len() as f32 - 1e-6 && weight <= 1.0, "{weight}");
+    }
+    assert_eq!(reweighted(0.0, 0.0, &[0.0, 0.0]), 0.0);
+}
+
+#[test]
+fn maps_and_scores_agree_with_anomalib_given_its_bank() {
+    let golden = golden();
+    let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
+    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], 0.0).unwrap();
+    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    let scored = bank.score(&test, 3, None).unwrap();
+    let stage = crate::map::MapStage {
+        interpolation: bank.config().interpolation(),
+        sigma: 4.0,
+        border: BlurBorder::Mirror,
+    };
+    let finished: Vec<_> = scored.into_iter().map(|patches| stage.finish(patches, 64, 64, None)).collect();
+    let map: Vec<f32> = finished.iter().flat_map(|scored| scored.map.values.clone()).collect();
+    let scores: Vec<f32> = finished.iter().map(|scored| scored.score).collect();
+    assert!(relative_difference(&map, &golden.f32("patchcore.map", 3).unwrap().1) < 1e-3);
+    assert!(relative_difference(&scores, &golden.f32("patchcore.score", 1).unwrap().1) < 1e-3);
+}
+
+#[test]
+fn a_bank_of_all_patches_scores_its_own_images_zero() {
+    let golden = golden();
+    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    for variant in [Variant::Anomalib, Variant::Official] {
+        let config = PatchCoreConfig { variant, target_dimension: 40, ..PatchCoreConfig::default() };
+        let embedding = super::embedding::embed(&config, &test, 3);
+        let bank = PatchBank::new(config, embedding.rows.into(), embedding.dimensions, 0.0).unwrap();
+        for scored in bank.score(&test, 3, None).unwrap() {
+            assert!(scored.values.iter().all(|&value| value == 0.0));
+            assert_eq!(scored.image_score, Some(0.0));
+        }
+    }
+}
+
+#[test]
+fn official_scores_are_squared_distances_and_their_maximum() {
+    let golden = golden();
+    let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
+    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    let score = |config: PatchCoreConfig| {
+        PatchBank::new(config, entries.clone(), shape[1], 0.0).unwrap().score(&test, 3, None).unwrap()
+    };
+    // patch_size 1 and target lengths equal to the channels make both variants embed alike.
+    let root = PatchCoreConfig { image_score: Some(ImageScore::Max), patch_size: 1, ..PatchCoreConfig::default() };
+    let plain = score(root);
+    for patches in &plain {
+        let worst = patches.values.iter().copied().fold(0.0, f32::max);
+        assert_eq!(patches.image_score, Some(worst));
+    }
+    let weighted = score(PatchCoreConfig { patch_size: 1, ..PatchCoreConfig::default() });
+    assert_eq!(plain[0].values, weighted[0].values);
+    assert!(weighted[0].image_score < plain[0].image_score);
+}
+
+#[test]
+fn what_lies_outside_the_region_neither_scores_nor_counts() {
+    let golden = golden();
+    let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
+    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], 0.0).unwrap();
+    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    // The planted defect of image 1 lies in rows 3..6 of 16: the lower half does not see it.
+    let marked = (0..64 * 64).map(|pixel| pixel / 64 >= 32).collect();
+    let region = blemish_data::Mask { height: 64, width: 64, marked };
+    let (all, lower) = (bank.score(&test, 3, None).unwrap(), bank.score(&test, 3, Some(&region)).unwrap());
+    assert!(lower[1].values[..8 * 16].iter().all(|&value| value == 0.0));
+    assert_eq!(lower[1].values[8 * 16..], all[1].values[8 * 16..]);
+    assert!(lower[1].image_score < all[1].image_score);
+}

@@ -1,0 +1,248 @@
+//! The `.blemish` file: a safetensors file whose metadata holds one JSON header.
+//!
+//! The header says what the tensors mean (format version, method, settings, backbone, transform, digests); the tensors are the method's
+//! state and, under `backbone.`, the backbone's weights, so that one file scores the same wherever it goes. Files are read through a
+//! memory map and written to a temporary name first, so nothing half-written is ever found under the final name.
+
+use crate::error::Error;
+use crate::settings::Settings;
+use crate::state::{Shared, State, StateTensor, Values};
+use blemish_data::Transform;
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The version of the format written here; raised when older programs would misread a file.
+pub const FORMAT_VERSION: u64 = 1;
+
+const HEADER_KEY: &str = "blemish";
+
+/// What a model file says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the format.
+    pub format_version: u64,
+    /// Version of the program that wrote it.
+    pub written_by: String,
+    /// Name of the method.
+    pub method: String,
+    /// Its settings, every choice filled in.
+    pub settings: Settings,
+    /// The backbone; `null` for methods without one.
+    pub backbone: Option<BackboneHeader>,
+    /// How images become input.
+    pub transform: Transform,
+    /// Seed of the fit.
+    pub seed: u64,
+    /// The images it was fitted on.
+    pub data: DataHeader,
+    /// Scores that pictures show as the coldest and the hottest colour.
+    pub colour_range: (f32, f32),
+    /// CRC-32 of all tensors in the order of their names.
+    pub checksum: u32,
+}
+
+/// The backbone of a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackboneHeader {
+    /// Architecture, or `onnx` for a user's own graph.
+    pub name: String,
+    /// Feature taps, shallow to deep.
+    pub layers: Vec<String>,
+    /// Mean its input is normalised with, per channel.
+    pub mean: [f32; 3],
+    /// Standard deviation its input is normalised with, per channel.
+    pub std: [f32; 3],
+    /// SHA-256 of network, layers, normalisation and weights.
+    pub digest: String,
+}
+
+/// The images a model was fitted on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataHeader {
+    /// Name of the category or folder.
+    pub category: String,
+    /// Number of good images.
+    pub images: usize,
+    /// SHA-256 of their names and contents.
+    pub digest: String,
+}
+
+/// Writes a model file; an existing file is replaced only when the new one is complete.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be written or is full.
+pub fn write(path: &Path, header: &Header, state: &State) -> Result<(), Error> {
+    let fail = |source: std::io::Error| Error::Io { action: "write", path: path.to_owned(), source };
+    let header = Header { checksum: checksum(state), ..header.clone() };
+    let json = serde_json::to_string(&header).map_err(|error| fail(error.into()))?;
+    let metadata = HashMap::from([(HEADER_KEY.to_owned(), json)]);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".blemish-").tempfile_in(folder).map_err(fail)?;
+    let views = state.tensors().iter().map(|(name, tensor)| (name, tensor));
+    // Serialising in memory would double the peak; the library streams to a path, which is the temporary file's.
+    safetensors::serialize_to_file(views, Some(metadata), file.path()).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => fail(source),
+        other => fail(std::io::Error::other(other.to_string())),
+    })?;
+    file.flush().and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+    set_ordinary_permissions(file.as_file()).map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are private to their user; a model is an ordinary file.
+fn set_ordinary_permissions(file: &File) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    let _ = file;
+    Ok(())
+}
+
+/// Reads a model file: its header and its tensors, mapped into memory.
+///
+/// # Errors
+/// [`Error::NotAModel`], [`Error::Truncated`], [`Error::Corrupt`], [`Error::NewerVersion`] or [`Error::Io`], each naming the file.
+pub fn read(path: &Path) -> Result<(Header, State), Error> {
+    let fail = |source: std::io::Error| Error::Io { action: "read", path: path.to_owned(), source };
+    let file = File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    if metadata.is_dir() {
+        return Err(Error::NotAModel { path: path.to_owned(), reason: "it is a folder".into() });
+    }
+    if metadata.len() == 0 {
+        return Err(Error::NotAModel { path: path.to_owned(), reason: "it is empty".into() });
+    }
+    // Safety: the map is read-only; a file that another program shortens meanwhile is outside what any reader can guard against.
+    let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(fail)?);
+    let (tensors, data_start) = open(path, &map)?;
+    let header = parse_header(path, &tensors)?;
+    let state = map_tensors(path, &map, &tensors, data_start)?;
+    if checksum(&state) != header.checksum {
+        return Err(Error::Corrupt { path: path.to_owned(), reason: "its checksum does not match its content".into() });
+    }
+    Ok((header, state))
+}
+
+/// Reads the safetensors header and tells foreign, truncated and damaged files apart.
+fn open(path: &Path, bytes: &[u8]) -> Result<(Metadata, usize), Error> {
+    let foreign = |reason: &str| Error::NotAModel { path: path.to_owned(), reason: reason.to_owned() };
+    let corrupt = |reason: String| Error::Corrupt { path: path.to_owned(), reason };
+    if let Some(kind) = kind_of(bytes) {
+        return Err(foreign(&format!("it looks like {kind}")));
+    }
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(foreign("it is too short"));
+    };
+    let length = u64::from_le_bytes(*length);
+    if rest.first() != Some(&b'{') || length > 100_000_000 {
+        return Err(foreign("its first bytes are not those of a safetensors file"));
+    }
+    let (total, start) = (bytes.len() as u64, 8 + length);
+    if total < start {
+        return Err(Error::Truncated { path: path.to_owned(), found: total, expected: start });
+    }
+    // `length` is at most the file's size here, so it fits an usize.
+    let text = &rest[..length as usize];
+    let metadata: Metadata =
+        serde_json::from_slice(text).map_err(|error| corrupt(format!("its header is damaged ({error})")))?;
+    let expected = start + metadata.data_len() as u64;
+    if total < expected {
+        return Err(Error::Truncated { path: path.to_owned(), found: total, expected });
+    }
+    // The library repeats the checks of offsets, shapes and sizes.
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(error.to_string()))?;
+    Ok((metadata, start as usize))
+}
+
+fn kind_of(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 7] = [
+        (b"\x89PNG", "a PNG image"),
+        (b"\xff\xd8\xff", "a JPEG image"),
+        (b"PK\x03\x04", "a zip archive (perhaps PyTorch weights)"),
+        (b"\x80\x02", "a Python pickle (perhaps PyTorch weights)"),
+        (b"BM", "a BMP image"),
+        (b"II*\0", "a TIFF image"),
+        (b"\x08", "an ONNX graph"),
+    ];
+    // A safetensors header may well be 8 bytes modulo 256 long: its ninth byte decides.
+    if bytes.get(8) == Some(&b'{') {
+        return None;
+    }
+    KINDS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, kind)| *kind)
+}
+
+fn parse_header(path: &Path, tensors: &Metadata) -> Result<Header, Error> {
+    let text = tensors.metadata().as_ref().and_then(|metadata| metadata.get(HEADER_KEY)).ok_or_else(|| {
+        let reason = "it is a safetensors file without a model header (perhaps backbone weights)".into();
+        Error::NotAModel { path: path.to_owned(), reason }
+    })?;
+    let corrupt = |error: serde_json::Error| Error::Corrupt {
+        path: path.to_owned(),
+        reason: format!("its model header is damaged ({error})"),
+    };
+    let value: serde_json::Value = serde_json::from_str(text).map_err(corrupt)?;
+    // The version comes first: a later header may lack or add anything else.
+    let found = value.get("format_version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if found > FORMAT_VERSION {
+        return Err(Error::NewerVersion { path: path.to_owned(), found, supported: FORMAT_VERSION });
+    }
+    serde_json::from_value(value).map_err(corrupt)
+}
+
+fn map_tensors(path: &Path, map: &Arc<Mmap>, tensors: &Metadata, data_start: usize) -> Result<State, Error> {
+    let mut state = State::default();
+    for (name, info) in tensors.tensors() {
+        let corrupt = |what: &str| Error::Corrupt { path: path.to_owned(), reason: format!("tensor `{name}` {what}") };
+        let length: usize = info.shape.iter().product();
+        let offset = data_start + info.data_offsets.0;
+        let outside = || corrupt("lies outside the file");
+        let values = match info.dtype {
+            Dtype::F32 => Values::F32(Shared::mapped(map, offset, length).ok_or_else(outside)?),
+            Dtype::F16 => Values::F16(Shared::mapped(map, offset, length).ok_or_else(outside)?),
+            Dtype::U32 => Values::U32(Shared::mapped(map, offset, length).ok_or_else(outside)?),
+            Dtype::U8 => Values::U8(Shared::mapped(map, offset, length).ok_or_else(outside)?),
+            _ => return Err(corrupt("has a type that models do not use")),
+        };
+        state.insert(name, StateTensor { shape: info.shape.clone(), values });
+    }
+    Ok(state)
+}
+
+fn checksum(state: &State) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for (name, tensor) in state.tensors() {
+        hasher.update(name.as_bytes());
+        hasher.update(tensor.values.bytes());
+    }
+    hasher.finalize()
+}
+
+impl View for &StateTensor {
+    fn dtype(&self) -> Dtype {
+        match self.values {
+            Values::F32(_) => Dtype::F32,
+            Values::F16(_) => Dtype::F16,
+            Values::U32(_) => Dtype::U32,
+            Values::U8(_) => Dtype::U8,
+        }
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.values.bytes())
+    }
+    fn data_len(&self) -> usize {
+        self.values.bytes().len()
+    }
+}

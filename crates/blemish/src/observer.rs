@@ -1,0 +1,27 @@
+//! How long work tells what it is doing and is told to stop.
+
+/// Watches long work: progress, warnings, cancellation. Called from several threads.
+pub trait Observer: Send + Sync {
+    /// A stage begins; `total` is its number of steps where known.
+    fn stage(&self, name: &str, total: Option<u64>) {
+        let _ = (name, total);
+    }
+    /// `steps` more steps of the current stage are done.
+    fn advance(&self, steps: u64) {
+        let _ = steps;
+    }
+    /// Something a user should know that does not stop the work.
+    fn warn(&self, message: &str) {
+        let _ = message;
+    }
+    /// Whether the work should stop as soon as it can.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

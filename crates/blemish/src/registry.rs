@@ -1,0 +1,23 @@
+//! The list of methods. Adding a method touches its folder and one line here.
+
+use crate::error::Error;
+use crate::method::{Entry, MethodEntry};
+use crate::methods::{padim::Padim, patchcore::PatchCore};
+
+static METHODS: [&dyn MethodEntry; 2] = [&Entry::<PatchCore>::new(), &Entry::<Padim>::new()];
+
+/// Every method there is, the default one first.
+pub fn methods() -> &'static [&'static dyn MethodEntry] {
+    &METHODS
+}
+
+/// The method of that name.
+///
+/// # Errors
+/// [`Error::UnknownMethod`] with the names there are.
+pub fn method(name: &str) -> Result<&'static dyn MethodEntry, Error> {
+    METHODS.iter().copied().find(|entry| entry.info().name == name).ok_or_else(|| {
+        let known: Vec<&str> = METHODS.iter().map(|entry| entry.info().name).collect();
+        Error::UnknownMethod { name: name.to_owned(), known: known.join(", ") }
+    })
+}

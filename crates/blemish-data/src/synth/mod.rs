@@ -1,1 +1,33 @@
-//! Procedural inspection sets.
+//! Procedural inspection sets: good and defective images with exact masks, made up from a seed.
+//!
+//! ```text
+//! product (seed) ─> scene (image) ──────────┐
+//!                          └─ with a defect ─┴─> lamp ─> lens ─> mask (where the two differ) ─> sensor noise ─> 8 bits
+//! ```
+//! Every image is painted as its own scene: threads, streaks or a part in its own pose, its own light, its own noise. A defective
+//! image is painted twice, with and without the defect, and the mask marks where the two differ by more than the noise. So masks
+//! are exact by construction, also under soft edges.
+//!
+//! [`write_synthetic_set`] writes a whole set in MVTec AD layout; [`Generator`] gives single images.
+
+mod canvas;
+mod defects;
+pub mod error;
+mod fabric;
+mod generator;
+mod look;
+mod metal;
+mod noise;
+mod print;
+mod random;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::SynthError;
+pub(crate) use generator::SIDES;
+pub use generator::{DefectiveImage, Generator, VISIBLE_SIGMAS};
+pub use look::{Defect, Look};
+pub(crate) use random::{Random, shuffle};
+pub use write::{SynthOptions, SynthReport, write_synthetic_set};

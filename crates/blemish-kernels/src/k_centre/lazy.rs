@@ -5,9 +5,10 @@
 //!
 //! Selection proceeds in epochs. An epoch wakes the points with the greatest old keys, all those at or above a
 //! *cut*, and brings them up to date with the picks that they missed. Whoever falls below the cut goes back to sleep at
-//! once, without seeing the rest of the picks. The survivors, some hundred, form the active set: as long as its greatest
-//! key is at or above the cut, that is the greatest of all, and picks come from the active set alone, which fits in the
-//! cache. When it has sunk below the cut, the next epoch begins.
+//! once, without seeing the rest of the picks. The first [`ACTIVE`] of the survivors, by key and then by index, form the
+//! active set, and the key of the last of them is the new cut: as long as the greatest active key is above it, that
+//! is the greatest of all, and picks come from the active set alone, which fits in the cache. When it has sunk below,
+//! the next epoch begins.
 //!
 //! Waking is a blocked product of points and missed picks ([`crate::panels`]) on short images
 //! ([`crate::contraction`]), bound by arithmetic instead of memory; only pairs that might lower a key are
@@ -22,10 +23,8 @@ use rayon::prelude::*;
 
 /// Points brought up to date by one task.
 const WAKE_BLOCK: usize = 64;
-/// Size of the active set that epochs aim at.
+/// The most points that are active at a time.
 const ACTIVE: usize = 512;
-/// The most points that are active at a time; more survivors, as among ties, take the plain way.
-const MOST_ACTIVE: usize = 8192;
 /// Picks between removals of points that have sunk below the cut from the active set.
 const COMPACT_EVERY: usize = 8;
 
@@ -38,8 +37,8 @@ pub(super) enum Plan {
 impl Plan {
     pub fn within(problem: &Problem, limit: Option<u64>) -> Result<Self, KernelError> {
         let (n, d, k) = (problem.rows as u64, problem.dimensions as u64, problem.count as u64);
-        let active = n.min(MOST_ACTIVE as u64);
-        let lean = 4 * (9 * n + k * (d + 4) + 2 * (active + WAKE_BLOCK as u64) * d);
+        let (blocks, threads) = (1024, rayon::current_num_threads() as u64);
+        let lean = 4 * (12 * n + k * (d + 4) + blocks * threads * d);
         let images = 4 * n * Contraction::widest_image(problem.dimensions) as u64;
         let fast = lean + images + Contraction::fit_bytes(problem.dimensions);
         let plain = 4 * n + 8 * k;
@@ -88,8 +87,18 @@ struct Active {
     keys: Vec<f32>,
     /// Place and value of the greatest key.
     best: (usize, f32),
-    /// All other points have keys below this.
+    /// All other points have keys below this, or equal to it and higher indices than `last`.
     cut: f32,
+    last: usize,
+}
+
+impl Active {
+    /// Whether the greatest key here is the greatest of all points, and of equal ones the first.
+    fn is_ahead(&self) -> bool {
+        let (place, key) = self.best;
+        key > self.cut
+            || (key == self.cut && self.indices.get(place).is_some_and(|&index| index <= self.last))
+    }
 }
 
 impl<'a> Selection<'a> {
@@ -147,7 +156,7 @@ impl<'a> Selection<'a> {
         let mut wanted = ACTIVE;
         loop {
             let mut active = self.wake(&mut wanted);
-            while active.best.1 >= active.cut {
+            while active.is_ahead() {
                 let done = self.picks.len() == self.problem.count || active.best.1 <= 0.0;
                 if done || stop {
                     let covering_radius = self.problem.radius(active.best.1);
@@ -158,11 +167,11 @@ impl<'a> Selection<'a> {
                 stop = on_pick(pick).is_break();
                 active.best = relax_keys(self.problem.point(pick), &active.rows, &mut active.keys);
                 if self.picks.len().is_multiple_of(COMPACT_EVERY) {
-                    self.put_to_sleep(&mut active);
+                    let cut = active.cut;
+                    self.put_to_sleep(&mut active, cut);
                 }
             }
-            // Nobody is above the cut now, so that all go.
-            self.put_to_sleep(&mut active);
+            self.put_to_sleep(&mut active, f32::INFINITY);
         }
     }
 
@@ -171,13 +180,13 @@ impl<'a> Selection<'a> {
         (self.picks.len() / LANES) as u32
     }
 
-    /// Takes the points below the cut out of the active set.
-    fn put_to_sleep(&mut self, active: &mut Active) {
+    /// Takes the points with keys below `cut` out of the active set.
+    fn put_to_sleep(&mut self, active: &mut Active, cut: f32) {
         let (d, seen) = (self.problem.dimensions, self.full_panels());
         let mut kept = 0;
         for place in 0..active.indices.len() {
             let (index, key) = (active.indices[place], active.keys[place]);
-            if key < active.cut {
+            if key < cut {
                 self.keys[index] = key;
                 self.seen[index] = seen;
                 continue;
@@ -218,13 +227,27 @@ impl<'a> Selection<'a> {
                 survivors.push(index);
             }
         }
-        *wanted = (*wanted * ACTIVE / survivors.len().max(1))
-            .clamp(*wanted / 4, *wanted * 4)
-            .clamp(ACTIVE / 8, rows.max(ACTIVE));
-        survivors.sort_unstable();
-        let keys: Vec<f32> = survivors.iter().map(|&index| self.keys[index]).collect();
-        let rows = survivors.iter().flat_map(|&index| self.problem.point(index).iter().copied()).collect();
-        Active { best: greatest(&keys), indices: survivors, rows, keys, cut }
+        let aim = *wanted * ACTIVE / survivors.len().max(1);
+        *wanted = aim.clamp(*wanted / 4, *wanted * 4).clamp(ACTIVE, rows.max(ACTIVE));
+        self.activate(survivors, cut)
+    }
+
+    /// The active set of points that are up to date, all others having keys below `cut`.
+    fn activate(&self, mut points: Vec<usize>, mut cut: f32) -> Active {
+        let mut last = self.problem.rows;
+        if points.len() > ACTIVE {
+            let order = |a: &usize, b: &usize| self.keys[*b].total_cmp(&self.keys[*a]).then(a.cmp(b));
+            last = *points.select_nth_unstable_by(ACTIVE - 1, order).1;
+            cut = self.keys[last];
+            points.truncate(ACTIVE);
+        }
+        points.sort_unstable();
+        let keys: Vec<f32> = points.iter().map(|&index| self.keys[index]).collect();
+        let mut rows = Vec::with_capacity(points.len() * self.problem.dimensions);
+        for &index in &points {
+            rows.extend_from_slice(self.problem.point(index));
+        }
+        Active { best: greatest(&keys), indices: points, rows, keys, cut, last }
     }
 
     /// Present keys of points and the panels that they account for, up to where a key sinks below the cut.

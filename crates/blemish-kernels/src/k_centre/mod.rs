@@ -54,11 +54,11 @@ pub struct KCentreOptions {
     pub start: Start,
     /// Bytes that the selection may take besides the points themselves; none means no limit.
     ///
-    /// With n points of d dimensions and k picks the fastest way takes at most
-    /// 4 (n (w + 9) + k (d + 4) + 2 (m + 64) d + f) bytes, where w = min(128, d / 2) are the coordinates of a point's
-    /// image, m = min(n, 8192) the points at hand at a time, and f = 6144 d + 2 d^2 + 128 (2048 + 6 d) serves the fit of
-    /// the images. If that exceeds the limit, selection does without images, 4 (9 n + k (d + 4) + 2 (m + 64) d), then
-    /// falls back to the plain algorithm, 4 n + 8 k. The picks are the same.
+    /// With n points of d dimensions, k picks and t threads the fastest way takes at most
+    /// 4 (n (w + 12) + k (d + 4) + 1024 t d + f) bytes, where w = min(128, d / 2) are the coordinates of a point's image
+    /// and f = 6144 d + 2 d^2 + 128 (2048 + 6 d) serves the fit of the images. If that exceeds the limit, selection does
+    /// without images, 4 (12 n + k (d + 4) + 1024 t d), then falls back to the plain algorithm, 4 n + 8 k. The picks
+    /// are the same.
     pub max_memory_bytes: Option<u64>,
 }
 

@@ -1,1 +1,9 @@
-//! Filters and resizing of anomaly maps.
+//! Filters on anomaly maps: H x W values, row-major.
+
+mod blur;
+mod resize;
+#[cfg(test)]
+mod tests;
+
+pub use blur::{Border, gaussian_blur, gaussian_weights};
+pub use resize::{resize_bilinear, resize_nearest};

@@ -1,0 +1,55 @@
+//! Resizing.
+
+/// Bilinear interpolation with half-pixel centres (`align_corners = false`), without antialiasing.
+///
+/// `map` is `from.0` x `from.1`, the result `to.0` x `to.1`; sizes are (height, width) and not zero.
+///
+/// # Panics
+/// If the length of `map` is not that of `from`, or a size is zero.
+pub fn resize_bilinear(map: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    check(map, from, to);
+    let (vertical, horizontal) = (taps(from.0, to.0), taps(from.1, to.1));
+    let widened: Vec<f32> = map
+        .chunks_exact(from.1)
+        .flat_map(|row| {
+            horizontal.iter().map(|&(low, high, share)| row[low] + (row[high] - row[low]) * share)
+        })
+        .collect();
+    let row = |y: usize| &widened[y * to.1..][..to.1];
+    let mut resized = Vec::with_capacity(to.0 * to.1);
+    for &(low, high, share) in &vertical {
+        resized.extend(row(low).iter().zip(row(high)).map(|(low, high)| low + (high - low) * share));
+    }
+    resized
+}
+
+/// The lower and upper source cell of every target cell, and the share of the upper one.
+fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    (0..to)
+        .map(|target| {
+            let source = ((target as f32 + 0.5) * (from as f32 / to as f32) - 0.5).max(0.0);
+            let low = (source as usize).min(from - 1);
+            (low, (low + 1).min(from - 1), source - low as f32)
+        })
+        .collect()
+}
+
+/// The value of the cell a pixel lies in: row floor(y h / H), column floor(x w / W).
+///
+/// # Panics
+/// If the length of `map` is not that of `from`, or a size is zero.
+pub fn resize_nearest(map: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    check(map, from, to);
+    let columns: Vec<usize> = (0..to.1).map(|x| x * from.1 / to.1).collect();
+    (0..to.0)
+        .flat_map(|y| {
+            let row = &map[y * from.0 / to.0 * from.1..][..from.1];
+            columns.iter().map(move |&x| row[x])
+        })
+        .collect()
+}
+
+fn check(map: &[f32], from: (usize, usize), to: (usize, usize)) {
+    assert_eq!(map.len(), from.0 * from.1, "a map has height x width values");
+    assert!(from.0 * from.1 * to.0 * to.1 > 0, "sizes are not zero");
+}

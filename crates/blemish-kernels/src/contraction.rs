@@ -3,7 +3,7 @@
 //! Neighbouring patches of a network's feature map are far from random: some dozens of directions carry most of
 //! their variance. Let V (d x m) have singular values of at most 1 and y = V^T (x - mean). Then
 //!
-//!     ||y_a - y_b|| <= ||a - b||,
+//! `||y_a - y_b|| <= ||a - b||`,
 //!
 //! so a pair whose short images are already further apart than the distance at hand needs no look at all of its
 //! d coordinates. The images are compared as a matrix product of m instead of d terms,

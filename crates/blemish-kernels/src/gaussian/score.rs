@@ -66,6 +66,11 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync> PositionGaussians<F, H> {
         Ok(Self { positions, dimensions, means, factors })
     }
 
+    /// Means and factors, given away.
+    pub fn into_parts(self) -> (F, Factors<F, H>) {
+        (self.means, self.factors)
+    }
+
     /// Number of positions.
     pub fn positions(&self) -> usize {
         self.positions

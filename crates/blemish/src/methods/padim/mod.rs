@@ -5,10 +5,11 @@
 //! the good images; the score is the Mahalanobis distance. One pass over the images, a model whose size does not depend on their
 //! number; needs aligned parts and a few tens of images.
 //!
-//! Flow: feature maps -> [`gather`] (drawn channels on one grid) -> streaming mean and covariance -> Cholesky factors -> distances.
+//! Flow: feature maps -> `gather` (drawn channels on one grid) -> `positions` (streaming moments, Cholesky factors, distances).
 
 mod config;
 mod gather;
+mod positions;
 #[cfg(test)]
 mod tests;
 
@@ -17,23 +18,113 @@ pub use config::{PadimConfig, Precision, Variant};
 use crate::error::Error;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
-use crate::region::cells_inside;
-use crate::state::{Shared, State};
+use crate::state::State;
 use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
-use blemish_kernels::gaussian::{GaussianAccumulator, PositionGaussians};
-use gather::{draw_channels, gather};
+use blemish_features::{Backbone, FeatureMap};
+use gather::draw_channels;
+use positions::{PositionModel, Positions};
 use std::sync::Arc;
 
 const NAME: &str = "padim";
 
 /// A fitted PaDiM.
 pub struct Padim {
-    config: PadimConfig,
     backbone: Arc<Backbone>,
-    /// Drawn channels of the layers' concatenation, ascending.
-    channels: Shared<u32>,
-    height: usize,
-    width: usize,
-    gaussians: PositionGaussians<Shared<f32>, Shared<u16>>,
+    model: PositionModel,
+}
+
+/// The accumulator for the grid and channels of the first feature maps.
+fn start(config: &PadimConfig, maps: &[FeatureMap], seed: u64) -> Result<Positions, Error> {
+    let available: usize = maps.iter().map(|map| map.channels).sum();
+    // As the paper: 100 for ResNet-18's 448 channels, 550 for Wide-ResNet-50's 1,792.
+    let default = if available > 1000 { 550 } else { 100 };
+    let wanted = config.dimensions.unwrap_or(default.min(available));
+    if wanted > available {
+        return Err(Error::Setting {
+            key: "dimensions".into(),
+            reason: format!("{wanted} channels cannot be drawn of {available}"),
+            help: format!("allowed with these layers: 1 to {available}"),
+        });
+    }
+    let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
+    Positions::new(draw_channels(available, wanted, seed), height, width)
+}
+
+impl Method for Padim {
+    type Config = PadimConfig;
+
+    const INFO: MethodInfo = MethodInfo {
+        name: NAME,
+        summary: "one Gaussian per position over pretrained features, Mahalanobis distance",
+        advice: "for aligned parts and fixed cameras, from a few tens of images on; one pass, model size independent of their number",
+        citation: "Defard et al., PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization, ICPR 2020 \
+                   workshops, arXiv 2011.08785",
+        family: "distance",
+        needs: Needs { strides: &[4, 8, 16], long_training: false, prompts: false },
+    };
+
+    fn default_transform(config: &Self::Config) -> Transform {
+        match config.variant {
+            Variant::Official => Transform::shorter_side(256).with_crop(224, 224),
+            Variant::Anomalib => Transform::resize_to(256, 256),
+        }
+    }
+
+    fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let backbone = context.require_backbone(NAME)?;
+        let mut positions: Option<Positions> = None;
+        context.observer.stage("fitting Gaussians", Some(train.len() as u64));
+        train.for_each_batch(None, &mut |_, batch| {
+            let maps = backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
+            let positions = match &mut positions {
+                Some(positions) => positions,
+                none => none.insert(start(config, &maps, context.seed)?),
+            };
+            positions.add(&maps, batch.count)?;
+            context.observer.advance(batch.count as u64);
+            Ok(())
+        })?;
+        let Some(positions) = positions else {
+            return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
+        };
+        if positions.count() <= positions.dimensions() as u64 {
+            context.observer.warn(&format!(
+                "{} images for {} dimensions: covariances are carried by epsilon; more images or fewer dimensions would help",
+                positions.count(),
+                positions.dimensions()
+            ));
+        }
+        context.observer.stage("factoring covariances", None);
+        Ok(Self { backbone, model: positions.finish(config.clone())? })
+    }
+
+    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+        let maps = self.backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
+        self.model.score(&maps, batch.count, batch.region_of_interest.as_deref())
+    }
+
+    fn map_stage(&self) -> MapStage {
+        let config = self.model.config();
+        MapStage {
+            interpolation: Interpolation::Bilinear,
+            sigma: config.sigma,
+            border: match config.variant {
+                Variant::Official => BlurBorder::Repeat,
+                Variant::Anomalib => BlurBorder::Mirror,
+            },
+        }
+    }
+
+    fn state(&self) -> State {
+        self.model.state()
+    }
+
+    fn config(&self) -> &Self::Config {
+        self.model.config()
+    }
+
+    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
+        let backbone = backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
+        Ok(Self { backbone, model: PositionModel::restore(config, &state)? })
+    }
 }

@@ -9,4 +9,146 @@ use crate::region::cells_inside;
 use crate::state::{Shared, State};
 use blemish_data::Mask;
 use blemish_features::FeatureMap;
-use blemish_kernels::gaussian::{GaussianAccumulator, PositionGaussians};
+use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, PositionGaussians};
+
+/// What anomalib adds to the diagonal beside epsilon.
+const ANOMALIB_EXTRA: f64 = 1e-5;
+
+/// Drawn channels and the Gaussian of every position.
+pub(super) struct PositionModel {
+    config: PadimConfig,
+    /// Channels of the layers' concatenation, ascending.
+    channels: Shared<u32>,
+    height: usize,
+    width: usize,
+    gaussians: PositionGaussians<Shared<f32>, Shared<u16>>,
+}
+
+/// Takes feature maps in while a fit streams them.
+pub(super) struct Positions {
+    channels: Vec<u32>,
+    height: usize,
+    width: usize,
+    moments: GaussianAccumulator,
+}
+
+impl Positions {
+    /// For the drawn channels on a height x width grid.
+    pub(super) fn new(channels: Vec<u32>, height: usize, width: usize) -> Result<Self, Error> {
+        let moments = GaussianAccumulator::new(height * width, channels.len()).map_err(fit_error)?;
+        Ok(Self { channels, height, width, moments })
+    }
+
+    /// Takes the feature maps of `count` images in.
+    pub(super) fn add(&mut self, maps: &[FeatureMap], count: usize) -> Result<(), Error> {
+        let values = gather(maps, &self.channels, count);
+        self.moments.add_batch(&values).map_err(fit_error)
+    }
+
+    /// Images seen.
+    pub(super) fn count(&self) -> u64 {
+        self.moments.count()
+    }
+
+    /// Number of drawn channels.
+    pub(super) fn dimensions(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Factors the covariances.
+    pub(super) fn finish(mut self, config: PadimConfig) -> Result<PositionModel, Error> {
+        let epsilon = match config.variant {
+            Variant::Official => config.epsilon,
+            Variant::Anomalib => config.epsilon + ANOMALIB_EXTRA,
+        };
+        let precision = match config.precision {
+            Precision::Single => gaussian::Precision::Single,
+            Precision::Half => gaussian::Precision::Half,
+        };
+        let fitted = self.moments.factor(epsilon, precision).map_err(fit_error)?;
+        let (positions, dimensions) = (fitted.positions(), fitted.dimensions());
+        let (means, factors) = fitted.into_parts();
+        let factors = match factors {
+            Factors::Single(values) => Factors::Single(values.into()),
+            Factors::Half(values) => Factors::Half(values.into()),
+        };
+        let gaussians =
+            PositionGaussians::from_parts(positions, dimensions, means.into(), factors).map_err(fit_error)?;
+        Ok(PositionModel { config, channels: self.channels.into(), height: self.height, width: self.width, gaussians })
+    }
+}
+
+impl PositionModel {
+    pub(super) fn config(&self) -> &PadimConfig {
+        &self.config
+    }
+
+    /// Distances of `count` images from the feature maps of their layers; 0 outside the region.
+    ///
+    /// # Errors
+    /// [`Error::Score`] if the grid or the channels are not those of the fit.
+    pub(super) fn score(
+        &self,
+        maps: &[FeatureMap],
+        count: usize,
+        region: Option<&Mask>,
+    ) -> Result<Vec<PatchScores>, Error> {
+        let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
+        let available: usize = maps.iter().map(|map| map.channels).sum();
+        if (height, width) != (self.height, self.width) || self.channels.last().is_some_and(|&last| last as usize >= available) {
+            let reason = format!(
+                "the images give a {height}x{width} grid of {available} channels, the model was fitted on {}x{}; use its own image size",
+                self.height, self.width
+            );
+            return Err(Error::Score { reason });
+        }
+        let values = gather(maps, &self.channels, count);
+        let distances =
+            self.gaussians.mahalanobis(&values).map_err(|error| Error::Score { reason: error.to_string() })?;
+        let inside = cells_inside(region, height, width);
+        let patches = |scores: &[f32]| {
+            let values = scores.iter().zip(&inside).map(|(&score, &is_inside)| if is_inside { score } else { 0.0 });
+            PatchScores { height, width, values: values.collect(), image_score: None }
+        };
+        Ok(distances.chunks_exact(height * width).map(patches).collect())
+    }
+
+    pub(super) fn state(&self) -> State {
+        let mut state = State::default();
+        let (positions, dimensions) = (self.gaussians.positions(), self.gaussians.dimensions());
+        let packed = dimensions * (dimensions + 1) / 2;
+        state.set_u32("channels", &[dimensions], self.channels.clone());
+        state.set_u32("grid", &[2], vec![self.height as u32, self.width as u32]);
+        state.set_f32("means", &[positions, dimensions], self.gaussians.means().clone());
+        match self.gaussians.factors() {
+            Factors::Single(values) => state.set_f32("factors", &[positions, packed], values.clone()),
+            Factors::Half(values) => state.set_f16("factors", &[positions, packed], values.clone()),
+        }
+        state
+    }
+
+    pub(super) fn restore(config: PadimConfig, state: &State) -> Result<Self, Error> {
+        let (_, channels) = state.u32("channels", 1)?;
+        let (_, grid) = state.u32("grid", 1)?;
+        let (shape, means) = state.f32("means", 2)?;
+        let factors = match config.precision {
+            Precision::Single => Factors::Single(state.f32("factors", 2)?.1),
+            Precision::Half => Factors::Half(state.f16("factors", 2)?.1),
+        };
+        let wrong = |name: &str, reason: String| crate::state::StateError { name: name.into(), reason };
+        let &[height, width] = &grid[..] else {
+            return Err(wrong("grid", "does not hold height and width".into()).into());
+        };
+        let (height, width) = (height as usize, width as usize);
+        if height.checked_mul(width) != Some(shape[0]) || channels.len() != shape[1] {
+            return Err(wrong("means", format!("has shape {shape:?}, which fits neither grid nor channels")).into());
+        }
+        let gaussians = PositionGaussians::from_parts(shape[0], shape[1], means, factors)
+            .map_err(|error| wrong("factors", error.to_string()))?;
+        Ok(Self { config, channels, height, width, gaussians })
+    }
+}
+
+fn fit_error(error: blemish_kernels::KernelError) -> Error {
+    Error::Fit { method: NAME, reason: error.to_string() }
+}

@@ -10,6 +10,7 @@ use crate::state::{Shared, State};
 use blemish_data::Mask;
 use blemish_features::FeatureMap;
 use blemish_kernels::knn::{MemoryBank, Neighbours};
+use blemish_kernels::simd::squared_distance;
 
 /// A coreset of patch features and the rules that turn distances to it into scores.
 pub(crate) struct PatchBank {
@@ -18,7 +19,7 @@ pub(crate) struct PatchBank {
     /// Entries x dimensions; the same values the search holds.
     entries: Shared<f32>,
     dimensions: usize,
-    covering_radius: f32,
+    covering_radius: Option<f32>,
 }
 
 impl PatchBank {
@@ -30,7 +31,7 @@ impl PatchBank {
         config: PatchCoreConfig,
         entries: Shared<f32>,
         dimensions: usize,
-        covering_radius: f32,
+        covering_radius: Option<f32>,
     ) -> Result<Self, Error> {
         let search = MemoryBank::new(entries.clone(), dimensions)
             .map_err(|error| Error::Fit { method: NAME, reason: error.to_string() })?;
@@ -40,13 +41,14 @@ impl PatchBank {
     pub(crate) fn restore(config: PatchCoreConfig, state: &State) -> Result<Self, Error> {
         let (shape, entries) = state.f32("bank", 2)?;
         let (_, radius) = state.f32("covering_radius", 1)?;
-        Self::new(config, entries, shape[1], radius.first().copied().unwrap_or(0.0))
+        Self::new(config, entries, shape[1], radius.first().copied())
     }
 
     pub(crate) fn state(&self) -> State {
         let mut state = State::default();
         state.set_f32("bank", &[self.len(), self.dimensions], self.entries.clone());
-        state.set_f32("covering_radius", &[1], vec![self.covering_radius]);
+        let radius: Vec<f32> = self.covering_radius.into_iter().collect();
+        state.set_f32("covering_radius", &[radius.len()], radius);
         state
     }
 
@@ -58,7 +60,7 @@ impl PatchBank {
         self.entries.len() / self.dimensions
     }
 
-    pub(crate) fn covering_radius(&self) -> f32 {
+    pub(crate) fn covering_radius(&self) -> Option<f32> {
         self.covering_radius
     }
 
@@ -85,8 +87,8 @@ impl PatchBank {
         let cells = height * width;
         (0..count)
             .map(|image| {
-                let distances = found.distances[image * cells * k..][..cells * k].chunks_exact(k);
-                let values: Vec<f32> = distances
+                let squared = found.squared_distances[image * cells * k..][..cells * k].chunks_exact(k);
+                let values: Vec<f32> = squared
                     .zip(&inside)
                     .map(|(near, &is_inside)| if is_inside { self.patch_score(near) } else { 0.0 })
                     .collect();
@@ -100,13 +102,13 @@ impl PatchBank {
             .collect()
     }
 
-    /// The rule of the variant from a patch's neighbour distances to its score.
-    fn patch_score(&self, distances: &[f32]) -> f32 {
+    /// The rule of the variant from a patch's squared neighbour distances to its score.
+    fn patch_score(&self, squared: &[f32]) -> f32 {
         let sum: f32 = match self.config.variant {
-            Variant::Official => distances.iter().map(|distance| distance * distance).sum(),
-            Variant::Anomalib => distances.iter().sum(),
+            Variant::Official => squared.iter().sum(),
+            Variant::Anomalib => squared.iter().map(|squared| squared.sqrt()).sum(),
         };
-        sum / distances.len() as f32
+        sum / squared.len() as f32
     }
 
     /// The rule from the worst patch (its score, its feature and its nearest entry) to the image's score.
@@ -134,7 +136,7 @@ impl PatchBank {
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt() as f32
+    squared_distance(a, b).sqrt()
 }
 
 /// Equation 7 of the paper: a patch score, weighted by how isolated the patch's nearest bank entry is.

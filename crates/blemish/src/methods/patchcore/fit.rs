@@ -9,10 +9,13 @@ use crate::region::cells_inside;
 use crate::rows::{RowStore, Rows};
 use blemish_features::Backbone;
 use blemish_kernels::k_centre::{self, Coreset, KCentreOptions, Start};
-use blemish_kernels::projection::Projection;
+use blemish_kernels::projection::{Projection, safe_dimensions};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::ControlFlow;
+
+/// Distortion that anomalib grants its random projection.
+const DISTORTION: f64 = 0.9;
 
 /// All patches of the training images and what the coreset is chosen by.
 pub(super) struct Collected {
@@ -77,18 +80,14 @@ fn make_projection(
     rows: usize,
     seed: u64,
 ) -> Result<Option<Projection>, Error> {
-    let to = config.projection_dimension.unwrap_or_else(|| match config.variant {
-        Variant::Official => 128,
-        Variant::Anomalib => Projection::johnson_lindenstrauss_dimension(rows),
-    });
-    if to == 0 || to >= from {
-        return Ok(None);
-    }
-    let projection = match config.variant {
-        Variant::Official => Projection::official(seed, from, to),
-        Variant::Anomalib => Projection::sparse(seed, from, to),
+    let projection = match (config.projection_dimension, config.variant) {
+        (Some(0), _) => return Ok(None),
+        (Some(to), _) => (to < from).then(|| Projection::official(seed, from, to)),
+        (None, Variant::Official) => (from > 128).then(|| Projection::official(seed, from, 128)),
+        (None, Variant::Anomalib) => (safe_dimensions(rows.max(2), DISTORTION).map_err(fit_error)? < from)
+            .then(|| Projection::sparse(seed, from, rows.max(2), DISTORTION)),
     };
-    projection.map(Some).map_err(fit_error)
+    projection.transpose().map_err(fit_error)
 }
 
 /// Chooses the coreset.

@@ -42,8 +42,9 @@ impl PatchCore {
 
     /// Largest distance of a training patch to its nearest bank entry, in the space the coreset was chosen in.
     ///
-    /// Without projection this bounds how much the coreset can add to a patch distance over the full bank.
-    pub fn covering_radius(&self) -> f32 {
+    /// Without projection this bounds how much the coreset can add to a patch distance over the full bank. `None` for the official
+    /// variant, whose picks are no pure farthest points.
+    pub fn covering_radius(&self) -> Option<f32> {
         self.bank.covering_radius()
     }
 }

@@ -24,7 +24,7 @@ fn weight_stays_between_its_bounds_and_huge_distances_do_not_overflow() {
 fn maps_and_scores_agree_with_anomalib_given_its_bank() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
-    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], 0.0).unwrap();
+    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], None).unwrap();
     let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
     let scored = bank.score(&test, 3, None).unwrap();
     let stage = crate::map::MapStage {
@@ -46,7 +46,7 @@ fn a_bank_of_all_patches_scores_its_own_images_zero() {
     for variant in [Variant::Anomalib, Variant::Official] {
         let config = PatchCoreConfig { variant, target_dimension: 40, ..PatchCoreConfig::default() };
         let embedding = super::embedding::embed(&config, &test, 3);
-        let bank = PatchBank::new(config, embedding.rows.into(), embedding.dimensions, 0.0).unwrap();
+        let bank = PatchBank::new(config, embedding.rows.into(), embedding.dimensions, None).unwrap();
         for scored in bank.score(&test, 3, None).unwrap() {
             assert!(scored.values.iter().all(|&value| value == 0.0));
             assert_eq!(scored.image_score, Some(0.0));
@@ -60,7 +60,7 @@ fn official_scores_are_squared_distances_and_their_maximum() {
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
     let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
     let score = |config: PatchCoreConfig| {
-        PatchBank::new(config, entries.clone(), shape[1], 0.0).unwrap().score(&test, 3, None).unwrap()
+        PatchBank::new(config, entries.clone(), shape[1], None).unwrap().score(&test, 3, None).unwrap()
     };
     // patch_size 1 and target lengths equal to the channels make both variants embed alike.
     let root = PatchCoreConfig { image_score: Some(ImageScore::Max), patch_size: 1, ..PatchCoreConfig::default() };
@@ -78,7 +78,7 @@ fn official_scores_are_squared_distances_and_their_maximum() {
 fn what_lies_outside_the_region_neither_scores_nor_counts() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
-    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], 0.0).unwrap();
+    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], None).unwrap();
     let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
     // The planted defect of image 1 lies in rows 3..6 of 16: the lower half does not see it.
     let marked = (0..64 * 64).map(|pixel| pixel / 64 >= 32).collect();

@@ -329,6 +329,9 @@ pub struct SynthArgs {
     /// Size of the images.
     #[arg(long, default_value = "256x256", value_name = "WxH", value_parser = size)]
     pub size: Size,
+    /// Replace an earlier synthetic set in the same folder.
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 #[derive(Debug, Subcommand)]

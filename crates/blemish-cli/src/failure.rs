@@ -76,7 +76,13 @@ macro_rules! from_display {
     })* };
 }
 
-from_display!(blemish::data::DataError, blemish::features::FeatureError, blemish_report::ReportError);
+from_display!(
+    blemish::data::DataError,
+    blemish::data::import::ImportError,
+    blemish::data::synth::SynthError,
+    blemish::features::FeatureError,
+    blemish_report::ReportError
+);
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ mod commands;
 mod console;
 mod failure;
 mod output;
+mod pictures;
 
 use args::{Cli, Command};
 use clap::Parser;

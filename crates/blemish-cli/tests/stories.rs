@@ -37,7 +37,8 @@ fn predict_writes_scores_overlays_and_raw_maps_into_a_folder() {
     assert_eq!(scores.lines().count(), 3, "{scores}");
     assert_eq!(fs::read_dir(bench.path("out/overlays")).unwrap().count(), 2);
     assert_eq!(fs::read_dir(bench.path("out/maps")).unwrap().count(), 2);
-    let left: Vec<_> = fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "nothing temporary is left: {left:?}");
 }
 
@@ -47,7 +48,10 @@ fn scores_are_the_same_for_every_thread_count_and_batch() {
     let one = bench.ok("predict model.blemish set/test --threads 1 --batch-size 1");
     assert_eq!(one, bench.ok("predict model.blemish set/test --threads 2 --batch-size 5"));
     bench.ok("fit set --size 64x64 --threads 1 --batch-size 3 -o again.blemish");
-    assert_eq!(fs::read(bench.path("model.blemish")).unwrap(), fs::read(bench.path("again.blemish")).unwrap());
+    assert_eq!(
+        fs::read(bench.path("model.blemish")).unwrap(),
+        fs::read(bench.path("again.blemish")).unwrap()
+    );
 }
 
 #[test]
@@ -77,8 +81,11 @@ fn damaged_model_files_each_have_their_own_error() {
     newer_model[digit] = b'9';
     write("newer.blemish", &newer_model);
     assert!(bench.fails("predict newer.blemish set/test").contains("format version 9"));
-    fs::copy(fs::read_dir(bench.path("set/train/good")).unwrap().next().unwrap().unwrap().path(), bench.path("image.blemish"))
-        .unwrap();
+    fs::copy(
+        fs::read_dir(bench.path("set/train/good")).unwrap().next().unwrap().unwrap().path(),
+        bench.path("image.blemish"),
+    )
+    .unwrap();
     assert!(bench.fails("predict image.blemish set/test").contains("PNG"));
     write("empty.blemish", b"");
     assert!(bench.fails("predict empty.blemish set/test").contains("empty"));
@@ -141,9 +148,13 @@ fn a_region_of_interest_keeps_the_map_silent_outside() {
 fn real_screws_are_told_apart_better_than_by_chance() {
     let Some(screw) = shared("data/mvtec/screw") else { return };
     let bench = Bench::new();
-    bench.ok(&format!("fit {} --set coreset_ratio=0.01 --set image_score=max -o screw.blemish", screw.display()));
+    bench.ok(&format!(
+        "fit {} --set coreset_ratio=0.01 --set image_score=max -o screw.blemish",
+        screw.display()
+    ));
     bench.ok(&format!("eval screw.blemish {} --json metrics.json", screw.display()));
     let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
-    let (image, pixel) = (metrics["image"]["auroc"].as_f64().unwrap(), metrics["pixel"]["auroc"].as_f64().unwrap());
+    let (image, pixel) =
+        (metrics["image"]["auroc"].as_f64().unwrap(), metrics["pixel"]["auroc"].as_f64().unwrap());
     assert!(image > 0.70 && pixel > 0.92, "image {image}, pixel {pixel}");
 }

@@ -25,7 +25,9 @@ pub enum MetricError {
         missing: &'static str,
     },
     /// A defective image with an empty mask.
-    #[error("an image of defect `{defect}` has an empty mask; mark the defect or move the image to the good ones")]
+    #[error(
+        "an image of defect `{defect}` has an empty mask; mark the defect or move the image to the good ones"
+    )]
     EmptyMask {
         /// The kind of defect.
         defect: String,

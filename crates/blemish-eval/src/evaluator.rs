@@ -115,7 +115,9 @@ impl Evaluator {
         let labels: Vec<bool> = (0..scores.len()).map(|index| index >= self.good.scores.len()).collect();
         let best = f1_max(&scores, &labels).ok();
         let interval = |metric: fn(&[f64], &[bool]) -> Result<f64, MetricError>| {
-            with_intervals.then(|| bootstrap_interval(metric, &scores, &labels, RESAMPLES, 0.95, 0).ok()).flatten()
+            with_intervals
+                .then(|| bootstrap_interval(metric, &scores, &labels, RESAMPLES, 0.95, 0).ok())
+                .flatten()
         };
         ImageSummary {
             auroc: auroc(&scores, &labels).ok(),
@@ -144,11 +146,16 @@ impl Evaluator {
         if counts.masked == 0 {
             notes.push("there are no masks: pixel metrics are undefined".into());
         } else if self.unmasked > 0 {
-            notes.push(format!("{} defective images have no mask and count for image metrics only", self.unmasked));
+            notes.push(format!(
+                "{} defective images have no mask and count for image metrics only",
+                self.unmasked
+            ));
         }
         if counts.masked > 0 && pixel.aupimo_mean.is_none() {
             let needed = (1.0 / self.options.pimo_bounds.0).round();
-            notes.push(format!("AUPIMO needs at least {needed} pixels of good test images and exact scores: undefined"));
+            notes.push(format!(
+                "AUPIMO needs at least {needed} pixels of good test images and exact scores: undefined"
+            ));
         }
         if pixel.error > 0.0 {
             notes.push(format!("pixels were counted in bins: pixel areas are within {:.2e}", pixel.error));

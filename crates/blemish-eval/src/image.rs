@@ -60,7 +60,11 @@ fn steps(scores: &[f64], labels: &[bool]) -> Result<Vec<Step>, MetricError> {
     order.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let (mut steps, mut defective, mut good) = (Vec::<Step>::new(), 0, 0);
     for (position, &index) in order.iter().enumerate() {
-        if labels[index] { defective += 1 } else { good += 1 }
+        if labels[index] {
+            defective += 1
+        } else {
+            good += 1
+        }
         // The last of a group of ties speaks for all of it.
         if order.get(position + 1).is_none_or(|&next| scores[next] != scores[index]) {
             steps.push(Step { threshold: scores[index], defective, good });
@@ -136,7 +140,9 @@ pub fn average_precision(scores: &[f64], labels: &[bool]) -> Result<f64, MetricE
 /// As [`auroc`].
 pub fn f1_max(scores: &[f64], labels: &[bool]) -> Result<F1Max, MetricError> {
     let curve = pr_curve(scores, labels)?;
-    let f1 = |point: &PrPoint| 2.0 * point.precision * point.recall / (point.precision + point.recall).max(f64::MIN_POSITIVE);
+    let f1 = |point: &PrPoint| {
+        2.0 * point.precision * point.recall / (point.precision + point.recall).max(f64::MIN_POSITIVE)
+    };
     // Thresholds descend: of equal values the last, lowest one stays.
     let best = curve.iter().fold(None, |best: Option<&PrPoint>, point| match best {
         Some(best) if f1(best) > f1(point) + 1e-15 => Some(best),

@@ -20,6 +20,8 @@ mod tests;
 pub use bootstrap::{Interval, bootstrap_interval};
 pub use error::MetricError;
 pub use evaluator::Evaluator;
-pub use image::{F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr};
+pub use image::{
+    F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr,
+};
 pub use pixel::{PixelMetrics, PixelOptions, PixelReport};
 pub use report::Evaluation;

@@ -1,7 +1,9 @@
 //! Golden values, hand-checkable cases, and properties against slow obvious versions.
 
 use crate::pixel::{PixelMetrics, PixelOptions, PixelReport};
-use crate::{Evaluator, MetricError, auroc, average_precision, bootstrap_interval, f1_max, pr_curve, roc_curve};
+use crate::{
+    Evaluator, MetricError, auroc, average_precision, bootstrap_interval, f1_max, pr_curve, roc_curve,
+};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -42,8 +44,14 @@ fn image_metrics_equal_the_golden_values() {
         near(best.threshold, &case["f1_max_threshold"]);
         let roc = roc_curve(&scores, &labels).unwrap();
         if case.get("roc_fpr").is_some() {
-            assert_eq!(roc.iter().map(|point| point.threshold).collect::<Vec<_>>(), floats(&case["roc_thresholds"]), "{name}");
-            for (point, (fpr, tpr)) in roc.iter().zip(floats(&case["roc_fpr"]).iter().zip(floats(&case["roc_tpr"]))) {
+            assert_eq!(
+                roc.iter().map(|point| point.threshold).collect::<Vec<_>>(),
+                floats(&case["roc_thresholds"]),
+                "{name}"
+            );
+            for (point, (fpr, tpr)) in
+                roc.iter().zip(floats(&case["roc_fpr"]).iter().zip(floats(&case["roc_tpr"])))
+            {
                 assert!((point.fpr - fpr).abs() < 1e-9 && (point.tpr - tpr).abs() < 1e-9, "{name}");
             }
         }
@@ -68,7 +76,11 @@ fn pixel_metrics_equal_the_golden_values() {
         for (limit, key) in [(0.05, "aupro_fpr0.05"), (0.3, "aupro_fpr0.3"), (1.0, "aupro_fpr1.0")] {
             let options = PixelOptions { pro_limit: limit, ..PixelOptions::default() };
             let report = pixel_case(&case["maps"], &case["masks"], options).finish().unwrap();
-            assert!((report.aupro - case[key].as_f64().unwrap()).abs() < 1e-9, "{name} {key}: {}", report.aupro);
+            assert!(
+                (report.aupro - case[key].as_f64().unwrap()).abs() < 1e-9,
+                "{name} {key}: {}",
+                report.aupro
+            );
             near(report.auroc, &case["pixel_auroc"]);
             near(report.ap, &case["pixel_average_precision"]);
             assert_eq!(report.regions, case["n_regions_8_connected"].as_u64().unwrap());
@@ -149,7 +161,8 @@ fn the_evaluator_reports_per_defect_and_notes_what_is_absent() {
 
 #[test]
 fn intervals_hold_the_value_and_are_fixed_by_the_seed() {
-    let scores: Vec<f64> = (0..60).map(|i| f64::from((i * 37) % 60) + if i % 2 == 0 { 15.0 } else { 0.0 }).collect();
+    let scores: Vec<f64> =
+        (0..60).map(|i| f64::from((i * 37) % 60) + if i % 2 == 0 { 15.0 } else { 0.0 }).collect();
     let labels: Vec<bool> = (0..60).map(|i| i % 2 == 0).collect();
     let interval = |seed| bootstrap_interval(auroc, &scores, &labels, 500, 0.95, seed).unwrap();
     let value = auroc(&scores, &labels).unwrap();
@@ -170,8 +183,10 @@ fn labelled() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
 fn images() -> impl Strategy<Value = Vec<(Vec<f32>, Vec<bool>)>> {
     let image = (prop::collection::vec(0..9u8, 20), prop::collection::vec(prop::bool::weighted(0.3), 20));
     prop::collection::vec(image, 2..5).prop_filter_map("a defect", |images| {
-        let mut images: Vec<(Vec<f32>, Vec<bool>)> =
-            images.into_iter().map(|(map, mask)| (map.into_iter().map(|v| f32::from(v) / 8.0 - 0.5).collect(), mask)).collect();
+        let mut images: Vec<(Vec<f32>, Vec<bool>)> = images
+            .into_iter()
+            .map(|(map, mask)| (map.into_iter().map(|v| f32::from(v) / 8.0 - 0.5).collect(), mask))
+            .collect();
         images[0].1.fill(false);
         images.iter().any(|image| image.1.contains(&true)).then_some(images)
     })
@@ -192,7 +207,8 @@ fn flooded_regions(mask: &[bool]) -> Vec<Vec<usize>> {
         let mut at = 0;
         while at < region.len() {
             let (y, x) = (region[at] / 4, region[at] % 4);
-            let (near, far) = left.iter().partition(|&&p| (p / 4usize).abs_diff(y) <= 1 && (p % 4).abs_diff(x) <= 1);
+            let (near, far) =
+                left.iter().partition(|&&p| (p / 4usize).abs_diff(y) <= 1 && (p % 4).abs_diff(x) <= 1);
             region.extend::<Vec<usize>>(near);
             left = far;
             at += 1;

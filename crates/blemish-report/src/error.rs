@@ -50,7 +50,9 @@ pub enum ReportError {
         channels: usize,
     },
     /// A map with values that cannot be drawn.
-    #[error("the anomaly map has {count} values that are NaN or infinite; the method or its input is at fault")]
+    #[error(
+        "the anomaly map has {count} values that are NaN or infinite; the method or its input is at fault"
+    )]
     NotFinite {
         /// How many.
         count: usize,
@@ -64,7 +66,9 @@ pub enum ReportError {
         high: f32,
     },
     /// A map that is said to lie where its picture is not.
-    #[error("the map covers rows {top}..{bottom} and columns {left}..{right}, beyond its {height}x{width} picture (height x width)")]
+    #[error(
+        "the map covers rows {top}..{bottom} and columns {left}..{right}, beyond its {height}x{width} picture (height x width)"
+    )]
     Region {
         /// First row covered.
         top: usize,
@@ -101,7 +105,8 @@ impl ReportError {
         (height, width): (usize, usize),
         channels: usize,
     ) -> Result<(), Self> {
-        if count == 0 || height.checked_mul(width).and_then(|area| area.checked_mul(channels)) != Some(count) {
+        if count == 0 || height.checked_mul(width).and_then(|area| area.checked_mul(channels)) != Some(count)
+        {
             // Saturating, since the message multiplies and absurd sizes must not overflow there.
             let side = |extent: usize| extent.min(1 << 28);
             return Err(Self::Size { what, count, height: side(height), width: side(width), channels });

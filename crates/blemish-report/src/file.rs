@@ -18,7 +18,8 @@ pub(crate) fn write_whole(
     // Temporary files are private by default; results are for whoever the user's umask admits.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.prefix(".blemish-").tempfile_in(folder).map_err(ReportError::io("write", path))?;
+    let temporary =
+        builder.prefix(".blemish-").tempfile_in(folder).map_err(ReportError::io("write", path))?;
     let mut buffered = BufWriter::new(temporary.as_file());
     write(&mut buffered)?;
     buffered.flush().map_err(ReportError::io("write", path))?;

@@ -71,7 +71,8 @@ mod tests {
     fn scores_round_trip_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("map.tiff");
-        let values: Vec<f32> = (0..35).map(|i| (i as f32 * 0.37).exp() - 2.5).chain([f32::MIN_POSITIVE]).collect();
+        let values: Vec<f32> =
+            (0..35).map(|i| (i as f32 * 0.37).exp() - 2.5).chain([f32::MIN_POSITIVE]).collect();
         save_float_tiff(&path, &values, (4, 9)).unwrap();
         assert_eq!(read_float_tiff(&path).unwrap(), FloatMap { height: 4, width: 9, values });
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

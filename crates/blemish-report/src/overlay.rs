@@ -104,7 +104,8 @@ mod tests {
     fn each_pixel_is_the_stated_blend() {
         let picture = grey((1, 3), 100);
         let drawn = overlay(&picture, &[1.0, 2.0, 3.0], (1, 3), (1.0, 3.0)).unwrap();
-        let blend = |share: f32, colour: u8| (100.0 * (1.0 - share) + f32::from(colour) * share).round() as u8;
+        let blend =
+            |share: f32, colour: u8| (100.0 * (1.0 - share) + f32::from(colour) * share).round() as u8;
         assert_eq!(drawn.rgb[..3], [100, 100, 100]);
         assert_eq!(drawn.rgb[3..6], colormap(0.5).map(|colour| blend(0.35, colour)));
         assert_eq!(drawn.rgb[6..], colormap(1.0).map(|colour| blend(0.7, colour)));

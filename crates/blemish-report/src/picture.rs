@@ -48,7 +48,9 @@ impl Picture {
         let rgb = match image.pixels {
             Pixels::U8(values) => values,
             // 257 takes white to white; the half rounds.
-            Pixels::U16(values) => values.into_iter().map(|value| ((u32::from(value) + 128) / 257) as u8).collect(),
+            Pixels::U16(values) => {
+                values.into_iter().map(|value| ((u32::from(value) + 128) / 257) as u8).collect()
+            }
             Pixels::F32(values) => values.into_iter().map(|value| (value * 255.0).round() as u8).collect(),
         };
         Self::new(rgb, (image.height, image.width))

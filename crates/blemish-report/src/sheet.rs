@@ -97,7 +97,13 @@ fn fit(picture: &Picture, cell: (usize, usize)) -> Result<Picture, ReportError> 
     let whole = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.rgb.clone());
     let Some(whole) = whole else {
         let (height, width) = picture.size();
-        return Err(ReportError::Size { what: "picture", count: picture.rgb.len(), height, width, channels: 3 });
+        return Err(ReportError::Size {
+            what: "picture",
+            count: picture.rgb.len(),
+            height,
+            width,
+            channels: 3,
+        });
     };
     // The triangle filter averages when it shrinks and interpolates when it enlarges.
     Picture::new(resize(&whole, size.1 as u32, size.0 as u32, FilterType::Triangle).into_raw(), size)
@@ -113,7 +119,8 @@ fn outlined(row: &SheetRow, cell: (usize, usize)) -> Result<Picture, ReportError
     let mut marked = vec![false; rows * columns];
     // A shrunken mask marks a pixel if any of its own is marked, so that fine scratches stay.
     for (index, _) in mask.iter().enumerate().filter(|(_, is_marked)| **is_marked) {
-        let down = |extent: usize, at: usize, whole: usize| at * extent / whole..((at + 1) * extent).div_ceil(whole);
+        let down =
+            |extent: usize, at: usize, whole: usize| at * extent / whole..((at + 1) * extent).div_ceil(whole);
         for y in down(rows, index / width, height) {
             for x in down(columns, index % width, width) {
                 marked[y * columns + x] = true;

@@ -39,7 +39,11 @@ pub(crate) fn header(backbone: &Backbone) -> BackboneHeader {
 ///
 /// # Errors
 /// [`Error::State`] if tensors are missing, misshapen or not those the digest was made of; [`Error::Features`] if the engine fails.
-pub(crate) fn restore(header: &BackboneHeader, state: &State, engine: &EngineOptions) -> Result<Backbone, Error> {
+pub(crate) fn restore(
+    header: &BackboneHeader,
+    state: &State,
+    engine: &EngineOptions,
+) -> Result<Backbone, Error> {
     let layers = header.layers.clone();
     let stored = if header.name == ONNX {
         let (_, bytes) = state.u8(ONNX, 1)?;

@@ -164,7 +164,10 @@ impl Detector {
         let region = batch.region_of_interest.as_deref();
         let inside = region.map(|mask| mask.marked.as_slice());
         let patches = self.method.score(batch)?;
-        Ok(patches.into_iter().map(|patches| stage.finish(patches, batch.height, batch.width, inside)).collect())
+        Ok(patches
+            .into_iter()
+            .map(|patches| stage.finish(patches, batch.height, batch.width, inside))
+            .collect())
     }
 
     /// Reads, transforms and scores one image file.

@@ -64,7 +64,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file that is no model at all.
-    #[error("`{path}` is not a Blemish model: {reason}; models are written by `blemish fit` and usually end in .blemish")]
+    #[error(
+        "`{path}` is not a Blemish model: {reason}; models are written by `blemish fit` and usually end in .blemish"
+    )]
     NotAModel {
         /// The file.
         path: PathBuf,
@@ -90,7 +92,9 @@ pub enum Error {
         reason: String,
     },
     /// A model file of a later program.
-    #[error("model `{path}` has format version {found}, this program reads up to {supported}; update blemish")]
+    #[error(
+        "model `{path}` has format version {found}, this program reads up to {supported}; update blemish"
+    )]
     NewerVersion {
         /// The file.
         path: PathBuf,

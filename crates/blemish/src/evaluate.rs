@@ -70,10 +70,14 @@ pub fn evaluate(
             let is_defective = sample.label == Label::Defective;
             let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
             evaluator
-                .add(&sample.defect, is_defective, scored.score, &scored.map.values, marked, (
-                    scored.map.height,
-                    scored.map.width,
-                ))
+                .add(
+                    &sample.defect,
+                    is_defective,
+                    scored.score,
+                    &scored.map.values,
+                    marked,
+                    (scored.map.height, scored.map.width),
+                )
                 .map_err(|error| undefined(&error))?;
             each(sample, scored, mask.as_ref());
         }

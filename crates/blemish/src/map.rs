@@ -73,7 +73,13 @@ impl MapStage {
     ///
     /// `inside`, if given, is the region of interest, height x width: the map is 0 outside, before and after the blur, so what lies
     /// outside neither leaks in nor counts.
-    pub fn finish(&self, patches: PatchScores, height: usize, width: usize, inside: Option<&[bool]>) -> Scored {
+    pub fn finish(
+        &self,
+        patches: PatchScores,
+        height: usize,
+        width: usize,
+        inside: Option<&[bool]>,
+    ) -> Scored {
         let grid = (patches.height, patches.width);
         let mut values = match self.interpolation {
             Interpolation::Bilinear => resize_bilinear(&patches.values, grid, (height, width)),
@@ -88,7 +94,8 @@ impl MapStage {
             values = gaussian_blur(&values, (height, width), self.sigma, border);
             clear_outside(&mut values, inside);
         }
-        let score = patches.image_score.unwrap_or_else(|| values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let score =
+            patches.image_score.unwrap_or_else(|| values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         Scored { score, map: AnomalyMap { height, width, values } }
     }
 }

@@ -95,9 +95,10 @@ impl FitContext<'_> {
     /// # Errors
     /// [`Error::Fit`] if there is none.
     pub fn require_backbone(&self, method: &'static str) -> Result<Arc<Backbone>, Error> {
-        self.backbone
-            .clone()
-            .ok_or_else(|| Error::Fit { method, reason: "it needs a backbone; pass one with --backbone".into() })
+        self.backbone.clone().ok_or_else(|| Error::Fit {
+            method,
+            reason: "it needs a backbone; pass one with --backbone".into(),
+        })
     }
 
     /// Stops with an error if cancellation was asked for.

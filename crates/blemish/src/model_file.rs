@@ -128,7 +128,10 @@ pub fn read(path: &Path) -> Result<(Header, State), Error> {
     let header = parse_header(path, &tensors)?;
     let state = map_tensors(path, &map, &tensors, data_start)?;
     if checksum(&state) != header.checksum {
-        return Err(Error::Corrupt { path: path.to_owned(), reason: "its checksum does not match its content".into() });
+        return Err(Error::Corrupt {
+            path: path.to_owned(),
+            reason: "its checksum does not match its content".into(),
+        });
     }
     Ok((header, state))
 }
@@ -182,10 +185,11 @@ fn kind_of(bytes: &[u8]) -> Option<&'static str> {
 }
 
 fn parse_header(path: &Path, tensors: &Metadata) -> Result<Header, Error> {
-    let text = tensors.metadata().as_ref().and_then(|metadata| metadata.get(HEADER_KEY)).ok_or_else(|| {
-        let reason = "it is a safetensors file without a model header (perhaps backbone weights)".into();
-        Error::NotAModel { path: path.to_owned(), reason }
-    })?;
+    let text =
+        tensors.metadata().as_ref().and_then(|metadata| metadata.get(HEADER_KEY)).ok_or_else(|| {
+            let reason = "it is a safetensors file without a model header (perhaps backbone weights)".into();
+            Error::NotAModel { path: path.to_owned(), reason }
+        })?;
     let corrupt = |error: serde_json::Error| Error::Corrupt {
         path: path.to_owned(),
         reason: format!("its model header is damaged ({error})"),
@@ -202,7 +206,8 @@ fn parse_header(path: &Path, tensors: &Metadata) -> Result<Header, Error> {
 fn map_tensors(path: &Path, map: &Arc<Mmap>, tensors: &Metadata, data_start: usize) -> Result<State, Error> {
     let mut state = State::default();
     for (name, info) in tensors.tensors() {
-        let corrupt = |what: &str| Error::Corrupt { path: path.to_owned(), reason: format!("tensor `{name}` {what}") };
+        let corrupt =
+            |what: &str| Error::Corrupt { path: path.to_owned(), reason: format!("tensor `{name}` {what}") };
         let length: usize = info.shape.iter().product();
         let offset = data_start + info.data_offsets.0;
         let outside = || corrupt("lies outside the file");

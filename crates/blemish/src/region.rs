@@ -14,7 +14,9 @@ pub(crate) fn cells_inside(region: Option<&Mask>, height: usize, width: usize) -
         for cell_x in 0..width {
             let rows = span(cell_y, height, mask.height);
             let columns = span(cell_x, width, mask.width);
-            inside.push(rows.into_iter().any(|y| mask.marked[y * mask.width..][columns.clone()].contains(&true)));
+            inside.push(
+                rows.into_iter().any(|y| mask.marked[y * mask.width..][columns.clone()].contains(&true)),
+            );
         }
     }
     inside

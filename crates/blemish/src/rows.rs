@@ -62,7 +62,11 @@ impl RowStore {
     /// [`Error::Io`] if the temporary file cannot be completed or mapped.
     pub(crate) fn finish(self) -> Result<Rows, Error> {
         let (dimensions, folder) = (self.dimensions, self.folder);
-        let fail = |source| Error::Io { action: "write features to a temporary file in", path: folder.clone(), source };
+        let fail = |source| Error::Io {
+            action: "write features to a temporary file in",
+            path: folder.clone(),
+            source,
+        };
         let values = match self.spill {
             None => self.memory.into(),
             Some(spill) => {

@@ -35,7 +35,8 @@ pub fn describe<C: JsonSchema + Default + Serialize>() -> Vec<SettingInfo> {
     let defaults = serde_json::to_value(C::default()).unwrap_or_default();
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
     // The serialised default keeps the order of the fields; a schema's map may be sorted.
-    let names: Vec<String> = defaults.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    let names: Vec<String> =
+        defaults.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
     names
         .into_iter()
         .filter_map(|name| {
@@ -69,14 +70,19 @@ pub fn parse<C: JsonSchema + Default + Serialize>(pairs: &[(String, String)]) ->
 ///
 /// # Errors
 /// [`Error::Setting`], as for [`parse`].
-pub fn typed<C: JsonSchema + Default + Serialize + DeserializeOwned>(settings: &Settings) -> Result<C, Error> {
+pub fn typed<C: JsonSchema + Default + Serialize + DeserializeOwned>(
+    settings: &Settings,
+) -> Result<C, Error> {
     let infos = describe::<C>();
     for (key, value) in settings {
         let info = infos.iter().find(|info| &info.name == key).ok_or_else(|| unknown(key, &infos))?;
         info.check(value)?;
     }
-    serde_json::from_value(Value::Object(settings.clone()))
-        .map_err(|error| Error::Setting { key: "settings".into(), reason: error.to_string(), help: String::new() })
+    serde_json::from_value(Value::Object(settings.clone())).map_err(|error| Error::Setting {
+        key: "settings".into(),
+        reason: error.to_string(),
+        help: String::new(),
+    })
 }
 
 impl SettingInfo {
@@ -87,7 +93,8 @@ impl SettingInfo {
         } else if wants_text {
             Value::String(text.to_owned())
         } else {
-            serde_json::from_str(text).map_err(|_| self.refuse(&format!("`{text}` is not a value of this setting")))?
+            serde_json::from_str(text)
+                .map_err(|_| self.refuse(&format!("`{text}` is not a value of this setting")))?
         };
         self.check(&value)?;
         Ok(value)
@@ -99,7 +106,11 @@ impl SettingInfo {
         }
         if let Some(choices) = choices(&self.schema) {
             let fits = value.as_str().is_some_and(|text| choices.iter().any(|choice| choice == text));
-            return if fits { Ok(()) } else { Err(self.refuse(&format!("{value} is not one of its choices"))) };
+            return if fits {
+                Ok(())
+            } else {
+                Err(self.refuse(&format!("{value} is not one of its choices")))
+            };
         }
         let fits = ["boolean", "integer", "number", "string", "array"].iter().any(|kind| {
             has_type(&self.schema, kind)
@@ -127,7 +138,8 @@ impl SettingInfo {
     }
 
     fn refuse(&self, reason: &str) -> Error {
-        let help = if self.allowed.is_empty() { self.meaning.clone() } else { format!("allowed: {}", self.allowed) };
+        let help =
+            if self.allowed.is_empty() { self.meaning.clone() } else { format!("allowed: {}", self.allowed) };
         Error::Setting { key: self.name.clone(), reason: reason.to_owned(), help }
     }
 }
@@ -245,7 +257,10 @@ mod tests {
     fn settings_are_described_in_order_with_ranges_and_choices() {
         let infos = describe::<Sample>();
         let allowed: Vec<&str> = infos.iter().map(|info| info.allowed.as_str()).collect();
-        assert_eq!(allowed, ["0.001 to 1", "at least 1", "red | deep_blue", "red | deep_blue", "true | false"]);
+        assert_eq!(
+            allowed,
+            ["0.001 to 1", "at least 1", "red | deep_blue", "red | deep_blue", "true | false"]
+        );
         assert_eq!(infos[0].name, "ratio");
         assert_eq!(infos[0].meaning, "How much.");
         assert_eq!(infos[0].default, Value::from(0.5));
@@ -253,7 +268,8 @@ mod tests {
 
     #[test]
     fn pairs_are_read_by_the_type_of_their_setting() {
-        let list = [("ratio", "0.25"), ("count", "3"), ("colour", "deep_blue"), ("other", "null"), ("fast", "true")];
+        let list =
+            [("ratio", "0.25"), ("count", "3"), ("colour", "deep_blue"), ("other", "null"), ("fast", "true")];
         let read: Sample = typed(&parse::<Sample>(&pairs(&list)).unwrap()).unwrap();
         assert_eq!(
             read,

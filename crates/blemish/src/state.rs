@@ -130,11 +130,14 @@ macro_rules! typed_access {
             let tensor = self.tensors.get(name).ok_or_else(|| wrong("is missing".into()))?;
             match &tensor.values {
                 Values::$variant(values)
-                    if tensor.shape.len() == rank && tensor.shape.iter().product::<usize>() == values.len() =>
+                    if tensor.shape.len() == rank
+                        && tensor.shape.iter().product::<usize>() == values.len() =>
                 {
                     Ok((&tensor.shape, values.clone()))
                 }
-                Values::$variant(_) => Err(wrong(format!("has shape {:?}, not {rank} dimensions", tensor.shape))),
+                Values::$variant(_) => {
+                    Err(wrong(format!("has shape {:?}, not {rank} dimensions", tensor.shape)))
+                }
                 _ => Err(wrong(format!("does not hold {} values", stringify!($variant)))),
             }
         }

@@ -11,7 +11,9 @@ pub(crate) fn golden() -> State {
     for (name, view) in file.iter() {
         let shape = view.shape().to_vec();
         let values = match view.dtype() {
-            safetensors::Dtype::F32 => Values::F32(bytemuck::pod_collect_to_vec::<u8, f32>(view.data()).into()),
+            safetensors::Dtype::F32 => {
+                Values::F32(bytemuck::pod_collect_to_vec::<u8, f32>(view.data()).into())
+            }
             _ => Values::U32(bytemuck::pod_collect_to_vec::<u8, u32>(view.data()).into()),
         };
         state.insert(name.to_owned(), StateTensor { shape, values });

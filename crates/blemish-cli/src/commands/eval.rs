@@ -5,10 +5,11 @@ use crate::args::EvalArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{print, write_file};
+use crate::pictures;
 use blemish::Detector;
 use blemish::evaluate::{EvaluateOptions, evaluate};
 use blemish::metrics::Evaluation;
-use blemish_report::save_overlay;
+use blemish::metrics::report::{ImageSummary, PixelSummary};
 use std::path::Path;
 
 pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
@@ -25,17 +26,19 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     let mut trouble = None;
     let outcome = evaluate(&detector, &dataset, &options, &mut |sample, scored, _| {
         if let (Some(folder), None) = (&args.output, &trouble) {
-            let stem = sample.path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let stem =
+                sample.path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let path = folder.join(format!("{}-{stem}.png", sample.defect));
-            let (size, range) = ((scored.map.height, scored.map.width), detector.colour_range());
-            trouble = save_overlay(&path, &sample.path, &scored.map.values, size, range).err();
+            trouble =
+                pictures::save(&path, &sample.path, scored, detector.transform(), detector.colour_range())
+                    .err();
         }
     })?;
     if let Some(error) = trouble {
-        return Err(error.into());
+        return Err(error);
     }
     console.finish();
-    super::fit::report_skipped(&outcome.skipped, console);
+    super::fit::report_skipped(dataset.skipped.iter().chain(&outcome.skipped), console);
     let json = serde_json::to_string_pretty(&outcome.evaluation).map_err(Failure::new)?;
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => print(&json),
@@ -47,8 +50,44 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     }
 }
 
-/// The metrics as a table: a line per defect type and one over all.
+/// The metrics as a table: a line per defect type and one over all, in percent.
 pub fn table(evaluation: &Evaluation) -> String {
-    let _ = evaluation;
-    String::new()
+    let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{:.1}", 100.0 * value));
+    let line = |name: &str, images: usize, image: &ImageSummary, pixel: &PixelSummary| {
+        let values = [
+            image.auroc,
+            image.ap,
+            image.f1_max,
+            pixel.auroc,
+            pixel.ap,
+            pixel.f1_max,
+            pixel.aupro,
+            pixel.aupimo_mean,
+        ];
+        let cells: String = values.into_iter().map(|value| format!("{:>8}", percent(value))).collect();
+        format!("{name:<20}{images:>7}{cells}\n")
+    };
+    let mut text = format!("{:27}{:^24}{:^40}\n", "", "image", "pixel");
+    text += &format!("{:<20}{:>7}", "defect", "images");
+    for column in ["AUROC", "AP", "F1-max", "AUROC", "AP", "F1-max", "AUPRO", "AUPIMO"] {
+        text += &format!("{column:>8}");
+    }
+    text.push('\n');
+    for defect in &evaluation.per_defect {
+        text += &line(&defect.defect, defect.images, &defect.image, &defect.pixel);
+    }
+    text += &line("all", evaluation.counts.defective, &evaluation.image, &evaluation.pixel);
+    text += &format!("good images: {}; values in percent", evaluation.counts.good);
+    if let (Some(value), Some(interval)) = (evaluation.image.auroc, evaluation.image.auroc_interval) {
+        text += &format!(
+            "\nimage AUROC {:.1} (95 % interval {:.1} to {:.1})",
+            100.0 * value,
+            100.0 * interval.low,
+            100.0 * interval.high
+        );
+    }
+    for note in &evaluation.notes {
+        text += &format!("\nnote: {note}");
+    }
+    text
 }

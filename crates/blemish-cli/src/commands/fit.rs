@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::Skipped;
 use blemish::features::BackboneSpec;
-use blemish::{Detector, DetectorConfig, FitOptions};
+use blemish::{Detector, DetectorConfig, FitOptions, Observer};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         method: args.method.clone(),
         transform: Some(transform(&args.transform, entry.default_transform(&settings)?)?),
         settings,
-        backbone: backbone_spec(&args.backbone),
+        backbone: backbone_spec(&args.backbone)?,
         seed: args.seed,
     };
     let options = FitOptions {
@@ -36,13 +36,13 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     let detector = Detector::fit(&config, &dataset, &options)?;
     detector.save(&output)?;
     console.finish();
-    report_skipped(detector.skipped(), console);
+    report_skipped(dataset.skipped.iter().chain(detector.skipped()), console);
     let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let summary = serde_json::json!({
         "model": output.display().to_string(),
         "method": args.method,
         "images": detector.header().data.images,
-        "skipped": detector.skipped().len(),
+        "skipped": dataset.skipped.len() + detector.skipped().len(),
         "bytes": bytes,
         "seconds": started.elapsed().as_secs_f64(),
     });
@@ -50,12 +50,14 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
 }
 
 /// The backbone of the command line; nothing said is the embedded one.
-pub fn backbone_spec(args: &BackboneArgs) -> BackboneSpec {
-    BackboneSpec {
-        source: args.backbone.clone().unwrap_or_else(|| BackboneSpec::default().source),
+pub fn backbone_spec(args: &BackboneArgs) -> Result<BackboneSpec, Failure> {
+    let default = BackboneSpec::default();
+    Ok(BackboneSpec {
+        source: args.backbone.as_deref().map_or(Ok(default.source), str::parse)?,
         layers: args.layers.clone(),
         weights: args.weights.clone(),
-    }
+        normalization: default.normalization,
+    })
 }
 
 fn default_output(category: &str, method: &str) -> PathBuf {
@@ -74,11 +76,8 @@ fn check_writable(output: &Path) -> Result<(), Failure> {
 }
 
 /// Lists what was left out.
-pub fn report_skipped(skipped: &[Skipped], console: &Console) {
-    if !skipped.is_empty() {
-        console.say(&format!("left out {} broken images:", skipped.len()));
-        for one in skipped {
-            console.say(&format!("  {}: {}", one.path.display(), one.reason));
-        }
+pub fn report_skipped<'a>(skipped: impl Iterator<Item = &'a Skipped>, console: &Console) {
+    for one in skipped {
+        console.warn(&format!("left out `{}`: {}", one.path.display(), one.reason));
     }
 }

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 pub fn run(args: &MethodsArgs) -> Result<(), Failure> {
     match (&args.name, args.json) {
         (None, false) => print(&list()),
-        (None, true) => print(&pretty(&Value::Array(methods().iter().map(|entry| as_json(*entry)).collect()))),
+        (None, true) => {
+            print(&pretty(&Value::Array(methods().iter().map(|entry| as_json(*entry)).collect())))
+        }
         (Some(name), false) => print(&one(method(name)?)),
         (Some(name), true) => print(&pretty(&as_json(method(name)?))),
     }
@@ -30,10 +32,19 @@ fn list() -> String {
 
 fn one(entry: &dyn MethodEntry) -> String {
     let info = entry.info();
-    let mut text = format!("{}: {}\n{}\n{}\n\nsettings (--set KEY=VALUE):\n", info.name, info.summary, info.advice, info.citation);
+    let mut text = format!(
+        "{}: {}\n{}\n{}\n\nsettings (--set KEY=VALUE):\n",
+        info.name, info.summary, info.advice, info.citation
+    );
     for setting in entry.settings() {
-        let allowed = if setting.allowed.is_empty() { String::new() } else { format!(", {}", setting.allowed) };
-        text += &format!("  {} = {}{allowed}\n      {}\n", setting.name, plain(&setting.default), setting.meaning);
+        let allowed =
+            if setting.allowed.is_empty() { String::new() } else { format!(", {}", setting.allowed) };
+        text += &format!(
+            "  {} = {}{allowed}\n      {}\n",
+            setting.name,
+            plain(&setting.default),
+            setting.meaning
+        );
     }
     text.trim_end().to_owned()
 }

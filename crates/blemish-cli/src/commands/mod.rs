@@ -34,7 +34,7 @@ fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
         test_dir: layout.test_dir.clone(),
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
-        ..OpenOptions::default()
+        skip_bad: layout.skip_bad,
     };
     Ok(open_dataset(data, &options)?)
 }

@@ -6,11 +6,13 @@ use crate::args::{Picture, PredictArgs};
 use crate::console::{Console, is_interrupted};
 use crate::failure::Failure;
 use crate::output::{ScoreLine, ScoreWriter};
-use blemish::data::{Loader, LoaderOptions, Sample, list_images};
+use crate::pictures;
+use blemish::data::{Loader, LoaderOptions, Sample, Transform, list_images};
 use blemish::{Detector, Observer, Scored};
-use blemish_report::{save_float_tiff, save_overlay};
+use blemish_report::save_float_tiff;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let detector = Detector::load(&args.model, &engine_options(&args.engine, threads)?)?;
@@ -37,7 +39,12 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
             let path = &paths[index];
             let (overlay, map) = pictures.write(path, &names.unique(path), &scored)?;
-            writer.write(&ScoreLine { path: path.display().to_string(), score: scored.score, overlay, map })?;
+            writer.write(&ScoreLine {
+                path: path.display().to_string(),
+                score: scored.score,
+                overlay,
+                map,
+            })?;
         }
         if args.output.is_some() {
             console.advance(batch.indices.len() as u64);
@@ -45,7 +52,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     }
     writer.finish()?;
     console.finish();
-    report_skipped(&loader.skipped(), console);
+    report_skipped(loader.skipped().iter(), console);
     Ok(())
 }
 
@@ -54,6 +61,7 @@ struct Pictures {
     overlays: Option<PathBuf>,
     maps: Option<PathBuf>,
     colour_range: (f32, f32),
+    transform: Arc<Transform>,
 }
 
 impl Pictures {
@@ -62,7 +70,8 @@ impl Pictures {
             match &args.output {
                 Some(output) if args.pictures.contains(&picture) => {
                     let folder = output.join(name);
-                    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
+                    std::fs::create_dir_all(&folder)
+                        .map_err(|error| Failure::io("create", &folder, &error))?;
                     Ok(Some(folder))
                 }
                 _ => Ok(None),
@@ -72,21 +81,26 @@ impl Pictures {
             overlays: folder(Picture::Overlay, "overlays")?,
             maps: folder(Picture::Map, "maps")?,
             colour_range: args.colour_range.unwrap_or(detector.colour_range()),
+            transform: detector.transform().clone(),
         })
     }
 
     /// Writes the pictures of one image and tells their names.
-    fn write(&self, image: &Path, name: &str, scored: &Scored) -> Result<(Option<String>, Option<String>), Failure> {
-        let (size, values) = ((scored.map.height, scored.map.width), &scored.map.values);
+    fn write(
+        &self,
+        image: &Path,
+        name: &str,
+        scored: &Scored,
+    ) -> Result<(Option<String>, Option<String>), Failure> {
         let mut written = (None, None);
         if let Some(folder) = &self.overlays {
             let path = folder.join(format!("{name}.png"));
-            save_overlay(&path, image, values, size, self.colour_range)?;
+            pictures::save(&path, image, scored, &self.transform, self.colour_range)?;
             written.0 = Some(path.display().to_string());
         }
         if let Some(folder) = &self.maps {
             let path = folder.join(format!("{name}.tiff"));
-            save_float_tiff(&path, values, size)?;
+            save_float_tiff(&path, &scored.map.values, (scored.map.height, scored.map.width))?;
             written.1 = Some(path.display().to_string());
         }
         Ok(written)
@@ -122,8 +136,10 @@ mod tests {
     #[test]
     fn names_of_pictures_never_clash() {
         let mut names = Names::default();
-        let made: Vec<String> =
-            ["a/1.png", "b/1.png", "c/b/1.png", "a/2.png"].iter().map(|path| names.unique(Path::new(path))).collect();
+        let made: Vec<String> = ["a/1.png", "b/1.png", "c/b/1.png", "a/2.png"]
+            .iter()
+            .map(|path| names.unique(Path::new(path)))
+            .collect();
         assert_eq!(made, ["1", "b-1", "b-1-2", "2"]);
     }
 }

@@ -25,7 +25,10 @@ pub(crate) fn sensor_noise(brightness: f32) -> f32 {
 
 impl Canvas {
     /// A picture whose pixel at (y, x) is `paint(y, x)`.
-    pub(crate) fn paint((height, width): (usize, usize), mut paint: impl FnMut(usize, usize) -> Colour) -> Self {
+    pub(crate) fn paint(
+        (height, width): (usize, usize),
+        mut paint: impl FnMut(usize, usize) -> Colour,
+    ) -> Self {
         let mut pixels = Vec::with_capacity(height * width);
         for y in 0..height {
             pixels.extend((0..width).map(|x| paint(y, x)));
@@ -99,16 +102,17 @@ pub(crate) fn lit(colour: Colour, brightness: f32) -> Colour {
 }
 
 /// Lights the scene: a lamp whose strength, side and evenness differ a little from picture to picture.
-pub(crate) fn light(canvas: &mut Canvas, random: &mut Random, amount: f32) {
+pub(crate) fn light(canvas: &mut Canvas, random: &mut Random) {
     let (height, width) = canvas.size();
-    let gain = 1.0 + 0.025 * amount * random.normal();
-    let (slope_y, slope_x) = (0.05 * amount * random.normal(), 0.05 * amount * random.normal());
-    let vignette = random.range(0.04, 0.10) * amount;
-    let uneven = Noise::new(random, (height, width), (height as f32 / 3.0, width as f32 / 3.0)).field((height, width));
+    let gain = 1.0 + 0.025 * random.normal();
+    let (slope_y, slope_x) = (0.05 * random.normal(), 0.05 * random.normal());
+    let vignette = random.range(0.04, 0.10);
+    let uneven =
+        Noise::new(random, (height, width), (height as f32 / 3.0, width as f32 / 3.0)).field((height, width));
     canvas.change(|y, x, pixel| {
         let v = (y as f32 + 0.5) / height as f32 * 2.0 - 1.0;
         let u = (x as f32 + 0.5) / width as f32 * 2.0 - 1.0;
-        let unevenness = 0.012 * amount * uneven[y * width + x];
+        let unevenness = 0.012 * uneven[y * width + x];
         let brightness = gain + slope_y * v + slope_x * u - vignette * (v * v + u * u) * 0.5 + unevenness;
         *pixel = lit(*pixel, brightness);
     });

@@ -76,14 +76,21 @@ pub(crate) fn stain(canvas: &mut Canvas, random: &mut Random, blob: &Blob, look:
         let body = smoothstep(-edge * 0.5, edge, depth);
         let at_rim = (depth - edge) / (0.16 * blob.radius + 0.8);
         let uneven = 1.0 + 0.12 * blotches.at(y as f32, x as f32);
-        let strength = (body * (1.0 - look.rim + look.rim * (-at_rim * at_rim).exp()) * uneven).clamp(0.0, 1.0);
+        let strength =
+            (body * (1.0 - look.rim + look.rim * (-at_rim * at_rim).exp()) * uneven).clamp(0.0, 1.0);
         let filter = mix([1.0; 3], look.tint, strength);
         *pixel = std::array::from_fn(|c| pixel[c] * filter[c]);
     });
 }
 
 /// A thread or hair on the surface: round, twisted, with a soft shadow to the lower right.
-pub(crate) fn strand(canvas: &mut Canvas, random: &mut Random, curve: &Curve, half_width: f32, colour: Colour) {
+pub(crate) fn strand(
+    canvas: &mut Canvas,
+    random: &mut Random,
+    curve: &Curve,
+    half_width: f32,
+    colour: Colour,
+) {
     let size = canvas.size();
     let reach = half_width * 2.0 + 3.0;
     let near = curve.near(size, reach);

@@ -29,7 +29,9 @@ pub enum SynthError {
         defect: super::Defect,
     },
     /// No attempt at a defect could be told from the noise.
-    #[error("could not make a visible `{defect}` at {width}x{height} pixels (look `{look}`, seed {seed}, image {index}); use larger images or another seed")]
+    #[error(
+        "could not make a visible `{defect}` at {width}x{height} pixels (look `{look}`, seed {seed}, image {index}); use larger images or another seed"
+    )]
     Invisible {
         /// The look.
         look: super::Look,

@@ -6,6 +6,7 @@ use super::defects::{StainLook, place, stain, strand};
 use super::noise::{Noise, smoothstep};
 use super::random::Random;
 use super::shape::{Blob, Curve};
+use std::f32::consts::{FRAC_PI_2, PI, TAU};
 
 /// What all pieces of one fabric share.
 pub(crate) struct Cloth {
@@ -39,71 +40,84 @@ impl Cloth {
         defect: Option<(Defect, &mut Random)>,
     ) -> Canvas {
         let weave = Weave::new(self, random, size);
-        let Some((defect, random)) = defect else { return weave.paint(size, &Flaw::None) };
-        let unit = weave.unit;
         match defect {
-            Defect::Hole => {
-                let centre = place(random, size, 0.16);
-                let radius = random.range(7.0, 17.0) * unit;
-                let mut canvas =
-                    weave.paint(size, &Flaw::Hole(Blob::new(random, size, centre, radius, 0.16)));
-                self.fray(&mut canvas, random, centre, radius, weave.period);
-                canvas
-            }
-            Defect::BrokenThread => {
-                let centre = place(random, size, 0.2);
-                let length = random.range(30.0, 78.0) * unit;
-                let break_in = weave.break_at(random, centre, length);
-                let mut canvas = weave.paint(size, &Flaw::Broken(break_in));
-                let colour = lit(if break_in.is_weft { self.weft } else { self.warp }, 1.12);
-                for end in [-0.5, 0.5] {
-                    // The torn ends curl up beside the gap.
-                    let along = end * (length + 4.0 * unit);
-                    let (dy, dx, angle) =
-                        if break_in.is_weft { (0.0, along, 0.0) } else { (along, 0.0, 1.571) };
-                    let angle = angle + random.range(0.5, 1.2) * random.sign() + if end > 0.0 { 3.1416 } else { 0.0 };
-                    let length = random.range(1.2, 2.2) * weave.period;
-                    let curl = Curve::wander(random, (centre.0 + dy, centre.1 + dx), angle, length, 1.6);
-                    strand(&mut canvas, random, &curl, weave.period * 0.24, colour);
-                }
-                canvas
-            }
-            Defect::LooseThread => {
-                let mut canvas = weave.paint(size, &Flaw::None);
-                let (angle, length) = (random.range(0.0, 6.283), random.range(48.0, 120.0) * unit);
-                let centre = place(random, size, 0.22);
-                let curve = Curve::wander(random, centre, angle, length, 2.4).centred(centre);
-                let half_width = weave.period * random.range(0.16, 0.25);
-                let colour = lit(if random.chance(0.5) { self.warp } else { self.weft }, random.range(1.05, 1.25));
-                strand(&mut canvas, random, &curve, half_width, colour);
-                canvas
-            }
-            _ => {
-                let mut canvas = weave.paint(size, &Flaw::None);
-                let centre = place(random, size, 0.16);
-                let radius = random.range(11.0, 27.0) * unit;
-                let blob = Blob::new(random, size, centre, radius, 0.15);
-                let depth = random.range(0.55, 0.78);
-                let look = StainLook { tint: [depth, depth * 0.90, depth * 0.74], softness: 0.28, rim: 0.30 };
-                stain(&mut canvas, random, &blob, &look);
-                canvas
-            }
+            None => weave.paint(size, &Flaw::None),
+            Some((Defect::Hole, random)) => self.tear(&weave, random, size),
+            Some((Defect::BrokenThread, random)) => self.snap(&weave, random, size),
+            Some((Defect::LooseThread, random)) => self.drop_thread(&weave, random, size),
+            Some((_, random)) => self.spill(&weave, random, size),
         }
+    }
+
+    /// A hole with frayed edges.
+    fn tear(&self, weave: &Weave, random: &mut Random, size: (usize, usize)) -> Canvas {
+        let centre = place(random, size, 0.16);
+        let radius = random.range(8.0, 18.0) * weave.unit;
+        let mut canvas = weave.paint(size, &Flaw::Hole(Blob::new(random, size, centre, radius, 0.16)));
+        self.fray(&mut canvas, random, centre, radius, weave.period);
+        canvas
+    }
+
+    /// A broken thread, its ends curled up beside the gap.
+    fn snap(&self, weave: &Weave, random: &mut Random, size: (usize, usize)) -> Canvas {
+        let centre = place(random, size, 0.2);
+        let length = random.range(30.0, 78.0) * weave.unit;
+        let gap = weave.break_at(random, centre, length);
+        let mut canvas = weave.paint(size, &Flaw::Broken(gap));
+        let colour = lit(if gap.is_weft { self.weft } else { self.warp }, 1.12);
+        for (end, turned) in [(-0.5, 0.0), (0.5, PI)] {
+            let along = end * (length + 4.0 * weave.unit);
+            let (start, angle) = if gap.is_weft {
+                ((centre.0, centre.1 + along), 0.0)
+            } else {
+                ((centre.0 + along, centre.1), FRAC_PI_2)
+            };
+            let angle = angle + turned + random.range(0.5, 1.2) * random.sign();
+            let length = random.range(1.2, 2.2) * weave.period;
+            let curl = Curve::wander(random, start, angle, length, 1.6);
+            strand(&mut canvas, random, &curl, weave.period * 0.24, colour);
+        }
+        canvas
+    }
+
+    /// A thread lying on the cloth.
+    fn drop_thread(&self, weave: &Weave, random: &mut Random, size: (usize, usize)) -> Canvas {
+        let mut canvas = weave.paint(size, &Flaw::None);
+        let (angle, length) = (random.range(0.0, TAU), random.range(48.0, 120.0) * weave.unit);
+        let centre = place(random, size, 0.22);
+        let curve = Curve::wander(random, centre, angle, length, 2.4).centred(centre);
+        let half_width = weave.period * random.range(0.16, 0.25);
+        let colour = if random.chance(0.5) { self.warp } else { self.weft };
+        let colour = lit(colour, random.range(1.05, 1.25));
+        strand(&mut canvas, random, &curve, half_width, colour);
+        canvas
+    }
+
+    /// A brownish stain.
+    fn spill(&self, weave: &Weave, random: &mut Random, size: (usize, usize)) -> Canvas {
+        let mut canvas = weave.paint(size, &Flaw::None);
+        let centre = place(random, size, 0.16);
+        let radius = random.range(11.0, 27.0) * weave.unit;
+        let blob = Blob::new(random, size, centre, radius, 0.15);
+        let depth = random.range(0.55, 0.78);
+        let look = StainLook { tint: [depth, depth * 0.90, depth * 0.74], softness: 0.28, rim: 0.30 };
+        stain(&mut canvas, random, &blob, &look);
+        canvas
     }
 
     /// Torn ends that reach into a hole.
     fn fray(&self, canvas: &mut Canvas, random: &mut Random, centre: (f32, f32), radius: f32, period: f32) {
         let count = 5 + random.index(5);
         for _ in 0..count {
-            let around = random.range(0.0, 6.283);
+            let around = random.range(0.0, TAU);
             let start = (centre.0 + around.sin() * radius * 1.1, centre.1 + around.cos() * radius * 1.1);
             // Threads keep to their direction: the warp runs down, the weft across.
             let is_weft = around.cos().abs() > around.sin().abs();
             let angle = match (is_weft, around.cos() > 0.0, around.sin() > 0.0) {
-                (true, true, _) => 3.1416,
+                (true, true, _) => PI,
                 (true, false, _) => 0.0,
-                (false, _, true) => -1.571,
-                (false, _, false) => 1.571,
+                (false, _, true) => -FRAC_PI_2,
+                (false, _, false) => FRAC_PI_2,
             };
             let angle = angle + 0.35 * random.normal();
             let length = radius * random.range(0.35, 0.9);
@@ -171,7 +185,7 @@ impl<'a> Weave<'a> {
                 .map(|_| Thread {
                     shade: 1.0 + 0.045 * random.normal(),
                     width: (0.93 + 0.035 * random.normal()).min(1.0),
-                    phase: random.range(0.0, 6.283),
+                    phase: random.range(0.0, TAU),
                 })
                 .collect()
         };
@@ -199,7 +213,8 @@ impl<'a> Weave<'a> {
 
     /// +1 where warp `i` passes over weft `j`, else -1.
     fn over(&self, i: i32, j: i32) -> f32 {
-        let is_over = if self.cloth.is_twill { (i + j).rem_euclid(4) < 2 } else { (i + j).rem_euclid(2) == 0 };
+        let is_over =
+            if self.cloth.is_twill { (i + j).rem_euclid(4) < 2 } else { (i + j).rem_euclid(2) == 0 };
         if is_over { 1.0 } else { -1.0 }
     }
 
@@ -212,7 +227,7 @@ impl<'a> Weave<'a> {
                 let depth = blob.depth(y, x);
                 torn = smoothstep(-0.9, 0.9, depth + 0.25 * self.unit * self.fibres[0][index]);
                 // Threads around the hole are pushed outwards.
-                let push = 0.55 * self.period * (-(depth / (1.6 * self.period)).powi(2)).exp();
+                let push = 0.4 * self.period * (-(depth / (0.7 * self.period)).powi(2)).exp();
                 let away = (y as f32 - blob.centre.0, x as f32 - blob.centre.1);
                 let distance = (away.0 * away.0 + away.1 * away.1).sqrt().max(1.0);
                 (dy, dx) = (-push * away.0 / distance, -push * away.1 / distance);
@@ -228,7 +243,13 @@ impl<'a> Weave<'a> {
                 }
             }
             let cloth = match (warp, weft) {
-                (Some(one), Some(other)) => if one.0 >= other.0 { one.1 } else { other.1 },
+                (Some(one), Some(other)) => {
+                    if one.0 >= other.0 {
+                        one.1
+                    } else {
+                        other.1
+                    }
+                }
                 (Some(one), None) | (None, Some(one)) => one.1,
                 (None, None) => UNDERNEATH,
             };
@@ -254,7 +275,7 @@ impl<'a> Weave<'a> {
         let (before, after) = (side(crossing as i32), side(crossing as i32 + 1));
         let lift = before + (after - before) * share;
         let round = (1.0 - offset * offset).sqrt();
-        let twist = ((along * 2.6 + offset * 0.55) * std::f32::consts::TAU + thread.phase).sin();
+        let twist = ((along * 2.6 + offset * 0.55) * TAU + thread.phase).sin();
         let kind = usize::from(!is_warp);
         let shade = 0.56 + 0.30 * round + 0.13 * lift - 0.07 * offset + 0.035 * twist;
         let texture = thread.shade + 0.035 * self.slubs[kind][index] + 0.030 * self.fibres[kind][index];

@@ -61,6 +61,7 @@ enum Purpose {
     Sensor = 1,
     Defect = 2,
     Product = 3,
+    Lamp = 4,
 }
 
 impl Generator {
@@ -76,14 +77,16 @@ impl Generator {
         let product = match look {
             Look::Fabric => Product::Fabric(Cloth::new(seed)),
             Look::Metal => Product::Metal(Sheet::new(seed)),
-            Look::Print => Product::Print(Artwork::new(seed, &mut stream(look, seed, 0, None, Purpose::Product))),
+            Look::Print => {
+                Product::Print(Artwork::new(seed, &mut stream(look, seed, 0, None, Purpose::Product)))
+            }
         };
         Ok(Self { look, seed, size, product })
     }
 
     /// The good image number `index`.
     pub fn good(&self, index: u64) -> RgbImage {
-        let canvas = self.photograph(&mut self.stream(index, None, Purpose::Scene), None);
+        let canvas = self.photograph(index, None, None);
         self.expose(&canvas, &mut self.stream(index, None, Purpose::Sensor))
     }
 
@@ -98,20 +101,39 @@ impl Generator {
     /// [`SynthError::ForeignDefect`] if the look does not have the defect; [`SynthError::Invisible`] if none of several attempts can
     /// be told from the noise.
     pub fn defective(&self, defect: Defect, index: u64) -> Result<DefectiveImage, SynthError> {
+        let (_, canvas, mask) = self.stage(defect, index)?;
+        Ok(DefectiveImage { image: self.expose(&canvas, &mut self.sensor(defect, index)), mask })
+    }
+
+    /// The same scene and noise twice: without its defect, and with it.
+    ///
+    /// # Errors
+    /// As for [`Self::defective`].
+    pub fn twins(&self, defect: Defect, index: u64) -> Result<(RgbImage, DefectiveImage), SynthError> {
+        let (good, canvas, mask) = self.stage(defect, index)?;
+        let [good, image] =
+            [good, canvas].map(|canvas| self.expose(&canvas, &mut self.sensor(defect, index)));
+        Ok((good, DefectiveImage { image, mask }))
+    }
+
+    fn sensor(&self, defect: Defect, index: u64) -> Random {
+        self.stream(index, Some(defect), Purpose::Sensor)
+    }
+
+    /// The scene without and with its defect as the lens projects it, and where the two differ.
+    fn stage(&self, defect: Defect, index: u64) -> Result<(Canvas, Canvas, Mask), SynthError> {
         if !self.look.defects().contains(&defect) {
             return Err(SynthError::ForeignDefect { look: self.look, defect });
         }
-        let scene = self.stream(index, Some(defect), Purpose::Scene);
-        let good = self.photograph(&mut scene.clone(), None);
+        let good = self.photograph(index, Some(defect), None);
         let mut random = self.stream(index, Some(defect), Purpose::Defect);
         let (height, width) = self.size;
         let enough = (height * width / 4000).max(8);
         for _ in 0..ATTEMPTS {
-            let canvas = self.photograph(&mut scene.clone(), Some((defect, &mut random)));
+            let canvas = self.photograph(index, Some(defect), Some((defect, &mut random)));
             let mask = Mask { height, width, marked: changed(&good, &canvas) };
             if mask.marked.iter().filter(|&&is_marked| is_marked).count() >= enough {
-                let image = self.expose(&canvas, &mut self.stream(index, Some(defect), Purpose::Sensor));
-                return Ok(DefectiveImage { image, mask });
+                return Ok((good, canvas, mask));
             }
         }
         Err(SynthError::Invisible { look: self.look, defect, seed: self.seed, index, width, height })
@@ -121,16 +143,16 @@ impl Generator {
         stream(self.look, self.seed, index, defect, purpose)
     }
 
-    /// The scene as the lens projects it. `random` gives the same scene with and without a defect.
-    fn photograph(&self, random: &mut Random, defect: Option<(Defect, &mut Random)>) -> Canvas {
-        // The lamp is drawn first, so that a defect cannot change it.
-        let mut lamp = Random::clone(random);
+    /// A scene of its kind as the lens projects it, with the defect if one is given. The scene and its lamp have their own random
+    /// numbers, so a defect changes nothing but what it covers.
+    fn photograph(&self, index: u64, kind: Option<Defect>, defect: Option<(Defect, &mut Random)>) -> Canvas {
+        let mut random = self.stream(index, kind, Purpose::Scene);
         let mut canvas = match &self.product {
-            Product::Fabric(cloth) => cloth.paint(random, self.size, defect),
-            Product::Metal(sheet) => sheet.paint(random, self.size, defect),
-            Product::Print(artwork) => artwork.paint(random, self.size, defect),
+            Product::Fabric(cloth) => cloth.paint(&mut random, self.size, defect),
+            Product::Metal(sheet) => sheet.paint(&mut random, self.size, defect),
+            Product::Print(artwork) => artwork.paint(&mut random, self.size, defect),
         };
-        light(&mut canvas, &mut lamp, 1.0);
+        light(&mut canvas, &mut self.stream(index, kind, Purpose::Lamp));
         canvas.through_lens()
     }
 
@@ -144,7 +166,7 @@ impl Generator {
 fn stream(look: Look, seed: u64, index: u64, defect: Option<Defect>, purpose: Purpose) -> Random {
     // Good images are kind 0; the enum's order only ever grows at its end.
     let kind = defect.map_or(0, |defect| defect as u64 + 1);
-    Random::new(seed, look as u64, index << 8 | kind << 2 | purpose as u64)
+    Random::new(seed, look as u64, index << 8 | kind << 3 | purpose as u64)
 }
 
 /// Which pixels differ by more than the noise, as the sensor will clip them.
@@ -153,5 +175,9 @@ fn changed(good: &Canvas, defective: &Canvas) -> Vec<bool> {
         let (before, after) = (before.clamp(0.0, 1.0), after.clamp(0.0, 1.0));
         (before - after).abs() > VISIBLE_SIGMAS * sensor_noise(before)
     };
-    good.pixels.iter().zip(&defective.pixels).map(|(one, other)| one.iter().zip(other).any(is_changed)).collect()
+    good.pixels
+        .iter()
+        .zip(&defective.pixels)
+        .map(|(one, other)| one.iter().zip(other).any(is_changed))
+        .collect()
 }

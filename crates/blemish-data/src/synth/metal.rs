@@ -16,7 +16,7 @@ const COLOURS: [Colour; 3] = [[0.60, 0.615, 0.63], [0.66, 0.60, 0.50], [0.56, 0.
 
 /// Layers of streaks: (across, along) in pixels at 256 pixels a side, and their contrast.
 const STREAKS: [(f32, f32, f32); 4] =
-    [(0.85, 26.0, 0.030), (1.6, 90.0, 0.030), (5.0, 200.0, 0.022), (22.0, 320.0, 0.020)];
+    [(0.85, 34.0, 0.042), (1.6, 90.0, 0.028), (5.0, 200.0, 0.017), (22.0, 320.0, 0.014)];
 
 /// A shallow dent: a bump in the normals.
 struct Dent {
@@ -99,7 +99,7 @@ impl Sheet {
             let from_band = (position - band.0 - 0.22 * tilt) / band.1;
             let highlight = band.2 * (-from_band * from_band).exp();
             let grain: f32 = layers.iter().map(|(noise, contrast)| contrast * noise.at(row, column)).sum();
-            let brightness = 0.86 + highlight + 0.26 * glare + 0.10 * tilt;
+            let brightness = 0.86 + highlight + 0.31 * glare + 0.12 * tilt;
             lit(self.colour, brightness * (1.0 + grain))
         })
     }

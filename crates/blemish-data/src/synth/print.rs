@@ -6,6 +6,7 @@ use super::defects::{ScratchLook, StainLook, scratch, stain};
 use super::noise::{Noise, smoothstep};
 use super::random::Random;
 use super::shape::{Blob, Curve};
+use std::f32::consts::TAU;
 
 /// Lengths here are in units of 1/256 of the picture's shorter side; (0, 0) is the middle of the plate.
 type Point = (f32, f32);
@@ -49,7 +50,8 @@ const PLATES: [(Colour, Colour); 3] = [
 
 /// Which segments (top, upper left, upper right, middle, lower left, lower right, bottom) make a digit.
 const DIGITS: [u8; 10] = [
-    0b1110111, 0b0010010, 0b1011101, 0b1011011, 0b0111010, 0b1101011, 0b1101111, 0b1010010, 0b1111111, 0b1111011,
+    0b1110111, 0b0010010, 0b1011101, 0b1011011, 0b0111010, 0b1101011, 0b1101111, 0b1010010, 0b1111111,
+    0b1111011,
 ];
 
 impl Artwork {
@@ -143,7 +145,7 @@ impl Artwork {
         };
         match defect {
             Defect::Scratch => {
-                let (angle, length) = (random.range(0.0, 6.283), random.range(34.0, 96.0) * pose.unit);
+                let (angle, length) = (random.range(0.0, TAU), random.range(34.0, 96.0) * pose.unit);
                 let centre = on_plate(random, 0.6);
                 let curve = Curve::wander(random, centre, angle, length, 0.5).centred(centre);
                 let ground = if random.chance(0.6) { lit(self.plate, 1.14) } else { lit(self.plate, 0.5) };
@@ -164,14 +166,30 @@ impl Artwork {
         canvas
     }
 
+    /// A group other than the frame; the larger of two candidates, since there are many small ones.
+    fn pick_group(&self, random: &mut Random) -> usize {
+        let candidates = [1 + random.index(self.groups - 1), 1 + random.index(self.groups - 1)];
+        let extent = |group: usize| -> f32 {
+            self.marks.iter().filter(|mark| mark.group == group).map(|mark| mark.shape.reach()).sum()
+        };
+        if extent(candidates[0]) >= extent(candidates[1]) { candidates[0] } else { candidates[1] }
+    }
+
     /// Removes a group, or wipes a part of the print off; returns where it was wiped.
-    fn lose(&self, random: &mut Random, size: (usize, usize), pose: &Pose, prints: &mut Vec<Print>) -> Option<Blob> {
-        let group = 1 + random.index(self.groups - 1);
+    fn lose(
+        &self,
+        random: &mut Random,
+        size: (usize, usize),
+        pose: &Pose,
+        prints: &mut Vec<Print>,
+    ) -> Option<Blob> {
+        let group = self.pick_group(random);
         if random.chance(0.6) {
             prints.retain(|print| print.mark.group != group);
             return None;
         }
-        let centre = self.marks.iter().find(|mark| mark.group == group).map_or((0.0, 0.0), |mark| mark.centre);
+        let centre =
+            self.marks.iter().find(|mark| mark.group == group).map_or((0.0, 0.0), |mark| mark.centre);
         let centre = pose.to_picture(centre);
         let radius = random.range(6.0, 13.0) * pose.unit;
         Some(Blob::new(random, size, centre, radius, 0.2))
@@ -179,8 +197,8 @@ impl Artwork {
 
     /// Prints a group beside its place, or twice.
     fn misplace(&self, random: &mut Random, prints: &mut Vec<Print>) {
-        let group = 1 + random.index(self.groups - 1);
-        let (angle, distance) = (random.range(0.0, 6.283), random.range(2.6, 6.5));
+        let group = self.pick_group(random);
+        let (angle, distance) = (random.range(0.0, TAU), random.range(2.6, 6.5));
         let shift = (angle.sin() * distance, angle.cos() * distance);
         let is_double = random.chance(0.4);
         let of_group = |print: &&mut Print| print.mark.group == group;
@@ -189,7 +207,8 @@ impl Artwork {
             return;
         }
         let opacity = random.range(0.35, 0.6);
-        let twins: Vec<Print> = prints.iter_mut().filter(of_group).map(|print| Print { shift, opacity, ..*print }).collect();
+        let twins: Vec<Print> =
+            prints.iter_mut().filter(of_group).map(|print| Print { shift, opacity, ..*print }).collect();
         prints.splice(0..0, twins);
     }
 
@@ -197,7 +216,7 @@ impl Artwork {
     fn smear(&self, random: &mut Random, prints: &mut Vec<Print>) {
         let first = 1 + random.index(self.groups - 1);
         let groups = first..=first + 1 + random.index(2);
-        let (angle, steps) = (random.range(0.0, 6.283), 9 + random.index(10));
+        let (angle, steps) = (random.range(0.0, TAU), 9 + random.index(10));
         let strength = random.range(0.10, 0.19);
         let dragged: Vec<Mark> =
             self.marks.iter().filter(|mark| groups.contains(&mark.group)).copied().collect();

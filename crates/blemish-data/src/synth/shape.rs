@@ -17,7 +17,13 @@ pub(crate) struct Blob {
 
 impl Blob {
     /// A blob around `centre`; `raggedness` is the wandering of the outline relative to the radius.
-    pub(crate) fn new(random: &mut Random, size: (usize, usize), centre: (f32, f32), radius: f32, raggedness: f32) -> Self {
+    pub(crate) fn new(
+        random: &mut Random,
+        size: (usize, usize),
+        centre: (f32, f32),
+        radius: f32,
+        raggedness: f32,
+    ) -> Self {
         let angle = random.range(0.0, std::f32::consts::PI);
         let spacing = (radius / 1.6).max(2.0);
         Self {

@@ -37,7 +37,16 @@ pub struct SynthOptions {
 impl SynthOptions {
     /// 40 training images, 12 good test images and 6 of each defect, of 256x256 pixels, seed 0.
     pub fn new(look: Look) -> Self {
-        Self { look, seed: 0, train: 40, test_good: 12, test_per_defect: 6, height: 256, width: 256, overwrite: false }
+        Self {
+            look,
+            seed: 0,
+            train: 40,
+            test_good: 12,
+            test_per_defect: 6,
+            height: 256,
+            width: 256,
+            overwrite: false,
+        }
     }
 }
 
@@ -98,14 +107,16 @@ pub fn write_synthetic_set(
     make_room(out, options.overwrite)?;
     let marker = Marker::of(options);
     let tasks = marker.tasks(options.look);
-    let folders: HashSet<&Path> = tasks.iter().flat_map(Task::files).filter_map(|file| file.parent()).collect();
+    let folders: HashSet<&Path> =
+        tasks.iter().flat_map(Task::files).filter_map(|file| file.parent()).collect();
     for folder in std::iter::once(Path::new("")).chain(folders) {
         let folder = out.join(folder);
         std::fs::create_dir_all(&folder).map_err(SynthError::io("create", &folder))?;
     }
     // First, so that an interrupted set is known for what it is.
     let path = out.join(MARKER);
-    let text = serde_json::to_string_pretty(&marker).map_err(|error| SynthError::io("write", &path)(error.into()))?;
+    let text = serde_json::to_string_pretty(&marker)
+        .map_err(|error| SynthError::io("write", &path)(error.into()))?;
     write_whole(&path, format!("{text}\n").as_bytes())?;
     let (done, total) = (AtomicU64::new(0), tasks.len() as u64);
     tasks.par_iter().try_for_each(|task| {
@@ -153,7 +164,10 @@ impl Marker {
         });
         // Saturating: a marker is read back from disk and may say anything.
         let train = good("train", 0..self.train);
-        train.chain(good("test", self.train..self.train.saturating_add(self.test_good))).chain(defective).collect()
+        train
+            .chain(good("test", self.train..self.train.saturating_add(self.test_good)))
+            .chain(defective)
+            .collect()
     }
 }
 
@@ -167,7 +181,8 @@ impl Task {
             None => write_image(&out.join(&self.image), &generator.good(self.number)),
             Some((defect, mask_path)) => {
                 let made = generator.defective(*defect, self.number)?;
-                let mask: Vec<u8> = made.mask.marked.iter().map(|&is_marked| if is_marked { 255 } else { 0 }).collect();
+                let mask: Vec<u8> =
+                    made.mask.marked.iter().map(|&is_marked| if is_marked { 255 } else { 0 }).collect();
                 let size = (made.mask.height, made.mask.width);
                 write_png(&out.join(mask_path), &mask, size, image::ExtendedColorType::L8)?;
                 write_image(&out.join(&self.image), &made.image)
@@ -187,8 +202,11 @@ fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
         return Ok(());
     }
     let occupied = |reason: &str| SynthError::Occupied { path: out.to_path_buf(), reason: reason.into() };
-    let marker = std::fs::read(out.join(MARKER)).ok().and_then(|text| serde_json::from_slice::<Marker>(&text).ok());
-    let Some((marker, look)) = marker.and_then(|marker| marker.look.parse().ok().map(|look: Look| (marker, look))) else {
+    let marker =
+        std::fs::read(out.join(MARKER)).ok().and_then(|text| serde_json::from_slice::<Marker>(&text).ok());
+    let Some((marker, look)) =
+        marker.and_then(|marker| marker.look.parse().ok().map(|look: Look| (marker, look)))
+    else {
         return Err(occupied("it is not empty and is no synthetic set; name a new folder"));
     };
     if !overwrite {
@@ -196,7 +214,10 @@ fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
     }
     let files = files_under(out)?;
     if let Some(foreign) = files.iter().find(|file| !marker.knows(look, file)) {
-        let reason = format!("it holds `{}`, which is not of the synthetic set; move it away first", foreign.display());
+        let reason = format!(
+            "it holds `{}`, which is not of the synthetic set; move it away first",
+            foreign.display()
+        );
         return Err(occupied(&reason));
     }
     for folder in FOLDERS.map(|name| out.join(name)) {
@@ -245,7 +266,9 @@ fn files_under(folder: &Path) -> Result<Vec<PathBuf>, SynthError> {
 
 fn write_image(path: &Path, image: &RgbImage) -> Result<(), SynthError> {
     match &image.pixels {
-        Pixels::U8(bytes) => write_png(path, bytes, (image.height, image.width), image::ExtendedColorType::Rgb8),
+        Pixels::U8(bytes) => {
+            write_png(path, bytes, (image.height, image.width), image::ExtendedColorType::Rgb8)
+        }
         _ => Err(SynthError::Encode { path: path.to_path_buf(), detail: "it is not an 8-bit image".into() }),
     }
 }

@@ -16,6 +16,7 @@ use crate::mask::Mask;
 use crate::reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask};
 pub use region::RegionOfInterest;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -179,6 +180,22 @@ impl Transform {
     pub fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize), ImageFault> {
         let window = self.window(height, width)?;
         Ok((window.height, window.width))
+    }
+
+    /// Rows and columns of an image of `height` x `width` that the transform's output covers: all of it without a crop.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`].
+    pub fn covered(&self, height: usize, width: usize) -> Result<(Range<usize>, Range<usize>), ImageFault> {
+        let window = self.window(height, width)?;
+        let span = |start: usize, length: usize, resized: usize, original: usize| {
+            let end = ((start + length) * original).div_ceil(resized).min(original);
+            (start * original / resized)..end
+        };
+        Ok((
+            span(window.top, window.height, window.resized_height, height),
+            span(window.left, window.width, window.resized_width, width),
+        ))
     }
 
     /// Resizes, crops and scales an image.

@@ -83,7 +83,8 @@ impl PixelMetrics {
         height: usize,
         width: usize,
     ) -> Result<(), MetricError> {
-        let store = if mask.is_some_and(|mask| mask.contains(&true)) { &mut self.defective } else { &mut self.good };
+        let store =
+            if mask.is_some_and(|mask| mask.contains(&true)) { &mut self.defective } else { &mut self.good };
         store.add(map, mask, (height, width))?;
         if self.good.kept() + self.defective.kept() > self.options.exact_pixels {
             self.good.to_bins();
@@ -110,7 +111,11 @@ impl PixelMetrics {
 }
 
 /// The metrics over sorted stores: good images, and defective ones of one or more kinds.
-pub(crate) fn report(options: &PixelOptions, good: &Store, defective: &[&Store]) -> Result<PixelReport, MetricError> {
+pub(crate) fn report(
+    options: &PixelOptions,
+    good: &Store,
+    defective: &[&Store],
+) -> Result<PixelReport, MetricError> {
     let stores: Vec<&Store> = std::iter::once(good).chain(defective.iter().copied()).collect();
     let groups = store::groups(&stores);
     let regions: u64 = stores.iter().map(|store| store.regions()).sum();

@@ -39,7 +39,10 @@ struct Bin {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { pixels: Pixels::Kept { good: Vec::new(), defective: Vec::new(), ends: Vec::new() }, regions: 0 }
+        Self {
+            pixels: Pixels::Kept { good: Vec::new(), defective: Vec::new(), ends: Vec::new() },
+            regions: 0,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Drawing the channels and bringing them to one grid, without ever building the full concatenation.
 
 use blemish_features::FeatureMap;
-use rand::seq::index;
 use rand::SeedableRng;
+use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn deeper_layers_are_constant_on_aligned_blocks() {
-        let ramp = FeatureMap { channels: 1, height: 14, width: 14, data: (0..196).map(|i| i as f32).collect() };
+        let ramp =
+            FeatureMap { channels: 1, height: 14, width: 14, data: (0..196).map(|i| i as f32).collect() };
         let fine = FeatureMap { channels: 1, height: 56, width: 56, data: vec![-1.0; 3136] };
         let values = gather(&[fine, ramp], &[1], 1);
         for y in 0..56 {

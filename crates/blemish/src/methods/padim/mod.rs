@@ -124,7 +124,8 @@ impl Method for Padim {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
+        let backbone =
+            backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
         Ok(Self { backbone, model: PositionModel::restore(config, &state)? })
     }
 }

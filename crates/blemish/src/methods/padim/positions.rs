@@ -74,7 +74,13 @@ impl Positions {
         };
         let gaussians =
             PositionGaussians::from_parts(positions, dimensions, means.into(), factors).map_err(fit_error)?;
-        Ok(PositionModel { config, channels: self.channels.into(), height: self.height, width: self.width, gaussians })
+        Ok(PositionModel {
+            config,
+            channels: self.channels.into(),
+            height: self.height,
+            width: self.width,
+            gaussians,
+        })
     }
 }
 
@@ -95,7 +101,9 @@ impl PositionModel {
     ) -> Result<Vec<PatchScores>, Error> {
         let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
         let available: usize = maps.iter().map(|map| map.channels).sum();
-        if (height, width) != (self.height, self.width) || self.channels.last().is_some_and(|&last| last as usize >= available) {
+        if (height, width) != (self.height, self.width)
+            || self.channels.last().is_some_and(|&last| last as usize >= available)
+        {
             let reason = format!(
                 "the images give a {height}x{width} grid of {available} channels, the model was fitted on {}x{}; use its own image size",
                 self.height, self.width
@@ -103,11 +111,14 @@ impl PositionModel {
             return Err(Error::Score { reason });
         }
         let values = gather(maps, &self.channels, count);
-        let distances =
-            self.gaussians.mahalanobis(&values).map_err(|error| Error::Score { reason: error.to_string() })?;
+        let distances = self
+            .gaussians
+            .mahalanobis(&values)
+            .map_err(|error| Error::Score { reason: error.to_string() })?;
         let inside = cells_inside(region, height, width);
         let patches = |scores: &[f32]| {
-            let values = scores.iter().zip(&inside).map(|(&score, &is_inside)| if is_inside { score } else { 0.0 });
+            let values =
+                scores.iter().zip(&inside).map(|(&score, &is_inside)| if is_inside { score } else { 0.0 });
             PatchScores { height, width, values: values.collect(), image_score: None }
         };
         Ok(distances.chunks_exact(height * width).map(patches).collect())
@@ -141,7 +152,9 @@ impl PositionModel {
         };
         let (height, width) = (height as usize, width as usize);
         if height.checked_mul(width) != Some(shape[0]) || channels.len() != shape[1] {
-            return Err(wrong("means", format!("has shape {shape:?}, which fits neither grid nor channels")).into());
+            return Err(
+                wrong("means", format!("has shape {shape:?}, which fits neither grid nor channels")).into()
+            );
         }
         let gaussians = PositionGaussians::from_parts(shape[0], shape[1], means, factors)
             .map_err(|error| wrong("factors", error.to_string()))?;

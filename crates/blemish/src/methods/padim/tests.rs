@@ -24,7 +24,8 @@ fn maps_and_scores_agree_with_anomalib_given_its_channels() {
         let stage =
             MapStage { interpolation: Interpolation::Bilinear, sigma: 4.0, border: BlurBorder::Mirror };
         let scored = model.score(&test, 3, None).unwrap();
-        let finished: Vec<_> = scored.into_iter().map(|patches| stage.finish(patches, 64, 64, None)).collect();
+        let finished: Vec<_> =
+            scored.into_iter().map(|patches| stage.finish(patches, 64, 64, None)).collect();
         let map: Vec<f32> = finished.iter().flat_map(|scored| scored.map.values.clone()).collect();
         let scores: Vec<f32> = finished.iter().map(|scored| scored.score).collect();
         assert!(relative_difference(&map, &golden.f32("padim.map", 3).unwrap().1) < tolerance);

@@ -76,8 +76,10 @@ impl PatchBank {
     ) -> Result<Vec<PatchScores>, Error> {
         let embedding = embed(&self.config, maps, count);
         if embedding.dimensions != self.dimensions {
-            let reason =
-                format!("the backbone gives {} values a patch, the bank holds {}", embedding.dimensions, self.dimensions);
+            let reason = format!(
+                "the backbone gives {} values a patch, the bank holds {}",
+                embedding.dimensions, self.dimensions
+            );
             return Err(Error::Score { reason });
         }
         let k = self.config.neighbours.min(self.len());
@@ -93,7 +95,8 @@ impl PatchBank {
                     .map(|(near, &is_inside)| if is_inside { self.patch_score(near) } else { 0.0 })
                     .collect();
                 // Ties go to the first patch.
-                let worst = (0..cells).fold(0, |best, patch| if values[patch] > values[best] { patch } else { best });
+                let worst =
+                    (0..cells).fold(0, |best, patch| if values[patch] > values[best] { patch } else { best });
                 let row = &embedding.rows[(image * cells + worst) * self.dimensions..][..self.dimensions];
                 let nearest = found.indices[(image * cells + worst) * k];
                 let image_score = Some(self.image_score(values[worst], row, nearest)?);

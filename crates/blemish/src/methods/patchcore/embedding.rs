@@ -38,7 +38,13 @@ pub(crate) fn embed(config: &PatchCoreConfig, maps: &[FeatureMap], count: usize)
     Embedding { rows, dimensions, height, width }
 }
 
-fn embed_one(config: &PatchCoreConfig, maps: &[FeatureMap], image: usize, height: usize, width: usize) -> Grid {
+fn embed_one(
+    config: &PatchCoreConfig,
+    maps: &[FeatureMap],
+    image: usize,
+    height: usize,
+    width: usize,
+) -> Grid {
     let layers: Vec<Grid> = maps
         .iter()
         .map(|map| {
@@ -113,8 +119,7 @@ fn neighbourhood_pool(grid: &Grid, size: usize, length: usize) -> Grid {
         for x in 0..grid.width {
             for (offset, (dy, dx)) in (0..size).flat_map(|dy| (0..size).map(move |dx| (dy, dx))).enumerate() {
                 // Wrapping below zero lands far outside the grid, which is what it means.
-                let (near_y, near_x) =
-                    ((y + dy).wrapping_sub(radius), (x + dx).wrapping_sub(radius));
+                let (near_y, near_x) = ((y + dy).wrapping_sub(radius), (x + dx).wrapping_sub(radius));
                 let inside = near_y < grid.height && near_x < grid.width;
                 for channel in 0..grid.dimensions {
                     flat[channel * area + offset] = if inside {
@@ -155,7 +160,11 @@ fn resize(grid: Grid, height: usize, width: usize) -> Grid {
             for (near_x, weight_x) in horizontal[cell % width] {
                 let weight = weight_y * weight_x;
                 if weight > 0.0 {
-                    add(target, &grid.rows[(near_y * grid.width + near_x) * dimensions..][..dimensions], weight);
+                    add(
+                        target,
+                        &grid.rows[(near_y * grid.width + near_x) * dimensions..][..dimensions],
+                        weight,
+                    );
                 }
             }
         }
@@ -196,7 +205,12 @@ fn add(target: &mut [f32], source: &[f32], weight: f32) {
 mod tests {
     use super::*;
 
-    fn map(channels: usize, height: usize, width: usize, value: impl Fn(usize, usize, usize) -> f32) -> FeatureMap {
+    fn map(
+        channels: usize,
+        height: usize,
+        width: usize,
+        value: impl Fn(usize, usize, usize) -> f32,
+    ) -> FeatureMap {
         let mut data = Vec::new();
         for c in 0..channels {
             for y in 0..height {
@@ -265,7 +279,8 @@ mod tests {
     fn layers_join_on_the_first_grid_and_batches_split_freely() {
         let config = PatchCoreConfig::default();
         let two = |channels: usize, side: usize| {
-            let one = |image: usize| map(channels, side, side, move |c, y, x| (image * 3 + c + y * 2 + x) as f32);
+            let one =
+                |image: usize| map(channels, side, side, move |c, y, x| (image * 3 + c + y * 2 + x) as f32);
             FeatureMap { data: [one(0).data, one(1).data].concat(), ..one(0) }
         };
         let maps = [two(4, 8), two(6, 4)];

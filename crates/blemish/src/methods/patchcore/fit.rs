@@ -99,7 +99,8 @@ pub(super) fn select(
     let rows = collected.features.len();
     let count = ((rows as f64 * config.coreset_ratio) as usize).min(config.coreset_max);
     if count == 0 {
-        let reason = format!("a coreset of {} of {rows} patches is empty; raise coreset_ratio", config.coreset_ratio);
+        let reason =
+            format!("a coreset of {} of {rows} patches is empty; raise coreset_ratio", config.coreset_ratio);
         return Err(Error::Fit { method: NAME, reason });
     }
     let start = match config.variant {
@@ -113,7 +114,8 @@ pub(super) fn select(
         None => (collected.features.as_slice(), collected.dimensions),
     };
     context.observer.stage("selecting the coreset", Some(count as u64));
-    let options = KCentreOptions { count, start, max_memory_bytes: context.memory_limit.map(|limit| limit / 2) };
+    let options =
+        KCentreOptions { count, start, max_memory_bytes: context.memory_limit.map(|limit| limit / 2) };
     let coreset = k_centre::select(points, dimensions, &options, &mut |_| {
         context.observer.advance(1);
         if context.observer.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

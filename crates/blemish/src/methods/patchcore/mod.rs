@@ -71,7 +71,11 @@ impl Method for PatchCore {
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         if config.patch_size.is_multiple_of(2) {
             let reason = format!("{} is even; the neighbourhood needs a centre", config.patch_size);
-            return Err(Error::Setting { key: "patch_size".into(), reason, help: "allowed: 1, 3, 5, 7".into() });
+            return Err(Error::Setting {
+                key: "patch_size".into(),
+                reason,
+                help: "allowed: 1, 3, 5, 7".into(),
+            });
         }
         let backbone = context.require_backbone(NAME)?;
         let collected = fit::collect(config, &backbone, train, context)?;
@@ -107,7 +111,8 @@ impl Method for PatchCore {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
+        let backbone =
+            backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
         Ok(Self { backbone, bank: PatchBank::restore(config, &state)? })
     }
 }

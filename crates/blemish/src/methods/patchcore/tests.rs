@@ -63,7 +63,8 @@ fn official_scores_are_squared_distances_and_their_maximum() {
         PatchBank::new(config, entries.clone(), shape[1], None).unwrap().score(&test, 3, None).unwrap()
     };
     // patch_size 1 and target lengths equal to the channels make both variants embed alike.
-    let root = PatchCoreConfig { image_score: Some(ImageScore::Max), patch_size: 1, ..PatchCoreConfig::default() };
+    let root =
+        PatchCoreConfig { image_score: Some(ImageScore::Max), patch_size: 1, ..PatchCoreConfig::default() };
     let plain = score(root);
     for patches in &plain {
         let worst = patches.values.iter().copied().fold(0.0, f32::max);

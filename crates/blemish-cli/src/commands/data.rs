@@ -1,0 +1,73 @@
+//! `blemish data`: synthetic and imported data sets.
+
+use crate::args::{DataCommand, ImportCommand, Size, SynthArgs};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::Observer;
+use blemish::data::import::{ElpvOptions, import_elpv};
+use blemish::data::synth::{SynthOptions, write_synthetic_set};
+use serde_json::json;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub fn run(command: &DataCommand, console: &Console) -> Result<(), Failure> {
+    match command {
+        DataCommand::Synth(args) => synth(args, console),
+        DataCommand::Import(ImportCommand::Elpv { source, output, cells, seed }) => {
+            let options = ElpvOptions { cell_type: cells.parse()?, seed: *seed, ..ElpvOptions::default() };
+            let report = with_progress(console, "importing", |progress| {
+                import_elpv(source, output, &options, progress)
+            })?;
+            print(
+                &json!({
+                    "folder": report.folder, "train": report.train, "test_good": report.test_good,
+                    "test_defective": report.test_defective, "uncertain_left_out": report.uncertain,
+                    "other_cells_left_out": report.other_type,
+                })
+                .to_string(),
+            )
+        }
+    }
+}
+
+fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
+    let (height, width) = match args.size {
+        Size::Exact { width, height } => (height, width),
+        Size::ShorterSide(side) => (side, side),
+    };
+    let options = SynthOptions {
+        look: args.look.parse()?,
+        seed: args.seed,
+        train: args.train,
+        test_good: args.test_good,
+        test_per_defect: args.test_per_defect,
+        height,
+        width,
+        overwrite: args.overwrite,
+    };
+    let line = make_set(&args.output, &options, console)?;
+    print(&line)
+}
+
+/// Writes a synthetic set and tells what it holds, as a JSON line.
+pub fn make_set(output: &Path, options: &SynthOptions, console: &Console) -> Result<String, Failure> {
+    let report =
+        with_progress(console, "synthesising", |progress| write_synthetic_set(output, options, progress))?;
+    let defects: serde_json::Map<_, _> =
+        report.defects.iter().map(|(defect, count)| (defect.name().to_owned(), json!(count))).collect();
+    let line = json!({"folder": report.folder, "train": report.train, "test_good": report.test_good, "defects": defects});
+    Ok(line.to_string())
+}
+
+/// Runs work that reports (done, total), possibly from several threads, as a stage of the console.
+fn with_progress<T>(console: &Console, stage: &str, work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
+    console.stage(stage, None);
+    let told = AtomicU64::new(0);
+    let outcome = work(&|done, _| {
+        let before = told.fetch_max(done, Ordering::Relaxed);
+        console.advance(done.saturating_sub(before));
+    });
+    console.finish();
+    outcome
+}

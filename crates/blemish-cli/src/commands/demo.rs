@@ -1,0 +1,90 @@
+//! `blemish demo`: the main job on a fresh machine, end to end.
+
+use super::engine_options;
+use super::eval::table;
+use crate::args::DemoArgs;
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::{print, write_file};
+use blemish::data::synth::SynthOptions;
+use blemish::data::{Label, OpenOptions, open_dataset};
+use blemish::evaluate::{EvaluateOptions, evaluate};
+use blemish::{Detector, DetectorConfig, FitOptions};
+use blemish_report::{Heat, Picture, SheetRow, contact_sheet};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// A picture of the sheet: where the image is, its outcome, its mask.
+struct Shown {
+    image: PathBuf,
+    caption: String,
+    map: Vec<f32>,
+    size: (usize, usize),
+    mask: Option<Vec<bool>>,
+}
+
+pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let started = Instant::now();
+    let set = args.output.join("data");
+    let options =
+        SynthOptions { seed: args.seed, train: 40, overwrite: true, ..SynthOptions::new(args.look.parse()?) };
+    std::fs::create_dir_all(&args.output).map_err(|error| Failure::io("create", &args.output, &error))?;
+    super::data::make_set(&set, &options, console)?;
+
+    let dataset = open_dataset(&set, &OpenOptions::default())?;
+    let engine = engine_options(&args.engine, threads)?;
+    let fit = FitOptions { engine, observer: console, ..FitOptions::default() };
+    let config = DetectorConfig { seed: args.seed, ..DetectorConfig::default() };
+    let detector = Detector::fit(&config, &dataset, &fit)?;
+    let model = args.output.join("demo.blemish");
+    detector.save(&model)?;
+
+    let mut shown = Vec::new();
+    let mut defects = HashSet::new();
+    let options = EvaluateOptions { observer: console, ..EvaluateOptions::default() };
+    let outcome = evaluate(&detector, &dataset, &options, &mut |sample, scored, mask| {
+        // One image of every kind of defect, and a good one.
+        if defects.insert(sample.defect.clone()) {
+            let kind = if sample.label == Label::Good { "good" } else { &sample.defect };
+            shown.push(Shown {
+                image: sample.path.clone(),
+                caption: format!("{kind} - score {:.2}", scored.score),
+                map: scored.map.values.clone(),
+                size: (scored.map.height, scored.map.width),
+                mask: mask.map(|mask| mask.marked.clone()),
+            });
+        }
+    })?;
+    console.finish();
+    let sheet = args.output.join("demo.png");
+    draw(&shown, detector.colour_range())?.save_png(&sheet)?;
+    let json = serde_json::to_string_pretty(&outcome.evaluation).map_err(Failure::new)?;
+    write_file(&args.output.join("metrics.json"), &format!("{json}\n"))?;
+    print(&table(&outcome.evaluation))?;
+    print(&format!(
+        "\nmade in {:.1} s: images {}, model {}, pictures {}, metrics {}\nnext: blemish predict {} YOUR-IMAGES, or blemish fit \
+         YOUR-GOOD-IMAGES",
+        started.elapsed().as_secs_f64(),
+        set.display(),
+        model.display(),
+        sheet.display(),
+        args.output.join("metrics.json").display(),
+        model.display(),
+    ))
+}
+
+fn draw(shown: &[Shown], range: (f32, f32)) -> Result<Picture, Failure> {
+    let pictures = shown.iter().map(|one| Picture::read(&one.image)).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<SheetRow<'_>> = shown
+        .iter()
+        .zip(&pictures)
+        .map(|(one, image)| SheetRow {
+            image,
+            mask: one.mask.as_deref(),
+            heat: Some(Heat { map: &one.map, size: one.size, range }),
+            caption: &one.caption,
+        })
+        .collect();
+    Ok(contact_sheet(&rows, (192, 192))?)
+}

@@ -1,0 +1,120 @@
+//! `blemish info`: what a model, a graph, a weight file or an architecture holds.
+
+use crate::args::InfoArgs;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::features::{Architecture, networks, onnx, weights};
+use blemish::model_file;
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub fn run(args: &InfoArgs) -> Result<(), Failure> {
+    let path = Path::new(&args.what);
+    if !path.exists() {
+        return match args.what.parse::<Architecture>() {
+            Ok(architecture) => network(architecture, args.json),
+            Err(_) => Err(Failure::new(format!(
+                "`{}` is neither a file nor an architecture; architectures are: {}",
+                args.what,
+                Architecture::all().map(Architecture::name).collect::<Vec<_>>().join(", ")
+            ))),
+        };
+    }
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    match extension.to_ascii_lowercase().as_str() {
+        "onnx" => graph(path, args.json),
+        "pth" | "pt" | "safetensors" => state_dict(path, args.json),
+        _ => model(path, args.json),
+    }
+}
+
+fn model(path: &Path, as_json: bool) -> Result<(), Failure> {
+    let (header, state) = model_file::read(path)?;
+    let tensors: Vec<Value> = state
+        .tensors()
+        .iter()
+        .map(|(name, tensor)| json!({"name": name, "shape": tensor.shape, "bytes": tensor.values.bytes().len()}))
+        .collect();
+    let mut value = serde_json::to_value(&header).map_err(Failure::new)?;
+    if as_json {
+        value["tensors"] = Value::Array(tensors);
+        return print(&format!("{value:#}"));
+    }
+    let mut text = format!("{value:#}\ntensors of the method:\n");
+    for tensor in
+        tensors.iter().filter(|tensor| !tensor["name"].as_str().unwrap_or("").starts_with("backbone."))
+    {
+        text += &format!(
+            "  {} {} ({} bytes)\n",
+            tensor["name"].as_str().unwrap_or(""),
+            tensor["shape"],
+            tensor["bytes"]
+        );
+    }
+    print(text.trim_end())
+}
+
+fn graph(path: &Path, as_json: bool) -> Result<(), Failure> {
+    let info = onnx::inspect(path)?;
+    let list = |tensors: &[onnx::OnnxTensor]| -> Vec<Value> {
+        tensors
+            .iter()
+            .map(|tensor| json!({"name": tensor.name, "operator": tensor.operator, "shape": tensor.shape}))
+            .collect()
+    };
+    if as_json {
+        let value = json!({"inputs": list(&info.inputs), "outputs": list(&info.outputs), "tensors": list(&info.tensors)});
+        return print(&format!("{value:#}"));
+    }
+    let line = |tensor: &onnx::OnnxTensor| {
+        let shape = tensor.shape.as_ref().map_or("?".to_owned(), |shape| shape.join("x"));
+        format!("  {:<48}{:<20}{shape}\n", tensor.name, tensor.operator)
+    };
+    let mut text = "inputs:\n".to_owned();
+    text.extend(info.inputs.iter().map(line));
+    text += "tensors to tap with --layers (in execution order):\n";
+    text.extend(info.tensors.iter().map(line));
+    print(text.trim_end())
+}
+
+fn state_dict(path: &Path, as_json: bool) -> Result<(), Failure> {
+    let state = weights::read_state_dict(path)?;
+    let fits: Vec<&str> =
+        blemish::features::assemble::recognize(&state).into_iter().map(Architecture::name).collect();
+    if as_json {
+        let tensors: Vec<Value> =
+            state.iter().map(|(name, tensor)| json!({"name": name, "shape": tensor.shape})).collect();
+        return print(&format!("{:#}", json!({"fits": fits, "tensors": tensors})));
+    }
+    let mut text =
+        format!("fits: {}\n", if fits.is_empty() { "no known network".into() } else { fits.join(", ") });
+    for (name, tensor) in &state {
+        text += &format!("  {name} {:?}\n", tensor.shape);
+    }
+    print(text.trim_end())
+}
+
+fn network(architecture: Architecture, as_json: bool) -> Result<(), Failure> {
+    let graph = networks::build(architecture);
+    let work = graph.multiply_adds(256, 256)?;
+    let taps = graph.tap_info();
+    if as_json {
+        let layers: Vec<Value> = taps
+            .iter()
+            .map(|tap| json!({"name": tap.name, "channels": tap.channels, "stride": tap.stride}))
+            .collect();
+        return print(&format!(
+            "{:#}",
+            json!({"name": architecture.name(), "multiply_adds_256": work, "layers": layers})
+        ));
+    }
+    let mut text = format!(
+        "{}: {:.2} billion multiply-adds at 256x256\nlayers (--layers):\n",
+        architecture.name(),
+        work as f64 / 1e9
+    );
+    for tap in taps {
+        text += &format!("  {:<16}{:>5} channels, stride {}\n", tap.name, tap.channels, tap.stride);
+    }
+    print(text.trim_end())
+}

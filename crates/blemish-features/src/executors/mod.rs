@@ -1,8 +1,8 @@
 //! Engines that run a network: one description, several executors, the same features to 1e-4.
 
-mod options;
 #[cfg(feature = "burn")]
 mod burn;
+mod options;
 #[cfg(feature = "ort")]
 mod ort;
 mod rten;
@@ -12,7 +12,7 @@ mod tests;
 pub use options::{Device, Engine, EngineOptions};
 
 use crate::FeatureError;
-use crate::graph::{Executor, Graph, Weights};
+use crate::graph::{Executor, FeatureMap, Graph, Weights};
 use crate::onnx;
 use rten::RtenExecutor;
 
@@ -20,7 +20,11 @@ use rten::RtenExecutor;
 ///
 /// # Errors
 /// [`FeatureError::Engine`] if the engine fails or is not part of this build.
-pub fn build(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+pub fn build(
+    graph: &Graph,
+    weights: &Weights,
+    options: &EngineOptions,
+) -> Result<Box<dyn Executor>, FeatureError> {
     let outputs = || graph.taps.iter().map(|tap| onnx::tap_output(&tap.name)).collect::<Vec<_>>();
     match choose(options)? {
         Engine::Burn => build_burn(graph, weights, options),
@@ -47,13 +51,26 @@ pub fn build_onnx(
     match choose(options)? {
         Engine::Burn => Err(FeatureError::Engine {
             engine: "burn",
-            reason: "it runs only the networks that are built in; use --engine rten or ort for an ONNX file".into(),
+            reason: "it runs only the networks that are built in; use --engine rten or ort for an ONNX file"
+                .into(),
         }),
         Engine::Ort => build_ort(&bytes, &input, layers, options),
         Engine::Auto | Engine::Rten => {
             Ok(Box::new(RtenExecutor::new(bytes, &input, layers, options.thread_count())?))
         }
     }
+}
+
+/// Joins the maps of single images into those of a batch.
+fn join(images: Vec<Vec<FeatureMap>>) -> Vec<FeatureMap> {
+    let mut images = images.into_iter();
+    let mut joined = images.next().unwrap_or_default();
+    for image in images {
+        for (whole, part) in joined.iter_mut().zip(image) {
+            whole.data.extend(part.data);
+        }
+    }
+    joined
 }
 
 /// The engine for a device, and whether the two fit.
@@ -72,7 +89,11 @@ fn cpu_only(engine: &'static str, device: Device) -> FeatureError {
 }
 
 #[cfg(feature = "burn")]
-fn build_burn(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+fn build_burn(
+    graph: &Graph,
+    weights: &Weights,
+    options: &EngineOptions,
+) -> Result<Box<dyn Executor>, FeatureError> {
     Ok(Box::new(burn::BurnExecutor::new(graph, weights, options.device)?))
 }
 
@@ -82,7 +103,12 @@ fn build_burn(_: &Graph, _: &Weights, _: &EngineOptions) -> Result<Box<dyn Execu
 }
 
 #[cfg(feature = "ort")]
-fn build_ort(bytes: &[u8], input: &str, outputs: &[String], options: &EngineOptions) -> Result<Box<dyn Executor>, FeatureError> {
+fn build_ort(
+    bytes: &[u8],
+    input: &str,
+    outputs: &[String],
+    options: &EngineOptions,
+) -> Result<Box<dyn Executor>, FeatureError> {
     Ok(Box::new(ort::OrtExecutor::new(bytes, input, outputs, options.thread_count())?))
 }
 
@@ -93,5 +119,8 @@ fn build_ort(_: &[u8], _: &str, _: &[String], _: &EngineOptions) -> Result<Box<d
 
 #[cfg(not(all(feature = "burn", feature = "ort")))]
 fn not_built(engine: &'static str, features: &str) -> FeatureError {
-    FeatureError::Engine { engine, reason: format!("it is not part of this build; build with --features {features}") }
+    FeatureError::Engine {
+        engine,
+        reason: format!("it is not part of this build; build with --features {features}"),
+    }
 }

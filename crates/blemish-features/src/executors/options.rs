@@ -79,7 +79,10 @@ impl FromStr for Engine {
         [Self::Auto, Self::Rten, Self::Ort, Self::Burn]
             .into_iter()
             .find(|engine| engine.to_string() == text)
-            .ok_or_else(|| FeatureError::UnknownEngine { name: text.to_owned(), known: "auto, rten, ort, burn" })
+            .ok_or_else(|| FeatureError::UnknownEngine {
+                name: text.to_owned(),
+                known: "auto, rten, ort, burn",
+            })
     }
 }
 

@@ -6,8 +6,8 @@
 use crate::FeatureError;
 use crate::graph::{Executor, FeatureMap};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
-use rten_tensor::prelude::*;
 use rten_tensor::NdTensorView;
+use rten_tensor::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,17 +25,28 @@ pub(crate) struct RtenExecutor {
 
 impl RtenExecutor {
     /// Loads an ONNX graph and resolves input and outputs by name.
-    pub(crate) fn new(bytes: Vec<u8>, input: &str, outputs: &[String], threads: usize) -> Result<Self, FeatureError> {
+    pub(crate) fn new(
+        bytes: Vec<u8>,
+        input: &str,
+        outputs: &[String],
+        threads: usize,
+    ) -> Result<Self, FeatureError> {
         let load = || ModelOptions::with_all_ops().prepack_weights(true).load(bytes);
         let model = guarded(load)?.map_err(|error| fail(&error))?;
         let find = |name: &str| model.node_id(name).map_err(|error| fail(&error));
-        let (input, outputs) = (find(input)?, outputs.iter().map(|name| find(name)).collect::<Result<_, _>>()?);
+        let (input, outputs) =
+            (find(input)?, outputs.iter().map(|name| find(name)).collect::<Result<_, _>>()?);
         let single = (0..threads).map(|_| Arc::new(ThreadPool::with_num_threads(1))).collect();
         Ok(Self { model, input, outputs, single, all: Arc::new(ThreadPool::with_num_threads(threads)) })
     }
 
     /// The feature maps of one image.
-    fn run_one(&self, image: &[f32], [height, width]: [usize; 2], pool: &Arc<ThreadPool>) -> Result<Vec<FeatureMap>, FeatureError> {
+    fn run_one(
+        &self,
+        image: &[f32],
+        [height, width]: [usize; 2],
+        pool: &Arc<ThreadPool>,
+    ) -> Result<Vec<FeatureMap>, FeatureError> {
         let view = NdTensorView::from_data([1, 3, height, width], image);
         let mut options = RunOptions::default();
         options.thread_pool = Some(pool.clone());
@@ -45,7 +56,9 @@ impl RtenExecutor {
 }
 
 fn feature_map(value: Value) -> Result<FeatureMap, FeatureError> {
-    let Value::FloatTensor(tensor) = value else { return Err(fail(&"a feature map does not hold 32-bit floats")) };
+    let Value::FloatTensor(tensor) = value else {
+        return Err(fail(&"a feature map does not hold 32-bit floats"));
+    };
     let shape = tensor.shape().to_vec();
     let [1, channels, height, width] = shape[..] else {
         return Err(fail(&format!("a feature map of one image has shape {shape:?}, not 1 x C x H x W")));
@@ -59,17 +72,22 @@ fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
 
 /// Turns a panic inside the engine (damaged foreign graphs can cause one) into an error.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FeatureError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| fail(&"it gave up on this graph; the file may be damaged"))
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| fail(&"it gave up on this graph; the file may be damaged"))
 }
 
 impl Executor for RtenExecutor {
-    fn run(&self, input: &[f32], [count, height, width]: [usize; 3]) -> Result<Vec<FeatureMap>, FeatureError> {
+    fn run(
+        &self,
+        input: &[f32],
+        [count, height, width]: [usize; 3],
+    ) -> Result<Vec<FeatureMap>, FeatureError> {
         let size = [height, width];
         let image = |index: usize| &input[index * 3 * height * width..][..3 * height * width];
         let workers = self.single.len().min(count);
         if workers <= 1 {
             let each = (0..count).map(|index| self.run_one(image(index), size, &self.all));
-            return join(each.collect::<Result<_, _>>()?);
+            return Ok(super::join(each.collect::<Result<_, _>>()?));
         }
         let done: Vec<Mutex<Option<Result<Vec<FeatureMap>, FeatureError>>>> =
             (0..count).map(|_| Mutex::new(None)).collect();
@@ -87,21 +105,9 @@ impl Executor for RtenExecutor {
             }
         });
         let missing = || Err(fail(&"a worker ended early"));
-        let each = done.into_iter().map(|slot| {
-            slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(missing)
-        });
-        join(each.collect::<Result<_, _>>()?)
+        let each = done
+            .into_iter()
+            .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(missing));
+        Ok(super::join(each.collect::<Result<_, _>>()?))
     }
-}
-
-/// Joins the maps of single images into those of a batch.
-fn join(images: Vec<Vec<FeatureMap>>) -> Result<Vec<FeatureMap>, FeatureError> {
-    let mut images = images.into_iter();
-    let mut joined = images.next().unwrap_or_default();
-    for image in images {
-        for (whole, part) in joined.iter_mut().zip(image) {
-            whole.data.extend(part.data);
-        }
-    }
-    Ok(joined)
 }

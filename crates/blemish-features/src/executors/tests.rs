@@ -128,15 +128,20 @@ mod agreement {
     fn agrees(engine: Engine, architecture: Architecture) {
         let graph = networks::build(architecture).cut(&architecture.layers_at(&[8, 16])).unwrap();
         let weights = made_up(&graph);
-        let input: Vec<f32> = (0..2 * 3 * 96 * 80).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
+        let input: Vec<f32> =
+            (0..2 * 3 * 96 * 80).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
         let run = |engine| {
             let options = EngineOptions { engine, ..EngineOptions::default() };
             build(&graph, &weights, &options).unwrap().run(&input, [2, 96, 80]).unwrap()
         };
         for (ours, theirs) in run(Engine::Rten).iter().zip(&run(engine)) {
-            assert_eq!((ours.channels, ours.height, ours.width), (theirs.channels, theirs.height, theirs.width));
+            assert_eq!(
+                (ours.channels, ours.height, ours.width),
+                (theirs.channels, theirs.height, theirs.width)
+            );
             let scale = ours.data.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-            let worst = ours.data.iter().zip(&theirs.data).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+            let worst =
+                ours.data.iter().zip(&theirs.data).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
             assert!(worst <= 1e-4 * scale, "{engine} differs by {worst} of {scale} on {}", graph.name);
         }
     }
@@ -144,7 +149,9 @@ mod agreement {
     #[cfg(feature = "burn")]
     #[test]
     fn burn_agrees_with_rten_on_every_kind_of_network() {
-        for name in ["resnet18", "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1", "alexnet", "mobilenet_v2"] {
+        for name in
+            ["resnet18", "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1", "alexnet", "mobilenet_v2"]
+        {
             agrees(Engine::Burn, name.parse().unwrap());
         }
     }
@@ -156,7 +163,9 @@ mod agreement {
             println!("skipped: ORT_DYLIB_PATH names no ONNX Runtime library");
             return;
         }
-        for name in ["resnet18", "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1", "alexnet", "mobilenet_v2"] {
+        for name in
+            ["resnet18", "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1", "alexnet", "mobilenet_v2"]
+        {
             agrees(Engine::Ort, name.parse().unwrap());
         }
     }

@@ -37,10 +37,13 @@ pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
         let output = tap_output(&tap.name);
         message.node.push(operator("Identity", vec![names[tap.node].clone()], &output, Vec::new()));
         let channels = graph.nodes[tap.node].channels;
-        message.output.push(float_value(&output, &[("n", None), ("c", Some(channels)), ("th", None), ("tw", None)]));
+        message
+            .output
+            .push(float_value(&output, &[("n", None), ("c", Some(channels)), ("th", None), ("tw", None)]));
     }
     let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
-    Model { ir_version: 8, producer_name: "blemish".into(), graph: Some(message), opset_import }.encode_to_vec()
+    Model { ir_version: 8, producer_name: "blemish".into(), graph: Some(message), opset_import }
+        .encode_to_vec()
 }
 
 /// Name of a tap's output in an emitted file.

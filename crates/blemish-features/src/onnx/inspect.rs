@@ -102,7 +102,8 @@ pub(crate) fn with_outputs(bytes: &[u8], tensors: &[String]) -> Result<(Vec<u8>,
         }
     }
     let missing = tensors.iter().filter(|tensor| !graph.output.iter().any(|output| output.name == **tensor));
-    let output: Vec<ValueInfo> = missing.map(|name| super::proto::float_value(name, &[("", None); 4])).collect();
+    let output: Vec<ValueInfo> =
+        missing.map(|name| super::proto::float_value(name, &[("", None); 4])).collect();
     let addition = GraphMessage { output, ..GraphMessage::default() }.encode_to_vec();
     Ok((append_to_graph(bytes, &addition)?, input.name.clone()))
 }

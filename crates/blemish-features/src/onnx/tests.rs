@@ -11,7 +11,8 @@ fn network() -> (Graph, Weights) {
     let first = graph.taps[0].name.clone();
     let graph = graph.cut(&[first]).unwrap();
     let made_up = |(name, shape): (String, Vec<usize>)| {
-        let data = (0..shape.iter().product::<usize>()).map(|i| ((i * 37) % 19) as f32 / 19.0 - 0.5).collect();
+        let data =
+            (0..shape.iter().product::<usize>()).map(|i| ((i * 37) % 19) as f32 / 19.0 - 0.5).collect();
         (name, Tensor { shape, data })
     };
     let weights = graph.tensor_shapes().map(made_up).collect();
@@ -46,7 +47,10 @@ fn unknown_tensors_and_foreign_files_are_refused() {
     let bytes = emit(&graph, &weights);
     let options = EngineOptions::default();
     let message = |bytes: &[u8], layer: &str| {
-        build_onnx(bytes, &[layer.to_owned()], &options).err().map(|error| error.to_string()).unwrap_or_default()
+        build_onnx(bytes, &[layer.to_owned()], &options)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
     };
     assert!(message(&bytes, "nothing").contains("nothing"));
     assert!(message(b"not an onnx file", "x").contains("ONNX"));

@@ -9,9 +9,9 @@ mod numbers;
 mod pickle;
 mod safe;
 mod store;
-mod torch;
 #[cfg(test)]
 mod tests;
+mod torch;
 
 pub use catalogue::{CatalogueEntry, catalogue};
 pub use safe::read_safetensors;
@@ -47,7 +47,10 @@ pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> 
         [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes, path),
         [0x80, 0x02..=0x05, ..] => torch::read_legacy(bytes, path),
         [_, _, _, _, _, _, _, _, b'{', ..] => read_safetensors(bytes, path),
-        _ => Err(refuse(path, "it is neither safetensors nor a PyTorch file; bring a state dict in .pth or .safetensors")),
+        _ => Err(refuse(
+            path,
+            "it is neither safetensors nor a PyTorch file; bring a state dict in .pth or .safetensors",
+        )),
     }
 }
 

@@ -151,7 +151,8 @@ impl Machine {
 
     /// Everything above the last mark, the mark removed.
     fn pop_to_mark(&mut self) -> Result<Vec<Value>, String> {
-        let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark)).ok_or("a mark is missing")?;
+        let mark =
+            self.stack.iter().rposition(|value| matches!(value, Value::Mark)).ok_or("a mark is missing")?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
@@ -251,7 +252,9 @@ impl Machine {
 
     fn push_scalar(&mut self, opcode: u8, rest: &mut &[u8]) -> Result<(), String> {
         let text = |bytes: &[u8]| {
-            std::str::from_utf8(bytes).map(|text| Value::Text(text.into())).map_err(|_| "a text is not UTF-8".to_owned())
+            std::str::from_utf8(bytes)
+                .map(|text| Value::Text(text.into()))
+                .map_err(|_| "a text is not UTF-8".to_owned())
         };
         let value = match opcode {
             b'N' | 0x88 | 0x89 => Value::Other,
@@ -296,7 +299,9 @@ impl Machine {
                 take(rest, length)?;
                 Value::Other
             }
-            other => return Err(format!("it has the instruction {other:#04x}, which weight files do not use")),
+            other => {
+                return Err(format!("it has the instruction {other:#04x}, which weight files do not use"));
+            }
         };
         self.stack.push(value);
         Ok(())
@@ -325,7 +330,9 @@ fn pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>, String> {
 fn global(module: &str, name: &str) -> Result<Value, String> {
     let is_storage = matches!(module, "torch" | "torch.storage") && name.ends_with("Storage");
     if !is_storage && !ALLOWED.contains(&(module, name)) {
-        return Err(format!("it asks for `{module}.{name}`, which a file of plain weights has no use for; nothing was executed"));
+        return Err(format!(
+            "it asks for `{module}.{name}`, which a file of plain weights has no use for; nothing was executed"
+        ));
     }
     Ok(Value::Global(format!("{module}.{name}").into()))
 }

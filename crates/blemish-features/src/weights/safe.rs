@@ -13,12 +13,14 @@ use std::path::Path;
 /// # Errors
 /// [`FeatureError::WeightFile`].
 pub fn read_safetensors(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| refuse(path, format!("its safetensors header does not fit its content ({error}); copy it again")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| {
+        refuse(path, format!("its safetensors header does not fit its content ({error}); copy it again"))
+    })?;
     file.iter()
         .map(|(name, view)| {
-            let number = number(view.dtype())
-                .ok_or_else(|| refuse(path, format!("tensor `{name}` has the unsupported type {:?}", view.dtype())))?;
+            let number = number(view.dtype()).ok_or_else(|| {
+                refuse(path, format!("tensor `{name}` has the unsupported type {:?}", view.dtype()))
+            })?;
             Ok((name.to_owned(), Tensor { shape: view.shape().to_vec(), data: number.read(view.data()) }))
         })
         .collect()

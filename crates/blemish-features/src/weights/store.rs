@@ -54,7 +54,9 @@ impl WeightStore {
             return Ok(Self::open_at(folder));
         }
         let folders = directories::ProjectDirs::from("", "", "blemish").ok_or_else(|| {
-            FeatureError::Store("this account has no home folder; set BLEMISH_WEIGHTS to a folder for weights".into())
+            FeatureError::Store(
+                "this account has no home folder; set BLEMISH_WEIGHTS to a folder for weights".into(),
+            )
         })?;
         Ok(Self::open_at(folders.data_dir().join("weights")))
     }
@@ -125,7 +127,8 @@ impl WeightStore {
         std::fs::create_dir_all(&self.folder).map_err(|error| self.io(error))?;
         let mut copy = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| self.io(error))?;
         let read = |source| FeatureError::Io { path: file.to_owned(), source };
-        let bytes = std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
+        let bytes =
+            std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
         let sha256 = digest_file(copy.path())?;
         copy.persist(self.folder.join(&target)).map_err(|error| self.io(error.error))?;
         let entry = StoreEntry { name, file: target, bytes, sha256, source: source.to_owned() };
@@ -203,7 +206,8 @@ fn by_hand(known: &CatalogueEntry, reason: &str) -> FeatureError {
 
 #[cfg(feature = "pull")]
 fn download(known: &CatalogueEntry) -> Result<PathBuf, String> {
-    let is_set = |value: String| !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
+    let is_set =
+        |value: String| !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
     if std::env::var("HF_HUB_OFFLINE").is_ok_and(is_set) {
         return Err("HF_HUB_OFFLINE is set".into());
     }

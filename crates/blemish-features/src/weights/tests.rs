@@ -51,7 +51,8 @@ const ATTACK: &[u8] = b"\x80\x02cposix\nsystem\nX\x09\x00\x00\x00echo evil\x85R.
 
 #[test]
 fn a_pickle_that_would_run_code_is_refused_by_name() {
-    let mut legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    let mut legacy =
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
     legacy.extend_from_slice(ATTACK);
     let message = read_bytes(&legacy, Path::new("evil.pth")).unwrap_err().to_string();
     assert!(message.contains("posix.system") && message.contains("evil.pth"), "{message}");
@@ -104,7 +105,8 @@ fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
 fn ten_thousand_mutations_of_each_format_never_panic() {
     let safetensors = {
         let values: Vec<u8> = (0..48u8).collect();
-        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![3, 4], &values).unwrap();
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![3, 4], &values).unwrap();
         safetensors::serialize([("a", view)], None).unwrap()
     };
     let files = ["zip.pth", "legacy.pth", "nested.pth"].map(|name| std::fs::read(golden(name)).unwrap());
@@ -146,6 +148,9 @@ fn what_cannot_be_pulled_says_what_to_bring() {
     #[cfg(not(feature = "pull"))]
     {
         let message = store.pull("resnet18").unwrap_err().to_string();
-        assert!(message.contains("timm/resnet18.tv_in1k") && message.contains("--name resnet18"), "{message}");
+        assert!(
+            message.contains("timm/resnet18.tv_in1k") && message.contains("--name resnet18"),
+            "{message}"
+        );
     }
 }

@@ -18,14 +18,18 @@ const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
 
 /// Reads today's format: a zip with `data.pkl` and one file a storage.
 pub(super) fn read_zip(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
-    let broken = |error: zip::result::ZipError| refuse(path, format!("its zip archive is damaged ({error}); copy it again"));
+    let broken = |error: zip::result::ZipError| {
+        refuse(path, format!("its zip archive is damaged ({error}); copy it again"))
+    };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     let index = archive
         .file_names()
         .flatten()
         .find(|name| name.ends_with("data.pkl"))
         .map(|name| name.into_owned())
-        .ok_or_else(|| refuse(path, "it is a zip archive without PyTorch data; bring the .pth file itself"))?;
+        .ok_or_else(|| {
+            refuse(path, "it is a zip archive without PyTorch data; bring the .pth file itself")
+        })?;
     let prefix = index[..index.len() - "data.pkl".len()].to_owned();
     let program = entry(&mut archive, &index, bytes.len()).map_err(|reason| refuse(path, reason))?;
     let order = entry(&mut archive, &format!("{prefix}byteorder"), bytes.len()).unwrap_or_default();
@@ -33,7 +37,8 @@ pub(super) fn read_zip(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureEr
         return Err(refuse(path, "its numbers are big endian; save it again on an ordinary machine"));
     }
     let value = pickle::read(&mut program.as_slice()).map_err(|reason| refuse(path, reason))?;
-    let mut storages = Storages::new(|key: &str| entry(&mut archive, &format!("{prefix}data/{key}"), bytes.len()));
+    let mut storages =
+        Storages::new(|key: &str| entry(&mut archive, &format!("{prefix}data/{key}"), bytes.len()));
     state_dict(&value, &mut storages).map_err(|reason| refuse(path, reason))
 }
 
@@ -57,7 +62,9 @@ pub(super) fn read_legacy(bytes: &[u8], path: &Path) -> Result<StateDict, Featur
 
 fn legacy(bytes: &[u8]) -> Result<StateDict, String> {
     if bytes.get(2..4) != Some(&[0x8a, 10]) || bytes.get(4..14) != Some(&LEGACY_MAGIC) {
-        return Err("it is a pickle, but not of PyTorch weights; bring a state dict in .pth or .safetensors".into());
+        return Err(
+            "it is a pickle, but not of PyTorch weights; bring a state dict in .pth or .safetensors".into()
+        );
     }
     let rest = &mut &bytes[..];
     for _ in ["magic", "protocol", "system"] {
@@ -76,12 +83,16 @@ fn legacy(bytes: &[u8]) -> Result<StateDict, String> {
         let key = key.text().ok_or("a storage has no name")?.to_owned();
         let number = *types.get(&key).ok_or_else(|| format!("nothing uses its storage `{key}`"))?;
         let (count, after) = rest.split_first_chunk::<8>().ok_or("it ends too early; copy it again")?;
-        let length = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|n| n.checked_mul(number.size()));
-        let content = length.and_then(|length| after.get(..length)).ok_or("it ends too early; copy it again")?;
+        let length =
+            usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|n| n.checked_mul(number.size()));
+        let content =
+            length.and_then(|length| after.get(..length)).ok_or("it ends too early; copy it again")?;
         *rest = &after[content.len()..];
         found.insert(key, content);
     }
-    let find = |key: &str| found.get(key).map(|content| content.to_vec()).ok_or(format!("storage `{key}` is missing"));
+    let find = |key: &str| {
+        found.get(key).map(|content| content.to_vec()).ok_or(format!("storage `{key}` is missing"))
+    };
     state_dict(&value, &mut Storages::new(find))
 }
 
@@ -100,7 +111,9 @@ fn storage_types(value: &Value, types: &mut HashMap<String, Number>, depth: usiz
             items.iter().for_each(|item| storage_types(item, types, depth + 1));
         }
         Value::List(items) => items.borrow().iter().for_each(|item| storage_types(item, types, depth + 1)),
-        Value::Dict(pairs) => pairs.borrow().iter().for_each(|(_, item)| storage_types(item, types, depth + 1)),
+        Value::Dict(pairs) => {
+            pairs.borrow().iter().for_each(|(_, item)| storage_types(item, types, depth + 1))
+        }
         _ => {}
     }
 }
@@ -165,7 +178,8 @@ fn state_dict<F: FnMut(&str) -> Result<Vec<u8>, String>>(
     let mut tensors = StateDict::new();
     for (key, value) in pairs.iter() {
         if let (Some(name), Some(arguments)) = (key.text(), tensor_arguments(value, 0)) {
-            let tensor = tensor(arguments, storages).map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+            let tensor =
+                tensor(arguments, storages).map_err(|reason| format!("tensor `{name}`: {reason}"))?;
             tensors.insert(name.to_owned(), tensor);
         }
     }
@@ -199,7 +213,10 @@ fn tensor<F: FnMut(&str) -> Result<Vec<u8>, String>>(
         return Err("its shape and strides do not fit".into());
     }
     let storage = storages.get(id)?;
-    let count = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size)).ok_or("its shape is impossible")?;
+    let count = shape
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
+        .ok_or("its shape is impossible")?;
     let last = shape.iter().zip(&strides).try_fold(offset, |last, (&size, &stride)| {
         last.checked_add(size.saturating_sub(1).checked_mul(stride)?)
     });

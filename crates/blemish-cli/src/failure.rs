@@ -1,6 +1,7 @@
 //! An error as the person at the terminal reads it: what and where, then how to mend it.
 
 use blemish::Error;
+use blemish::data::DataError;
 use std::path::Path;
 
 /// Any error on its way to the terminal.
@@ -63,8 +64,23 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let kind = if matches!(error, Error::Interrupted) { Kind::Interruption } else { Kind::Ordinary };
-        Self { kind, ..Self::new(error) }
+        match error {
+            Error::Data(error) => error.into(),
+            Error::Interrupted => Self { kind: Kind::Interruption, ..Self::new(error) },
+            error => Self::new(error),
+        }
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        let skippable = matches!(error, DataError::Image { .. });
+        let mut failure = Self::new(error);
+        if skippable {
+            let leave_out = "or leave it out with --skip-bad";
+            failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));
+        }
+        failure
     }
 }
 
@@ -77,7 +93,6 @@ macro_rules! from_display {
 }
 
 from_display!(
-    blemish::data::DataError,
     blemish::data::import::ImportError,
     blemish::data::synth::SynthError,
     blemish::features::FeatureError,

@@ -49,7 +49,7 @@ pub enum Command {
     /// Shows the main job on a made-up inspection set: synthesise, fit, evaluate, draw.
     Demo(DemoArgs),
     /// Learns from good images and writes a model file.
-    Fit(FitArgs),
+    Fit(Box<FitArgs>),
     /// Scores images with a model and shows where.
     Predict(PredictArgs),
     /// Measures a model on labelled images.

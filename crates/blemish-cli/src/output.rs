@@ -2,6 +2,7 @@
 
 use crate::args::ScoreFormat;
 use crate::failure::Failure;
+use blemish::data::files::unfinished;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -40,13 +41,12 @@ impl ScoreWriter {
             Some(folder) => {
                 let fail = |error: std::io::Error| Failure::io("write into", folder, &error);
                 std::fs::create_dir_all(folder).map_err(fail)?;
-                let file = tempfile::Builder::new().prefix(".scores-").tempfile_in(folder).map_err(fail)?;
-                let (file, path) = file.into_parts();
-                let name = match format {
+                let target = folder.join(match format {
                     ScoreFormat::Jsonl => "scores.jsonl",
                     ScoreFormat::Csv => "scores.csv",
-                };
-                (Box::new(BufWriter::new(file)), Some(path), Some(folder.join(name)))
+                });
+                let (file, path) = unfinished(&target).map_err(fail)?.into_parts();
+                (Box::new(BufWriter::new(file)), Some(path), Some(target))
             }
         };
         let sink = match format {
@@ -118,9 +118,7 @@ impl ScoreWriter {
 /// Writes a small text file under a temporary name first.
 pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     let fail = |error: &std::io::Error| Failure::io("write", path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".blemish-").tempfile_in(folder).map_err(|error| fail(&error))?;
+    let mut file = unfinished(path).map_err(|error| fail(&error))?;
     file.write_all(text.as_bytes()).map_err(|error| fail(&error))?;
     file.persist(path).map_err(|error| fail(&error.error))?;
     Ok(())

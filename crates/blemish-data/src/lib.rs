@@ -18,6 +18,7 @@
 pub mod batch;
 pub mod digest;
 pub mod error;
+pub mod files;
 pub mod import;
 pub mod layout;
 pub mod loader;

@@ -70,8 +70,8 @@ impl Evaluator {
             (true, None) => self.unmasked += 1,
         }
         if self.kinds().map(|kind| kind.pixels.kept()).sum::<usize>() > self.options.exact_pixels {
-            self.good.pixels.to_bins();
-            self.defects.values_mut().for_each(|kind| kind.pixels.to_bins());
+            self.good.pixels.coarsen();
+            self.defects.values_mut().for_each(|kind| kind.pixels.coarsen());
         }
         Ok(())
     }

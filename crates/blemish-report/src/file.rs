@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all.
 
 use crate::error::ReportError;
+use blemish_data::files::unfinished;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -10,16 +11,7 @@ pub(crate) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; results are for whoever the user's umask admits.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary =
-        builder.prefix(".blemish-").tempfile_in(folder).map_err(ReportError::io("write", path))?;
+    let temporary = unfinished(path).map_err(ReportError::io("write", path))?;
     let mut buffered = BufWriter::new(temporary.as_file());
     write(&mut buffered)?;
     buffered.flush().map_err(ReportError::io("write", path))?;

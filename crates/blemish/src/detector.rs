@@ -158,12 +158,19 @@ impl Detector {
     /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others.
     ///
     /// # Errors
-    /// [`Error::Score`] if the batch does not fit the model, [`Error::Features`] if the engine fails.
+    /// [`Error::Score`] if the batch does not fit the model or a score is not finite, [`Error::Features`] if the engine fails.
     pub fn score(&self, batch: &ImageBatch) -> Result<Vec<Scored>, Error> {
         let stage = self.method.map_stage();
         let region = batch.region_of_interest.as_deref();
         let inside = region.map(|mask| mask.marked.as_slice());
         let patches = self.method.score(batch)?;
+        // A score that is no number would be passed on as neither good nor bad.
+        if let Some(at) = patches.iter().position(|patches| !patches.is_finite()) {
+            let reason = format!(
+                "image {at} of the batch has a score that is not a finite number; its pixels or the model's values are out of range"
+            );
+            return Err(Error::Score { reason });
+        }
         Ok(patches
             .into_iter()
             .map(|patches| stage.finish(patches, batch.height, batch.width, inside))
@@ -198,6 +205,10 @@ impl Detector {
     /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
     pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Error> {
         let (header, mut state) = model_file::read(path)?;
+        header
+            .transform
+            .check()
+            .map_err(|error| Error::Corrupt { path: path.to_owned(), reason: error.to_string() })?;
         let entry = registry::method(&header.method)?;
         let stored = state.split_off_prefix(backbone_file::PREFIX);
         // Only here is it known which file a wrong tensor lies in.

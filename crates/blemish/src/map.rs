@@ -17,6 +17,13 @@ pub struct PatchScores {
     pub image_score: Option<f32>,
 }
 
+impl PatchScores {
+    /// Whether every score is a finite number.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.values.iter().chain(&self.image_score).all(|score| score.is_finite())
+    }
+}
+
 /// How patch scores are brought to the input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapStage {

@@ -52,6 +52,9 @@ pub struct Needs {
     pub prompts: bool,
 }
 
+/// What a pass over the training images calls with the indices of a batch's images and the batch.
+pub type EachBatch<'a> = dyn FnMut(&[usize], &ImageBatch) -> Result<(), Error> + 'a;
+
 /// The good images, passed over as often as a method likes.
 pub trait TrainingSet: Sync {
     /// Number of images.
@@ -66,11 +69,7 @@ pub trait TrainingSet: Sync {
     ///
     /// # Errors
     /// What a reader or `each` returns; [`Error::Interrupted`] when the observer has cancelled.
-    fn for_each_batch(
-        &self,
-        shuffle_seed: Option<u64>,
-        each: &mut dyn FnMut(&[usize], &ImageBatch) -> Result<(), Error>,
-    ) -> Result<(), Error>;
+    fn for_each_batch(&self, shuffle_seed: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error>;
 }
 
 /// What surrounds a fit.

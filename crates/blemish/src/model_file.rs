@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::settings::Settings;
 use crate::state::{Shared, State, StateTensor, Values};
 use blemish_data::Transform;
+use blemish_data::files::unfinished;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
 use serde::{Deserialize, Serialize};
@@ -83,28 +84,16 @@ pub fn write(path: &Path, header: &Header, state: &State) -> Result<(), Error> {
     let header = Header { checksum: checksum(state), ..header.clone() };
     let json = serde_json::to_string(&header).map_err(|error| fail(error.into()))?;
     let metadata = HashMap::from([(HEADER_KEY.to_owned(), json)]);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".blemish-").tempfile_in(folder).map_err(fail)?;
-    let views = state.tensors().iter().map(|(name, tensor)| (name, tensor));
+    let mut file = unfinished(path).map_err(fail)?;
     // Serialising in memory would double the peak; the library streams to a path, which is the temporary file's.
-    safetensors::serialize_to_file(views, Some(metadata), file.path()).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => fail(source),
-        other => fail(std::io::Error::other(other.to_string())),
-    })?;
+    safetensors::serialize_to_file(state.tensors(), Some(metadata), file.path()).map_err(
+        |error| match error {
+            safetensors::SafeTensorError::IoError(source) => fail(source),
+            other => fail(std::io::Error::other(other.to_string())),
+        },
+    )?;
     file.flush().and_then(|()| file.as_file().sync_all()).map_err(fail)?;
-    set_ordinary_permissions(file.as_file()).map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are private to their user; a model is an ordinary file.
-fn set_ordinary_permissions(file: &File) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    let _ = file;
     Ok(())
 }
 

@@ -2,9 +2,9 @@
 
 use crate::detector::FitOptions;
 use crate::error::Error;
-use crate::method::TrainingSet;
+use crate::method::{EachBatch, TrainingSet};
 use crate::observer::Observer;
-use blemish_data::{Dataset, ImageBatch, Loader, LoaderOptions, Sample, Skipped, Transform};
+use blemish_data::{Dataset, Loader, LoaderOptions, Sample, Skipped, Transform};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The training images of a dataset, streamed through the loader on every pass.
@@ -49,11 +49,7 @@ impl TrainingSet for LoadedSet<'_> {
         self.category
     }
 
-    fn for_each_batch(
-        &self,
-        shuffle_seed: Option<u64>,
-        each: &mut dyn FnMut(&[usize], &ImageBatch) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn for_each_batch(&self, shuffle_seed: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
         let options = LoaderOptions { shuffle_seed, ..self.loader.clone() };
         let mut loader = Loader::new(self.samples, &self.transform, options);
         for batch in loader.by_ref() {

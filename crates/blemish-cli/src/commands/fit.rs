@@ -6,6 +6,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::Skipped;
+use blemish::data::files::unfinished;
 use blemish::features::BackboneSpec;
 use blemish::{Detector, DetectorConfig, FitOptions, Observer};
 use std::path::{Path, PathBuf};
@@ -66,13 +67,10 @@ fn default_output(category: &str, method: &str) -> PathBuf {
 
 /// Finds out before hours of work whether the model could be written at all.
 fn check_writable(output: &Path) -> Result<(), Failure> {
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if output.is_dir() {
         return Err(Failure::new(format!("`{}` is a folder; give the model file a name", output.display())));
     }
-    tempfile::tempfile_in(folder)
-        .map(drop)
-        .map_err(|error| Failure::io("write the model into", folder, &error))
+    unfinished(output).map(drop).map_err(|error| Failure::io("write", output, &error))
 }
 
 /// Lists what was left out.

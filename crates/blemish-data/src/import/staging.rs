@@ -1,6 +1,7 @@
 //! A folder that appears whole or not at all.
 
 use super::error::ImportError;
+use crate::files::UNFINISHED;
 use std::path::{Path, PathBuf};
 
 /// A folder under construction beside its final place; removed again unless [`Staging::publish`] succeeds.
@@ -29,7 +30,7 @@ impl Staging {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let folder =
-            builder.prefix(".blemish-").tempdir_in(parent).map_err(ImportError::io("create", parent))?;
+            builder.prefix(UNFINISHED).tempdir_in(parent).map_err(ImportError::io("create", parent))?;
         Ok(Self { folder, out: out.to_path_buf() })
     }
 

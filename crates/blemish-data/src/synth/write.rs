@@ -3,6 +3,7 @@
 use super::error::SynthError;
 use super::generator::Generator;
 use super::look::{Defect, Look};
+use crate::files::{UNFINISHED, unfinished};
 use crate::reader::{Pixels, RgbImage};
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -67,8 +68,6 @@ pub struct SynthReport {
 const MARKER: &str = "synthetic.json";
 /// The folders that a set consists of.
 const FOLDERS: [&str; 3] = ["train", "test", "ground_truth"];
-/// How the names of unfinished files begin.
-const UNFINISHED: &str = ".blemish-";
 
 /// The marker's content: what made the set, and enough to know its files again.
 #[derive(Serialize, Deserialize)]
@@ -290,12 +289,7 @@ fn write_png(
 
 /// Writes a file under a temporary name in its folder, then renames it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SynthError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; the set is for whoever the user's umask admits.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(UNFINISHED).tempfile_in(folder).map_err(SynthError::io("write", path))?;
+    let mut file = unfinished(path).map_err(SynthError::io("write", path))?;
     file.write_all(bytes).map_err(SynthError::io("write", path))?;
     file.persist(path).map_err(|error| SynthError::io("write", path)(error.error))?;
     Ok(())

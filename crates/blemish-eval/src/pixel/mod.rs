@@ -87,8 +87,8 @@ impl PixelMetrics {
             if mask.is_some_and(|mask| mask.contains(&true)) { &mut self.defective } else { &mut self.good };
         store.add(map, mask, (height, width))?;
         if self.good.kept() + self.defective.kept() > self.options.exact_pixels {
-            self.good.to_bins();
-            self.defective.to_bins();
+            self.good.coarsen();
+            self.defective.coarsen();
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// Gives the scores up for counts.
-    pub(crate) fn to_bins(&mut self) {
+    pub(crate) fn coarsen(&mut self) {
         if let Pixels::Kept { good, defective, .. } = &self.pixels {
             let mut bins = BTreeMap::new();
             good.iter().for_each(|&key| count(&mut bins, key, 0));
@@ -115,8 +115,8 @@ impl Store {
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.regions += other.regions;
         if self.is_binned() != other.is_binned() {
-            self.to_bins();
-            other.to_bins();
+            self.coarsen();
+            other.coarsen();
         }
         match (&mut self.pixels, other.pixels) {
             (Pixels::Kept { good, defective, ends }, Pixels::Kept { good: g, defective: d, ends: e }) => {

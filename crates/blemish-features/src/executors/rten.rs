@@ -10,7 +10,7 @@ use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// A graph on rten.
 pub(crate) struct RtenExecutor {
@@ -89,8 +89,8 @@ impl Executor for RtenExecutor {
             let each = (0..count).map(|index| self.run_one(image(index), size, &self.all));
             return Ok(super::join(each.collect::<Result<_, _>>()?));
         }
-        let done: Vec<Mutex<Option<Result<Vec<FeatureMap>, FeatureError>>>> =
-            (0..count).map(|_| Mutex::new(None)).collect();
+        let done: Vec<OnceLock<Result<Vec<FeatureMap>, FeatureError>>> =
+            (0..count).map(|_| OnceLock::new()).collect();
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for pool in &self.single[..workers] {
@@ -98,16 +98,14 @@ impl Executor for RtenExecutor {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(slot) = done.get(index) else { break };
-                        let maps = self.run_one(image(index), size, pool);
-                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(maps);
+                        // No other worker has this index, so the slot is empty.
+                        let _ = slot.set(self.run_one(image(index), size, pool));
                     }
                 });
             }
         });
         let missing = || Err(fail(&"a worker ended early"));
-        let each = done
-            .into_iter()
-            .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(missing));
+        let each = done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(missing));
         Ok(super::join(each.collect::<Result<_, _>>()?))
     }
 }

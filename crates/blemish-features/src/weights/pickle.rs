@@ -320,7 +320,7 @@ fn long(bytes: &[u8]) -> Value {
 }
 
 fn pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>, String> {
-    if items.len() % 2 != 0 {
+    if !items.len().is_multiple_of(2) {
         return Err("a dictionary has a key without a value".into());
     }
     let mut items = items.into_iter();

@@ -125,7 +125,7 @@ impl WeightStore {
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");
         std::fs::create_dir_all(&self.folder).map_err(|error| self.io(error))?;
-        let mut copy = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| self.io(error))?;
+        let mut copy = self.temporary()?;
         let read = |source| FeatureError::Io { path: file.to_owned(), source };
         let bytes =
             std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
@@ -142,10 +142,18 @@ impl WeightStore {
 
     fn write_index(&self, entries: &[StoreEntry]) -> Result<(), FeatureError> {
         let text = serde_json::to_string_pretty(entries).map_err(|error| self.io(error.into()))?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| self.io(error))?;
+        let mut file = self.temporary()?;
         file.write_all(text.as_bytes()).map_err(|error| self.io(error))?;
         file.persist(self.folder.join(INDEX)).map_err(|error| self.io(error.error))?;
         Ok(())
+    }
+
+    /// A file in the making, readable for everybody that the user's umask admits: stores are shared.
+    fn temporary(&self) -> Result<tempfile::NamedTempFile, FeatureError> {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        builder.tempfile_in(&self.folder).map_err(|error| self.io(error))
     }
 
     fn io(&self, source: std::io::Error) -> FeatureError {
@@ -171,7 +179,7 @@ impl WeightStore {
 
     /// Downloads the published weights of a network into the store.
     ///
-    /// Obeys the hub's usual environment: `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`.
+    /// Obeys the hub's usual environment: `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`.
     ///
     /// # Errors
     /// [`FeatureError::Store`] saying which file to bring by hand and where to, if the hub cannot be reached or may not be asked.
@@ -206,18 +214,27 @@ fn by_hand(known: &CatalogueEntry, reason: &str) -> FeatureError {
 
 #[cfg(feature = "pull")]
 fn download(known: &CatalogueEntry) -> Result<PathBuf, String> {
+    use std::env::var;
     let is_set =
         |value: String| !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
-    if std::env::var("HF_HUB_OFFLINE").is_ok_and(is_set) {
-        return Err("HF_HUB_OFFLINE is set".into());
+    // hf-hub 0.5 reads HF_HOME and HF_ENDPOINT; the rest of the hub's environment is read here.
+    let cache = match var("HF_HUB_CACHE") {
+        Ok(folder) => hf_hub::Cache::new(folder.into()),
+        Err(_) => hf_hub::Cache::from_env(),
+    };
+    if let Some(cached) = cache.model(known.repository.into()).get(CatalogueEntry::FILE) {
+        return Ok(cached);
     }
-    let (owner, repository) = known.repository.split_once('/').ok_or("the catalogue is wrong")?;
-    let client = hf_hub::HFClient::builder().build_sync().map_err(|error| error.to_string())?;
-    client
-        .model(owner, repository)
-        .download_file()
-        .filename(CatalogueEntry::FILE)
-        .send()
+    if var("HF_HUB_OFFLINE").is_ok_and(is_set) {
+        return Err("HF_HUB_OFFLINE is set and the hub's cache does not have the file".into());
+    }
+    let mut builder = hf_hub::api::sync::ApiBuilder::from_env().with_cache_dir(cache.path().clone());
+    if let Ok(token) = var("HF_TOKEN") {
+        builder = builder.with_token(Some(token));
+    }
+    let api = builder.build().map_err(|error| error.to_string())?;
+    api.model(known.repository.into())
+        .download(CatalogueEntry::FILE)
         .map_err(|error| format!("the hub did not give the file ({error})"))
 }
 

@@ -1,0 +1,155 @@
+//! What every method owes its users, whatever it computes.
+
+mod support;
+
+use blemish::data::Transform;
+use blemish::features::EngineOptions;
+use blemish::{Detector, Error, FitOptions, Observer};
+use image::{GrayImage, Luma};
+use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use support::{Bench, SIDE};
+
+#[test]
+fn the_model_depends_on_the_seed_alone() {
+    let bench = Bench::new(5);
+    for config in bench.configs() {
+        let reference = bench.saved(&bench.fit(&config));
+        for (threads, batch_size) in [(1, 1), (2, 3), (3, 8)] {
+            let engine = EngineOptions { threads: Some(threads), ..EngineOptions::default() };
+            let options = FitOptions { engine, batch_size, ..FitOptions::default() };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let detector = pool.install(|| bench.try_fit(&config, &options)).unwrap();
+            assert!(bench.saved(&detector) == reference, "{threads} threads, batches of {batch_size}");
+        }
+        let other = bench.fit(&blemish::DetectorConfig { seed: 4, ..config.clone() });
+        assert!(bench.saved(&other) != reference, "{}: the seed must matter", config.method);
+    }
+}
+
+#[test]
+fn a_memory_limit_changes_nothing_but_memory() {
+    let bench = Bench::new(5);
+    for config in bench.configs() {
+        let reference = bench.saved(&bench.fit(&config));
+        let scratch = Some(bench.path(""));
+        let options = FitOptions { memory_limit: Some(40_000), scratch, ..FitOptions::default() };
+        let limited = bench.try_fit(&config, &options).unwrap();
+        assert!(bench.saved(&limited) == reference, "{}", config.method);
+    }
+}
+
+#[test]
+fn an_image_scores_the_same_in_any_company() {
+    let bench = Bench::new(3);
+    for config in bench.configs() {
+        let detector = bench.fit(&config);
+        let alone: Vec<_> =
+            bench.dataset.test.iter().map(|sample| detector.score_file(&sample.path).unwrap()).collect();
+        let images: Vec<_> = bench
+            .dataset
+            .test
+            .iter()
+            .map(|sample| detector.transform().load(&sample.path).unwrap())
+            .collect();
+        let mut batch = images[0].clone();
+        batch.count = images.len();
+        batch.pixels = images.iter().flat_map(|image| image.pixels.iter().copied()).collect();
+        for (together, alone) in detector.score(&batch).unwrap().iter().zip(&alone) {
+            assert_eq!((together.score, &together.map.values), (alone.score, &alone.map.values));
+        }
+    }
+}
+
+#[test]
+fn no_images_and_one_image() {
+    let mut bench = Bench::new(1);
+    for config in bench.configs() {
+        let detector = bench.fit(&config);
+        let good = detector.score_file(&bench.dataset.train[0].path).unwrap();
+        assert!(good.score.is_finite());
+    }
+    bench.dataset.train.clear();
+    for config in bench.configs() {
+        let error = bench.try_fit(&config, &FitOptions::default()).err().unwrap();
+        assert!(error.to_string().contains("no training images"), "{error}");
+    }
+}
+
+/// Outside the region of interest nothing is seen: neither learnt nor scored.
+#[test]
+fn a_region_of_interest_hides_the_rest() {
+    let bench = Bench::new(3);
+    let mask = bench.path("left.png");
+    let left = |x: u32, _| Luma([if (x as usize) < SIDE / 2 { 255 } else { 0 }]);
+    GrayImage::from_fn(SIDE as u32, SIDE as u32, left).save(&mask).unwrap();
+    let original = image::open(bench.first_test_image()).unwrap().to_rgb8();
+    let spoilt = |columns: std::ops::Range<u32>, name: &str| {
+        let mut image = original.clone();
+        for (x, _, pixel) in image.enumerate_pixels_mut() {
+            if columns.contains(&x) {
+                *pixel = image::Rgb([255, 0, 0]);
+            }
+        }
+        let path = bench.path(name);
+        image.save(&path).unwrap();
+        path
+    };
+    let (inside, outside) = (spoilt(8..24, "inside.png"), spoilt(40..64, "outside.png"));
+    for mut config in bench.configs() {
+        let transform = Transform::resize_to(SIDE, SIDE).with_region_of_interest(&mask).unwrap();
+        config.transform = Some(transform);
+        let detector = bench.fit(&config);
+        let score = |path: &std::path::Path| detector.score_file(path).unwrap();
+        let (good, inside, outside) = (score(bench.first_test_image()), score(&inside), score(&outside));
+        assert_eq!(good.score, outside.score, "{}", config.method);
+        assert!(inside.score > 1.5 * good.score, "{}: {} {}", config.method, inside.score, good.score);
+        let right = |map: &blemish::AnomalyMap| {
+            map.values.chunks(SIDE).flat_map(|row| row[SIDE / 2 + 1..].to_vec()).fold(0.0f32, f32::max)
+        };
+        assert_eq!(right(&inside.map), 0.0, "{}", config.method);
+        // The region is part of the model.
+        let path = bench.path("region.blemish");
+        detector.save(&path).unwrap();
+        let loaded = Detector::load(&path, &EngineOptions::default()).unwrap();
+        assert_eq!(loaded.score_file(bench.first_test_image()).unwrap().score, good.score);
+    }
+}
+
+#[test]
+fn wrong_settings_are_named_before_any_work() {
+    let bench = Bench::new(1);
+    for (method, settings, words) in [
+        ("patchcore", json!({"coreset_ratio": 2.0}), "coreset_ratio"),
+        ("patchcore", json!({"coreset_ration": 0.1}), "coreset_ratio"),
+        ("patchcore", json!({"patch_size": 4}), "patch_size"),
+        ("padim", json!({"dimensions": 0}), "dimensions"),
+        ("padim", json!({"dimensions": 17}), "16"),
+        ("padim", json!({"precision": "double"}), "precision"),
+        ("padime", json!({}), "patchcore"),
+    ] {
+        let error = bench.try_fit(&bench.config(method, settings), &FitOptions::default()).err().unwrap();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+struct CancelAfter(AtomicUsize);
+
+impl Observer for CancelAfter {
+    fn is_cancelled(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) == 0
+    }
+}
+
+#[test]
+fn a_fit_can_be_cancelled_at_any_point() {
+    let bench = Bench::new(4);
+    for config in bench.configs() {
+        for after in 0..3 {
+            let observer = CancelAfter(AtomicUsize::new(after));
+            let options = FitOptions { batch_size: 1, observer: &observer, ..FitOptions::default() };
+            let result = bench.try_fit(&config, &options);
+            assert!(matches!(result, Err(Error::Interrupted)), "{} after {after}", config.method);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A tiny backbone of the user's own and a tiny set, so that hundreds of detectors fit in seconds.
+#![allow(dead_code)]
+
+use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
+use blemish::data::{Dataset, Transform, open_dataset};
+use blemish::features::graph::{Activation, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
+use blemish::features::onnx::emit;
+use blemish::features::{BackboneSource, BackboneSpec};
+use blemish::settings::Settings;
+use blemish::{Detector, DetectorConfig, Error, FitOptions};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Side of the images, in pixels.
+pub const SIDE: usize = 64;
+
+/// A folder with a synthetic set and an ONNX backbone of two convolutions (strides 8 and 16, 6 and 10 channels).
+pub struct Bench {
+    folder: tempfile::TempDir,
+    pub dataset: Dataset,
+}
+
+impl Bench {
+    pub fn new(train: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let set = folder.path().join("set");
+        let options = SynthOptions {
+            train,
+            test_good: 2,
+            test_per_defect: 1,
+            height: SIDE,
+            width: SIDE,
+            ..SynthOptions::new(Look::Fabric)
+        };
+        write_synthetic_set(&set, &options, &|_, _| {}).unwrap();
+        std::fs::write(folder.path().join("tiny.onnx"), tiny_network()).unwrap();
+        let dataset = open_dataset(&set, &Default::default()).unwrap();
+        Self { folder, dataset }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Both methods, small.
+    pub fn configs(&self) -> [DetectorConfig; 2] {
+        [
+            self.config("patchcore", json!({"coreset_ratio": 0.1})),
+            self.config("padim", json!({"dimensions": 12})),
+        ]
+    }
+
+    pub fn config(&self, method: &str, settings: serde_json::Value) -> DetectorConfig {
+        let mut backbone = BackboneSpec::from(BackboneSource::Onnx(self.path("tiny.onnx")));
+        backbone.layers = vec!["tap:fine".into(), "tap:coarse".into()];
+        let settings: Settings = settings.as_object().unwrap().clone();
+        let transform = Some(Transform::resize_to(SIDE, SIDE));
+        DetectorConfig { method: method.into(), settings, backbone, transform, seed: 3 }
+    }
+
+    pub fn fit(&self, config: &DetectorConfig) -> Detector {
+        self.try_fit(config, &FitOptions::default()).unwrap()
+    }
+
+    pub fn try_fit(&self, config: &DetectorConfig, options: &FitOptions<'_>) -> Result<Detector, Error> {
+        Detector::fit(config, &self.dataset, options)
+    }
+
+    /// The bytes of a detector's model file.
+    pub fn saved(&self, detector: &Detector) -> Vec<u8> {
+        let path = self.path("saved.blemish");
+        detector.save(&path).unwrap();
+        std::fs::read(&path).unwrap()
+    }
+
+    pub fn first_test_image(&self) -> &Path {
+        &self.dataset.test[0].path
+    }
+}
+
+fn tiny_network() -> Vec<u8> {
+    let conv = |kernel| Op::Conv { kernel, stride: kernel, padding: Padding::Symmetric(0), groups: 1 };
+    let node =
+        |name: &str, op, inputs, channels, stride| Node { name: name.into(), op, inputs, channels, stride };
+    let nodes = vec![
+        node("image", Op::Input, vec![], 3, 1),
+        node("fine", conv(8), vec![0], 6, 8),
+        node("relu", Op::Activation(Activation::Relu), vec![1], 6, 8),
+        node("coarse", conv(2), vec![2], 10, 16),
+    ];
+    let taps = vec![Tap { name: "fine".into(), node: 2 }, Tap { name: "coarse".into(), node: 3 }];
+    let graph = Graph { name: "tiny".into(), normalization: Normalization::IMAGENET, nodes, taps };
+    let made_up = |(name, shape): (String, Vec<usize>)| {
+        let data =
+            (0..shape.iter().product::<usize>()).map(|i| ((i * 37) % 19) as f32 / 19.0 - 0.45).collect();
+        (name, Tensor { shape, data })
+    };
+    let weights: Weights = graph.tensor_shapes().map(made_up).collect();
+    emit(&graph, &weights)
+}

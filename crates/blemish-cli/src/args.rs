@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Finds what does not belong in an image after seeing only good ones.
 #[derive(Debug, Parser)]
-#[command(name = "blemish", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "blemish", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -71,6 +71,28 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether progress is for a program, not a person.
+    pub fn is_for_machines(&self) -> bool {
+        match self {
+            Self::Demo(args) => args.machine.json,
+            Self::Fit(args) => args.machine.json,
+            Self::Predict(args) => args.machine.json,
+            Self::Data(DataCommand::Synth(args)) => args.machine.json,
+            Self::Data(DataCommand::Import(ImportCommand::Elpv { machine, .. })) => machine.json,
+            _ => false,
+        }
+    }
+}
+
+/// Of commands that take a while.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// For machines: results as JSON on standard output, progress as JSON Lines on standard error.
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Folder for everything the demo makes.
@@ -82,6 +104,8 @@ pub struct DemoArgs {
     /// Fixes every random choice.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
 }
@@ -135,6 +159,8 @@ pub struct FitArgs {
     pub transform: TransformArgs,
     #[command(flatten)]
     pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
     /// Images per batch.
@@ -210,6 +236,8 @@ pub struct PredictArgs {
     #[arg(long)]
     pub skip_bad: bool,
     #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
     pub engine: EngineArgs,
 }
 
@@ -235,8 +263,8 @@ pub struct EvalArgs {
     pub model: PathBuf,
     /// Labelled data: an MVTec AD or VisA tree, a CSV or JSON list, or a folder with --test-dir.
     pub data: PathBuf,
-    /// Where to write the metrics as JSON; `-` is standard output.
-    #[arg(long, value_name = "FILE")]
+    /// Where to write the metrics as JSON; standard output without a name.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub json: Option<PathBuf>,
     /// Folder for overlays of every test image.
     #[arg(short, long, value_name = "DIR")]
@@ -332,6 +360,8 @@ pub struct SynthArgs {
     /// Replace an earlier synthetic set in the same folder.
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -348,6 +378,8 @@ pub enum ImportCommand {
         /// Fixes the split.
         #[arg(long, default_value_t = 0)]
         seed: u64,
+        #[command(flatten)]
+        machine: MachineArgs,
     },
 }
 
@@ -421,6 +453,9 @@ mod tests {
             "blemish fit DATA --method padim --backbone resnet18 --layers layer2,layer3 --weights W --size 256x256 --seed 3 --set a=b --set c=d -o M",
             "blemish predict M a.png b/ *.jpg -o OUT --format csv",
             "blemish eval M DATA --json OUT.json",
+            "blemish eval M DATA --json",
+            "blemish fit DATA --json",
+            "blemish predict M a.png --json",
             "blemish demo",
             "blemish methods patchcore",
             "blemish weights list",

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         // Fails only if the pool exists already, and nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
-    let console = Console::new(cli.global.progress);
+    let style = if cli.command.is_for_machines() { args::ProgressStyle::Json } else { cli.global.progress };
+    let console = Console::new(style);
     let result = run(&cli, &console);
     console.finish();
     match result {

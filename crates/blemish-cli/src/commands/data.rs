@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::print;
 use blemish::Observer;
 use blemish::data::import::{ElpvOptions, import_elpv};
-use blemish::data::synth::{SynthOptions, write_synthetic_set};
+use blemish::data::synth::{SynthOptions, SynthReport, write_synthetic_set};
 use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub fn run(command: &DataCommand, console: &Console) -> Result<(), Failure> {
     match command {
         DataCommand::Synth(args) => synth(args, console),
-        DataCommand::Import(ImportCommand::Elpv { source, output, cells, seed }) => {
+        DataCommand::Import(ImportCommand::Elpv { source, output, cells, seed, machine }) => {
             let options = ElpvOptions { cell_type: cells.parse()?, seed: *seed, ..ElpvOptions::default() };
             let report = with_progress(console, "importing", |progress| {
                 import_elpv(source, output, &options, progress)
             })?;
+            if !machine.json {
+                return print(&format!(
+                    "wrote {}: {} good images to train on, {} good and {} defective to test with ({} uncertain ones and {} of \
+                     other cells left out)\nnext: blemish fit {}",
+                    report.folder.display(),
+                    report.train,
+                    report.test_good,
+                    report.test_defective,
+                    report.uncertain,
+                    report.other_type,
+                    report.folder.display(),
+                ));
+            }
             print(
                 &json!({
                     "folder": report.folder, "train": report.train, "test_good": report.test_good,
@@ -46,18 +59,25 @@ fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
         width,
         overwrite: args.overwrite,
     };
-    let line = make_set(&args.output, &options, console)?;
-    print(&line)
+    let report = make_set(&args.output, &options, console)?;
+    let (folder, train, test_good) = (&report.folder, report.train, report.test_good);
+    if args.machine.json {
+        let defects: serde_json::Map<_, _> =
+            report.defects.iter().map(|(defect, count)| (defect.name().to_owned(), json!(count))).collect();
+        let line = json!({"folder": folder, "train": train, "test_good": test_good, "defects": defects});
+        return print(&line.to_string());
+    }
+    let defects: Vec<String> =
+        report.defects.iter().map(|(defect, count)| format!("{count} {}", defect.name())).collect();
+    let (folder, defects) = (folder.display(), defects.join(", "));
+    print(&format!(
+        "wrote {folder}: {train} good images to train on, to test with {test_good} good, {defects}\nnext: blemish fit {folder}"
+    ))
 }
 
-/// Writes a synthetic set and tells what it holds, as a JSON line.
-pub fn make_set(output: &Path, options: &SynthOptions, console: &Console) -> Result<String, Failure> {
-    let report =
-        with_progress(console, "synthesising", |progress| write_synthetic_set(output, options, progress))?;
-    let defects: serde_json::Map<_, _> =
-        report.defects.iter().map(|(defect, count)| (defect.name().to_owned(), json!(count))).collect();
-    let line = json!({"folder": report.folder, "train": report.train, "test_good": report.test_good, "defects": defects});
-    Ok(line.to_string())
+/// Writes a synthetic set, telling its progress.
+pub fn make_set(output: &Path, options: &SynthOptions, console: &Console) -> Result<SynthReport, Failure> {
+    Ok(with_progress(console, "synthesising", |progress| write_synthetic_set(output, options, progress))?)
 }
 
 /// Runs work that reports (done, total), possibly from several threads, as a stage of the console.

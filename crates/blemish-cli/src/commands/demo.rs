@@ -61,6 +61,9 @@ pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result
     draw(&shown, detector.colour_range())?.save_png(&sheet)?;
     let json = serde_json::to_string_pretty(&outcome.evaluation).map_err(Failure::new)?;
     write_file(&args.output.join("metrics.json"), &format!("{json}\n"))?;
+    if args.machine.json {
+        return print(&json);
+    }
     print(&table(&outcome.evaluation))?;
     print(&format!(
         "\nmade in {:.1} s: images {}, model {}, pictures {}, metrics {}\nnext: blemish predict {} YOUR-IMAGES, or blemish fit \

@@ -39,15 +39,25 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     console.finish();
     report_skipped(dataset.skipped.iter().chain(detector.skipped()), console);
     let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
-    let summary = serde_json::json!({
-        "model": output.display().to_string(),
-        "method": args.method,
-        "images": detector.header().data.images,
-        "skipped": dataset.skipped.len() + detector.skipped().len(),
-        "bytes": bytes,
-        "seconds": started.elapsed().as_secs_f64(),
-    });
-    print(&summary.to_string())
+    let images = detector.header().data.images;
+    let seconds = started.elapsed().as_secs_f64();
+    if args.machine.json {
+        let summary = serde_json::json!({
+            "model": output.display().to_string(),
+            "method": args.method,
+            "images": images,
+            "skipped": dataset.skipped.len() + detector.skipped().len(),
+            "bytes": bytes,
+            "seconds": seconds,
+        });
+        return print(&summary.to_string());
+    }
+    let model = output.display();
+    print(&format!(
+        "wrote {model}: {} fitted on {images} images in {seconds:.1} s, {:.1} MB\nnext: blemish predict {model} IMAGES -o PICTURES",
+        args.method,
+        bytes as f64 / 1e6
+    ))
 }
 
 /// The backbone of the command line; nothing said is the embedded one.

@@ -1,0 +1,113 @@
+"""anomalib's side of the comparison: fits, exports, scores, and prints what that took as one line of JSON.
+
+peer.py fit  METHOD SET WEIGHTS EXPORT_FOLDER   through its Engine, on the good images of SET; then exports its torch model
+peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
+peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRUST_REMOTE_CODE"] = "1"
+
+
+def clock():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
+
+
+def since(start):
+    wall, cpu = clock()
+    return {"wall": wall - start[0], "cpu": cpu - start[1]}
+
+
+def with_weights(path):
+    """Makes timm build its ResNet-18 with the given state dict (batch norm folded into the convolutions) instead of a download."""
+    import timm
+    from safetensors.torch import load_file
+
+    create = timm.create_model
+    given = load_file(path)
+
+    def created(*args, **options):
+        model = create(*args, **{**options, "pretrained": False})
+        modules = dict(model.named_modules())
+        for key, value in given.items():
+            name, kind = key.rsplit(".", 1)
+            conv = name.replace("downsample.conv", "downsample.0")
+            norm = conv.replace("conv1", "bn1").replace("conv2", "bn2").replace("downsample.0", "downsample.1")
+            if kind == "weight":
+                modules[conv].weight.data.copy_(value)
+            else:  # The norm becomes the identity plus the folded bias.
+                modules[norm].weight.data.fill_(1)
+                modules[norm].bias.data.copy_(value)
+                modules[norm].running_mean.fill_(0)
+                modules[norm].running_var.fill_(1 - modules[norm].eps)
+        return model
+
+    import anomalib.models.components.feature_extractors.timm as user
+
+    timm.create_model = user.timm.create_model = created
+
+
+def fit(method, data, weights, export):
+    with_weights(weights)
+    import torch
+    from anomalib.data import Folder
+    from anomalib.deploy import ExportType
+    from anomalib.engine import Engine
+    from anomalib.models import Padim, Patchcore
+
+    torch.manual_seed(0)
+    quiet = {"visualizer": False, "evaluator": False}
+    if method == "patchcore":
+        model = Patchcore(backbone="resnet18", layers=["layer2", "layer3"], coreset_sampling_ratio=0.1, **quiet)
+    else:
+        model = Padim(backbone="resnet18", layers=["layer1", "layer2", "layer3"], n_features=100, **quiet)
+    images = Folder(
+        name="set", root=data, normal_dir="train/good", train_batch_size=8, eval_batch_size=8, num_workers=0,
+        val_split_mode="none", test_split_mode="none",
+    )
+    engine = Engine(accelerator="cpu", devices=1, default_root_dir=export, logger=False, enable_progress_bar=False,
+                    limit_val_batches=0)
+    start = clock()
+    engine.fit(model=model, datamodule=images)
+    took = since(start)
+    path = engine.export(model=model, export_type=ExportType.TORCH, export_root=export)
+    took["model_mb"] = os.path.getsize(path) / 1e6
+    took["model"] = str(path)
+    return took
+
+
+def cold(model, image):
+    from anomalib.deploy import TorchInferencer
+
+    inferencer = TorchInferencer(path=model, device="cpu")
+    return {"score": float(inferencer.predict(image=image).pred_score)}
+
+
+def warm(model):
+    import numpy
+    import torch
+    from anomalib.deploy import TorchInferencer
+
+    torch.set_num_threads(1)
+    network = TorchInferencer(path=model, device="cpu").model.eval()
+    image, times = torch.rand(1, 3, 256, 256), []
+    with torch.no_grad():
+        for _ in range(12):
+            start = clock()
+            network(image)
+            times.append(since(start)["cpu"])
+    return {"cpu_ms": 1000 * float(numpy.median(times[2:]))}
+
+
+if __name__ == "__main__":
+    work = {"fit": fit, "cold": cold, "warm": warm}[sys.argv[1]]
+    print(json.dumps(work(*sys.argv[2:])))

@@ -35,7 +35,7 @@ fn backbone(criterion: &mut Criterion) {
     group.sample_size(20).throughput(Throughput::Elements(1));
     for (name, state) in [("efficientnet_lite0", embedded()), ("resnet18", resnet18())] {
         let Some(state) = state else { continue };
-        for engine in [Engine::Rten, Engine::Ort, Engine::Burn] {
+        for engine in [Engine::Native, Engine::Rten, Engine::Ort, Engine::Burn] {
             let options = EngineOptions { engine, threads: Some(1), ..EngineOptions::default() };
             match Backbone::from_state(state.clone(), &options) {
                 Ok(backbone) => {

@@ -9,6 +9,7 @@
 //! | [`projection`] | random maps to fewer dimensions | PatchCore's coreset |
 //! | [`k_centre`] | greedy farthest-point selection | PatchCore's coreset |
 //! | [`gaussian`] | streaming means and covariances, distances to them | PaDiM |
+//! | [`conv`] | convolutions of frozen networks | feature extraction |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |
 //! | [`simd`] | loops at the machine's full vector width | the modules above |
 //!
@@ -16,6 +17,7 @@
 //! memory is bounded by a stated formula; a shortcut may save work but never change an answer.
 
 mod contraction;
+pub mod conv;
 mod error;
 pub mod gaussian;
 pub mod k_centre;

@@ -122,10 +122,7 @@ impl Executor for BurnExecutor {
 fn sides(padding: Padding, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
     match padding {
         Padding::Symmetric(around) => (around, around),
-        Padding::Same => {
-            let missing = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
-            (missing / 2, missing - missing / 2)
-        }
+        Padding::Same => super::same_padding(side, kernel, stride),
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "burn")]
 mod burn;
+mod native;
 mod options;
 #[cfg(feature = "ort")]
 mod ort;
@@ -14,6 +15,7 @@ pub use options::{Device, Engine, EngineOptions};
 use crate::FeatureError;
 use crate::graph::{Executor, FeatureMap, Graph, Weights};
 use crate::onnx;
+use native::NativeExecutor;
 use rten::RtenExecutor;
 
 /// Brings a network of ours up on an engine.
@@ -29,7 +31,10 @@ pub fn build(
     match choose(options)? {
         Engine::Burn => build_burn(graph, weights, options),
         Engine::Ort => build_ort(&onnx::emit(graph, weights), onnx::INPUT, &outputs(), options),
-        Engine::Auto | Engine::Rten => Ok(Box::new(RtenExecutor::new(
+        Engine::Auto | Engine::Native => {
+            Ok(Box::new(NativeExecutor::new(graph, weights, options.thread_count())?))
+        }
+        Engine::Rten => Ok(Box::new(RtenExecutor::new(
             onnx::emit(graph, weights),
             onnx::INPUT,
             &outputs(),
@@ -49,16 +54,24 @@ pub fn build_onnx(
 ) -> Result<Box<dyn Executor>, FeatureError> {
     let (bytes, input) = onnx::with_outputs(bytes, layers)?;
     match choose(options)? {
-        Engine::Burn => Err(FeatureError::Engine {
-            engine: "burn",
-            reason: "it runs only the networks that are built in; use --engine rten or ort for an ONNX file"
-                .into(),
-        }),
+        Engine::Burn => Err(built_in_only("burn")),
+        Engine::Native => Err(built_in_only("native")),
         Engine::Ort => build_ort(&bytes, &input, layers, options),
         Engine::Auto | Engine::Rten => {
             Ok(Box::new(RtenExecutor::new(bytes, &input, layers, options.thread_count())?))
         }
     }
+}
+
+fn built_in_only(engine: &'static str) -> FeatureError {
+    let reason = "it runs only the networks that are built in; use --engine rten or ort for an ONNX file";
+    FeatureError::Engine { engine, reason: reason.into() }
+}
+
+/// Padding before and after one side of the image where an output is to have ceil(side / stride) windows.
+fn same_padding(side: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    let missing = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
+    (missing / 2, missing - missing / 2)
 }
 
 /// Joins the maps of single images into those of a batch.
@@ -77,6 +90,7 @@ fn join(images: Vec<Vec<FeatureMap>>) -> Vec<FeatureMap> {
 fn choose(options: &EngineOptions) -> Result<Engine, FeatureError> {
     match (options.engine, options.device.is_cpu()) {
         (Engine::Auto, false) => Ok(Engine::Burn),
+        (Engine::Native, false) => Err(cpu_only("native", options.device)),
         (Engine::Rten, false) => Err(cpu_only("rten", options.device)),
         (Engine::Ort, false) => Err(cpu_only("ort", options.device)),
         (engine, _) => Ok(engine),

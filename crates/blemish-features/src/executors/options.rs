@@ -25,9 +25,11 @@ impl EngineOptions {
 /// What runs a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// rten on the CPU, Burn on a GPU.
+    /// Our own on the CPU (rten for a user's ONNX file), Burn on a GPU.
     #[default]
     Auto,
+    /// Our own: the networks that are built in, CPU.
+    Native,
     /// rten: pure Rust, CPU.
     Rten,
     /// ONNX Runtime, loaded at run time, CPU.
@@ -65,6 +67,7 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
+            Self::Native => "native",
             Self::Rten => "rten",
             Self::Ort => "ort",
             Self::Burn => "burn",
@@ -76,12 +79,12 @@ impl FromStr for Engine {
     type Err = FeatureError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Rten, Self::Ort, Self::Burn]
+        [Self::Auto, Self::Native, Self::Rten, Self::Ort, Self::Burn]
             .into_iter()
             .find(|engine| engine.to_string() == text)
             .ok_or_else(|| FeatureError::UnknownEngine {
                 name: text.to_owned(),
-                known: "auto, rten, ort, burn",
+                known: "auto, native, rten, ort, burn",
             })
     }
 }

@@ -1,4 +1,4 @@
-//! rten, the default engine: pure Rust, any CPU, widest vectors chosen at run time.
+//! rten, the engine for users' ONNX files: pure Rust, any CPU, widest vectors chosen at run time.
 //!
 //! Images are run one at a time: a batch brings this engine nothing, and single images spread over threads without any dependence
 //! between them. With fewer images than threads, each image's operators are spread instead.

@@ -1,6 +1,6 @@
 //! Every operator against values worked out by hand, and every engine against the others.
 
-use super::{EngineOptions, build};
+use super::{Engine, EngineOptions, build};
 use crate::graph::{Activation, FeatureMap, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
 
 /// A graph of one operator on the image; a convolution's weights are all one and its bias is `bias`.
@@ -22,8 +22,16 @@ fn single(op: Op, channels: usize, bias: f32) -> (Graph, Weights) {
 
 fn run(op: Op, channels: usize, bias: f32, input: &[f32], height: usize, width: usize) -> FeatureMap {
     let (graph, weights) = single(op, channels, bias);
-    let executor = build(&graph, &weights, &EngineOptions::default()).unwrap();
-    executor.run(input, [1, height, width]).unwrap().remove(0)
+    let on = |engine| {
+        let options = EngineOptions { engine, ..EngineOptions::default() };
+        build(&graph, &weights, &options).unwrap().run(input, [1, height, width]).unwrap().remove(0)
+    };
+    let (map, other) = (on(Engine::Native), on(Engine::Rten));
+    assert_eq!((map.channels, map.height, map.width), (other.channels, other.height, other.width));
+    for (a, b) in map.data.iter().zip(&other.data) {
+        assert!((a - b).abs() <= 1e-6 * b.abs().max(1.0), "native gives {a}, rten {b}");
+    }
+    map
 }
 
 /// Three planes with the values 1, 10 and 100 everywhere.
@@ -103,11 +111,9 @@ fn batches_and_threads_change_nothing() {
     assert_eq!(one[0].data, whole[0].data[4 * 8 * 480..]);
 }
 
-/// The best-known network with made-up weights, through every engine of this build.
-#[cfg(any(feature = "burn", feature = "ort"))]
+/// Networks of every kind with made-up weights, through every engine of this build.
 mod agreement {
     use super::*;
-    use crate::executors::Engine;
     use crate::networks::{self, Architecture};
 
     fn made_up(graph: &Graph) -> Weights {
@@ -134,7 +140,7 @@ mod agreement {
             let options = EngineOptions { engine, ..EngineOptions::default() };
             build(&graph, &weights, &options).unwrap().run(&input, [2, 96, 80]).unwrap()
         };
-        for (ours, theirs) in run(Engine::Rten).iter().zip(&run(engine)) {
+        for (ours, theirs) in run(Engine::Native).iter().zip(&run(engine)) {
             assert_eq!(
                 (ours.channels, ours.height, ours.width),
                 (theirs.channels, theirs.height, theirs.width)
@@ -146,27 +152,38 @@ mod agreement {
         }
     }
 
+    const EVERY_KIND: [&str; 7] = [
+        "resnet18",
+        "resnet50",
+        "efficientnet_lite0",
+        "efficientnet_b0",
+        "squeezenet1_1",
+        "alexnet",
+        "mobilenet_v2",
+    ];
+
+    fn agrees_on_every_kind(engine: Engine) {
+        EVERY_KIND.iter().for_each(|name| agrees(engine, name.parse().unwrap()));
+    }
+
+    #[test]
+    fn rten_agrees_on_every_kind_of_network() {
+        agrees_on_every_kind(Engine::Rten);
+    }
+
     #[cfg(feature = "burn")]
     #[test]
-    fn burn_agrees_with_rten_on_every_kind_of_network() {
-        for name in
-            ["resnet18", "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1", "alexnet", "mobilenet_v2"]
-        {
-            agrees(Engine::Burn, name.parse().unwrap());
-        }
+    fn burn_agrees_on_every_kind_of_network() {
+        agrees_on_every_kind(Engine::Burn);
     }
 
     #[cfg(feature = "ort")]
     #[test]
-    fn ort_agrees_with_rten_on_every_kind_of_network() {
+    fn ort_agrees_on_every_kind_of_network() {
         if std::env::var_os("ORT_DYLIB_PATH").is_none() {
             println!("skipped: ORT_DYLIB_PATH names no ONNX Runtime library");
             return;
         }
-        for name in
-            ["resnet18", "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1", "alexnet", "mobilenet_v2"]
-        {
-            agrees(Engine::Ort, name.parse().unwrap());
-        }
+        agrees_on_every_kind(Engine::Ort);
     }
 }

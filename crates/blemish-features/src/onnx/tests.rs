@@ -1,7 +1,7 @@
 //! Emitted files read back, users' files tapped anywhere, damaged ones refused.
 
 use super::{emit, inspect};
-use crate::executors::{EngineOptions, build, build_onnx};
+use crate::executors::{Engine, EngineOptions, build, build_onnx};
 use crate::graph::{Graph, Tensor, Weights};
 use crate::networks::{self, Architecture};
 
@@ -35,7 +35,7 @@ fn a_tensor_inside_a_users_graph_can_be_tapped() {
     let inner = format!("{}:out", graph.nodes[graph.taps[0].node].name);
     assert!(info.tensors.iter().any(|tensor| tensor.name == inner));
     let input: Vec<f32> = (0..3 * 40 * 48).map(|i| ((i * 31) % 101) as f32 / 50.0 - 1.0).collect();
-    let options = EngineOptions::default();
+    let options = EngineOptions { engine: Engine::Rten, ..EngineOptions::default() };
     let ours = build(&graph, &weights, &options).unwrap().run(&input, [1, 40, 48]).unwrap();
     let theirs = build_onnx(&bytes, &[inner], &options).unwrap().run(&input, [1, 40, 48]).unwrap();
     assert_eq!(ours[0], theirs[0]);

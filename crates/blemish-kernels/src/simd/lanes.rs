@@ -19,8 +19,16 @@ pub trait Lanes: Copy {
     fn load(values: &[f32; LANES]) -> Self;
     /// Back into an array.
     fn store(self) -> [f32; LANES];
+    /// self + other.
+    fn add(self, other: Self) -> Self;
     /// self - other.
     fn sub(self, other: Self) -> Self;
+    /// self x other.
+    fn mul(self, other: Self) -> Self;
+    /// self where it is greater, else other.
+    fn max(self, other: Self) -> Self;
+    /// self where it is less, else other.
+    fn min(self, other: Self) -> Self;
     /// self x factor + addend, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// Whether any value is at most `limit`.
@@ -49,6 +57,38 @@ impl Lanes for Portable {
     #[inline(always)]
     fn store(self) -> [f32; LANES] {
         self.0
+    }
+
+    #[inline(always)]
+    fn add(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value += other;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn mul(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value *= other;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn max(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value = if *value > other { *value } else { other };
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn min(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value = if *value < other { *value } else { other };
+        }
+        self
     }
 
     #[inline(always)]
@@ -143,6 +183,30 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
         fn sub(self, other: Self) -> Self {
             // SAFETY: see the module.
             Self(unsafe { _mm512_sub_ps(self.0, other.0) })
@@ -197,6 +261,30 @@ mod x86 {
                 _mm256_storeu_ps(start.add(8), self.1);
             }
             values
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            unsafe { Self(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
         }
 
         #[inline(always)]

@@ -1,0 +1,245 @@
+//! Our own engine, the default: the networks that are built in, on the CPU, with the kernels of `blemish-kernels`.
+//!
+//! The description becomes a list of steps in which non-linearities and residual sums are part of the convolution before them. The bits
+//! of the features depend neither on the machine's vector width nor on threads: a batch spreads its images over the threads, a
+//! lone image its rows.
+
+use super::same_padding;
+use crate::FeatureError;
+use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Weights};
+use blemish_kernels::conv::{
+    self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
+    scale_channels,
+};
+use rayon::prelude::*;
+
+/// A network as steps on this CPU.
+pub(crate) struct NativeExecutor {
+    graph: Graph,
+    steps: Vec<Step>,
+    pool: rayon::ThreadPool,
+}
+
+/// Work whose outcome is that of node `result`.
+struct Step {
+    result: NodeId,
+    inputs: Vec<NodeId>,
+    work: Work,
+    /// Nodes that no later step needs.
+    done_with: Vec<NodeId>,
+}
+
+enum Work {
+    Convolve {
+        convolution: Box<Convolution>,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        activation: conv::Activation,
+    },
+    MaxPool {
+        pool: MaxPool,
+        padding: usize,
+    },
+    Activate(conv::Activation),
+    GlobalMean,
+    Add(conv::Activation),
+    Multiply,
+    Concatenate,
+}
+
+impl NativeExecutor {
+    /// Packs the weights of a graph.
+    pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| fail(&error))?;
+        let steps = pool.install(|| plan(graph, weights))?;
+        Ok(Self { graph: graph.clone(), steps, pool })
+    }
+
+    /// The feature maps of one image.
+    fn run_one(
+        &self,
+        image: &[f32],
+        [height, width]: [usize; 2],
+        is_parallel: bool,
+    ) -> Result<Vec<FeatureMap>, FeatureError> {
+        let sizes = self.graph.output_sizes(height, width)?;
+        let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
+        values[0] = Some(ChannelsLast::from_planes(image, [3, height, width]));
+        let missing = || fail(&"a step ran before its input");
+        for step in &self.steps {
+            let inputs: Vec<&ChannelsLast> = step
+                .inputs
+                .iter()
+                .map(|&input| values[input].as_ref().ok_or_else(missing))
+                .collect::<Result<_, _>>()?;
+            let outcome = step.work.run(&inputs, sizes[step.result], is_parallel);
+            values[step.result] = Some(outcome.ok_or_else(missing)?);
+            step.done_with.iter().for_each(|&node| values[node] = None);
+        }
+        let map = |node: NodeId| {
+            let map = values[node].as_ref().ok_or_else(missing)?;
+            Ok(FeatureMap {
+                channels: map.channels,
+                height: map.height,
+                width: map.width,
+                data: map.to_planes(),
+            })
+        };
+        self.graph.taps.iter().map(|tap| map(tap.node)).collect()
+    }
+}
+
+impl Executor for NativeExecutor {
+    fn run(
+        &self,
+        input: &[f32],
+        [count, height, width]: [usize; 3],
+    ) -> Result<Vec<FeatureMap>, FeatureError> {
+        let size = [height, width];
+        let images: Vec<&[f32]> = input.chunks_exact(3 * height * width).take(count).collect();
+        let maps: Result<Vec<_>, _> = self.pool.install(|| {
+            if count < self.pool.current_num_threads() {
+                images.iter().map(|image| self.run_one(image, size, true)).collect()
+            } else {
+                images.par_iter().map(|image| self.run_one(image, size, false)).collect()
+            }
+        });
+        Ok(super::join(maps?))
+    }
+}
+
+impl Work {
+    /// The outcome of `[height, width]`; `None` if inputs are missing.
+    fn run(
+        &self,
+        inputs: &[&ChannelsLast],
+        [height, width]: [usize; 2],
+        is_parallel: bool,
+    ) -> Option<ChannelsLast> {
+        let first = *inputs.first()?;
+        let size = [first.height, first.width];
+        Some(match self {
+            Self::Convolve { convolution, kernel, stride, padding, activation } => {
+                let [top, left] = match padding {
+                    Padding::Symmetric(around) => [*around; 2],
+                    Padding::Same => size.map(|side| same_padding(side, *kernel, *stride).0),
+                };
+                let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
+                convolution.apply(first, Windows { top, left, height, width }, epilogue, is_parallel)
+            }
+            Self::MaxPool { pool, padding } => {
+                pool.apply(first, Windows { top: *padding, left: *padding, height, width })
+            }
+            Self::Activate(activation) => first.clone().activated(*activation),
+            Self::GlobalMean => global_mean(first),
+            Self::Add(activation) => first.clone().add(inputs.get(1)?, *activation),
+            Self::Multiply => scale_channels(first.clone(), inputs.get(1)?),
+            Self::Concatenate => concatenate(inputs),
+        })
+    }
+}
+
+/// The steps of a graph, in its order.
+fn plan(graph: &Graph, weights: &Weights) -> Result<Vec<Step>, FeatureError> {
+    let mut is_done = vec![false; graph.nodes.len()];
+    let mut steps = Vec::new();
+    for (id, node) in graph.nodes.iter().enumerate().skip(1) {
+        if is_done[id] {
+            continue;
+        }
+        let (mut result, mut inputs, mut activation) = (id, node.inputs.clone(), conv::Activation::None);
+        if matches!(node.op, Op::Conv { .. })
+            && let Some((sum, Op::Add)) = only_reader(graph, result)
+            && let Some(&other) = graph.nodes[sum].inputs.iter().find(|&&input| input != result && input < id)
+        {
+            inputs.push(other);
+            result = sum;
+        }
+        if matches!(node.op, Op::Conv { .. } | Op::Add)
+            && let Some((next, &Op::Activation(kind))) = only_reader(graph, result)
+        {
+            activation = kernel_activation(kind);
+            result = next;
+        }
+        // Nodes between this one and the result are part of the step.
+        let mut part = result;
+        while part != id {
+            is_done[part] = true;
+            part = *graph.nodes[part].inputs.iter().find(|&&input| input >= id).unwrap_or(&id);
+        }
+        let work = work(graph, id, node, activation, weights)?;
+        steps.push(Step { result, inputs, work, done_with: Vec::new() });
+    }
+    free_early(graph, &mut steps);
+    Ok(steps)
+}
+
+/// The only node that reads `id`, if nobody else needs its value.
+fn only_reader(graph: &Graph, id: NodeId) -> Option<(NodeId, &Op)> {
+    if graph.taps.iter().any(|tap| tap.node == id) {
+        return None;
+    }
+    let reads = |node: &Node| node.inputs.iter().filter(|&&input| input == id).count();
+    let mut readers = graph.nodes.iter().enumerate().filter(|(_, node)| reads(node) > 0);
+    match (readers.next(), readers.next()) {
+        (Some((reader, node)), None) if reads(node) == 1 => Some((reader, &node.op)),
+        _ => None,
+    }
+}
+
+fn work(
+    graph: &Graph,
+    id: NodeId,
+    node: &Node,
+    activation: conv::Activation,
+    weights: &Weights,
+) -> Result<Work, FeatureError> {
+    Ok(match node.op {
+        Op::Conv { kernel, stride, padding, groups } => {
+            let tensor = |kind: &str| {
+                let name = format!("{}.{kind}", node.name);
+                weights.get(&name).ok_or_else(|| fail(&format!("tensor {name} is missing")))
+            };
+            let in_channels = graph.nodes[node.inputs[0]].channels;
+            let spec = ConvSpec { in_channels, out_channels: node.channels, kernel, stride, groups };
+            let convolution =
+                Box::new(Convolution::new(spec, &tensor("weight")?.data, &tensor("bias")?.data));
+            Work::Convolve { convolution, kernel, stride, padding, activation }
+        }
+        Op::MaxPool { kernel, stride, padding, .. } => {
+            Work::MaxPool { pool: MaxPool { kernel, stride }, padding }
+        }
+        Op::Activation(kind) => Work::Activate(kernel_activation(kind)),
+        Op::GlobalAveragePool => Work::GlobalMean,
+        Op::Add => Work::Add(activation),
+        Op::Multiply => Work::Multiply,
+        Op::Concat => Work::Concatenate,
+        Op::Input => return Err(fail(&format!("node {id} is a second input"))),
+    })
+}
+
+fn kernel_activation(activation: Activation) -> conv::Activation {
+    match activation {
+        Activation::Relu => conv::Activation::Relu,
+        Activation::Relu6 => conv::Activation::Relu6,
+        Activation::Silu => conv::Activation::Silu,
+        Activation::Sigmoid => conv::Activation::Sigmoid,
+    }
+}
+
+/// Notes at each step which values nobody needs after it.
+fn free_early(graph: &Graph, steps: &mut [Step]) {
+    for node in 0..graph.nodes.len() {
+        if graph.taps.iter().all(|tap| tap.node != node)
+            && let Some(last) = steps.iter_mut().rfind(|step| step.inputs.contains(&node))
+        {
+            last.done_with.push(node);
+        }
+    }
+}
+
+fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
+    FeatureError::Engine { engine: "native", reason: reason.to_string() }
+}

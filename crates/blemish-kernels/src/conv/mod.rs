@@ -1,0 +1,124 @@
+//! Convolutional networks on the CPU: what frozen backbones spend their time in.
+//!
+//! Feature maps are channels-last, every pixel's channels side by side and filled up to whole vectors, so that all
+//! loops run over channels at full vector width whatever the image size, kernel, stride or padding.
+//!
+//! | kernel | done as |
+//! |---|---|
+//! | 1x1, strided, large | register tiles of pixels x channels straight from the padded map, no patch matrix ([`dense`](self)) |
+//! | 3x3, stride 1 | Winograd's F(4x4, 3x3): a quarter of the multiplications |
+//! | depthwise | pixel by pixel over channels |
+//!
+//! Every output is accumulated in one fixed order with fused multiply-add: the same bits for every vector width, tile and
+//! number of threads.
+
+mod activation;
+mod convolution;
+mod dense;
+mod depthwise;
+mod pool;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+pub use activation::Activation;
+pub use convolution::{ConvSpec, Convolution, Epilogue};
+pub use pool::{MaxPool, concatenate, global_mean, scale_channels};
+
+use crate::simd::LANES;
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// A feature map, height x width x channels; each pixel takes `pitch` values, those beyond `channels` are zero.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChannelsLast {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Pixels a row.
+    pub width: usize,
+    /// Channels a pixel.
+    pub channels: usize,
+    pitch: usize,
+    values: Vec<f32>,
+}
+
+impl ChannelsLast {
+    /// Zeros, every pixel filled up to whole vectors.
+    pub fn zeros(height: usize, width: usize, channels: usize) -> Self {
+        let pitch = channels.next_multiple_of(LANES);
+        Self { height, width, channels, pitch, values: vec![0.0; height * width * pitch] }
+    }
+
+    /// From channels x height x width values. Pixels are not filled up.
+    ///
+    /// # Panics
+    /// If `planes` is not as long as the shape says.
+    pub fn from_planes(planes: &[f32], [channels, height, width]: [usize; 3]) -> Self {
+        let area = height * width;
+        assert_eq!(planes.len(), channels * area, "planes of one size, one a channel");
+        let mut values = vec![0.0; area * channels];
+        for (channel, plane) in planes.chunks_exact(area.max(1)).enumerate() {
+            for (pixel, &value) in values.chunks_exact_mut(channels).zip(plane) {
+                pixel[channel] = value;
+            }
+        }
+        Self { height, width, channels, pitch: channels, values }
+    }
+
+    /// Channels x height x width values.
+    pub fn to_planes(&self) -> Vec<f32> {
+        let area = self.height * self.width;
+        let mut planes = vec![0.0; self.channels * area];
+        // Sixteen channels at a time, so that both sides are walked along cache lines.
+        for first in (0..self.channels).step_by(LANES) {
+            let count = LANES.min(self.channels - first);
+            for (index, pixel) in self.values.chunks_exact(self.pitch.max(1)).enumerate() {
+                for (offset, &value) in pixel[first..first + count].iter().enumerate() {
+                    planes[(first + offset) * area + index] = value;
+                }
+            }
+        }
+        planes
+    }
+
+    /// The same map, every pixel filled up.
+    fn filled(&self) -> Cow<'_, Self> {
+        match self.pitch.is_multiple_of(LANES) {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(concatenate(&[self])),
+        }
+    }
+
+    /// Values a row of pixels.
+    fn row_length(&self) -> usize {
+        self.width * self.pitch
+    }
+}
+
+/// Where a kernel's first window lies and how many windows there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Zero rows above the map.
+    pub top: usize,
+    /// Zero columns left of the map.
+    pub left: usize,
+    /// Rows of the output.
+    pub height: usize,
+    /// Columns of the output.
+    pub width: usize,
+}
+
+/// Hands out chunks of `size` values with their numbers, over all threads or on this one.
+fn each_chunk(
+    values: &mut [f32],
+    size: usize,
+    is_parallel: bool,
+    work: impl Fn(usize, &mut [f32]) + Sync + Send,
+) {
+    let size = size.max(1);
+    if is_parallel {
+        values.par_chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
+    } else {
+        values.chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
+    }
+}

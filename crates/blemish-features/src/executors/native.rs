@@ -66,6 +66,7 @@ impl NativeExecutor {
     ) -> Result<Vec<FeatureMap>, FeatureError> {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
+        let mut spare = Vec::new();
         values[0] = Some(ChannelsLast::from_planes(image, [3, height, width]));
         let missing = || fail(&"a step ran before its input");
         for step in &self.steps {
@@ -74,9 +75,11 @@ impl NativeExecutor {
                 .iter()
                 .map(|&input| values[input].as_ref().ok_or_else(missing))
                 .collect::<Result<_, _>>()?;
-            let outcome = step.work.run(&inputs, sizes[step.result], is_parallel);
+            let space = spare.pop().unwrap_or_default();
+            let outcome = step.work.run(&inputs, sizes[step.result], space, is_parallel);
             values[step.result] = Some(outcome.ok_or_else(missing)?);
-            step.done_with.iter().for_each(|&node| values[node] = None);
+            let freed = step.done_with.iter().filter_map(|&node| values[node].take());
+            spare.extend(freed.map(ChannelsLast::into_space));
         }
         let map = |node: NodeId| {
             let map = values[node].as_ref().ok_or_else(missing)?;
@@ -111,11 +114,12 @@ impl Executor for NativeExecutor {
 }
 
 impl Work {
-    /// The outcome of `[height, width]`; `None` if inputs are missing.
+    /// The outcome of `[height, width]`, in the memory of `space`; `None` if inputs are missing.
     fn run(
         &self,
         inputs: &[&ChannelsLast],
         [height, width]: [usize; 2],
+        space: Vec<f32>,
         is_parallel: bool,
     ) -> Option<ChannelsLast> {
         let first = *inputs.first()?;
@@ -127,10 +131,10 @@ impl Work {
                     Padding::Same => size.map(|side| same_padding(side, *kernel, *stride).0),
                 };
                 let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
-                convolution.apply(first, Windows { top, left, height, width }, epilogue, is_parallel)
+                convolution.apply(first, Windows { top, left, height, width }, epilogue, space, is_parallel)
             }
             Self::MaxPool { pool, padding } => {
-                pool.apply(first, Windows { top: *padding, left: *padding, height, width })
+                pool.apply(first, Windows { top: *padding, left: *padding, height, width }, space)
             }
             Self::Activate(activation) => first.clone().activated(*activation),
             Self::GlobalMean => global_mean(first),

@@ -119,7 +119,7 @@ impl Convolution {
         Self { spec, bias: padded, way }
     }
 
-    /// The convolution of a map, then the epilogue. Work is split over the threads of the current pool if `is_parallel`; the
+    /// The convolution of a map, then the epilogue. `space` is memory to use, of any content. Work is split over the threads of the current pool if `is_parallel`; the
     /// outcome is the same.
     ///
     /// # Panics
@@ -129,10 +129,11 @@ impl Convolution {
         input: &ChannelsLast,
         windows: Windows,
         epilogue: Epilogue<'_>,
+        space: Vec<f32>,
         is_parallel: bool,
     ) -> ChannelsLast {
         assert_eq!(input.channels, self.spec.in_channels, "a map of the convolution's channels");
-        let mut out = ChannelsLast::zeros(windows.height, windows.width, self.spec.out_channels);
+        let mut out = ChannelsLast::recycled(windows.height, windows.width, self.spec.out_channels, space);
         match &self.way {
             Way::Dense(panels) => self.dense(panels, input, windows, epilogue, is_parallel, &mut out),
             Way::Winograd(panels) => {

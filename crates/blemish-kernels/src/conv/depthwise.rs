@@ -4,8 +4,9 @@ use super::{ChannelsLast, Epilogue, Windows};
 use crate::simd::{Kernel, LANES, Lanes};
 use std::ops::Range;
 
-/// Vectors of channels summed side by side.
-const SIDE_BY_SIDE: usize = 4;
+/// Pixels and vectors of channels summed side by side, to share weights and to hide latency.
+const PIXELS: usize = 4;
+const VECTORS: usize = 2;
 
 /// Some rows of a depthwise convolution.
 pub(super) struct Depthwise<'a> {
@@ -27,24 +28,25 @@ impl Kernel for Depthwise<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes>(mut self) {
-        let pitch = self.bias.len();
-        let rows = self.out.len() / (self.windows.width * pitch);
+        let width = self.windows.width;
+        let rows = self.out.len() / (width * self.bias.len());
         for row in 0..rows {
             let y = (self.first_row + row) * self.stride;
             let ys = clip(y, self.windows.top, self.kernel, self.input.height);
-            for column in 0..self.windows.width {
-                let x = column * self.stride;
-                let xs = clip(x, self.windows.left, self.kernel, self.input.width);
-                let pixel = row * self.windows.width + column;
-                let vectors = pitch / LANES;
-                let mut first = 0;
-                while first + SIDE_BY_SIDE <= vectors {
-                    self.sum::<V, SIDE_BY_SIDE>((y, x), ys.clone(), xs.clone(), first, pixel);
-                    first += SIDE_BY_SIDE;
-                }
-                while first < vectors {
-                    self.sum::<V, 1>((y, x), ys.clone(), xs.clone(), first, pixel);
-                    first += 1;
+            let mut column = 0;
+            while column < width {
+                let last = (column + PIXELS - 1) * self.stride;
+                let is_inside = column + PIXELS <= width
+                    && column * self.stride >= self.windows.left
+                    && last + self.kernel <= self.windows.left + self.input.width;
+                if is_inside {
+                    self.pixels::<V, PIXELS>(row, column, ys.clone(), 0..self.kernel);
+                    column += PIXELS;
+                } else {
+                    let x = column * self.stride;
+                    let xs = clip(x, self.windows.left, self.kernel, self.input.width);
+                    self.pixels::<V, 1>(row, column, ys.clone(), xs);
+                    column += 1;
                 }
             }
         }
@@ -59,35 +61,69 @@ fn clip(start: usize, before: usize, kernel: usize, length: usize) -> Range<usiz
 
 impl Depthwise<'_> {
     #[inline(always)]
-    fn sum<V: Lanes, const VECTORS: usize>(
+    fn pixels<V: Lanes, const COUNT: usize>(
         &mut self,
-        (y, x): (usize, usize),
+        row: usize,
+        column: usize,
+        ys: Range<usize>,
+        xs: Range<usize>,
+    ) {
+        let vectors = self.bias.len() / LANES;
+        let mut first = 0;
+        while first + VECTORS <= vectors {
+            self.sum::<V, COUNT, VECTORS>(row, column, ys.clone(), xs.clone(), first);
+            first += VECTORS;
+        }
+        if first < vectors {
+            self.sum::<V, COUNT, 1>(row, column, ys, xs, first);
+        }
+    }
+
+    /// `COUNT` pixels from `column` on, the vectors of channels from `first` on, over the given part of the window.
+    #[inline(always)]
+    fn sum<V: Lanes, const COUNT: usize, const WIDTH: usize>(
+        &mut self,
+        row: usize,
+        column: usize,
         ys: Range<usize>,
         xs: Range<usize>,
         first: usize,
-        pixel: usize,
     ) {
         let pitch = self.bias.len();
-        let channels = first * LANES..(first + VECTORS) * LANES;
-        let mut sums = [V::splat(0.0); VECTORS];
-        for (sum, bias) in sums.iter_mut().zip(self.bias[channels.clone()].as_chunks::<LANES>().0) {
-            *sum = V::load(bias);
+        let channels = first * LANES..(first + WIDTH) * LANES;
+        let mut sums = [[V::splat(0.0); WIDTH]; COUNT];
+        for pixel in &mut sums {
+            for (sum, bias) in pixel.iter_mut().zip(self.bias[channels.clone()].as_chunks::<LANES>().0) {
+                *sum = V::load(bias);
+            }
         }
+        let top = (self.first_row + row) * self.stride;
         for ky in ys {
-            let row = &self.input.values[(y + ky - self.windows.top) * self.input.row_length()..];
+            let line = &self.input.values[(top + ky - self.windows.top) * self.input.row_length()..];
             for kx in xs.clone() {
-                let input = &row[(x + kx - self.windows.left) * pitch..][channels.clone()];
                 let weights = &self.weights[(ky * self.kernel + kx) * pitch..][channels.clone()];
-                let (input, weights) = (input.as_chunks::<LANES>().0, weights.as_chunks::<LANES>().0);
-                for vector in 0..VECTORS {
-                    sums[vector] = V::load(&input[vector]).mul_add(V::load(&weights[vector]), sums[vector]);
+                let weights = weights.as_chunks::<LANES>().0;
+                let mut weight = [V::splat(0.0); WIDTH];
+                for vector in 0..WIDTH {
+                    weight[vector] = V::load(&weights[vector]);
+                }
+                let start = (column * self.stride + kx - self.windows.left) * pitch + channels.start;
+                for pixel in 0..COUNT {
+                    let at = start + pixel * self.stride * pitch;
+                    let input = line[at..at + WIDTH * LANES].as_chunks::<LANES>().0;
+                    for vector in 0..WIDTH {
+                        sums[pixel][vector] =
+                            V::load(&input[vector]).mul_add(weight[vector], sums[pixel][vector]);
+                    }
                 }
             }
         }
-        let at = pixel * pitch + first * LANES;
-        let out = self.out[at..at + VECTORS * LANES].as_chunks_mut::<LANES>().0;
-        for (vector, (sum, out)) in sums.into_iter().zip(out).enumerate() {
-            *out = self.epilogue.finish(sum, at + vector * LANES).store();
+        for (pixel, sums) in sums.into_iter().enumerate() {
+            let at = (row * self.windows.width + column + pixel) * pitch + channels.start;
+            let out = self.out[at..at + WIDTH * LANES].as_chunks_mut::<LANES>().0;
+            for (vector, (sum, out)) in sums.into_iter().zip(out).enumerate() {
+                *out = self.epilogue.finish(sum, at + vector * LANES).store();
+            }
         }
     }
 }

@@ -49,6 +49,18 @@ impl ChannelsLast {
         Self { height, width, channels, pitch, values: vec![0.0; height * width * pitch] }
     }
 
+    /// As [`Self::zeros`], in the memory of a map that is not needed any more, and with values yet to be overwritten.
+    fn recycled(height: usize, width: usize, channels: usize, mut space: Vec<f32>) -> Self {
+        let pitch = channels.next_multiple_of(LANES);
+        space.resize(height * width * pitch, 0.0);
+        Self { height, width, channels, pitch, values: space }
+    }
+
+    /// The memory it takes, for a map to come.
+    pub fn into_space(self) -> Vec<f32> {
+        self.values
+    }
+
     /// From channels x height x width values. Pixels are not filled up.
     ///
     /// # Panics

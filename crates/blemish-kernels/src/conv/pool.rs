@@ -13,9 +13,9 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// Pools a map.
-    pub fn apply(&self, input: &ChannelsLast, windows: Windows) -> ChannelsLast {
-        let mut out = ChannelsLast::zeros(windows.height, windows.width, input.channels);
+    /// Pools a map; `space` is memory to use, of any content.
+    pub fn apply(&self, input: &ChannelsLast, windows: Windows, space: Vec<f32>) -> ChannelsLast {
+        let mut out = ChannelsLast::recycled(windows.height, windows.width, input.channels, space);
         widest(Pool { pool: *self, input: &input.filled(), windows, out: &mut out.values });
         out
     }

@@ -7,6 +7,11 @@ fn value(i: usize) -> f32 {
     ((i * 7919 % 1013) as f32 - 500.0) * 0.002
 }
 
+/// Memory with something in it.
+fn junk() -> Vec<f32> {
+    vec![f32::NAN; 77]
+}
+
 struct Case {
     spec: ConvSpec,
     windows: Windows,
@@ -98,7 +103,7 @@ fn every_way_equals_the_plain_sum() {
         let scale = exact.iter().fold(0.0f64, |most, value| most.max(value.abs()));
         let conv = Convolution::new(case.spec, &case.weights, &case.bias);
         let tolerance = if matches!(conv.way, convolution::Way::Winograd(_)) { 3e-5 } else { 2e-6 };
-        let out = conv.apply(&case.input, case.windows, Epilogue::default(), false);
+        let out = conv.apply(&case.input, case.windows, Epilogue::default(), junk(), false);
         assert_eq!(
             (out.height, out.width, out.channels),
             (case.windows.height, case.windows.width, case.spec.out_channels)
@@ -122,7 +127,7 @@ fn every_way_equals_the_plain_sum() {
 fn threads_change_no_bit() {
     for case in cases() {
         let conv = Convolution::new(case.spec, &case.weights, &case.bias);
-        let run = |parallel| conv.apply(&case.input, case.windows, Epilogue::default(), parallel);
+        let run = |parallel| conv.apply(&case.input, case.windows, Epilogue::default(), junk(), parallel);
         assert_eq!(run(false), run(true));
     }
 }
@@ -131,10 +136,15 @@ fn threads_change_no_bit() {
 fn a_residual_and_the_non_linearity_come_last() {
     for case in cases() {
         let conv = Convolution::new(case.spec, &case.weights, &case.bias);
-        let plain = conv.apply(&case.input, case.windows, Epilogue::default(), false);
+        let plain = conv.apply(&case.input, case.windows, Epilogue::default(), junk(), false);
         let residual = plain.clone().activated(Activation::Relu6);
-        let fused =
-            conv.apply(&case.input, case.windows, Epilogue::new(Some(&residual), Activation::Relu), false);
+        let fused = conv.apply(
+            &case.input,
+            case.windows,
+            Epilogue::new(Some(&residual), Activation::Relu),
+            junk(),
+            false,
+        );
         assert_eq!(fused, plain.add(&residual, Activation::Relu));
     }
 }
@@ -187,7 +197,7 @@ fn pooling_and_joining() {
         map.values[pixel * LANES + 1] = -(pixel as f32) - 1.0;
     }
     let windows = Windows { top: 1, left: 1, height: 2, width: 2 };
-    let pooled = MaxPool { kernel: 3, stride: 2 }.apply(&map, windows);
+    let pooled = MaxPool { kernel: 3, stride: 2 }.apply(&map, windows, junk());
     assert_eq!(pooled.to_planes(), [4.0, 5.0, 7.0, 8.0, -1.0, -2.0, -4.0, -5.0]);
     let mean = global_mean(&map);
     assert_eq!(mean.to_planes(), [4.0, -5.0]);

@@ -8,6 +8,7 @@
 use super::dense::{Panels, Tiles};
 use super::{ChannelsLast, Epilogue, Windows};
 use crate::simd::{Kernel, LANES, Lanes};
+use std::cell::Cell;
 
 /// Side of a tile of outputs.
 pub(super) const TILE: usize = 4;
@@ -54,6 +55,24 @@ fn transform_kernel(kernel: &[f32; 9]) -> [f32; PRODUCTS] {
     out
 }
 
+thread_local! {
+    /// Space for transformed tiles, kept between convolutions: what it holds is always overwritten before it is read.
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
+}
+
+#[derive(Default)]
+struct Scratch(Vec<f32>);
+
+impl Scratch {
+    /// Two slices of the given lengths.
+    fn split_at(&mut self, first: usize, second: usize) -> (&mut [f32], &mut [f32]) {
+        if self.0.len() < first + second {
+            self.0.resize(first + second, 0.0);
+        }
+        self.0[..first + second].split_at_mut(first)
+    }
+}
+
 /// Some rows of tiles of a convolution.
 pub(super) struct Winograd<'a> {
     pub input: &'a ChannelsLast,
@@ -76,10 +95,10 @@ impl Kernel for Winograd<'_> {
         let rows = self.out.len() / (self.windows.width * pitch_out);
         let (tiles_down, tiles_across) = (rows.div_ceil(TILE), self.windows.width.div_ceil(TILE));
         let tiles = tiles_down * tiles_across;
-        let mut inputs = vec![0.0; PRODUCTS * tiles * pitch_in];
-        let mut products = vec![0.0; PRODUCTS * tiles * pitch_out];
+        let mut scratch = SCRATCH.take();
+        let (inputs, products) = scratch.split_at(PRODUCTS * tiles * pitch_in, PRODUCTS * tiles * pitch_out);
         for tile in 0..tiles {
-            self.transform_input::<V>((tile / tiles_across, tile % tiles_across), tile, tiles, &mut inputs);
+            self.transform_input::<V>((tile / tiles_across, tile % tiles_across), tile, tiles, inputs);
         }
         let zeros = vec![0.0; pitch_out];
         let each = inputs.chunks_exact(tiles * pitch_in).zip(products.chunks_exact_mut(tiles * pitch_out));
@@ -99,8 +118,9 @@ impl Kernel for Winograd<'_> {
             multiply.run::<V>();
         }
         for tile in 0..tiles {
-            self.transform_output::<V>((tile / tiles_across, tile % tiles_across), tile, tiles, &products);
+            self.transform_output::<V>((tile / tiles_across, tile % tiles_across), tile, tiles, products);
         }
+        SCRATCH.set(scratch);
     }
 }
 

@@ -49,10 +49,15 @@ impl ChannelsLast {
         Self { height, width, channels, pitch, values: vec![0.0; height * width * pitch] }
     }
 
+    /// Number of values that a map takes.
+    pub fn values(height: usize, width: usize, channels: usize) -> usize {
+        height * width * channels.next_multiple_of(LANES)
+    }
+
     /// As [`Self::zeros`], in the memory of a map that is not needed any more, and with values yet to be overwritten.
     fn recycled(height: usize, width: usize, channels: usize, mut space: Vec<f32>) -> Self {
         let pitch = channels.next_multiple_of(LANES);
-        space.resize(height * width * pitch, 0.0);
+        space.resize(Self::values(height, width, channels), 0.0);
         Self { height, width, channels, pitch, values: space }
     }
 

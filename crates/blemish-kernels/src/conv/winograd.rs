@@ -87,6 +87,12 @@ pub(super) struct Winograd<'a> {
     pub out: &'a mut [f32],
 }
 
+/// Values from one of the 36 matrices to the next: a cache line more than it holds, since steps of a power of two would bring the 36
+/// values of a tile into the same few sets of the cache.
+fn matrix_step(values: usize) -> usize {
+    values + LANES
+}
+
 impl Kernel for Winograd<'_> {
     type Output = ();
     #[inline(always)]
@@ -96,12 +102,13 @@ impl Kernel for Winograd<'_> {
         let (tiles_down, tiles_across) = (rows.div_ceil(TILE), self.windows.width.div_ceil(TILE));
         let tiles = tiles_down * tiles_across;
         let mut scratch = SCRATCH.take();
-        let (inputs, products) = scratch.split_at(PRODUCTS * tiles * pitch_in, PRODUCTS * tiles * pitch_out);
+        let (step_in, step_out) = (matrix_step(tiles * pitch_in), matrix_step(tiles * pitch_out));
+        let (inputs, products) = scratch.split_at(PRODUCTS * step_in, PRODUCTS * step_out);
         for tile in 0..tiles {
-            self.transform_input::<V>((tile / tiles_across, tile % tiles_across), tile, tiles, inputs);
+            self.transform_input::<V>((tile / tiles_across, tile % tiles_across), tile, step_in, inputs);
         }
         let zeros = vec![0.0; pitch_out];
-        let each = inputs.chunks_exact(tiles * pitch_in).zip(products.chunks_exact_mut(tiles * pitch_out));
+        let each = inputs.chunks_exact(step_in).zip(products.chunks_exact_mut(step_out));
         for ((input, out), panels) in each.zip(self.panels) {
             let multiply = Tiles {
                 panels,
@@ -113,12 +120,12 @@ impl Kernel for Winograd<'_> {
                 width: tiles,
                 bias: &zeros,
                 epilogue: Epilogue::default(),
-                out,
+                out: &mut out[..tiles * pitch_out],
             };
             multiply.run::<V>();
         }
         for tile in 0..tiles {
-            self.transform_output::<V>((tile / tiles_across, tile % tiles_across), tile, tiles, products);
+            self.transform_output::<V>((tile / tiles_across, tile % tiles_across), tile, step_out, products);
         }
         SCRATCH.set(scratch);
     }
@@ -127,7 +134,7 @@ impl Kernel for Winograd<'_> {
 impl Winograd<'_> {
     /// B^T d B of one tile, every product to its own matrix.
     #[inline(always)]
-    fn transform_input<V: Lanes>(&self, at: (usize, usize), tile: usize, tiles: usize, to: &mut [f32]) {
+    fn transform_input<V: Lanes>(&self, at: (usize, usize), tile: usize, step: usize, to: &mut [f32]) {
         let pitch = self.input.pitch;
         let top = self.first_row + at.0 * TILE;
         let left = at.1 * TILE;
@@ -159,7 +166,7 @@ impl Winograd<'_> {
             }
             for (row, line) in values.into_iter().enumerate() {
                 for (column, value) in transform_line(line).into_iter().enumerate() {
-                    let start = ((row * REACH + column) * tiles + tile) * pitch + channel;
+                    let start = (row * REACH + column) * step + tile * pitch + channel;
                     to[start..start + LANES].copy_from_slice(&value.store());
                 }
             }
@@ -168,7 +175,7 @@ impl Winograd<'_> {
 
     /// A^T m A of one tile, then the epilogue.
     #[inline(always)]
-    fn transform_output<V: Lanes>(&mut self, at: (usize, usize), tile: usize, tiles: usize, from: &[f32]) {
+    fn transform_output<V: Lanes>(&mut self, at: (usize, usize), tile: usize, step: usize, from: &[f32]) {
         let (pitch, width) = (self.bias.len(), self.windows.width);
         let rows = self.out.len() / (width * pitch);
         let (top, left) = (at.0 * TILE, at.1 * TILE);
@@ -178,7 +185,7 @@ impl Winograd<'_> {
             for column in 0..REACH {
                 let mut line = [V::splat(0.0); REACH];
                 for (row, value) in line.iter_mut().enumerate() {
-                    let start = ((row * REACH + column) * tiles + tile) * pitch + channel;
+                    let start = (row * REACH + column) * step + tile * pitch + channel;
                     *value = V::load(&from[start..].as_chunks::<LANES>().0[0]);
                 }
                 let line = untransform_line(line);

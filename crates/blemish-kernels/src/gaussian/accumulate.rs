@@ -169,9 +169,11 @@ impl GaussianAccumulator {
         let waiting = std::mem::take(&mut self.waiting);
         let before = self.count as f64;
         self.count += samples as u64;
+        // Rows filled up with zeros let the hot loop go by whole chunks.
+        let filled = d.next_multiple_of(SIDE);
         let moments = self.mean.par_chunks_mut(d).zip(self.scatter.par_chunks_mut(packed_length(d)));
         moments.enumerate().for_each_init(
-            || (vec![0.0; samples * d], vec![0.0; d]),
+            || (vec![0.0; samples * filled], vec![0.0; filled]),
             |(centred, block_mean), (position, (mean, scatter))| {
                 let sample = |index: usize| &waiting[index * stride + position * d..][..d];
                 block_mean.fill(0.0);
@@ -181,7 +183,7 @@ impl GaussianAccumulator {
                     }
                 }
                 block_mean.iter_mut().for_each(|sum| *sum /= samples as f64);
-                for (index, row) in centred.chunks_exact_mut(d).enumerate() {
+                for (index, row) in centred.chunks_exact_mut(filled).enumerate() {
                     for ((target, &value), mean) in row.iter_mut().zip(sample(index)).zip(block_mean.iter()) {
                         *target = f64::from(value) - mean;
                     }
@@ -197,7 +199,7 @@ impl GaussianAccumulator {
 
 /// Chan's merge of one block into the moments of a position.
 struct Update<'a> {
-    /// Samples x d deviations from the block's mean.
+    /// Samples x d deviations from the block's mean, d filled up with zeros to whole chunks; so is the mean.
     centred: &'a [f64],
     block_mean: &'a mut [f64],
     mean: &'a mut [f64],
@@ -211,7 +213,7 @@ impl Kernel for Update<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let d = self.mean.len();
-        let samples = (self.centred.len() / d) as f64;
+        let samples = (self.centred.len() / self.block_mean.len()) as f64;
         let after = self.before + samples;
         // From here on the block's mean is its distance from ours.
         for (apart, mean) in self.block_mean.iter_mut().zip(self.mean.iter_mut()) {
@@ -219,20 +221,38 @@ impl Kernel for Update<'_> {
             *mean += *apart * samples / after;
         }
         let between = self.before * samples / after;
+        if self.before == 0.0 {
+            // Memory that is fresh from the system is cheaper to write than to read and then to write.
+            self.scatter.fill(0.0);
+        }
         for row in 0..d {
             let target = &mut self.scatter[row_start(row)..][..=row];
-            for sample in self.centred.chunks_exact(d) {
-                add_scaled(target, &sample[..=row], sample[row]);
+            for start in (0..=row).step_by(SIDE) {
+                let width = SIDE.min(row + 1 - start);
+                let mut sums = [0.0; SIDE];
+                match target[start..].first_chunk() {
+                    Some(values) => sums = *values,
+                    None => sums[..width].copy_from_slice(&target[start..]),
+                }
+                for sample in self.centred.chunks_exact(self.block_mean.len()) {
+                    sums = plus_scaled(sums, &sample[start..], sample[row]);
+                }
+                sums = plus_scaled(sums, &self.block_mean[start..], between * self.block_mean[row]);
+                target[start..start + width].copy_from_slice(&sums[..width]);
             }
-            add_scaled(target, &self.block_mean[..=row], between * self.block_mean[row]);
         }
     }
 }
 
-/// target += factor x source; plain products and sums, which every vector width rounds alike.
+/// Columns that are summed side by side, in registers.
+const SIDE: usize = 16;
+
+/// sums + factor x source; plain products and sums, which every vector width rounds alike.
 #[inline(always)]
-pub(super) fn add_scaled(target: &mut [f64], source: &[f64], factor: f64) {
-    for (target, source) in target.iter_mut().zip(source) {
-        *target += factor * source;
+fn plus_scaled(mut sums: [f64; SIDE], source: &[f64], factor: f64) -> [f64; SIDE] {
+    let source = &source.as_chunks::<SIDE>().0[0];
+    for lane in 0..SIDE {
+        sums[lane] += factor * source[lane];
     }
+    sums
 }

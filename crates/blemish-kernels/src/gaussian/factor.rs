@@ -1,6 +1,6 @@
 //! From scatter matrices to inverse Cholesky factors.
 
-use super::accumulate::{GaussianAccumulator, add_scaled};
+use super::accumulate::GaussianAccumulator;
 use super::score::{Factors, PositionGaussians, Precision};
 use super::{packed_length, row_start};
 use crate::KernelError;
@@ -36,12 +36,11 @@ impl GaussianAccumulator {
         let divisor = self.count().saturating_sub(1).max(1) as f64;
         let (mean, scatter) = self.moments();
         let means = mean.iter().map(|&value| value as f32).collect();
-        let factor_into = |scatter: &[f64], scratch: &mut [Vec<f64>; 2]| {
-            let [matrix, inverse] = scratch;
-            widest(Factor { scatter, divisor, epsilon, matrix, inverse, dimensions: d })
-        };
-        let scratch = || [vec![0.0f64; packed_length(d)], vec![0.0f64; packed_length(d)]];
         let length = packed_length(d);
+        let factor_into = |scatter: &[f64], (scratch, inverse): &mut (Scratch, Vec<f64>)| {
+            widest(Factor { scatter, divisor, epsilon, dimensions: d, scratch, inverse })
+        };
+        let scratch = || (Scratch::new(d), vec![0.0f64; length]);
         let each = scatter.par_chunks(length);
         let (factors, definite) = match precision {
             Precision::Single => {
@@ -51,10 +50,7 @@ impl GaussianAccumulator {
                     .zip(each)
                     .map_init(scratch, |scratch, (target, scatter)| {
                         let definite = factor_into(scatter, scratch);
-                        target
-                            .iter_mut()
-                            .zip(&scratch[1])
-                            .for_each(|(target, &value)| *target = value as f32);
+                        target.iter_mut().zip(&scratch.1).for_each(|(target, &value)| *target = value as f32);
                         definite
                     })
                     .all(|definite| definite);
@@ -67,7 +63,7 @@ impl GaussianAccumulator {
                     .zip(each)
                     .map_init(scratch, |scratch, (target, scatter)| {
                         let definite = factor_into(scatter, scratch);
-                        for (target, &value) in target.iter_mut().zip(&scratch[1]) {
+                        for (target, &value) in target.iter_mut().zip(&scratch.1) {
                             *target = f16::from_f64(value).to_bits();
                         }
                         definite
@@ -83,16 +79,44 @@ impl GaussianAccumulator {
     }
 }
 
-/// Cholesky factor L of one covariance and its inverse.
+/// Columns worked on side by side, in registers.
+const SIDE: usize = 32;
+
+/// Cholesky factor of one covariance C = U^T U and the inverse W = U^-T of its lower half.
+///
+/// Both go row by row as sums of multiples of the rows above, so that all loops run along rows: squares whose rows are filled up to
+/// whole chunks make every one of them the same.
 struct Factor<'a> {
     scatter: &'a [f64],
     divisor: f64,
     epsilon: f64,
-    /// Becomes L, packed.
-    matrix: &'a mut [f64],
-    /// Becomes L^-1, packed.
-    inverse: &'a mut [f64],
     dimensions: usize,
+    scratch: &'a mut Scratch,
+    /// Becomes W, packed.
+    inverse: &'a mut [f64],
+}
+
+/// Squares of d rows filled up to whole chunks.
+struct Scratch {
+    /// U in the upper half; what lies below is never read to any effect.
+    upper: Vec<f64>,
+    /// W in the lower half, zeros above.
+    lower: Vec<f64>,
+    /// A column of U.
+    column: Vec<f64>,
+}
+
+impl Scratch {
+    fn new(dimensions: usize) -> Self {
+        let square = vec![0.0; dimensions * pitch(dimensions)];
+        Self { upper: square.clone(), lower: square, column: vec![0.0; dimensions] }
+    }
+}
+
+/// Values from a row of a square to the next: whole chunks, and one cache line more, so that a column does not fall into few sets of
+/// the cache.
+fn pitch(dimensions: usize) -> usize {
+    dimensions.next_multiple_of(SIDE) + 8
 }
 
 impl Kernel for Factor<'_> {
@@ -101,51 +125,60 @@ impl Kernel for Factor<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> bool {
-        let Self { matrix, inverse, dimensions, .. } = self;
-        for (target, value) in matrix.iter_mut().zip(self.scatter) {
-            *target = value / self.divisor;
-        }
-        // Row i of L needs only the rows above it: L_ij = (A_ij - <L_i, L_j>) / L_jj.
-        for row in 0..dimensions {
-            let (above, rest) = matrix.split_at_mut(row_start(row));
-            let current = &mut rest[..=row];
-            for column in 0..row {
-                let other = &above[row_start(column)..][..=column];
-                current[column] =
-                    (current[column] - dot(&current[..column], &other[..column])) / other[column];
+        let d = self.dimensions;
+        let pitch = pitch(d);
+        let Scratch { upper, lower, column } = self.scratch;
+        for row in 0..d {
+            for (column, value) in self.scatter[row_start(row)..][..=row].iter().enumerate() {
+                upper[column * pitch + row] = value / self.divisor;
             }
-            let pivot = current[row] + self.epsilon - dot(&current[..row], &current[..row]);
+        }
+        for row in 0..d {
+            // U_ij = (C_ij - sum over k < i of U_ki U_kj) / U_ii.
+            for (k, value) in column[..row].iter_mut().enumerate() {
+                *value = upper[k * pitch + row];
+            }
+            let (above, current) = upper.split_at_mut(row * pitch);
+            let current = &mut current[..pitch];
+            current[row] += self.epsilon;
+            for start in (row / SIDE * SIDE..d).step_by(SIDE) {
+                subtract_rows(&mut current[start..], &above[start.min(above.len())..], pitch, &column[..row]);
+            }
+            let pivot = current[row].sqrt();
             if pivot.is_nan() || pivot <= 0.0 {
                 return false;
             }
-            current[row] = pivot.sqrt();
-        }
-        // Row i of W = L^-1: (e_i - sum over k < i of L_ik W_k) / L_ii.
-        for row in 0..dimensions {
-            let factor = &matrix[row_start(row)..][..=row];
-            let (above, rest) = inverse.split_at_mut(row_start(row));
-            let current = &mut rest[..=row];
+            current[row..d].iter_mut().for_each(|value| *value /= pivot);
+            // W_i = (e_i - sum over k < i of U_ki W_k) / U_ii; W_k ends at its column k.
+            let (above, current) = lower.split_at_mut(row * pitch);
+            let current = &mut current[..pitch];
             current.fill(0.0);
-            for (k, &value) in factor[..row].iter().enumerate() {
-                add_scaled(&mut current[..=k], &above[row_start(k)..][..=k], -value);
-            }
             current[row] = 1.0;
-            current.iter_mut().for_each(|value| *value /= factor[row]);
+            for start in (0..row).step_by(SIDE) {
+                let above = &above[start * pitch + start..];
+                subtract_rows(&mut current[start..], above, pitch, &column[start..row]);
+            }
+            let packed = &mut self.inverse[row_start(row)..][..=row];
+            for (packed, value) in packed.iter_mut().zip(current) {
+                *value /= pivot;
+                *packed = *value;
+            }
         }
         true
     }
 }
 
-/// Dot product with eight partial sums in a fixed order, which every vector width keeps.
+/// A chunk of `target` minus sum over k of factors_k x (chunk of row k); plain products and sums, which every vector width rounds
+/// alike.
 #[inline(always)]
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
+fn subtract_rows(target: &mut [f64], rows: &[f64], pitch: usize, factors: &[f64]) {
+    let target = &mut target.as_chunks_mut::<SIDE>().0[0];
+    let mut sums = *target;
+    for (&factor, row) in factors.iter().zip(rows.chunks(pitch)) {
+        let row = &row.as_chunks::<SIDE>().0[0];
+        for lane in 0..SIDE {
+            sums[lane] -= factor * row[lane];
         }
     }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
+    *target = sums;
 }

@@ -130,24 +130,26 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync> PositionGaussians<F, H> {
     fn score_position(&self, position: usize, samples: &[f32], target: &mut [f32], scratch: &mut Scratch) {
         let (d, length) = (self.dimensions, packed_length(self.dimensions));
         let mean = &self.means.as_ref()[position * d..][..d];
-        let factor = match &self.factors {
-            Factors::Single(values) => &values.as_ref()[position * length..][..length],
+        match &self.factors {
+            Factors::Single(values) => {
+                scratch.factor[..length].copy_from_slice(&values.as_ref()[position * length..][..length]);
+            }
             Factors::Half(values) => {
                 let bits = &values.as_ref()[position * length..][..length];
-                bits.reinterpret_cast::<f16>().convert_to_f32_slice(&mut scratch.factor);
-                &scratch.factor
+                bits.reinterpret_cast::<f16>().convert_to_f32_slice(&mut scratch.factor[..length]);
             }
-        };
+        }
         for (sample, target) in target.iter_mut().enumerate() {
             let values = &samples[(sample * self.positions + position) * d..][..d];
             for ((apart, value), mean) in scratch.apart.iter_mut().zip(values).zip(mean) {
                 *apart = value - mean;
             }
-            *target = widest(Norm { factor, apart: &scratch.apart }).sqrt();
+            *target = widest(Norm { dimensions: d, factor: &scratch.factor, apart: &scratch.apart }).sqrt();
         }
     }
 }
 
+/// Space for one position, filled up with zeros so that vectors may be loaded anywhere.
 struct Scratch {
     factor: Vec<f32>,
     apart: Vec<f32>,
@@ -155,15 +157,24 @@ struct Scratch {
 
 impl Scratch {
     fn new(dimensions: usize) -> Self {
-        Self { factor: vec![0.0; packed_length(dimensions)], apart: vec![0.0; dimensions] }
+        Self {
+            factor: vec![0.0; packed_length(dimensions) + LANES],
+            apart: vec![0.0; dimensions.next_multiple_of(LANES)],
+        }
     }
 }
 
 /// ||W y||^2 for a packed lower triangle W.
 struct Norm<'a> {
+    dimensions: usize,
+    /// The triangle, and at least a vector more.
     factor: &'a [f32],
+    /// y, filled up with zeros to whole vectors.
     apart: &'a [f32],
 }
+
+/// Rows of the triangle that are summed side by side, to hide latency; a divisor of [`LANES`].
+const ROWS: usize = 4;
 
 impl Kernel for Norm<'_> {
     type Output = f32;
@@ -171,21 +182,44 @@ impl Kernel for Norm<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) -> f32 {
         let mut total = 0.0f32;
-        for row in 0..self.apart.len() {
-            let (weights, rest) = self.factor[row_start(row)..][..=row].as_chunks::<LANES>();
-            let (values, _) = self.apart.as_chunks::<LANES>();
-            let mut sum = V::splat(0.0);
-            for (weights, values) in weights.iter().zip(values) {
-                sum = V::load(weights).mul_add(V::load(values), sum);
+        let whole = self.dimensions / ROWS * ROWS;
+        for row in (0..whole).step_by(ROWS) {
+            total += self.squares::<V, ROWS>(row);
+        }
+        for row in whole..self.dimensions {
+            total += self.squares::<V, 1>(row);
+        }
+        total
+    }
+}
+
+impl Norm<'_> {
+    /// Sum of the squares of (W y)_i for `COUNT` rows, which all end in the same vector of y.
+    #[inline(always)]
+    fn squares<V: Lanes, const COUNT: usize>(&self, first: usize) -> f32 {
+        let (values, last) = (self.apart.as_chunks::<LANES>().0, first / LANES);
+        let mut rows = [self.factor; COUNT];
+        let mut sums = [V::splat(0.0); COUNT];
+        for (offset, row) in rows.iter_mut().enumerate() {
+            *row = &self.factor[row_start(first + offset)..][..(last + 1) * LANES];
+        }
+        for (vector, values) in values[..last].iter().enumerate() {
+            let values = V::load(values);
+            for row in 0..COUNT {
+                sums[row] = V::load(&rows[row].as_chunks::<LANES>().0[vector]).mul_add(values, sums[row]);
             }
-            let mut product = sum.sum();
-            let done = weights.len() * LANES;
-            if !rest.is_empty() {
-                let (mut last_weights, mut last_values) = ([0.0; LANES], [0.0; LANES]);
-                last_weights[..rest.len()].copy_from_slice(rest);
-                last_values[..rest.len()].copy_from_slice(&self.apart[done..=row]);
-                product += V::load(&last_weights).mul_add(V::load(&last_values), V::splat(0.0)).sum();
+        }
+        let mut total = 0.0;
+        for row in 0..COUNT {
+            // Beyond the row's end the vector holds the next row's weights: their values count as zero.
+            let mut values = values[last];
+            for (lane, value) in values.iter_mut().enumerate() {
+                if last * LANES + lane > first + row {
+                    *value = 0.0;
+                }
             }
+            let weights = V::load(&rows[row].as_chunks::<LANES>().0[last]);
+            let product = weights.mul_add(V::load(&values), sums[row]).sum();
             total += product * product;
         }
         total

@@ -116,7 +116,7 @@ pub struct EngineArgs {
     /// Device: auto, cpu, cuda[:N], vulkan[:N], wgpu[:N], metal[:N].
     #[arg(long, default_value = "auto", help_heading = "Engine")]
     pub device: String,
-    /// Engine that runs the backbone: auto, rten, ort (ONNX Runtime, loaded at run time), burn.
+    /// Engine that runs the backbone: auto, native, rten, ort (ONNX Runtime, loaded at run time), burn.
     #[arg(long, default_value = "auto", help_heading = "Engine")]
     pub engine: String,
 }

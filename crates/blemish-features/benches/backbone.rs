@@ -1,7 +1,7 @@
 //! Feature extraction at 256x256 up to stride 16, one thread. Throughput counts images.
 //!
 //! The embedded network always; ResNet-18 with the made-up weights of its shapes, since time does not depend on their values.
-//! With `--features burn,ort` the other engines run beside rten (ONNX Runtime where its library is found).
+//! With `--features burn,ort` the other engines run beside native and rten (ONNX Runtime where its library is found).
 
 use blemish_features::graph::{Tensor, Weights};
 use blemish_features::{

@@ -17,7 +17,7 @@ pub enum FeatureError {
     /// An execution engine failed.
     #[error("the {engine} engine failed: {reason}")]
     Engine {
-        /// `rten`, `ort` or `burn`.
+        /// `native`, `rten`, `ort` or `burn`.
         engine: &'static str,
         /// Its own words.
         reason: String,

@@ -6,7 +6,7 @@
 
 use super::same_padding;
 use crate::FeatureError;
-use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Weights};
+use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Tap, Weights};
 use blemish_kernels::conv::{
     self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
     scale_channels,
@@ -75,13 +75,14 @@ impl NativeExecutor {
         Ok(Self { graph: graph.clone(), steps, pool, spaces: Mutex::default() })
     }
 
-    /// The feature maps of one image.
+    /// Writes the feature maps of one image, channels x height x width each.
     fn run_one(
         &self,
         image: &[f32],
         [height, width]: [usize; 2],
+        maps: Vec<&mut [f32]>,
         is_parallel: bool,
-    ) -> Result<Vec<FeatureMap>, FeatureError> {
+    ) -> Result<(), FeatureError> {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
         let mut spaces = self.lock_spaces().pop().unwrap_or_default();
@@ -101,19 +102,12 @@ impl NativeExecutor {
             let freed = step.done_with.iter().filter_map(|&node| values[node].take());
             spaces.0.extend(freed.map(ChannelsLast::into_space));
         }
-        let map = |node: NodeId| {
-            let map = values[node].as_ref().ok_or_else(missing)?;
-            Ok(FeatureMap {
-                channels: map.channels,
-                height: map.height,
-                width: map.width,
-                data: map.to_planes(),
-            })
-        };
-        let maps = self.graph.taps.iter().map(|tap| map(tap.node)).collect();
+        for (tap, map) in self.graph.taps.iter().zip(maps) {
+            values[tap.node].as_ref().ok_or_else(missing)?.write_planes(map);
+        }
         spaces.0.extend(values.into_iter().flatten().map(ChannelsLast::into_space));
         self.lock_spaces().push(spaces);
-        maps
+        Ok(())
     }
 
     fn lock_spaces(&self) -> MutexGuard<'_, Vec<Spaces>> {
@@ -128,15 +122,25 @@ impl Executor for NativeExecutor {
         [count, height, width]: [usize; 3],
     ) -> Result<Vec<FeatureMap>, FeatureError> {
         let size = [height, width];
-        let images: Vec<&[f32]> = input.chunks_exact(3 * height * width).take(count).collect();
-        let maps: Result<Vec<_>, _> = self.pool.install(|| {
-            if count < self.pool.current_num_threads() {
-                images.iter().map(|image| self.run_one(image, size, true)).collect()
-            } else {
-                images.par_iter().map(|image| self.run_one(image, size, false)).collect()
-            }
-        });
-        Ok(super::join(maps?))
+        let sizes = self.graph.output_sizes(height, width)?;
+        let empty = |tap: &Tap| {
+            let (channels, [height, width]) = (self.graph.nodes[tap.node].channels, sizes[tap.node]);
+            FeatureMap { channels, height, width, data: vec![0.0; count * channels * height * width] }
+        };
+        let mut maps: Vec<FeatureMap> = self.graph.taps.iter().map(empty).collect();
+        let mut parts: Vec<Vec<&mut [f32]>> = (0..count).map(|_| Vec::new()).collect();
+        for FeatureMap { channels, height, width, data } in &mut maps {
+            let of_images = data.chunks_exact_mut(*channels * *height * *width);
+            parts.iter_mut().zip(of_images).for_each(|(parts, part)| parts.push(part));
+        }
+        let images: Vec<_> = input.chunks_exact(3 * height * width).zip(parts).collect();
+        let is_parallel = count < self.pool.current_num_threads();
+        let run = |(image, parts)| self.run_one(image, size, parts, is_parallel);
+        self.pool.install(|| match is_parallel {
+            true => images.into_iter().try_for_each(run),
+            false => images.into_par_iter().try_for_each(run),
+        })?;
+        Ok(maps)
     }
 }
 

@@ -82,19 +82,38 @@ impl ChannelsLast {
         Self { height, width, channels, pitch: channels, values }
     }
 
-    /// Channels x height x width values.
-    pub fn to_planes(&self) -> Vec<f32> {
+    /// Writes channels x height x width values.
+    ///
+    /// # Panics
+    /// If `planes` is not as long as that.
+    pub fn write_planes(&self, planes: &mut [f32]) {
         let area = self.height * self.width;
-        let mut planes = vec![0.0; self.channels * area];
-        // Sixteen channels at a time, so that both sides are walked along cache lines.
-        for first in (0..self.channels).step_by(LANES) {
-            let count = LANES.min(self.channels - first);
-            for (index, pixel) in self.values.chunks_exact(self.pitch.max(1)).enumerate() {
-                for (offset, &value) in pixel[first..first + count].iter().enumerate() {
-                    planes[(first + offset) * area + index] = value;
+        assert_eq!(planes.len(), self.channels * area, "planes of one size, one a channel");
+        // Squares at a time, so that both sides are walked along cache lines.
+        for (first, planes) in (0..).step_by(LANES).zip(planes.chunks_mut((LANES * area).max(1))) {
+            for (block, pixels) in self.values.chunks(LANES * self.pitch.max(1)).enumerate() {
+                let mut square = [[0.0; LANES]; LANES];
+                for (x, pixel) in pixels.chunks_exact(self.pitch).enumerate() {
+                    for (row, &value) in square.iter_mut().zip(&pixel[first..]) {
+                        row[x] = value;
+                    }
+                }
+                for (row, plane) in square.iter().zip(planes.chunks_exact_mut(area)) {
+                    let target = &mut plane[block * LANES..];
+                    match target.first_chunk_mut() {
+                        Some(target) => *target = *row,
+                        None => target.copy_from_slice(&row[..target.len()]),
+                    }
                 }
             }
         }
+    }
+
+    /// Channels x height x width values.
+    #[cfg(test)]
+    fn to_planes(&self) -> Vec<f32> {
+        let mut planes = vec![0.0; self.channels * self.height * self.width];
+        self.write_planes(&mut planes);
         planes
     }
 

@@ -7,12 +7,12 @@ use crate::validate::finite;
 use rayon::prelude::*;
 
 /// Samples that are taken up together. Fixed, so that results do not depend on how samples come in batches.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 
 /// Streaming mean and scatter (sum of outer products of deviations) of P positions in d dimensions, in double precision.
 ///
 /// Blocks of samples are centred on their own mean and merged by Chan, Golub and LeVeque's formula, so nothing cancels however large
-/// the mean is. Takes 8 P (d + d (d + 1) / 2) bytes plus 4 P d for each of up to 16 waiting samples. Results are the same to
+/// the mean is. Takes 8 P (d + d (d + 1) / 2) bytes plus 4 P d for each of up to 32 waiting samples. Results are the same to
 /// the last bit for every split into batches and number of threads.
 #[derive(Clone, Debug)]
 pub struct GaussianAccumulator {

@@ -6,6 +6,7 @@ use super::{packed_length, row_start};
 use crate::KernelError;
 use crate::simd::{Kernel, Lanes, widest};
 use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use rayon::prelude::*;
 
 impl GaussianAccumulator {
@@ -61,13 +62,19 @@ impl GaussianAccumulator {
                 let definite = factors
                     .par_chunks_mut(length)
                     .zip(each)
-                    .map_init(scratch, |scratch, (target, scatter)| {
-                        let definite = factor_into(scatter, scratch);
-                        for (target, &value) in target.iter_mut().zip(&scratch.1) {
-                            *target = f16::from_f64(value).to_bits();
-                        }
-                        definite
-                    })
+                    .map_init(
+                        || (scratch(), vec![0.0f32; length]),
+                        |(scratch, single), (target, scatter)| {
+                            let definite = factor_into(scatter, scratch);
+                            // By way of single precision, for which processors have instructions.
+                            single
+                                .iter_mut()
+                                .zip(&scratch.1)
+                                .for_each(|(single, &value)| *single = value as f32);
+                            target.reinterpret_cast_mut::<f16>().convert_from_f32_slice(single);
+                            definite
+                        },
+                    )
                     .all(|definite| definite);
                 (Factors::Half(factors), definite)
             }
@@ -81,6 +88,9 @@ impl GaussianAccumulator {
 
 /// Columns worked on side by side, in registers.
 const SIDE: usize = 32;
+
+/// Columns that a row may begin apart from: less than [`SIDE`], so that little is computed left of the diagonal.
+const STEP: usize = 16;
 
 /// Cholesky factor of one covariance C = U^T U and the inverse W = U^-T of its lower half.
 ///
@@ -113,10 +123,10 @@ impl Scratch {
     }
 }
 
-/// Values from a row of a square to the next: whole chunks, and one cache line more, so that a column does not fall into few sets of
+/// Values from a row of a square to the next: room for a chunk from the last step on, and one cache line more, so that a column does not fall into few sets of
 /// the cache.
 fn pitch(dimensions: usize) -> usize {
-    dimensions.next_multiple_of(SIDE) + 8
+    dimensions.next_multiple_of(STEP) + (SIDE - STEP) + 8
 }
 
 impl Kernel for Factor<'_> {
@@ -141,7 +151,7 @@ impl Kernel for Factor<'_> {
             let (above, current) = upper.split_at_mut(row * pitch);
             let current = &mut current[..pitch];
             current[row] += self.epsilon;
-            for start in (row / SIDE * SIDE..d).step_by(SIDE) {
+            for start in (row / STEP * STEP..d).step_by(SIDE) {
                 subtract_rows(&mut current[start..], &above[start.min(above.len())..], pitch, &column[..row]);
             }
             let pivot = current[row].sqrt();

@@ -3,6 +3,7 @@
 peer.py fit  METHOD SET WEIGHTS EXPORT_FOLDER   through its Engine, on the good images of SET; then exports its torch model
 peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
 peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
+peer.py accuracy METHOD SET WEIGHTS SEED        image and pixel AUROC of its model on SET (MVTec AD layout) at 256x256
 """
 
 import json
@@ -108,6 +109,53 @@ def warm(model):
     return {"cpu_ms": 1000 * float(numpy.median(times[2:]))}
 
 
+def accuracy(method, data, weights, seed):
+    with_weights(weights)
+    import glob
+    import random
+
+    import numpy
+    import torch
+    from anomalib.models.image.padim.torch_model import PadimModel
+    from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+    from PIL import Image
+    from sklearn.metrics import roc_auc_score
+
+    random.seed(int(seed)), numpy.random.seed(int(seed)), torch.manual_seed(int(seed))
+    mean, std = torch.tensor([[[0.485]], [[0.456]], [[0.406]]]), torch.tensor([[[0.229]], [[0.224]], [[0.225]]])
+
+    def image(path):
+        pixels = numpy.array(Image.open(path).convert("RGB").resize((256, 256), Image.BILINEAR))
+        return ((torch.from_numpy(pixels).permute(2, 0, 1) / 255 - mean) / std)[None]
+
+    if method == "padim":
+        model = PadimModel(backbone="resnet18", layers=["layer1", "layer2", "layer3"], n_features=100)
+    else:
+        model = PatchcoreModel(backbone="resnet18", layers=["layer2", "layer3"])
+    model.train().feature_extractor.eval()
+    scores, labels, maps, masks = [], [], [], []
+    with torch.no_grad():
+        for path in sorted(glob.glob(f"{data}/train/good/*")):
+            model(image(path))
+        model.fit() if method == "padim" else model.subsample_embedding(0.01)
+        model.eval()
+        for path in sorted(glob.glob(f"{data}/test/*/*")):
+            kind, name = path.split("/")[-2:]
+            found = model(image(path))
+            scores.append(float(found.pred_score)), labels.append(kind != "good")
+            mask = f"{data}/ground_truth/{kind}/{os.path.splitext(name)[0]}_mask.png"
+            if kind == "good":
+                masks.append(numpy.zeros((256, 256), bool))
+            elif os.path.exists(mask):
+                masks.append(numpy.array(Image.open(mask).convert("L").resize((256, 256), Image.NEAREST)) > 127)
+            else:
+                continue
+            maps.append(found.anomaly_map[0, 0].numpy())
+    marked = numpy.ravel(masks)
+    pixel = roc_auc_score(marked, numpy.ravel(maps)) if marked.any() else None
+    return {"image": roc_auc_score(labels, scores), "pixel": pixel}
+
+
 if __name__ == "__main__":
-    work = {"fit": fit, "cold": cold, "warm": warm}[sys.argv[1]]
+    work = {"fit": fit, "cold": cold, "warm": warm, "accuracy": accuracy}[sys.argv[1]]
     print(json.dumps(work(*sys.argv[2:])))

@@ -179,7 +179,7 @@ impl Work {
 /// The steps of a graph, in its order.
 fn plan(graph: &Graph, weights: &Weights) -> Result<Vec<Step>, FeatureError> {
     let mut is_done = vec![false; graph.nodes.len()];
-    let mut steps = Vec::new();
+    let mut drafts = Vec::new();
     for (id, node) in graph.nodes.iter().enumerate().skip(1) {
         if is_done[id] {
             continue;
@@ -204,9 +204,14 @@ fn plan(graph: &Graph, weights: &Weights) -> Result<Vec<Step>, FeatureError> {
             is_done[part] = true;
             part = *graph.nodes[part].inputs.iter().find(|&&input| input >= id).unwrap_or(&id);
         }
-        let work = work(graph, id, node, activation, weights)?;
-        steps.push(Step { result, inputs, work, done_with: Vec::new() });
+        drafts.push((id, activation, result, inputs));
     }
+    // Packing the weights is what takes time.
+    let pack = |(id, activation, result, inputs)| {
+        let work = work(graph, id, activation, weights)?;
+        Ok(Step { result, inputs, work, done_with: Vec::new() })
+    };
+    let mut steps: Vec<Step> = drafts.into_par_iter().map(pack).collect::<Result<_, FeatureError>>()?;
     free_early(graph, &mut steps);
     Ok(steps)
 }
@@ -227,10 +232,10 @@ fn only_reader(graph: &Graph, id: NodeId) -> Option<(NodeId, &Op)> {
 fn work(
     graph: &Graph,
     id: NodeId,
-    node: &Node,
     activation: conv::Activation,
     weights: &Weights,
 ) -> Result<Work, FeatureError> {
+    let node = &graph.nodes[id];
     Ok(match node.op {
         Op::Conv { kernel, stride, padding, groups } => {
             let tensor = |kind: &str| {

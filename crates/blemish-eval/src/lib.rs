@@ -7,6 +7,7 @@
 //! Conventions: larger scores are more anomalous, a decision is `score >= threshold`, ties are collapsed, areas are 64-bit.
 
 mod bootstrap;
+pub mod calibration;
 mod components;
 mod error;
 mod evaluator;
@@ -18,6 +19,7 @@ pub mod report;
 mod tests;
 
 pub use bootstrap::{Interval, bootstrap_interval};
+pub use calibration::Calibration;
 pub use error::MetricError;
 pub use evaluator::Evaluator;
 pub use image::{

@@ -10,6 +10,7 @@ use crate::registry;
 use crate::settings::Settings;
 use crate::training::LoadedSet;
 use blemish_data::{Dataset, ImageBatch, Loader, LoaderOptions, Sample, Skipped, Transform};
+use blemish_eval::Calibration;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub struct Detector {
     seed: u64,
     data: DataHeader,
     colour_range: (f32, f32),
+    calibration: Option<Calibration>,
     skipped: Vec<Skipped>,
 }
 
@@ -129,6 +131,7 @@ impl Detector {
             seed: config.seed,
             data,
             colour_range: (0.0, 1.0),
+            calibration: None,
             skipped,
         };
         detector.colour_range = detector.find_colour_range(&dataset.train)?;
@@ -229,6 +232,7 @@ impl Detector {
             seed: header.seed,
             data: header.data,
             colour_range: header.colour_range,
+            calibration: header.calibration,
             skipped: Vec::new(),
         })
     }
@@ -245,6 +249,7 @@ impl Detector {
             seed: self.seed,
             data: self.data.clone(),
             colour_range: self.colour_range,
+            calibration: self.calibration.clone(),
             checksum: 0,
         }
     }
@@ -252,6 +257,11 @@ impl Detector {
     /// Scores that pictures show as the coldest and the hottest colour.
     pub fn colour_range(&self) -> (f32, f32) {
         self.colour_range
+    }
+
+    /// Scores of good images that the model had not seen, and the thresholds that follow from them.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
     }
 
     /// How images become input.

@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use crate::state::{Shared, State, StateTensor, Values};
 use blemish_data::Transform;
 use blemish_data::files::unfinished;
+use blemish_eval::Calibration;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct Header {
     pub data: DataHeader,
     /// Scores that pictures show as the coldest and the hottest colour.
     pub colour_range: (f32, f32),
+    /// Scores of good images that the model had not seen, and thresholds; absent where they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// CRC-32 of all tensors in the order of their names.
     pub checksum: u32,
 }

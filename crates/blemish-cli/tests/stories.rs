@@ -4,6 +4,8 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use support::{Bench, shared};
 
 fn json(text: &str) -> Value {
@@ -102,6 +104,28 @@ fn broken_images_stop_the_work_or_are_listed() {
     let output = bench.command("fit set --size 64x64 --skip-bad -o other.blemish").output().unwrap();
     assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("zzz.png"));
     assert!(bench.path("other.blemish").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_nothing_half_written() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 300 --test-good 1 --test-per-defect 1 --size 64x64");
+    let mut child = bench
+        .command("fit set --progress json -o model.blemish")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(events.any(|event| event.contains("extracting features")));
+    let interrupt = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+    let told: Vec<String> = events.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
+    let left: Vec<_> =
+        fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["set"], "{told:?}");
 }
 
 #[test]

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -88,15 +87,17 @@ pub fn write(path: &Path, header: &Header, state: &State) -> Result<(), Error> {
     let header = Header { checksum: checksum(state), ..header.clone() };
     let json = serde_json::to_string(&header).map_err(|error| fail(error.into()))?;
     let metadata = HashMap::from([(HEADER_KEY.to_owned(), json)]);
-    let mut file = unfinished(path).map_err(fail)?;
-    // Serialising in memory would double the peak; the library streams to a path, which is the temporary file's.
+    let file = unfinished(path).map_err(fail)?;
+    let permissions = file.as_file().metadata().map_err(fail)?.permissions();
+    // Serialising in memory would double the peak. The library streams, but to a private file of its own that takes this one's place.
     safetensors::serialize_to_file(state.tensors(), Some(metadata), file.path()).map_err(
         |error| match error {
             safetensors::SafeTensorError::IoError(source) => fail(source),
             other => fail(std::io::Error::other(other.to_string())),
         },
     )?;
-    file.flush().and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+    std::fs::set_permissions(file.path(), permissions).map_err(fail)?;
+    File::open(file.path()).and_then(|written| written.sync_all()).map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
 }

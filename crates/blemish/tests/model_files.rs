@@ -33,6 +33,17 @@ fn a_round_trip_keeps_every_bit_of_every_score() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn whoever_may_read_an_ordinary_file_may_read_a_model() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new(2);
+    bench.saved(&bench.fit(&bench.configs()[0]));
+    std::fs::write(bench.path("ordinary"), "").unwrap();
+    let mode = |name: &str| std::fs::metadata(bench.path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("saved.blemish"), mode("ordinary"));
+}
+
 #[test]
 fn each_way_to_break_a_file_has_its_own_error() {
     let bench = Bench::new(2);

@@ -4,10 +4,10 @@ use super::NAME;
 use super::config::{PadimConfig, Precision, Variant};
 use super::gather::gather;
 use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use crate::map::PatchScores;
 use crate::region::cells_inside;
 use crate::state::{Shared, State};
-use blemish_data::Mask;
 use blemish_features::FeatureMap;
 use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, PositionGaussians};
 
@@ -89,16 +89,12 @@ impl PositionModel {
         &self.config
     }
 
-    /// Distances of `count` images from the feature maps of their layers; 0 outside the region.
+    /// Distances of images from the feature maps of their layers; 0 outside the region.
     ///
     /// # Errors
     /// [`Error::Score`] if the grid or the channels are not those of the fit.
-    pub(super) fn score(
-        &self,
-        maps: &[FeatureMap],
-        count: usize,
-        region: Option<&Mask>,
-    ) -> Result<Vec<PatchScores>, Error> {
+    pub(super) fn score(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let maps = &features.maps;
         let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
         let available: usize = maps.iter().map(|map| map.channels).sum();
         if (height, width) != (self.height, self.width)
@@ -110,12 +106,12 @@ impl PositionModel {
             );
             return Err(Error::Score { reason });
         }
-        let values = gather(maps, &self.channels, count);
+        let values = gather(maps, &self.channels, features.count);
         let distances = self
             .gaussians
             .mahalanobis(&values)
             .map_err(|error| Error::Score { reason: error.to_string() })?;
-        let inside = cells_inside(region, height, width);
+        let inside = cells_inside(features.region_of_interest.as_deref(), height, width);
         let patches = |scores: &[f32]| {
             let values =
                 scores.iter().zip(&inside).map(|(&score, &is_inside)| if is_inside { score } else { 0.0 });

@@ -1,7 +1,7 @@
 //! Scores of training images by models that have not seen them, and the calibration that follows.
 //!
 //! Models score the images they were fitted on too low, so decisions need scores of others. By default the training images are dealt
-//! into folds, a model is fitted without each, and it scores the fold ([`Source::Folds`]); the model that is kept learns from all of
+//! into folds (images of one group stay together), a model is fitted without each, and it scores the fold ([`Source::Folds`]); the model that is kept learns from all of
 //! them and is the same as without calibration. Feature maps are kept from the first pass ([`CachingSet`]), so the backbone sees every
 //! image once. Two cases differ:
 //! - a method that trains for long is fitted once, without a fifth of the images, which then calibrate it;
@@ -13,9 +13,11 @@ use crate::map::Scored;
 use crate::method::{FitContext, Fitted, MethodEntry, TrainingSet};
 use crate::observer::Observer;
 use crate::settings::Settings;
+use blemish_data::Sample;
 use blemish_data::loader::order_of;
 use blemish_eval::{Calibration, Extremes, Source};
 use blemish_features::Backbone;
+use std::collections::HashMap;
 
 /// What share of the images calibrates a method that trains for long: one of this many.
 const HELD_OUT: usize = 5;
@@ -113,7 +115,7 @@ impl Fits<'_> {
             if let Some(backbone) = &self.context.backbone {
                 self.keep_features(set, backbone)?;
             }
-            let held_out = deal(&all, HELD_OUT.min(all.len()), self.context.seed).swap_remove(0);
+            let held_out = deal(set.loaded().samples(), &all, HELD_OUT, self.context.seed).swap_remove(0);
             let method = self.fit(&set.subset(&without(&all, &held_out)))?;
             self.context.observer.stage("scoring held-out images", Some(held_out.len() as u64));
             self.score(&*method, set, &held_out, &mut collect)?;
@@ -145,7 +147,7 @@ impl Fits<'_> {
         let calibration = Calibration::new(good, source, config.false_alarm);
         if calibration.is_none() {
             self.context.observer.warn(
-                "no calibration: it needs at least two training images; scores have no threshold until `blemish calibrate` sets one",
+                "no calibration: it needs at least two training images (or groups of them); scores have no threshold until `blemish calibrate` sets one",
             );
         }
         Calibrated { method, calibration }
@@ -159,17 +161,18 @@ impl Fits<'_> {
         folds: usize,
         each: &mut EachScored<'_>,
     ) -> Result<Source, Error> {
-        let count = folds.min(images.len());
-        if count < 2 {
+        let samples = set.loaded().samples();
+        let mut dealt = deal(samples, images, folds, self.context.seed);
+        if dealt.len() < 2 {
             return Ok(Source::Unstated);
         }
-        let mut dealt = deal(images, count, self.context.seed);
+        let groups = units(samples, images).len();
         let source = match set.has_declined() {
             true => {
                 dealt.truncate(1);
                 Source::HeldOut { refitted: true }
             }
-            false => Source::Folds { folds: count },
+            false => Source::Folds { folds: dealt.len(), groups: (groups < images.len()).then_some(groups) },
         };
         let total = dealt.iter().map(Vec::len).sum::<usize>();
         self.context.observer.stage("calibrating", Some(total as u64));
@@ -248,14 +251,37 @@ impl Fits<'_> {
     }
 }
 
-/// Deals images into `count` folds of nearly equal size, at random by the seed; each fold ascends.
-pub(crate) fn deal(images: &[usize], count: usize, seed: u64) -> Vec<Vec<usize>> {
-    let mut folds = vec![Vec::new(); count];
-    for (place, position) in order_of(images.len(), Some(seed)).into_iter().enumerate() {
-        folds[place % count].push(images[position]);
+/// Deals images into `count` folds of nearly equal size, at random by the seed, groups whole; each fold ascends.
+///
+/// There are fewer folds than asked for where there are fewer groups.
+pub(crate) fn deal(samples: &[Sample], images: &[usize], count: usize, seed: u64) -> Vec<Vec<usize>> {
+    let units = units(samples, images);
+    let mut folds = vec![Vec::new(); count.min(units.len())];
+    for unit in order_of(units.len(), Some(seed)) {
+        // The first of the smallest.
+        if let Some(fold) = folds.iter_mut().min_by_key(|fold| fold.len()) {
+            fold.extend_from_slice(&units[unit]);
+        }
     }
     folds.iter_mut().for_each(|fold| fold.sort_unstable());
     folds
+}
+
+/// Images of one group, and every image without a group, in the order of their first.
+fn units(samples: &[Sample], images: &[usize]) -> Vec<Vec<usize>> {
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    for &image in images {
+        let unit = match &samples[image].group {
+            Some(group) => *known.entry(group).or_insert(units.len()),
+            None => units.len(),
+        };
+        match units.get_mut(unit) {
+            Some(unit) => unit.push(image),
+            None => units.push(vec![image]),
+        }
+    }
+    units
 }
 
 /// What of `images` is not in `left_out`, which ascends.
@@ -269,5 +295,203 @@ struct Quiet<'a>(&'a dyn Observer);
 impl Observer for Quiet<'_> {
     fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::FitOptions;
+    use crate::feature_cache::CacheLimits;
+    use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
+    use crate::method::{Entry, Method, MethodInfo, Needs};
+    use crate::observer::Silent;
+    use crate::state::State;
+    use crate::training::LoadedSet;
+    use blemish_data::{Dataset, ImageBatch, Layout, Transform};
+    use serde::{Deserialize, Serialize};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+    struct NoSettings {}
+
+    /// Learns the mean brightness of images; an image scores by its distance to it. `LONG` says that it trains for long.
+    struct Brightness<const LONG: bool> {
+        mean: f32,
+        config: NoSettings,
+    }
+
+    fn means(batch: &ImageBatch) -> Vec<f32> {
+        let mean = |image: &[f32]| image.iter().sum::<f32>() / image.len() as f32;
+        (0..batch.count).map(|index| mean(batch.image(index))).collect()
+    }
+
+    impl<const LONG: bool> Method for Brightness<LONG> {
+        type Config = NoSettings;
+        const INFO: MethodInfo = MethodInfo {
+            name: "brightness",
+            summary: "",
+            advice: "",
+            citation: "",
+            family: "",
+            needs: Needs { strides: &[], long_training: LONG, prompts: false },
+        };
+        fn fit(_: &NoSettings, train: &dyn TrainingSet, _: &FitContext<'_>) -> Result<Self, Error> {
+            let (mut sum, mut count) = (0.0, 0.0);
+            train.for_each_batch(None, &mut |_, batch| {
+                means(batch).into_iter().for_each(|mean| sum += mean);
+                count += batch.count as f32;
+                Ok(())
+            })?;
+            Ok(Self { mean: sum / count, config: NoSettings {} })
+        }
+        fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+            let score = |mean: f32| (mean - self.mean).abs();
+            let patches =
+                |mean| PatchScores { height: 1, width: 1, values: vec![score(mean)], image_score: None };
+            Ok(means(batch).into_iter().map(patches).collect())
+        }
+        fn map_stage(&self) -> MapStage {
+            MapStage { interpolation: Interpolation::Nearest, sigma: 0.0, border: BlurBorder::Mirror }
+        }
+        fn state(&self) -> State {
+            State::default()
+        }
+        fn config(&self) -> &NoSettings {
+            &self.config
+        }
+        fn restore(_: NoSettings, _: State, _: Option<Arc<Backbone>>) -> Result<Self, Error> {
+            Ok(Self { mean: 0.0, config: NoSettings {} })
+        }
+    }
+
+    static QUICK: Entry<Brightness<false>> = Entry::new();
+    static LONG: Entry<Brightness<true>> = Entry::new();
+
+    /// Grey images of brightness 0, 10, 20, ... of 255.
+    fn greys(folder: &Path, count: u8) -> Dataset {
+        let train = (0..count).map(|number| {
+            let path = folder.join(format!("{number:03}.png"));
+            image::GrayImage::from_pixel(16, 16, image::Luma([10 * number])).save(&path).unwrap();
+            Sample::unlabelled(&path)
+        });
+        Dataset {
+            root: folder.to_owned(),
+            layout: Layout::Folder,
+            category: "greys".into(),
+            train: train.collect(),
+            test: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn calibrated(
+        entry: &'static dyn MethodEntry,
+        dataset: &Dataset,
+        config: &CalibrationConfig,
+    ) -> Calibrated {
+        let transform = Arc::new(Transform::resize_to(16, 16));
+        let loaded = LoadedSet::new(dataset, &transform, &FitOptions::default());
+        let context = FitContext {
+            seed: 1,
+            backbone: None,
+            memory_limit: None,
+            scratch: None,
+            prompts: Vec::new(),
+            observer: &Silent,
+        };
+        let fits = Fits { entry, settings: &Settings::new(), context: &context };
+        let set = CachingSet::new(&loaded, CacheLimits::new(None, None));
+        fits.fit_calibrated(&set, None, config).unwrap()
+    }
+
+    fn score_of(method: &dyn Fitted, grey: f32) -> f32 {
+        let batch = ImageBatch {
+            count: 1,
+            height: 1,
+            width: 1,
+            pixels: vec![grey / 255.0; 3],
+            region_of_interest: None,
+        };
+        method.score(&batch).unwrap()[0].values[0]
+    }
+
+    /// Of greys 0, 10, .. 40, the mean without one is (100 - own) / 4.
+    #[test]
+    fn leave_one_out_scores_are_those_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = greys(folder.path(), 5);
+        let outcome = calibrated(&QUICK, &dataset, &CalibrationConfig { folds: 9, false_alarm: 0.2 });
+        let calibration = outcome.calibration.unwrap();
+        let mut expected =
+            [0.0f32, 10.0, 20.0, 30.0, 40.0].map(|own| ((100.0 - own) / 4.0 - own).abs() / 255.0);
+        expected.sort_unstable_by(f32::total_cmp);
+        for (found, expected) in calibration.image_scores.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+        }
+        assert_eq!(calibration.image_scores, calibration.map_maxima);
+        assert_eq!(calibration.source, Source::Folds { folds: 5, groups: None });
+        // The model itself has learnt from all five: its mean is 20.
+        assert!(score_of(&*outcome.method, 20.0) < 1e-5);
+    }
+
+    #[test]
+    fn a_method_that_trains_for_long_is_fitted_once_without_a_fifth() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = greys(folder.path(), 10);
+        let outcome = calibrated(&LONG, &dataset, &CalibrationConfig::default());
+        let calibration = outcome.calibration.unwrap();
+        assert_eq!(calibration.source, Source::HeldOut { refitted: false });
+        assert_eq!(calibration.images(), 2);
+        // The mean over all is 45; two that are not a pair around it were left out of the model.
+        let held_out = deal(&dataset.train, &(0..10).collect::<Vec<_>>(), 5, 1).swap_remove(0);
+        let mean = (450 - 10 * held_out.iter().sum::<usize>()) as f32 / 8.0;
+        assert!(score_of(&*outcome.method, mean) < 1e-5);
+        let none =
+            calibrated(&LONG, &dataset, &CalibrationConfig { folds: 0, ..CalibrationConfig::default() });
+        assert!(none.calibration.is_none() && score_of(&*none.method, 45.0) < 1e-5);
+    }
+
+    #[test]
+    fn images_of_a_group_are_scored_by_models_that_know_none_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dataset = greys(folder.path(), 6);
+        for (index, sample) in dataset.train.iter_mut().enumerate() {
+            sample.group = (index < 4).then(|| (index / 2).to_string());
+        }
+        let folds = deal(&dataset.train, &[0, 1, 2, 3, 4, 5], 3, 7);
+        let with = |image: usize| folds.iter().position(|fold| fold.contains(&image));
+        assert!(with(0) == with(1) && with(2) == with(3) && with(0) != with(2), "{folds:?}");
+        assert_eq!(folds.iter().map(Vec::len).sum::<usize>(), 6);
+        let calibration =
+            calibrated(&QUICK, &dataset, &CalibrationConfig { folds: 3, false_alarm: 0.2 }).calibration;
+        assert_eq!(calibration.unwrap().source, Source::Folds { folds: 3, groups: Some(4) });
+        dataset.train.iter_mut().for_each(|sample| sample.group = Some("all".into()));
+        assert!(calibrated(&QUICK, &dataset, &CalibrationConfig::default()).calibration.is_none());
+    }
+
+    #[test]
+    fn folds_are_even_complete_and_fixed_by_the_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = greys(folder.path(), 13).train;
+        let images: Vec<usize> = (0..13).collect();
+        let folds = deal(&samples, &images, 5, 3);
+        assert_eq!(folds, deal(&samples, &images, 5, 3));
+        assert_ne!(folds, deal(&samples, &images, 5, 4));
+        let mut all = folds.concat();
+        all.sort_unstable();
+        assert_eq!(all, images);
+        assert!(folds.iter().all(|fold| fold.len() == 2 || fold.len() == 3), "{folds:?}");
+        assert_eq!(without(&images, &folds[0]).len(), 13 - folds[0].len());
+    }
+
+    #[test]
+    fn wrong_rates_and_single_folds_are_refused() {
+        for rate in [0.0, 1.0, -0.1, f64::NAN] {
+            assert!(check_rate(rate).unwrap_err().to_string().contains("false_alarm"));
+        }
+        let one = CalibrationConfig { folds: 1, ..CalibrationConfig::default() };
+        assert!(one.check().unwrap_err().to_string().contains("2 and more"));
     }
 }

@@ -276,3 +276,71 @@ impl TrainingSet for Subset<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::FitOptions;
+    use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
+    use blemish_data::{Transform, open_dataset};
+    use blemish_features::{BackboneSpec, EngineOptions};
+
+    /// What a pass gives: for every image its index and values.
+    fn pass(set: &dyn TrainingSet, backbone: &Backbone, seed: Option<u64>) -> Vec<(usize, Vec<f32>)> {
+        let mut all = Vec::new();
+        set.for_each_features(backbone, seed, &mut |indices, batch| {
+            for (at, &index) in indices.iter().enumerate() {
+                let maps = batch.maps.iter().flat_map(|map| {
+                    let length = map.data.len() / batch.count;
+                    map.data[at * length..][..length].to_vec()
+                });
+                all.push((index, maps.collect()));
+            }
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+
+    #[test]
+    fn later_passes_give_the_same_values_and_need_no_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("set");
+        let size = SynthOptions {
+            train: 5,
+            test_good: 1,
+            test_per_defect: 1,
+            height: 64,
+            width: 64,
+            ..SynthOptions::new(Look::Fabric)
+        };
+        write_synthetic_set(&root, &size, &|_, _| {}).unwrap();
+        let mut dataset = open_dataset(&root, &Default::default()).unwrap();
+        std::fs::write(&dataset.train[3].path, "broken").unwrap();
+        dataset.test.clear();
+        let transform = Arc::new(Transform::resize_to(64, 64));
+        let options = FitOptions { batch_size: 2, skip_bad: true, ..FitOptions::default() };
+        let loaded = LoadedSet::new(&dataset, &transform, &options);
+        let backbone = Backbone::load(&BackboneSpec::default(), &[8, 16], &EngineOptions::default()).unwrap();
+        let limits = |in_memory, largest| CacheLimits { in_memory, largest, folder: None };
+        let sets = [limits(u64::MAX, u64::MAX), limits(0, u64::MAX), limits(u64::MAX, 0)]
+            .map(|limits| CachingSet::new(&loaded, limits));
+        let first = pass(&sets[0], &backbone, None);
+        assert_eq!(first.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 2, 4]);
+        // The first pass may be shuffled: what is kept is known by its image.
+        let mut spilled = pass(&sets[1], &backbone, Some(1));
+        spilled.sort_unstable_by_key(|(index, _)| *index);
+        assert_eq!((&spilled, loaded.usable()), (&first, vec![0, 1, 2, 4]));
+        assert_eq!(pass(&sets[2], &backbone, None), first);
+        assert!(sets[2].has_declined() && !sets[1].has_declined());
+        assert_eq!(pass(&sets[2], &backbone, None), first, "what is not kept is extracted again");
+
+        std::fs::remove_dir_all(&root).unwrap();
+        for set in &sets[..2] {
+            assert_eq!(pass(set, &backbone, None), first);
+            assert_eq!(pass(set, &backbone, Some(5)).len(), 4);
+            let part = pass(&set.subset(&[4, 1]), &backbone, None);
+            assert_eq!(part, [(0, first[3].1.clone()), (1, first[1].1.clone())]);
+        }
+    }
+}

@@ -123,10 +123,6 @@ fn rank(
         fits.keep_features(set, backbone)?;
     }
     let images = set.loaded().usable();
-    if images.len() < 2 {
-        let reason = "suspects can only be told among at least two training images; bring more".into();
-        return Err(Error::Fit { method, reason });
-    }
     let mut ranked: Vec<(usize, Suspect)> = Vec::new();
     let mut collect = |index: usize, scored: Scored| {
         let Scored { score, map } = scored;
@@ -139,7 +135,12 @@ fn rank(
         }
     };
     let folds = if folds == 0 { CalibrationConfig::default().folds } else { folds };
-    let dealt = deal(&images, folds.min(images.len()), fits.context.seed);
+    let dealt = deal(set.loaded().samples(), &images, folds, fits.context.seed);
+    if dealt.len() < 2 {
+        let reason =
+            "suspects can only be told among at least two training images or groups; bring more".into();
+        return Err(Error::Fit { method, reason });
+    }
     fits.context.observer.stage("scoring out of fold", Some(images.len() as u64));
     fits.score_folds(set, &images, &dealt, &mut collect)?;
     let scores: Vec<f64> = ranked.iter().map(|(_, suspect)| f64::from(suspect.score)).collect();

@@ -42,6 +42,9 @@ pub enum Source {
     Folds {
         /// Number of folds.
         folds: usize,
+        /// Number of groups that were kept together; `None` where every image is for itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        groups: Option<usize>,
     },
     /// A part of the training images, scored by a model fitted without them.
     HeldOut {
@@ -175,10 +178,13 @@ impl Calibration {
         let count = self.images();
         match self.source {
             Source::Unstated => format!("{count} good images"),
-            Source::Folds { folds } if folds == count => {
+            Source::Folds { folds, groups: Some(groups) } => format!(
+                "{count} good images in {groups} groups, each scored by a model fitted without its fold of whole groups ({folds} folds)"
+            ),
+            Source::Folds { folds, .. } if folds == count => {
                 format!("{count} good images, each scored by a model fitted without it (leave one out)")
             }
-            Source::Folds { folds } => {
+            Source::Folds { folds, .. } => {
                 format!("{count} good images, each scored by a model fitted without its fold ({folds} folds)")
             }
             Source::HeldOut { refitted: true } => {
@@ -213,9 +219,17 @@ impl Calibration {
                     }
                     _ => "proven for images exchangeable with these",
                 };
+                let alike = match self.source {
+                    Source::Folds { groups: Some(groups), .. } => {
+                        format!(
+                            "; images of a group are alike, so the certainty is nearer that of {groups} images"
+                        )
+                    }
+                    _ => String::new(),
+                };
                 format!(
                     "at most {} of good images like these are flagged, on average over such calibrations ({holds}); this threshold's \
-                     own rate is below {likely} with 95 % confidence",
+                     own rate is below {likely} with 95 % confidence{alike}",
                     percent(rate)
                 )
             }

@@ -133,7 +133,8 @@ fn labelled_thresholds_are_those_by_hand() {
 #[test]
 fn a_calibration_sets_both_thresholds_and_says_what_they_promise() {
     let scores = one_to_ten();
-    let mut calibration = Calibration::new(&good(&scores), Source::Folds { folds: 5 }, 0.1).unwrap();
+    let mut calibration =
+        Calibration::new(&good(&scores), Source::Folds { folds: 5, groups: None }, 0.1).unwrap();
     assert_eq!((calibration.image_threshold, calibration.pixel_threshold), (Some(10.0), Some(5.0)));
     assert_eq!(calibration.is_anomalous(10.0), Some(false));
     assert_eq!(calibration.is_anomalous(10.5), Some(true));

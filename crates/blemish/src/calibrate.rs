@@ -3,7 +3,9 @@
 //! Models score the images they were fitted on too low, so decisions need scores of others. By default the training images are dealt
 //! into folds (images of one group stay together), a model is fitted without each, and it scores the fold ([`Source::Folds`]); the model that is kept learns from all of
 //! them and is the same as without calibration. Feature maps are kept from the first pass ([`CachingSet`]), so the backbone sees every
-//! image once. Two cases differ:
+//! image once. Three cases differ:
+//! - a method that can tell how it would score its images unseen ([`crate::method::LeaveOneOut`]) needs no further fit, unless groups of
+//!   images have to be left out together;
 //! - a method that trains for long is fitted once, without a fifth of the images, which then calibrate it;
 //! - where the features are too many to keep, one fold calibrates, for one more pass over the images.
 
@@ -124,7 +126,7 @@ impl Fits<'_> {
         }
         let method = fit_on_chosen()?;
         let usable = chosen.map_or_else(|| set.loaded().usable(), <[usize]>::to_vec);
-        match self.out_of_sample(set, &usable, config.folds, &mut collect) {
+        match self.out_of_sample(&*method, set, &usable, config.folds, &mut collect) {
             Ok(source) => Ok(self.finish(method, &good, source, config)),
             // Fewer images may not allow what all of them do.
             Err(Error::Fit { reason, .. }) => {
@@ -153,9 +155,10 @@ impl Fits<'_> {
         Calibrated { method, calibration }
     }
 
-    /// Scores images by models fitted without them: all of them in folds, or one fold only where features are not kept.
-    pub(crate) fn out_of_sample(
+    /// Scores images of a fit by models fitted without them: all of them in folds, or one fold only where features are not kept.
+    fn out_of_sample(
         &self,
+        method: &dyn Fitted,
         set: &CachingSet<'_>,
         images: &[usize],
         folds: usize,
@@ -167,6 +170,22 @@ impl Fits<'_> {
             return Ok(Source::Unstated);
         }
         let groups = units(samples, images).len();
+        let backbone = self.context.backbone.as_deref();
+        if let (Some(able), Some(backbone), true) = (method.leave_one_out(), backbone, groups == images.len())
+        {
+            let images = if set.has_declined() { dealt.swap_remove(0) } else { images.to_vec() };
+            self.context.observer.stage("calibrating", Some(images.len() as u64));
+            let stage = method.map_stage();
+            set.subset(&images).for_each_features(backbone, None, &mut |positions, features| {
+                let size = (features.height, features.width);
+                let region = features.region_of_interest.as_deref();
+                let scored = stage.finish_batch(able.score_left_out(features)?, size, region)?;
+                positions.iter().zip(scored).for_each(|(&position, scored)| each(images[position], scored));
+                self.context.observer.advance(positions.len() as u64);
+                Ok(())
+            })?;
+            return Ok(Source::Folds { folds: images.len(), groups: None });
+        }
         let source = match set.has_declined() {
             true => {
                 dealt.truncate(1);

@@ -129,6 +129,15 @@ impl FitContext<'_> {
     }
 }
 
+/// What a method can do that knows, without another fit, how it would score its own training images had it not seen them.
+pub trait LeaveOneOut {
+    /// Patch scores of images that the method was fitted on, each as if fitted on all the others.
+    ///
+    /// # Errors
+    /// As [`Method::score`].
+    fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error>;
+}
+
 /// A method, fitted: what an implementor writes.
 pub trait Method: Send + Sync + Sized + 'static {
     /// Typed settings with defaults, ranges and meanings.
@@ -164,6 +173,11 @@ pub trait Method: Send + Sync + Sized + 'static {
         Ok(None)
     }
 
+    /// The capability of scoring training images as if unseen, right after a fit; `None` for methods that need fits of their own for it.
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        None
+    }
+
     /// How its patch scores become a map.
     fn map_stage(&self) -> MapStage;
 
@@ -194,6 +208,8 @@ pub trait Fitted: Send + Sync {
     /// # Errors
     /// As there.
     fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error>;
+    /// See [`Method::leave_one_out`].
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut>;
     /// See [`Method::map_stage`].
     fn map_stage(&self) -> MapStage;
     /// See [`Method::state`].
@@ -211,6 +227,9 @@ impl<M: Method> Fitted for M {
     }
     fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
         Method::score_features(self, features)
+    }
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        Method::leave_one_out(self)
     }
     fn map_stage(&self) -> MapStage {
         Method::map_stage(self)

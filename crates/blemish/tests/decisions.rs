@@ -10,6 +10,7 @@ use blemish::{
     CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Recalibration, Trim, find_suspects,
     model_file, recalibrate,
 };
+use serde_json::json;
 use support::{Bench, SIDE};
 
 fn without_calibration(config: &DetectorConfig) -> DetectorConfig {
@@ -33,11 +34,14 @@ fn calibration_leaves_the_model_as_it_is() {
     }
 }
 
-/// Each calibrating score is the one that a detector fitted without the image gives.
+/// Each calibrating score is the one that a detector fitted without the image gives. PaDiM tells them without another fit, within the
+/// factor that its documentation states.
 #[test]
 fn calibrating_scores_are_out_of_sample() {
     let bench = Bench::new(4);
-    for config in bench.configs() {
+    let [patchcore, _] = bench.configs();
+    let padim = bench.config("padim", json!({"dimensions": 12, "precision": "single"}));
+    for config in [patchcore, padim] {
         let calibration = bench.fit(&config).calibration().unwrap().clone();
         let plain = without_calibration(&config);
         let mut expected: Vec<f32> = (0..4)
@@ -49,7 +53,11 @@ fn calibrating_scores_are_out_of_sample() {
             })
             .collect();
         expected.sort_unstable_by(f32::total_cmp);
-        assert_eq!(calibration.image_scores, expected, "{}", config.method);
+        let most = if config.method == "padim" { 1.5f32.sqrt() * 1.001 } else { 1.0 };
+        for (found, expected) in calibration.image_scores.iter().zip(&expected) {
+            let ratio = found / expected;
+            assert!(ratio > 0.999 && ratio <= most, "{}: {found} for {expected}", config.method);
+        }
     }
 }
 

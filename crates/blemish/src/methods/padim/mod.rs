@@ -18,7 +18,7 @@ pub use config::{PadimConfig, Precision, Variant};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Needs, TrainingSet};
 use crate::state::State;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::{Backbone, FeatureMap};
@@ -49,6 +49,12 @@ fn start(config: &PadimConfig, maps: &[FeatureMap], seed: u64) -> Result<Positio
     }
     let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
     Positions::new(draw_channels(available, wanted, seed), height, width)
+}
+
+impl LeaveOneOut for Padim {
+    fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        self.model.score_left_out(features)
+    }
 }
 
 impl Method for Padim {
@@ -104,6 +110,10 @@ impl Method for Padim {
 
     fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
         self.model.score(features).map(Some)
+    }
+
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        self.model.can_leave_one_out().then_some(self)
     }
 
     fn map_stage(&self) -> MapStage {

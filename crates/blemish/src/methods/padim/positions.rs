@@ -22,6 +22,8 @@ pub(super) struct PositionModel {
     height: usize,
     width: usize,
     gaussians: PositionGaussians<Shared<f32>, Shared<u16>>,
+    /// Images it was fitted on; `None` once it comes from a file.
+    images: Option<u64>,
 }
 
 /// Takes feature maps in while a fit streams them.
@@ -66,6 +68,7 @@ impl Positions {
             Precision::Half => gaussian::Precision::Half,
         };
         let fitted = self.moments.factor(epsilon, precision).map_err(fit_error)?;
+        let images = Some(self.moments.count());
         let (positions, dimensions) = (fitted.positions(), fitted.dimensions());
         let (means, factors) = fitted.into_parts();
         let factors = match factors {
@@ -80,6 +83,7 @@ impl Positions {
             height: self.height,
             width: self.width,
             gaussians,
+            images,
         })
     }
 }
@@ -120,6 +124,33 @@ impl PositionModel {
         Ok(distances.chunks_exact(height * width).map(patches).collect())
     }
 
+    /// Whether [`Self::score_left_out`] is defined and accurate: right after a fit on at least three images; with half precision, whose
+    /// rounding it magnifies the more the fewer images there are, on at least fifty.
+    pub(super) fn can_leave_one_out(&self) -> bool {
+        let fewest = if self.config.precision == Precision::Single { 3 } else { 50 };
+        self.images.is_some_and(|images| images >= fewest)
+    }
+
+    /// Distances of images of the fit to Gaussians fitted without them.
+    ///
+    /// With n images, mean m, scatter S / (n - 1) and d = x - m, the scatter without x is S - n / (n - 1) d d', and x lies
+    /// n / (n - 1) d from the mean of the others. By Sherman and Morrison its squared distance is
+    /// (n / (n - 1))^2 q / (1 - n q / (n - 1)^2), q = d' C^-1 d being the distance that the model itself gives. The covariance of the
+    /// others is here divided by n - 1 instead of n - 2, whatever epsilon is added: the result is never below that of another fit, and
+    /// above it by at most the factor sqrt((n - 1) / (n - 2)).
+    pub(super) fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let mut scored = self.score(features)?;
+        let images = self.images.unwrap_or(0) as f64;
+        let shift = images / (images - 1.0);
+        for distance in scored.iter_mut().flat_map(|patches| &mut patches.values) {
+            let squared = f64::from(*distance).powi(2);
+            // Only rounding of the stored factors brings it to 0.
+            let left = (1.0 - squared * shift / (images - 1.0)).max(1e-6);
+            *distance = (shift * (squared / left).sqrt()) as f32;
+        }
+        Ok(scored)
+    }
+
     pub(super) fn state(&self) -> State {
         let mut state = State::default();
         let (positions, dimensions) = (self.gaussians.positions(), self.gaussians.dimensions());
@@ -154,7 +185,7 @@ impl PositionModel {
         }
         let gaussians = PositionGaussians::from_parts(shape[0], shape[1], means, factors)
             .map_err(|error| wrong("factors", error.to_string()))?;
-        Ok(Self { config, channels, height, width, gaussians })
+        Ok(Self { config, channels, height, width, gaussians, images: None })
     }
 }
 

@@ -1,6 +1,6 @@
-"""False-alarm rates of calibrated models on real good images, for targets of 10, 5 and 1 %.
+"""False-alarm rates of calibrated models on real good images, for targets of 10, 5, 1 and 0.1 %.
 
-false_alarms.py BLEMISH SPLITS METHOD DATA [--tiles] [--set KEY=VALUE]...
+false_alarms.py BLEMISH SPLITS METHOD DATA [--tiles] [OPTION OF FIT]...
 
 DATA is a folder in MVTec AD layout. First its own split: a model fitted and calibrated on train/good, tried on test/good. Then SPLITS
 random splits of all its good images, two thirds to fit on and one third to try. With --tiles (magnetic_tile only) images of one tile
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-TARGETS = [0.10, 0.05, 0.01]
+TARGETS = [0.10, 0.05, 0.01, 0.001]
 arguments = sys.argv[1:]
 by_tile = "--tiles" in arguments
 arguments = [argument for argument in arguments if argument != "--tiles"]

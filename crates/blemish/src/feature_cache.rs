@@ -138,24 +138,35 @@ impl<'a> CachingSet<'a> {
             if store.is_some() && expected.max((start * size_of::<f32>()) as u64) > self.limits.largest {
                 store = None;
             }
-            if let Some(store) = &mut store {
-                for (at, &index) in indices.iter().enumerate() {
+            if let Some(writer) = &mut store {
+                for &index in indices {
                     images[index] = Some(Entry { start, shape: shape.clone() });
-                    for map in &features.maps {
-                        let length = map.data.len() / features.count;
-                        store.push(&map.data[at * length..][..length])?;
-                    }
                     start += shape.length();
+                }
+                if let Err(error) = keep(writer, &features) {
+                    self.warn(&error);
+                    store = None;
                 }
             }
             each(indices, &features)
         })?;
-        let kept = match store {
-            Some(store) => State::Kept(Arc::new(Kept { values: store.finish()?, images })),
+        let kept = match store.map(RowStore::finish) {
+            Some(Ok(values)) => State::Kept(Arc::new(Kept { values, images })),
+            Some(Err(error)) => {
+                self.warn(&error);
+                State::Declined
+            }
             None => State::Declined,
         };
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(())
+    }
+
+    /// Keeping features saves time only, so a full disk does not end the fit.
+    fn warn(&self, error: &Error) {
+        self.loaded.observer().warn(&format!(
+            "feature maps are not kept, so fewer images calibrate: {error}; another folder may have room (--scratch)"
+        ));
     }
 
     /// A pass over what was kept of some images; `each` gets positions in `indices`.
@@ -173,10 +184,10 @@ impl<'a> CachingSet<'a> {
             }
             let positions: Vec<usize> = pending.iter().map(|(position, _)| *position).collect();
             let entries: Vec<&Entry> = pending.drain(..).map(|(_, entry)| entry).collect();
-            match kept.assemble(&entries) {
-                Some(batch) => each(&positions, &batch),
-                None => Ok(()),
-            }
+            let batch = kept.assemble(&entries);
+            // What was copied out of the file need not stay in memory.
+            kept.values.release();
+            batch.map_or(Ok(()), |batch| each(&positions, &batch))
         };
         for position in order_of(indices.len(), shuffle_seed) {
             let Some(entry) = &kept.images[indices[position]] else { continue };
@@ -189,6 +200,17 @@ impl<'a> CachingSet<'a> {
         }
         deliver(&mut pending)
     }
+}
+
+/// Appends the maps of every image of a batch, one image after the other.
+fn keep(store: &mut RowStore, features: &FeatureBatch) -> Result<(), Error> {
+    for at in 0..features.count {
+        for map in &features.maps {
+            let length = map.data.len() / features.count;
+            store.push(&map.data[at * length..][..length])?;
+        }
+    }
+    Ok(())
 }
 
 impl Kept {
@@ -323,7 +345,8 @@ mod tests {
         let loaded = LoadedSet::new(&dataset, &transform, &options);
         let backbone = Backbone::load(&BackboneSpec::default(), &[8, 16], &EngineOptions::default()).unwrap();
         let limits = |in_memory, largest| CacheLimits { in_memory, largest, folder: None };
-        let sets = [limits(u64::MAX, u64::MAX), limits(0, u64::MAX), limits(u64::MAX, 0)]
+        let full = CacheLimits { folder: Some("/nowhere/at/all".into()), ..limits(0, u64::MAX) };
+        let sets = [limits(u64::MAX, u64::MAX), limits(0, u64::MAX), limits(u64::MAX, 0), full]
             .map(|limits| CachingSet::new(&loaded, limits));
         let first = pass(&sets[0], &backbone, None);
         assert_eq!(first.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 2, 4]);
@@ -334,6 +357,8 @@ mod tests {
         assert_eq!(pass(&sets[2], &backbone, None), first);
         assert!(sets[2].has_declined() && !sets[1].has_declined());
         assert_eq!(pass(&sets[2], &backbone, None), first, "what is not kept is extracted again");
+        assert_eq!(pass(&sets[3], &backbone, None), first, "a disk that cannot be written ends nothing");
+        assert!(sets[3].has_declined());
 
         std::fs::remove_dir_all(&root).unwrap();
         for set in &sets[..2] {

@@ -129,9 +129,11 @@ fn rank(
         let suspect = Suspect { path: PathBuf::new(), score, deviations: 0.0, map: Some(map) };
         let place = ranked.partition_point(|(other, known)| (-known.score, *other) < (-score, index));
         ranked.insert(place, (index, suspect));
-        // Only maps that may still be shown are held.
-        if let Some((_, beyond)) = ranked.get_mut(shown) {
-            beyond.map = None;
+        // Only maps that may still be shown are held: not a new one beyond them, nor the one that it has pushed out.
+        for beyond in [place.max(shown), shown] {
+            if let Some((_, suspect)) = ranked.get_mut(beyond) {
+                suspect.map = None;
+            }
         }
     };
     let folds = if folds == 0 { CalibrationConfig::default().folds } else { folds };

@@ -215,7 +215,7 @@ impl Calibration {
                 let likely = percent(conformal::likely_below(count, rate, 0.95));
                 let holds = match self.source {
                     Source::Folds { .. } | Source::HeldOut { refitted: true } => {
-                        "expected to hold as the model has seen more images than those of the folds, but proven only for held-out images"
+                        "proven for held-out images, expected here since the model has seen more good images than those that scored these"
                     }
                     _ => "proven for images exchangeable with these",
                 };

@@ -64,8 +64,8 @@ proptest! {
 /// distribution, here a heavy-tailed one; and a share of 95 % of thresholds keeps below [`likely_below`].
 #[test]
 fn simulated_false_alarms_keep_the_promise() {
-    const DRAWS: usize = 20_000;
-    for (images, rate) in [(99, 0.01), (202, 0.01), (40, 0.05), (120, 0.1)] {
+    const DRAWS: usize = 10_000;
+    for (images, rate) in [(999, 0.001), (2500, 0.001), (99, 0.01), (202, 0.01), (40, 0.05), (202, 0.05)] {
         let mut random = ChaCha8Rng::seed_from_u64(images as u64);
         let bound = likely_below(images, rate, 0.95);
         let (mut sum, mut squares, mut kept) = (0.0, 0.0, 0);
@@ -84,7 +84,11 @@ fn simulated_false_alarms_keep_the_promise() {
         let promised = ((images + 1) as f64 * rate + 1e-9).floor() / (images + 1) as f64;
         assert!((mean - promised).abs() < 4.0 * error, "{images} at {rate}: {mean} +- {error}");
         let share = kept as f64 / DRAWS as f64;
-        assert!((share - 0.95).abs() < 0.007, "{images} at {rate}: {share} of thresholds below {bound}");
+        println!(
+            "{images} images, target {rate}: mean rate {mean:.6} +- {:.6}, promised {promised:.6}; {share} of thresholds below {bound:.5}",
+            1.96 * error
+        );
+        assert!((share - 0.95).abs() < 0.01, "{images} at {rate}: {share} of thresholds below {bound}");
     }
 }
 
@@ -159,7 +163,7 @@ fn what_makes_no_sense_is_not_valid_and_older_files_are() {
     let broken: [fn(&mut Calibration); 5] = [
         |one| one.image_scores.reverse(),
         |one| one.map_maxima[9] = f32::NAN,
-        |one| drop(one.map_maxima.pop()),
+        |one| one.map_maxima.truncate(9),
         |one| one.pixel_threshold = Some(f32::INFINITY),
         |one| one.rule = Rule::FalseAlarm { rate: 0.0 },
     ];

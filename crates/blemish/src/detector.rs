@@ -122,10 +122,11 @@ impl Detector {
         let (method, calibration, trimmed, learnt, skipped) = fitted;
         options.observer.stage("digesting the images", None);
         let learnt: Vec<Sample> = learnt.into_iter().map(|index| dataset.train[index].clone()).collect();
+        let seen = if trimmed.is_empty() { &dataset.train } else { &learnt };
         let data = DataHeader {
             category: dataset.category.clone(),
             images: learnt.len(),
-            digest: blemish_data::dataset_digest(if trimmed.is_empty() { &dataset.train } else { &learnt })?,
+            digest: blemish_data::dataset_digest(seen)?,
         };
         let Prepared { entry, transform, backbone } = prepared;
         let mut detector = Self {
@@ -140,7 +141,7 @@ impl Detector {
             skipped,
             trimmed,
         };
-        detector.colour_range = detector.find_colour_range(&dataset.train)?;
+        detector.colour_range = detector.find_colour_range(seen)?;
         Ok(detector)
     }
 

@@ -9,17 +9,22 @@ use crate::binomial::tail;
 /// Rounding guard for products such as 100 x 0.29, which floating point puts just below 29.
 const GUARD: f64 = 1e-9;
 
-/// The p-value of a score: p(s) = (1 + #{c >= s}) / (n + 1), for calibrating scores c in ascending order.
-pub fn p_value(ascending: &[f32], score: f32) -> f64 {
+/// The p-value of a score: p(s) = (1 + m #{c >= s} / n) / (m + 1), for n calibrating scores c in ascending order from m groups.
+///
+/// Where every image is a group of its own, m = n, this is (1 + #{c >= s}) / (n + 1). Images of one group resemble each other, so that
+/// m groups say no more than m: the scores are pooled with the weight of as many (Dunn, Wasserman and Ramdas, "Distribution-free
+/// prediction sets for two-layer hierarchical models", 2022, pooling of groups).
+pub fn p_value(ascending: &[f32], groups: usize, score: f32) -> f64 {
     let below = ascending.partition_point(|&calibrating| calibrating < score);
-    (1 + ascending.len() - below) as f64 / (ascending.len() + 1) as f64
+    let (count, groups) = (ascending.len().max(1) as f64, groups as f64);
+    (1.0 + groups * (ascending.len() - below) as f64 / count) / (groups + 1.0)
 }
 
-/// The threshold above which p <= `rate`: the k-th smallest score, k = ceil((n + 1)(1 - rate)).
+/// The threshold above which p <= `rate`: for images without groups the k-th smallest score, k = ceil((n + 1)(1 - rate)).
 ///
-/// `None` where k > n, that is n < 1 / rate - 1: so few images cannot promise so low a rate.
-pub fn threshold(ascending: &[f32], rate: f64) -> Option<f32> {
-    let above = allowed(ascending.len(), rate);
+/// `None` where k > n, that is m < 1 / rate - 1: so few images (or groups) cannot promise so low a rate.
+pub fn threshold(ascending: &[f32], groups: usize, rate: f64) -> Option<f32> {
+    let above = allowed(ascending.len(), groups, rate);
     if above == 0 { None } else { ascending.get(ascending.len().checked_sub(above)?).copied() }
 }
 
@@ -38,12 +43,17 @@ pub fn lowest_rate(images: usize) -> f64 {
 /// The promise of `rate` is an average over calibrations; the rate of one threshold is (for continuous scores) Beta(j, n + 1 - j)
 /// distributed with j = floor((n + 1) rate), and this is its quantile.
 pub fn likely_below(images: usize, rate: f64, level: f64) -> f64 {
-    let above = allowed(images, rate);
+    let above = allowed(images, images, rate);
     // P(Beta(j, n + 1 - j) <= x) = P(Binomial(n, x) >= j).
     crate::binomial::solve(|share| tail(images, above, share) >= level)
 }
 
-/// floor((n + 1) rate): as many p-values at most `rate` are possible.
-fn allowed(images: usize, rate: f64) -> usize {
-    ((images + 1) as f64 * rate + GUARD).floor() as usize
+/// The rank from above of the lowest threshold with p <= `rate` beyond it: floor((n + 1) rate) for n images without groups.
+fn allowed(images: usize, groups: usize, rate: f64) -> usize {
+    let spare = (groups + 1) as f64 * rate - 1.0;
+    if spare < -GUARD {
+        0
+    } else {
+        (1.0 + spare * images as f64 / groups.max(1) as f64 + GUARD).floor() as usize
+    }
 }

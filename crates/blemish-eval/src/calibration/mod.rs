@@ -117,8 +117,8 @@ impl Calibration {
 
     /// Sets both thresholds for a false-alarm rate, between 0 and 1.
     pub fn allow_false_alarms(&mut self, rate: f64) {
-        self.image_threshold = conformal::threshold(&self.image_scores, rate);
-        self.pixel_threshold = conformal::threshold(&self.map_maxima, rate);
+        self.image_threshold = conformal::threshold(&self.image_scores, self.groups(), rate);
+        self.pixel_threshold = conformal::threshold(&self.map_maxima, self.groups(), rate);
         self.rule = Rule::FalseAlarm { rate };
     }
 
@@ -147,9 +147,17 @@ impl Calibration {
         self.image_scores.len()
     }
 
+    /// Number of groups of calibrating images; without groups, of images.
+    pub fn groups(&self) -> usize {
+        match self.source {
+            Source::Folds { groups: Some(groups), .. } => groups,
+            _ => self.images(),
+        }
+    }
+
     /// The share of good images that score like this or worse, at most: [`conformal::p_value`].
     pub fn p_value(&self, image_score: f32) -> f64 {
-        conformal::p_value(&self.image_scores, image_score)
+        conformal::p_value(&self.image_scores, self.groups(), image_score)
     }
 
     /// Whether an image of this score is anomalous; `None` without a threshold.
@@ -169,6 +177,7 @@ impl Calibration {
             && self.image_scores.len() == self.map_maxima.len()
             && is_ascending(&self.image_scores)
             && is_ascending(&self.map_maxima)
+            && (1..=self.images()).contains(&self.groups())
             && [self.image_threshold, self.pixel_threshold].iter().flatten().all(|value| value.is_finite())
             && is_rate
     }
@@ -201,10 +210,12 @@ impl Calibration {
         let count = self.images();
         match self.rule {
             Rule::FalseAlarm { rate } if self.image_threshold.is_none() => {
-                let (lowest, needed) = (conformal::lowest_rate(count), conformal::needed(rate));
+                let groups = self.groups();
+                let (lowest, needed) = (conformal::lowest_rate(groups), conformal::needed(rate));
+                let kind = if groups < count { "groups of good images" } else { "good images" };
                 format!(
-                    "no threshold: {count} good images cannot promise a false-alarm rate of {}, which needs {needed}; these can promise \
-                     {} at best, so ask for --false-alarm {} or more, or bring more good images",
+                    "no threshold: {groups} {kind} cannot promise a false-alarm rate of {}, which needs {needed}; these can promise \
+                     {} at best, so ask for --false-alarm {} or more, or bring more {kind}",
                     percent(rate),
                     percent(lowest),
                     // Rounded up, so that what is suggested can be promised.
@@ -212,24 +223,16 @@ impl Calibration {
                 )
             }
             Rule::FalseAlarm { rate } => {
-                let likely = percent(conformal::likely_below(count, rate, 0.95));
+                let likely = percent(conformal::likely_below(self.groups(), rate, 0.95));
                 let holds = match self.source {
                     Source::Folds { .. } | Source::HeldOut { refitted: true } => {
                         "proven for held-out images, expected here since the model has seen more good images than those that scored these"
                     }
                     _ => "proven for images exchangeable with these",
                 };
-                let alike = match self.source {
-                    Source::Folds { groups: Some(groups), .. } => {
-                        format!(
-                            "; images of a group are alike, so the certainty is nearer that of {groups} images"
-                        )
-                    }
-                    _ => String::new(),
-                };
                 format!(
                     "at most {} of good images like these are flagged, on average over such calibrations ({holds}); this threshold's \
-                     own rate is below {likely} with 95 % confidence{alike}",
+                     own rate is below {likely} with 95 % confidence",
                     percent(rate)
                 )
             }

@@ -18,14 +18,14 @@ fn good(scores: &[f32]) -> Vec<Extremes> {
 #[test]
 fn p_values_and_thresholds_of_one_to_ten_are_those_by_hand() {
     let scores = one_to_ten();
-    assert_eq!(p_value(&scores, 5.0), 7.0 / 11.0);
-    assert_eq!(p_value(&scores, 10.0), 2.0 / 11.0);
-    assert_eq!(p_value(&scores, 11.0), 1.0 / 11.0);
-    assert_eq!(p_value(&scores, 0.0), 1.0);
-    assert_eq!(threshold(&scores, 0.1), Some(10.0));
-    assert_eq!(threshold(&scores, 0.2), Some(9.0));
-    assert_eq!(threshold(&scores, 0.05), None);
-    assert_eq!(threshold(&[], 0.5), None);
+    assert_eq!(p_value(&scores, 10, 5.0), 7.0 / 11.0);
+    assert_eq!(p_value(&scores, 10, 10.0), 2.0 / 11.0);
+    assert_eq!(p_value(&scores, 10, 11.0), 1.0 / 11.0);
+    assert_eq!(p_value(&scores, 10, 0.0), 1.0);
+    assert_eq!(threshold(&scores, 10, 0.1), Some(10.0));
+    assert_eq!(threshold(&scores, 10, 0.2), Some(9.0));
+    assert_eq!(threshold(&scores, 10, 0.05), None);
+    assert_eq!(threshold(&[], 0, 0.5), None);
 }
 
 #[test]
@@ -33,7 +33,10 @@ fn as_many_images_are_needed_as_the_rate_says() {
     for (rate, images) in [(0.1, 9), (0.05, 19), (0.01, 99), (0.29, 3), (0.5, 1), (0.001, 999)] {
         assert_eq!(needed(rate), images, "{rate}");
         let scores = vec![1.0; images];
-        assert!(threshold(&scores, rate).is_some() && threshold(&scores[1..], rate).is_none(), "{rate}");
+        assert!(
+            threshold(&scores, images, rate).is_some() && threshold(&scores[1..], images - 1, rate).is_none(),
+            "{rate}"
+        );
     }
     assert_eq!(lowest_rate(99), 0.01);
 }
@@ -51,12 +54,14 @@ proptest! {
         mut scores in prop::collection::vec(0i32..20, 1..60),
         score in -1i32..21,
         rate in 1u32..100,
+        share in 1usize..5,
     ) {
         scores.sort_unstable();
         let scores: Vec<f32> = scores.into_iter().map(|score| score as f32).collect();
         let rate = f64::from(rate) / 100.0;
-        let flagged = threshold(&scores, rate).is_some_and(|threshold| score as f32 > threshold);
-        prop_assert_eq!(flagged, p_value(&scores, score as f32) <= rate + 1e-12);
+        let groups = scores.len().div_ceil(share);
+        let flagged = threshold(&scores, groups, rate).is_some_and(|threshold| score as f32 > threshold);
+        prop_assert_eq!(flagged, p_value(&scores, groups, score as f32) <= rate + 1e-12);
     }
 }
 
@@ -74,7 +79,7 @@ fn simulated_false_alarms_keep_the_promise() {
             let mut scores: Vec<f32> =
                 (0..images).map(|_| (1.0 / (1.0 - random.random::<f64>())) as f32).collect();
             scores.sort_unstable_by(f32::total_cmp);
-            let true_rate = 1.0 / f64::from(threshold(&scores, rate).unwrap());
+            let true_rate = 1.0 / f64::from(threshold(&scores, images, rate).unwrap());
             sum += true_rate;
             squares += true_rate * true_rate;
             kept += usize::from(true_rate <= bound);
@@ -90,6 +95,29 @@ fn simulated_false_alarms_keep_the_promise() {
         );
         assert!((share - 0.95).abs() < 0.01, "{images} at {rate}: {share} of thresholds below {bound}");
     }
+}
+
+/// Images of a group share most of their score: 20 groups of six cannot promise what 120 images could, and keep what they promise.
+#[test]
+fn simulated_groups_keep_the_promise_of_their_number() {
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let (groups, rate, draws) = (20, 0.06, 4_000);
+    let mut group = || -> Vec<f32> {
+        let part: f32 = random.random();
+        (0..6).map(|_| part + 0.02 * random.random::<f32>()).collect()
+    };
+    let (mut alarms, mut torn) = (0, 0);
+    for _ in 0..draws {
+        let mut scores: Vec<f32> = (0..groups).flat_map(|_| group()).collect();
+        scores.sort_unstable_by(f32::total_cmp);
+        let new = group()[0];
+        alarms += usize::from(new > threshold(&scores, groups, rate).unwrap());
+        torn += usize::from(new > threshold(&scores, 120, rate).unwrap());
+        assert!(threshold(&scores, groups, 0.04).is_none());
+    }
+    let share = |count: usize| count as f64 / f64::from(draws);
+    assert!(share(alarms) < rate, "{}", share(alarms));
+    assert!(share(torn) > rate + 0.015, "counting images: {}", share(torn));
 }
 
 /// The wanted recall is promised in the same way.

@@ -45,28 +45,32 @@ def tiles(paths):
     return groups
 
 
-def threshold(ascending, rate):
-    allowed = math.floor((len(ascending) + 1) * rate + 1e-9)
-    return ascending[len(ascending) - allowed] if allowed else math.inf
+def threshold(ascending, groups, rate):
+    """The lowest score above which (1 + groups x share of calibrating scores as high) / (groups + 1) is at most the rate."""
+    spare = (groups + 1) * rate - 1
+    if spare < -1e-9:
+        return math.inf
+    return ascending[len(ascending) - math.floor(1 + spare * len(ascending) / groups + 1e-9)]
 
 
-def alarms(train, trial, groups=None):
+def alarms(train, trial, parts=None):
     """Shares of the trial images that are flagged and marked, for every target."""
     with tempfile.TemporaryDirectory() as folder:
         listing, model = os.path.join(folder, "train.csv"), os.path.join(folder, "model.blemish")
         with open(listing, "w", newline="") as file:
-            number = {path: index for index, group in enumerate(groups or []) for path in group}
+            number = {path: index for index, part in enumerate(parts or []) for path in part}
             rows = [[os.path.abspath(path), "train", number.get(path, "")] for path in train]
             csv.writer(file).writerows([["path", "split", "group"], *rows])
         fit = [blemish, "fit", listing, "--method", method, "--false-alarm", "0.1", "-o", model, *settings, *common]
         subprocess.run(fit, check=True, stdout=subprocess.DEVNULL)
         info = json.loads(subprocess.run([blemish, "info", model, "--json"], check=True, stdout=subprocess.PIPE).stdout)
         maxima = info["calibration"]["map_maxima"]
+        groups = info["calibration"]["source"].get("groups", len(maxima))
         lines = subprocess.run([blemish, "predict", model, *trial, *common], check=True, stdout=subprocess.PIPE, text=True).stdout
         scored = [json.loads(line) for line in lines.splitlines()]
     peaks = [max((region["peak"]["score"] for region in line["regions"]), default=-math.inf) for line in scored]
     flagged = {rate: sum(line["p_value"] <= rate + 1e-12 for line in scored) for rate in TARGETS}
-    marked = {rate: sum(peak > threshold(maxima, rate) for peak in peaks) for rate in TARGETS}
+    marked = {rate: sum(peak > threshold(maxima, groups, rate) for peak in peaks) for rate in TARGETS}
     return len(maxima), len(scored), flagged, marked
 
 

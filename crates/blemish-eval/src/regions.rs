@@ -117,7 +117,7 @@ fn sum_up(map: &[f32], labels: &[u32], count: usize, width: usize) -> Vec<Sums> 
     for (pixel, (&score, &label)) in map.iter().zip(labels).enumerate().filter(|(_, (_, label))| **label > 0)
     {
         let (y, x) = (pixel / width, pixel % width);
-        let sums = all[label as usize - 1].get_or_insert_with(|| Sums {
+        let sums = all[label as usize - 1].get_or_insert(Sums {
             first: pixel,
             count: 0,
             rows: y..y,

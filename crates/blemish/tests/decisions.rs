@@ -82,14 +82,14 @@ fn a_defect_among_the_good_images_is_the_first_suspect_and_can_be_trimmed() {
     for config in bench.configs() {
         let found = find_suspects(&config, &dataset, &FitOptions::default(), 2).unwrap();
         assert_eq!((found.ranked.len(), &found.ranked[0].path), (8, &bad), "{}", config.method);
-        assert!(found.ranked[0].deviations > 3.0 && found.ranked[1].score <= found.ranked[0].score);
+        assert!(found.ranked[0].deviations > 1.0 && found.ranked[1].score < found.ranked[0].score);
         let maps: Vec<bool> = found.ranked.iter().map(|one| one.map.is_some()).collect();
         assert_eq!(maps, [true, true, false, false, false, false, false, false]);
 
         let trimming = DetectorConfig { trim: Some(Trim::Count(1)), ..config.clone() };
         let trimmed = Detector::fit(&trimming, &dataset, &FitOptions::default()).unwrap();
-        let names: Vec<_> = trimmed.trimmed().iter().map(|one| one.path.clone()).collect();
-        assert_eq!(names, [bad.clone()]);
+        let names: Vec<_> = trimmed.trimmed().iter().map(|one| &one.path).collect();
+        assert_eq!(names, [&bad]);
         // Exactly the detector of the other images, calibration and digest included.
         let mut rest = dataset.clone();
         rest.train.remove(2);

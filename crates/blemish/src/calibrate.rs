@@ -1,9 +1,9 @@
 //! Scores of training images by models that have not seen them, and the calibration that follows.
 //!
 //! Models score the images they were fitted on too low, so decisions need scores of others. By default the training images are dealt
-//! into folds (images of one group stay together), a model is fitted without each, and it scores the fold ([`Source::Folds`]); the model that is kept learns from all of
-//! them and is the same as without calibration. Feature maps are kept from the first pass (`feature_cache`), so the backbone sees every
-//! image once. Three cases differ:
+//! into folds (images of one group stay together), a model is fitted without each, and it scores the fold ([`Source::Folds`]); the
+//! model that is kept learns from all of them and is the same as without calibration. Feature maps are kept from the first pass
+//! (`feature_cache`), so the backbone sees every image once. Three cases differ:
 //! - a method that can tell how it would score its images unseen ([`crate::method::LeaveOneOut`]) needs no further fit, unless groups of
 //!   images have to be left out together;
 //! - a method that trains for long is fitted once, without a fifth of the images, which then calibrate it;

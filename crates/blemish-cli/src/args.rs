@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+use blemish::Trim;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (the message says what, where and how to mend it), 2 wrong usage, \
-130 interrupted.";
+3 anomalies were found and predict --fail-on-anomaly was asked for, 130 interrupted.";
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -54,6 +55,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Measures a model on labelled images.
     Eval(EvalArgs),
+    /// Sets a model's thresholds anew; its scores stay as they are.
+    Calibrate(CalibrateArgs),
     /// Lists the methods, or one method's settings.
     Methods(MethodsArgs),
     /// Keeps backbone weights: list, add, pull, verify, path.
@@ -78,6 +81,8 @@ impl Command {
             Self::Demo(args) => args.machine.json,
             Self::Fit(args) => args.machine.json,
             Self::Predict(args) => args.machine.json,
+            Self::Calibrate(args) => args.machine.json,
+            Self::Data(DataCommand::Suspects(args)) => args.machine.json,
             Self::Data(DataCommand::Synth(args)) => args.machine.json,
             Self::Data(DataCommand::Import(ImportCommand::Elpv { machine, .. })) => machine.json,
             _ => false,
@@ -137,8 +142,9 @@ pub struct LayoutArgs {
     pub skip_bad: bool,
 }
 
+/// What a fit learns from and with what.
 #[derive(Debug, Args)]
-pub struct FitArgs {
+pub struct LearnArgs {
     /// Good images: a folder, an MVTec AD or VisA tree, a CSV or JSON list.
     pub data: PathBuf,
     /// Method; `blemish methods` lists them.
@@ -147,9 +153,6 @@ pub struct FitArgs {
     /// Setting of the method, repeatable; `blemish methods NAME` lists them.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,
-    /// Model file to write; named after data and method by default.
-    #[arg(short, long, value_name = "MODEL")]
-    pub output: Option<PathBuf>,
     /// Fixes every random choice.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -160,9 +163,10 @@ pub struct FitArgs {
     #[command(flatten)]
     pub layout: LayoutArgs,
     #[command(flatten)]
-    pub machine: MachineArgs,
-    #[command(flatten)]
     pub engine: EngineArgs,
+    /// Folds the good images are dealt into; each is scored by a model fitted on the others. 0 for no calibration.
+    #[arg(long, default_value_t = 5, value_name = "K", help_heading = "Decisions")]
+    pub folds: usize,
     /// Images per batch.
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Resources")]
     pub batch_size: usize,
@@ -172,6 +176,23 @@ pub struct FitArgs {
     /// Folder for large temporary files; the system's by default.
     #[arg(long, value_name = "DIR", help_heading = "Resources")]
     pub scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    #[command(flatten)]
+    pub learn: LearnArgs,
+    /// Model file to write; named after data and method by default.
+    #[arg(short, long, value_name = "MODEL")]
+    pub output: Option<PathBuf>,
+    /// Share of good images that may be flagged as anomalous: the thresholds follow from it.
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", help_heading = "Decisions")]
+    pub false_alarm: f64,
+    /// Leave out the N most suspicious training images, or P% of them; they are listed.
+    #[arg(long, value_name = "N|P%", value_parser = trim, help_heading = "Decisions")]
+    pub trim: Option<Trim>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -229,6 +250,15 @@ pub struct PredictArgs {
     /// Scores that the coldest and the hottest colour stand for; the model's own by default.
     #[arg(long, value_name = "LOW,HIGH", value_parser = range)]
     pub colour_range: Option<(f32, f32)>,
+    /// Leave out regions under this area, in pixels of the image.
+    #[arg(long, default_value_t = 0.0, value_name = "PIXELS", value_parser = amount, help_heading = "Decisions")]
+    pub min_area: f64,
+    /// End with exit code 3 if any image is anomalous.
+    #[arg(long, help_heading = "Decisions")]
+    pub fail_on_anomaly: bool,
+    /// Also write the regions for other programs: OUTPUT/coco.json, OUTPUT/labelme/NAME.json.
+    #[arg(long, value_enum, value_delimiter = ',', requires = "output", help_heading = "Decisions")]
+    pub export: Vec<Export>,
     /// Images per batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
@@ -245,6 +275,14 @@ pub struct PredictArgs {
 pub enum ScoreFormat {
     Jsonl,
     Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Export {
+    /// One file of all images and regions, for evaluation tools.
+    Coco,
+    /// A file an image, to look at and correct by hand.
+    Labelme,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -276,6 +314,58 @@ pub struct EvalArgs {
     pub layout: LayoutArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Model file.
+    pub model: PathBuf,
+    /// Share of good images that may be flagged as anomalous; the model's own by default.
+    #[arg(long, value_name = "RATE", conflicts_with = "labelled")]
+    pub false_alarm: Option<f64>,
+    /// Good images that the model has not learnt from (files, folders, globs); their scores replace those of the fit.
+    #[arg(long, value_name = "IMAGES", num_args = 1..)]
+    pub with_good: Vec<String>,
+    /// Labelled images to set the thresholds by: an MVTec AD or VisA tree, a CSV or JSON list, or a folder with --test-dir.
+    #[arg(long, value_name = "DATA")]
+    pub labelled: Option<PathBuf>,
+    /// What is best on the labelled images.
+    #[arg(long, value_enum, default_value_t = Best::F1, requires = "labelled")]
+    pub by: Best,
+    /// Cost of a missed defective image (--by cost).
+    #[arg(long, default_value_t = 10.0, value_name = "COST", value_parser = amount)]
+    pub miss_cost: f64,
+    /// Cost of a false alarm (--by cost).
+    #[arg(long, default_value_t = 1.0, value_name = "COST", value_parser = amount)]
+    pub false_alarm_cost: f64,
+    /// Share of defective images in production (--by cost); their share among the labelled images by default.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub defect_share: Option<f64>,
+    /// Share of defective images to find (--by recall).
+    #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = share)]
+    pub recall: f64,
+    /// Model file to write; the model itself by default.
+    #[arg(short, long, value_name = "MODEL")]
+    pub output: Option<PathBuf>,
+    /// Images per batch.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub batch_size: usize,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Best {
+    /// The highest F1.
+    F1,
+    /// The lowest cost of misses and false alarms.
+    Cost,
+    /// The wanted recall.
+    Recall,
 }
 
 #[derive(Debug, Args)]
@@ -333,6 +423,22 @@ pub enum DataCommand {
     /// Brings a public set into MVTec AD layout.
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Ranks training images by how defective they look to models that have not seen them.
+    Suspects(Box<SuspectsArgs>),
+}
+
+#[derive(Debug, Args)]
+pub struct SuspectsArgs {
+    #[command(flatten)]
+    pub learn: LearnArgs,
+    /// Folder for the ranking (suspects.csv) and the pictures (suspects.png).
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// How many of the most suspicious to show.
+    #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub show: u16,
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -406,6 +512,25 @@ fn range(text: &str) -> Result<(f32, f32), String> {
     if low < high { Ok((low, high)) } else { Err("LOW must be below HIGH".into()) }
 }
 
+fn trim(text: &str) -> Result<Trim, String> {
+    text.parse()
+}
+
+/// A number that is not negative, such as an area or a cost.
+fn amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err(format!("`{text}` is not a number of 0 or more")),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
+        _ => Err(format!("`{text}` is not a share above 0 and up to 1")),
+    }
+}
+
 fn bytes(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let number: f64 = text[..split].parse().map_err(|_| format!("`{text}` is not a size such as 4GiB"))?;
@@ -444,6 +569,8 @@ mod tests {
         assert!(range("3,1").is_err());
         assert_eq!(key_value("a = b=c"), Ok(("a".into(), "b=c".into())));
         assert!(key_value("nothing").is_err());
+        assert!(trim("2%").is_ok() && trim("some").is_err());
+        assert!(amount("-1").is_err() && share("0").is_err() && share("1") == Ok(1.0));
     }
 
     #[test]
@@ -466,6 +593,12 @@ mod tests {
             "blemish data synth OUT",
             "blemish data import elpv WHEEL OUT",
             "blemish info M",
+            "blemish fit DATA --false-alarm 0.05 --folds 10 --trim 2%",
+            "blemish predict M a.png -o OUT --export coco,labelme --min-area 20 --fail-on-anomaly",
+            "blemish calibrate M --false-alarm 0.05",
+            "blemish calibrate M --with-good a b -o N",
+            "blemish calibrate M --labelled DATA --by cost --miss-cost 20 --defect-share 0.01",
+            "blemish data suspects DATA -o DIR --show 5",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

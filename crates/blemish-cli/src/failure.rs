@@ -18,6 +18,7 @@ enum Kind {
     Ordinary,
     Interruption,
     BrokenPipe,
+    Anomaly,
 }
 
 impl miette::Diagnostic for Failure {
@@ -51,6 +52,15 @@ impl Failure {
 
     pub fn interrupted() -> Self {
         Error::Interrupted.into()
+    }
+
+    /// Images that are anomalous, where that is to end the program.
+    pub fn anomaly(anomalous: usize, images: usize) -> Self {
+        Self { kind: Kind::Anomaly, ..Self::new(format!("{anomalous} of {images} images are anomalous")) }
+    }
+
+    pub fn is_anomaly(&self) -> bool {
+        self.kind == Kind::Anomaly
     }
 
     pub fn is_interruption(&self) -> bool {

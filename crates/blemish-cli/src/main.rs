@@ -13,6 +13,9 @@ use console::Console;
 use failure::Failure;
 use std::process::ExitCode;
 
+/// Exit code of `predict --fail-on-anomaly` where anomalies were found.
+const EXIT_ANOMALY: u8 = 3;
+
 /// Exit code after Ctrl-C, as shells count it (128 + SIGINT).
 pub const EXIT_INTERRUPTED: i32 = 130;
 
@@ -34,6 +37,10 @@ fn main() -> ExitCode {
             eprintln!("{failure}");
             ExitCode::from(EXIT_INTERRUPTED as u8)
         }
+        Err(failure) if failure.is_anomaly() => {
+            eprintln!("{failure}");
+            ExitCode::from(EXIT_ANOMALY)
+        }
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{:?}", miette::Report::new(failure));
@@ -49,9 +56,10 @@ fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Fit(args) => commands::fit::run(args, threads, console),
         Command::Predict(args) => commands::predict::run(args, threads, console),
         Command::Eval(args) => commands::eval::run(args, threads, console),
+        Command::Calibrate(args) => commands::calibrate::run(args, threads, console),
         Command::Methods(args) => commands::methods::run(args),
         Command::Weights(command) => commands::weights::run(command, console),
-        Command::Data(command) => commands::data::run(command, console),
+        Command::Data(command) => commands::data::run(command, threads, console),
         Command::Info(args) => commands::info::run(args),
         Command::Completions { shell } => commands::completions(*shell),
     }

@@ -2,7 +2,9 @@
 
 use crate::args::ScoreFormat;
 use crate::failure::Failure;
+use blemish::Decision;
 use blemish::data::files::unfinished;
+use blemish::metrics::Region;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,34 @@ pub struct ScoreLine {
     /// The raw anomaly map written for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<String>,
+    /// What the model's calibration says; absent for a model without one.
+    #[serde(flatten)]
+    pub decision: Option<DecisionFields>,
 }
+
+/// The decision on an image.
+#[derive(Debug, Serialize)]
+pub struct DecisionFields {
+    /// The share of good images that score like this or worse, at most.
+    pub p_value: f64,
+    /// An image with a score above this is anomalous; null where the calibration allows none.
+    pub threshold: Option<f32>,
+    /// Whether the image is; null without a threshold.
+    pub anomalous: Option<bool>,
+    /// Where, in pixels of the image; CSV has their number.
+    pub regions: Vec<Region>,
+}
+
+impl From<Decision> for DecisionFields {
+    fn from(decision: Decision) -> Self {
+        let Decision { p_value, threshold, anomalous, regions } = decision;
+        Self { p_value, threshold, anomalous, regions }
+    }
+}
+
+/// The columns of CSV.
+const COLUMNS: [&str; 8] =
+    ["path", "score", "overlay", "map", "p_value", "threshold", "anomalous", "regions"];
 
 /// Writes score lines as they come.
 pub struct ScoreWriter {
@@ -66,7 +95,13 @@ impl ScoreWriter {
                 .and_then(|()| if to_file { Ok(()) } else { writer.flush() }),
             // CSV needs the same columns in every line, whatever is absent.
             Sink::Csv(writer, _) => writer
-                .serialize((&line.path, line.score, &line.overlay, &line.map))
+                .serialize((
+                    (&line.path, line.score, &line.overlay, &line.map),
+                    line.decision.as_ref().map(|one| one.p_value),
+                    line.decision.as_ref().and_then(|one| one.threshold),
+                    line.decision.as_ref().and_then(|one| one.anomalous),
+                    line.decision.as_ref().map(|one| one.regions.len()),
+                ))
                 .map_err(std::io::Error::from)
                 .and_then(|()| if to_file { Ok(()) } else { writer.flush() }),
         };
@@ -77,9 +112,7 @@ impl ScoreWriter {
     pub fn begin(&mut self) -> Result<(), Failure> {
         let result = match &mut self.sink {
             Sink::Jsonl(..) => Ok(()),
-            Sink::Csv(writer, _) => {
-                writer.write_record(["path", "score", "overlay", "map"]).map_err(std::io::Error::from)
-            }
+            Sink::Csv(writer, _) => writer.write_record(COLUMNS).map_err(std::io::Error::from),
         };
         result.map_err(|error| self.fail(&error))
     }

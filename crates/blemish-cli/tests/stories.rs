@@ -177,6 +177,96 @@ fn a_region_of_interest_keeps_the_map_silent_outside() {
 }
 
 #[test]
+fn a_fit_says_what_its_threshold_promises_and_calibrate_changes_it() {
+    let bench = Bench::with_model();
+    let words = bench.ok("fit set --size 64x64 -o again.blemish");
+    for part in
+        ["6 good images", "without its fold (5 folds)", "needs 99", "14.29 % at best", "--false-alarm 0.1429"]
+    {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+    assert!(bench.fails("predict model.blemish set/test --fail-on-anomaly").contains("blemish calibrate"));
+    assert!(bench.fails("calibrate model.blemish --false-alarm 2").contains("above 0 and below 1"));
+    let before = bench.ok("predict model.blemish set/test --progress none");
+    let words = bench.ok("calibrate model.blemish --false-alarm 0.2");
+    assert!(words.contains("at most 20 %") && words.contains("thresholds: image score"), "{words}");
+    let after = bench.ok("predict model.blemish set/test");
+    for (before, after) in before.lines().map(json).zip(after.lines().map(json)) {
+        assert_eq!((&before["score"], &before["p_value"]), (&after["score"], &after["p_value"]));
+        assert!(before["threshold"].is_null() && before["anomalous"].is_null(), "{before}");
+        let flagged = after["score"].as_f64() > after["threshold"].as_f64();
+        assert_eq!(after["anomalous"], Value::Bool(flagged));
+        assert_eq!(flagged, after["p_value"].as_f64().unwrap() <= 0.2);
+    }
+    let words = bench.ok("calibrate model.blemish --labelled set --by recall --recall 1");
+    assert!(words.contains("defective images are found"), "{words}");
+    let json_line =
+        json(&bench.ok("calibrate model.blemish --with-good set/test/good --false-alarm 0.4 --json"));
+    assert_eq!(
+        (&json_line["images"], &json_line["source"]["kind"]),
+        (&Value::from(2), &"good_images".into())
+    );
+    bench.ok("fit set --size 64x64 --folds 0 -o plain.blemish");
+    let line = bench.ok("predict plain.blemish set/test/good");
+    assert!(!line.contains("p_value") && !line.contains("anomalous"), "{line}");
+}
+
+#[test]
+fn anomalies_give_an_exit_code_regions_and_exports() {
+    let bench = Bench::with_model();
+    bench.ok("calibrate model.blemish --false-alarm 0.2");
+    let run = |line: &str| bench.command(line).output().unwrap();
+    let output = run("predict model.blemish set/test -o out --export coco,labelme --fail-on-anomaly");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("images are anomalous"));
+    let lines = fs::read_to_string(bench.path("out/scores.jsonl")).unwrap();
+    let regions: usize = lines.lines().map(|line| json(line)["regions"].as_array().unwrap().len()).sum();
+    let first = lines.lines().map(json).find(|line| line["regions"][0].is_object()).unwrap();
+    let region = &first["regions"][0];
+    assert!(
+        region["area"].as_f64().unwrap() > 0.0
+            && region["peak"]["score"].as_f64() >= region["mean_score"].as_f64()
+    );
+    let coco = json(&fs::read_to_string(bench.path("out/coco.json")).unwrap());
+    assert_eq!(coco["annotations"].as_array().unwrap().len(), regions);
+    assert_eq!(coco["images"].as_array().unwrap().len(), lines.lines().count());
+    assert_eq!(fs::read_dir(bench.path("out/labelme")).unwrap().count(), lines.lines().count());
+    let csv = bench.ok("predict model.blemish set/test/good --format csv --min-area 5000");
+    assert!(csv.starts_with("path,score,overlay,map,p_value,threshold,anomalous,regions\n"), "{csv}");
+    assert!(csv.lines().skip(1).all(|line| line.ends_with(",0")), "{csv}");
+    assert_eq!(run("predict model.blemish set/test --export coco").status.code(), Some(2));
+    bench.ok("eval model.blemish set --json metrics.json");
+    let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+    let alarms = &metrics["decisions"]["false_alarms"];
+    assert_eq!(alarms["of"], Value::from(2));
+    assert!(alarms["interval"]["high"].as_f64().unwrap() > 0.5, "two images say little: {alarms}");
+    assert!(bench.ok("eval model.blemish set").contains("decisions at the model's threshold"));
+}
+
+#[test]
+fn suspects_are_ranked_with_pictures_and_trimmed_aloud() {
+    let bench = Bench::with_model();
+    let defect = fs::read_dir(bench.path("set/test")).unwrap().filter_map(Result::ok);
+    let folder = defect.map(|entry| entry.path()).find(|path| !path.ends_with("good")).unwrap();
+    let bad = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    fs::copy(bad, bench.path("set/train/good/odd.png")).unwrap();
+    let words = bench.ok("data suspects set --size 64x64 -o suspects --show 3");
+    assert_eq!(
+        words.lines().filter(|line| line.contains(".png") && line.contains("good")).count(),
+        3,
+        "{words}"
+    );
+    let list = fs::read_to_string(bench.path("suspects/suspects.csv")).unwrap();
+    assert_eq!(list.lines().count(), 8);
+    assert!(list.contains("odd.png"));
+    assert!(image::open(bench.path("suspects/suspects.png")).unwrap().width() > 400);
+    let words = bench.ok("fit set --size 64x64 --trim 1 -o trimmed.blemish");
+    assert!(words.contains("trimmed `set/train/good/") && words.contains("fitted on 6 images"), "{words}");
+    let wrong = bench.command("fit set --trim most").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn real_screws_are_told_apart_better_than_by_chance() {
     let Some(screw) = shared("data/mvtec/screw") else { return };
     let bench = Bench::new();

@@ -1,7 +1,8 @@
 //! Connected components of a mask.
 
-/// For every pixel of a mask the size of the 8-connected region it belongs to (0 outside), and the number of regions.
-pub(crate) fn region_sizes(mask: &[bool], width: usize) -> (Vec<u32>, u64) {
+/// For every pixel of a mask the number of the 8-connected region it belongs to, from 1 in the order of their first pixels (0 outside),
+/// and how many regions there are.
+pub(crate) fn label(mask: &[bool], width: usize) -> (Vec<u32>, usize) {
     // Union-find over pixels, each pointing towards the lowest of its region.
     let mut parent: Vec<u32> = (0..mask.len() as u32).collect();
     for pixel in (0..mask.len()).filter(|&pixel| mask[pixel]) {
@@ -20,14 +21,27 @@ pub(crate) fn region_sizes(mask: &[bool], width: usize) -> (Vec<u32>, u64) {
             }
         }
     }
-    let mut sizes = vec![0u32; mask.len()];
-    let roots: Vec<usize> = (0..mask.len()).map(|pixel| root(&mut parent, pixel)).collect();
+    let (mut labels, mut count) = (vec![0u32; mask.len()], 0);
     for pixel in (0..mask.len()).filter(|&pixel| mask[pixel]) {
-        sizes[roots[pixel]] += 1;
+        let root = root(&mut parent, pixel);
+        // The root is the region's first pixel, so it has its number before any other asks for it.
+        if root == pixel {
+            count += 1;
+            labels[pixel] = count;
+        } else {
+            labels[pixel] = labels[root];
+        }
     }
-    let regions = sizes.iter().filter(|&&size| size > 0).count() as u64;
-    let size = |pixel: usize| if mask[pixel] { sizes[roots[pixel]] } else { 0 };
-    ((0..mask.len()).map(size).collect(), regions)
+    (labels, count as usize)
+}
+
+/// For every pixel of a mask the size of the 8-connected region it belongs to (0 outside), and the number of regions.
+pub(crate) fn region_sizes(mask: &[bool], width: usize) -> (Vec<u32>, u64) {
+    let (mut labels, count) = label(mask, width);
+    let mut sizes = vec![0u32; count + 1];
+    labels.iter().filter(|&&label| label > 0).for_each(|&label| sizes[label as usize] += 1);
+    labels.iter_mut().for_each(|label| *label = sizes[*label as usize]);
+    (labels, count as u64)
 }
 
 fn root(parent: &mut [u32], mut pixel: usize) -> usize {

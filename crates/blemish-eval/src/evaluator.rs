@@ -106,7 +106,7 @@ impl Evaluator {
         };
         let (image, pixel) = (self.image(&all, true), self.pixel(&all));
         let notes = self.notes(&counts, &pixel);
-        Ok(Evaluation { image, pixel, per_defect, counts, notes })
+        Ok(Evaluation { image, pixel, per_defect, decisions: None, counts, notes })
     }
 
     fn image(&self, kinds: &[&Kind], with_intervals: bool) -> ImageSummary {

@@ -4,26 +4,36 @@
 //! [`PixelMetrics`] streams maps and masks and gives AUROC, AP, F1-max, AUPRO and AUPIMO, exactly while memory lasts and with a proven
 //! bound beyond. [`Evaluator`] does all of it for a detector, per kind of defect and overall.
 //!
-//! Conventions: larger scores are more anomalous, a decision is `score >= threshold`, ties are collapsed, areas are 64-bit.
+//! Decisions: [`calibration`] turns scores of good images into p-values and thresholds with a stated promise, [`find_regions`] says where
+//! a map lies above one, [`decisions`] counts what a threshold gets right, with exact intervals ([`binomial_interval`]).
+//!
+//! Conventions: larger scores are more anomalous, a point of a curve is `score >= threshold`, a decision by a calibrated
+//! threshold is `score > threshold`, ties are collapsed, areas are 64-bit.
 
+mod binomial;
 mod bootstrap;
 pub mod calibration;
 mod components;
+pub mod decisions;
 mod error;
 mod evaluator;
 mod image;
 mod keys;
 pub mod pixel;
+pub mod regions;
 pub mod report;
 #[cfg(test)]
 mod tests;
 
+pub use binomial::binomial_interval;
 pub use bootstrap::{Interval, bootstrap_interval};
-pub use calibration::Calibration;
+pub use calibration::{Calibration, Criterion, Extremes, Rule, Source, labelled_threshold};
+pub use decisions::{DecisionReport, Judged, judge};
 pub use error::MetricError;
 pub use evaluator::Evaluator;
 pub use image::{
     F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr,
 };
 pub use pixel::{PixelMetrics, PixelOptions, PixelReport};
+pub use regions::{Frame, Region, find_regions};
 pub use report::Evaluation;

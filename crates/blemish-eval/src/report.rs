@@ -1,6 +1,6 @@
 //! The whole evaluation of a detector, as it is printed and stored.
 
-use crate::{Interval, PixelReport};
+use crate::{DecisionReport, Interval, PixelReport};
 use serde::{Deserialize, Serialize};
 
 /// Metrics of a detector on labelled images, overall and per kind of defect. All are fractions of 1; `null` is undefined.
@@ -12,6 +12,9 @@ pub struct Evaluation {
     pub pixel: PixelSummary,
     /// The same for every kind of defect against all good images.
     pub per_defect: Vec<DefectReport>,
+    /// What the decisions at the model's own thresholds are worth; absent for a model without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<DecisionReport>,
     /// What was seen.
     pub counts: Counts,
     /// Why something is undefined or was left out.

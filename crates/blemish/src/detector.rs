@@ -1,14 +1,17 @@
 //! The detector: everything between a folder of good images and scores, in four verbs: fit, score, save, load.
 
 use crate::backbone_file;
+use crate::calibrate::{Calibrated, CalibrationConfig};
+use crate::decision::Decision;
 use crate::error::Error;
 use crate::map::Scored;
-use crate::method::{FitContext, Fitted, MethodEntry};
+use crate::method::{Fitted, MethodEntry};
 use crate::model_file::{self, DataHeader, FORMAT_VERSION, Header};
 use crate::observer::{Observer, Silent};
+use crate::prepared::Prepared;
 use crate::registry;
 use crate::settings::Settings;
-use crate::training::LoadedSet;
+use crate::suspects::{self, Suspect, Trim};
 use blemish_data::{Dataset, ImageBatch, Loader, LoaderOptions, Sample, Skipped, Transform};
 use blemish_eval::Calibration;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
@@ -31,6 +34,10 @@ pub struct DetectorConfig {
     pub transform: Option<Transform>,
     /// Fixes every random choice.
     pub seed: u64,
+    /// How thresholds are found.
+    pub calibration: CalibrationConfig,
+    /// Leaves the most suspicious training images out; they are told by [`Detector::trimmed`].
+    pub trim: Option<Trim>,
 }
 
 impl Default for DetectorConfig {
@@ -41,6 +48,8 @@ impl Default for DetectorConfig {
             backbone: BackboneSpec::default(),
             transform: None,
             seed: 0,
+            calibration: CalibrationConfig::default(),
+            trim: None,
         }
     }
 }
@@ -86,6 +95,7 @@ pub struct Detector {
     colour_range: (f32, f32),
     calibration: Option<Calibration>,
     skipped: Vec<Skipped>,
+    trimmed: Vec<Suspect>,
 }
 
 impl Detector {
@@ -94,35 +104,31 @@ impl Detector {
     /// # Errors
     /// [`Error`]: unknown method or setting, unreadable images, missing weights, or a fit that these images do not allow.
     pub fn fit(config: &DetectorConfig, dataset: &Dataset, options: &FitOptions<'_>) -> Result<Self, Error> {
-        let entry = registry::method(&config.method)?;
-        let transform = match &config.transform {
-            Some(transform) => transform.clone(),
-            None => entry.default_transform(&config.settings)?,
-        };
-        let transform = Arc::new(transform);
-        let strides = entry.info().needs.strides;
-        let backbone = if strides.is_empty() {
-            None
-        } else {
-            Some(Arc::new(Backbone::load(&config.backbone, strides, &options.engine)?))
-        };
-        let train = LoadedSet::new(dataset, &transform, options);
-        let context = FitContext {
-            seed: config.seed,
-            backbone: backbone.clone(),
-            memory_limit: options.memory_limit,
-            scratch: options.scratch.clone(),
-            prompts: Vec::new(),
-            observer: options.observer,
-        };
-        let method = entry.fit(&config.settings, &train, &context)?;
-        let skipped = train.into_skipped();
+        let prepared = Prepared::new(config, options)?;
+        let folds = config.calibration.folds;
+        let fitted = prepared.with_fits(config, dataset, options, |fits, set| {
+            let (chosen, trimmed) = match config.trim {
+                None => (None, Vec::new()),
+                Some(trim) => {
+                    let (kept, trimmed) = suspects::trim(fits, set, folds, trim)?;
+                    (Some(kept), trimmed)
+                }
+            };
+            let Calibrated { method, calibration } =
+                fits.fit_calibrated(set, chosen.as_deref(), &config.calibration)?;
+            let learnt = chosen.unwrap_or_else(|| set.loaded().usable());
+            Ok((method, calibration, trimmed, learnt, set.loaded().skipped()))
+        })?;
+        let (method, calibration, trimmed, learnt, skipped) = fitted;
         options.observer.stage("digesting the images", None);
+        let learnt: Vec<Sample> = learnt.into_iter().map(|index| dataset.train[index].clone()).collect();
+        let seen = if trimmed.is_empty() { &dataset.train } else { &learnt };
         let data = DataHeader {
             category: dataset.category.clone(),
-            images: dataset.train.len() - skipped.len(),
-            digest: blemish_data::dataset_digest(&dataset.train)?,
+            images: learnt.len(),
+            digest: blemish_data::dataset_digest(seen)?,
         };
+        let Prepared { entry, transform, backbone } = prepared;
         let mut detector = Self {
             entry,
             method,
@@ -131,10 +137,11 @@ impl Detector {
             seed: config.seed,
             data,
             colour_range: (0.0, 1.0),
-            calibration: None,
+            calibration,
             skipped,
+            trimmed,
         };
-        detector.colour_range = detector.find_colour_range(&dataset.train)?;
+        detector.colour_range = detector.find_colour_range(seen)?;
         Ok(detector)
     }
 
@@ -163,21 +170,9 @@ impl Detector {
     /// # Errors
     /// [`Error::Score`] if the batch does not fit the model or a score is not finite, [`Error::Features`] if the engine fails.
     pub fn score(&self, batch: &ImageBatch) -> Result<Vec<Scored>, Error> {
-        let stage = self.method.map_stage();
+        let size = (batch.height, batch.width);
         let region = batch.region_of_interest.as_deref();
-        let inside = region.map(|mask| mask.marked.as_slice());
-        let patches = self.method.score(batch)?;
-        // A score that is no number would be passed on as neither good nor bad.
-        if let Some(at) = patches.iter().position(|patches| !patches.is_finite()) {
-            let reason = format!(
-                "image {at} of the batch has a score that is not a finite number; its pixels or the model's values are out of range"
-            );
-            return Err(Error::Score { reason });
-        }
-        Ok(patches
-            .into_iter()
-            .map(|patches| stage.finish(patches, batch.height, batch.width, inside))
-            .collect())
+        self.method.map_stage().finish_batch(self.method.score(batch)?, size, region)
     }
 
     /// Reads, transforms and scores one image file.
@@ -212,6 +207,10 @@ impl Detector {
             .transform
             .check()
             .map_err(|error| Error::Corrupt { path: path.to_owned(), reason: error.to_string() })?;
+        if header.calibration.as_ref().is_some_and(|calibration| !calibration.is_valid()) {
+            let reason = "its calibration is not one of finite, ascending scores".into();
+            return Err(Error::Corrupt { path: path.to_owned(), reason });
+        }
         let entry = registry::method(&header.method)?;
         let stored = state.split_off_prefix(backbone_file::PREFIX);
         // Only here is it known which file a wrong tensor lies in.
@@ -234,6 +233,7 @@ impl Detector {
             colour_range: header.colour_range,
             calibration: header.calibration,
             skipped: Vec::new(),
+            trimmed: Vec::new(),
         })
     }
 
@@ -267,6 +267,28 @@ impl Detector {
     /// How images become input.
     pub fn transform(&self) -> &Arc<Transform> {
         &self.transform
+    }
+
+    /// What the calibration makes of an image of (height, width) pixels before the transform; `None` for a detector without one.
+    ///
+    /// Regions under `minimum_area` pixels of the image are left out.
+    ///
+    /// # Errors
+    /// [`Error::Score`] if no image of that size passes the transform.
+    pub fn decide(
+        &self,
+        scored: &Scored,
+        size: (usize, usize),
+        minimum_area: f64,
+    ) -> Result<Option<Decision>, Error> {
+        let decide = |calibration| Decision::new(calibration, scored, &self.transform, size, minimum_area);
+        let decision = self.calibration.as_ref().map(decide).transpose();
+        decision.map_err(|fault| Error::Score { reason: fault.to_string() })
+    }
+
+    /// Training images that were left out because they looked defective; empty for a loaded detector.
+    pub fn trimmed(&self) -> &[Suspect] {
+        &self.trimmed
     }
 
     /// Training images that were left out on `skip_bad`, with reasons; empty for a loaded detector.

@@ -103,6 +103,12 @@ pub enum Error {
         /// The last version known here.
         supported: u64,
     },
+    /// Thresholds that cannot be set.
+    #[error("cannot calibrate: {reason}")]
+    Calibration {
+        /// Why, and what would help.
+        reason: String,
+    },
     /// Metrics that are undefined for this data.
     #[error("cannot evaluate: {reason}")]
     Evaluation {

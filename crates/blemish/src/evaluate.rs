@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::map::Scored;
 use crate::observer::{Observer, Silent};
 use blemish_data::{Dataset, Label, Loader, LoaderOptions, Mask, Sample, Skipped};
-use blemish_eval::{Evaluation, Evaluator};
+use blemish_eval::{Evaluation, Evaluator, Judged, judge};
 
 /// How to run an evaluation.
 #[derive(Clone, Copy)]
@@ -59,6 +59,7 @@ pub fn evaluate(
     };
     let mut loader = Loader::new(&dataset.test, detector.transform(), loader_options);
     let mut evaluator = Evaluator::new();
+    let mut judged = Vec::new();
     for batch in loader.by_ref() {
         if options.observer.is_cancelled() {
             return Err(Error::Interrupted);
@@ -79,11 +80,14 @@ pub fn evaluate(
                     (scored.map.height, scored.map.width),
                 )
                 .map_err(|error| undefined(&error))?;
+            let defect = is_defective.then(|| sample.defect.clone());
+            judged.push(Judged { defect, extremes: scored.extremes() });
             each(sample, scored, mask.as_ref());
         }
         options.observer.advance(batch.indices.len() as u64);
     }
     options.observer.stage("computing metrics", None);
-    let evaluation = evaluator.finish().map_err(|error| undefined(&error))?;
+    let mut evaluation = evaluator.finish().map_err(|error| undefined(&error))?;
+    evaluation.decisions = detector.calibration().and_then(|calibration| judge(calibration, &judged));
     Ok(EvaluationOutcome { evaluation, skipped: loader.skipped().to_vec() })
 }

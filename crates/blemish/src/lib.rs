@@ -7,7 +7,7 @@
 //! features    blemish-features  a frozen backbone -> feature maps at named taps
 //! method      methods/          feature maps or pixels -> patch scores on the method's own grid
 //! map         map               patch scores -> anomaly map of the input's size, image score
-//! decision    blemish-eval      metrics on labelled images
+//! decision    calibrate         scores of unseen good images -> p-values, thresholds, regions; metrics on labelled images
 //! report      blemish-report    overlays and float maps
 //! ```
 //! Data flows one way and nothing lower knows anything higher. Numeric kernels that several methods share (nearest neighbours,
@@ -43,19 +43,26 @@
 //! 2. Add one line to `registry.rs`. The command line, the model file and the documentation find it there.
 
 mod backbone_file;
+pub mod calibrate;
+pub mod decision;
 pub mod detector;
 pub mod error;
 pub mod evaluate;
+mod feature_batch;
+mod feature_cache;
 pub mod map;
 pub mod method;
 pub mod methods;
 pub mod model_file;
 pub mod observer;
+mod prepared;
+pub mod recalibrate;
 mod region;
 pub mod registry;
 mod rows;
 pub mod settings;
 pub mod state;
+pub mod suspects;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -63,8 +70,13 @@ mod training;
 pub use blemish_data as data;
 pub use blemish_eval as metrics;
 pub use blemish_features as features;
+pub use calibrate::CalibrationConfig;
+pub use decision::Decision;
 pub use detector::{Detector, DetectorConfig, FitOptions};
 pub use error::Error;
+pub use feature_batch::FeatureBatch;
 pub use map::{AnomalyMap, Scored};
 pub use method::{Method, MethodInfo};
 pub use observer::{Observer, Silent};
+pub use recalibrate::{Recalibration, recalibrate};
+pub use suspects::{Suspect, Trim, find_suspects};

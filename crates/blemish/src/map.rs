@@ -1,5 +1,8 @@
 //! The one way from patch scores to an anomaly map of the input's size.
 
+use crate::error::Error;
+use blemish_data::Mask;
+use blemish_eval::Extremes;
 use blemish_kernels::map::{Border, gaussian_blur, resize_bilinear, resize_nearest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,7 +78,35 @@ pub struct Scored {
     pub map: AnomalyMap,
 }
 
+impl Scored {
+    /// The scores that decisions rest on.
+    pub fn extremes(&self) -> Extremes {
+        let map_maximum = self.map.values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        Extremes { image_score: self.score, map_maximum }
+    }
+}
+
 impl MapStage {
+    /// Brings the patch scores of a batch to maps of `height` x `width`, see [`Self::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Score`] if a score is not finite: it would be passed on as neither good nor bad.
+    pub fn finish_batch(
+        &self,
+        patches: Vec<PatchScores>,
+        (height, width): (usize, usize),
+        region: Option<&Mask>,
+    ) -> Result<Vec<Scored>, Error> {
+        if let Some(at) = patches.iter().position(|patches| !patches.is_finite()) {
+            let reason = format!(
+                "image {at} of the batch has a score that is not a finite number; its pixels or the model's values are out of range"
+            );
+            return Err(Error::Score { reason });
+        }
+        let inside = region.map(|mask| mask.marked.as_slice());
+        Ok(patches.into_iter().map(|patches| self.finish(patches, height, width, inside)).collect())
+    }
+
     /// Brings patch scores to `height` x `width`, blurs them and settles the image score.
     ///
     /// `inside`, if given, is the region of interest, height x width: the map is 0 outside, before and after the blur, so what lies
@@ -101,9 +132,9 @@ impl MapStage {
             values = gaussian_blur(&values, (height, width), self.sigma, border);
             clear_outside(&mut values, inside);
         }
-        let score =
-            patches.image_score.unwrap_or_else(|| values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        Scored { score, map: AnomalyMap { height, width, values } }
+        let mut scored = Scored { score: 0.0, map: AnomalyMap { height, width, values } };
+        scored.score = patches.image_score.unwrap_or_else(|| scored.extremes().map_maximum);
+        scored
     }
 }
 

@@ -12,6 +12,7 @@
 //! - **State is named tensors** plus the configuration, nothing else, so one file format serves all.
 
 use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::observer::Observer;
 use crate::settings::{self, SettingInfo, Settings};
@@ -55,6 +56,9 @@ pub struct Needs {
 /// What a pass over the training images calls with the indices of a batch's images and the batch.
 pub type EachBatch<'a> = dyn FnMut(&[usize], &ImageBatch) -> Result<(), Error> + 'a;
 
+/// What a pass over the features of the training images calls with the indices of a batch's images and their feature maps.
+pub type EachFeatures<'a> = dyn FnMut(&[usize], &FeatureBatch) -> Result<(), Error> + 'a;
+
 /// The good images, passed over as often as a method likes.
 pub trait TrainingSet: Sync {
     /// Number of images.
@@ -70,6 +74,22 @@ pub trait TrainingSet: Sync {
     /// # Errors
     /// What a reader or `each` returns; [`Error::Interrupted`] when the observer has cancelled.
     fn for_each_batch(&self, shuffle_seed: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error>;
+
+    /// The same with the feature maps of a frozen backbone. What a method asks for here may be kept from an earlier pass, so that
+    /// epochs and the fits of a calibration do not run the backbone again.
+    ///
+    /// # Errors
+    /// As [`Self::for_each_batch`], and [`Error::Features`].
+    fn for_each_features(
+        &self,
+        backbone: &Backbone,
+        shuffle_seed: Option<u64>,
+        each: &mut EachFeatures<'_>,
+    ) -> Result<(), Error> {
+        self.for_each_batch(shuffle_seed, &mut |indices, batch| {
+            each(indices, &FeatureBatch::extract(backbone, batch)?)
+        })
+    }
 }
 
 /// What surrounds a fit.
@@ -109,6 +129,15 @@ impl FitContext<'_> {
     }
 }
 
+/// What a method can do that knows, without another fit, how it would score its own training images had it not seen them.
+pub trait LeaveOneOut {
+    /// Patch scores of images that the method was fitted on, each as if fitted on all the others.
+    ///
+    /// # Errors
+    /// As [`Method::score`].
+    fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error>;
+}
+
 /// A method, fitted: what an implementor writes.
 pub trait Method: Send + Sync + Sized + 'static {
     /// Typed settings with defaults, ranges and meanings.
@@ -135,6 +164,20 @@ pub trait Method: Send + Sync + Sized + 'static {
     /// [`Error::Score`] if the batch does not fit the model, [`Error::Features`] if the backbone fails.
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error>;
 
+    /// The same from feature maps of its backbone; `None` for a method that needs the images themselves.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
+        let _ = features;
+        Ok(None)
+    }
+
+    /// The capability of scoring training images as if unseen, right after a fit; `None` for methods that need fits of their own for it.
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        None
+    }
+
     /// How its patch scores become a map.
     fn map_stage(&self) -> MapStage;
 
@@ -160,6 +203,13 @@ pub trait Fitted: Send + Sync {
     /// # Errors
     /// As there.
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error>;
+    /// See [`Method::score_features`].
+    ///
+    /// # Errors
+    /// As there.
+    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error>;
+    /// See [`Method::leave_one_out`].
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut>;
     /// See [`Method::map_stage`].
     fn map_stage(&self) -> MapStage;
     /// See [`Method::state`].
@@ -174,6 +224,12 @@ impl<M: Method> Fitted for M {
     }
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
         Method::score(self, batch)
+    }
+    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
+        Method::score_features(self, features)
+    }
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        Method::leave_one_out(self)
     }
     fn map_stage(&self) -> MapStage {
         Method::map_stage(self)

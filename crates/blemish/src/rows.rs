@@ -102,6 +102,11 @@ impl Rows {
         &self.values
     }
 
+    /// Frees the memory of rows that lie in a file; they stay readable.
+    pub(crate) fn release(&self) {
+        self.values.release();
+    }
+
     /// Copies the rows of `indices`, in that order.
     pub(crate) fn gather(&self, indices: &[usize]) -> Vec<f32> {
         let values: &[f32] = &self.values;

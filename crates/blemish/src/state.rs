@@ -29,6 +29,15 @@ impl<T: bytemuck::Pod> Shared<T> {
             Err(_) => Some(bytemuck::allocation::pod_collect_to_vec::<u8, T>(bytes).into()),
         }
     }
+
+    /// Lets the system take back the memory of a mapped file's pages; they are read again when they are next looked at.
+    pub(crate) fn release(&self) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = &self.source {
+            // Safety: the map is shared and read-only, so its pages hold nothing but the file's content. A refusal costs memory only.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
 }
 
 impl<T: bytemuck::Pod> AsRef<[T]> for Shared<T> {

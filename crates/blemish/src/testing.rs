@@ -1,5 +1,6 @@
 //! Shared by the tests of the methods: golden values and comparison.
 
+use crate::feature_batch::FeatureBatch;
 use crate::state::{State, StateTensor, Values};
 use blemish_features::FeatureMap;
 
@@ -30,6 +31,17 @@ pub(crate) fn maps(golden: &State, prefix: &str, layers: &[&str]) -> Vec<Feature
             FeatureMap { channels: shape[1], height: shape[2], width: shape[3], data: data.to_vec() }
         })
         .collect()
+}
+
+/// The same as a batch of `count` images.
+pub(crate) fn batch(golden: &State, prefix: &str, layers: &[&str], count: usize) -> FeatureBatch {
+    FeatureBatch {
+        count,
+        height: 64,
+        width: 64,
+        maps: maps(golden, prefix, layers),
+        region_of_interest: None,
+    }
 }
 
 /// Largest |a - b| relative to the largest |b|.

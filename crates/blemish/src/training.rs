@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::method::{EachBatch, TrainingSet};
 use crate::observer::Observer;
 use blemish_data::{Dataset, Loader, LoaderOptions, Sample, Skipped, Transform};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The training images of a dataset, streamed through the loader on every pass.
 pub(crate) struct LoadedSet<'a> {
@@ -14,7 +14,7 @@ pub(crate) struct LoadedSet<'a> {
     transform: Arc<Transform>,
     loader: LoaderOptions,
     observer: &'a dyn Observer,
-    /// What the latest pass left out.
+    /// What any pass left out.
     skipped: Mutex<Vec<Skipped>>,
 }
 
@@ -35,8 +35,68 @@ impl<'a> LoadedSet<'a> {
         }
     }
 
-    pub(crate) fn into_skipped(self) -> Vec<Skipped> {
-        self.skipped.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn samples(&self) -> &'a [Sample] {
+        self.samples
+    }
+
+    pub(crate) fn batch_size(&self) -> usize {
+        self.loader.batch_size.max(1)
+    }
+
+    pub(crate) fn observer(&self) -> &'a dyn Observer {
+        self.observer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Skipped>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the passes so far have left out, in the order of the paths.
+    pub(crate) fn skipped(&self) -> Vec<Skipped> {
+        let mut skipped = self.lock().clone();
+        skipped.sort_by(|one, other| one.path.cmp(&other.path));
+        skipped
+    }
+
+    /// The images that the passes so far have not left out.
+    pub(crate) fn usable(&self) -> Vec<usize> {
+        let skipped = self.lock();
+        let is_usable =
+            |index: &usize| !skipped.iter().any(|skipped| skipped.path == self.samples[*index].path);
+        (0..self.samples.len()).filter(is_usable).collect()
+    }
+
+    /// Passes over some of the images; `each` gets positions in `indices`.
+    pub(crate) fn for_each_batch_of(
+        &self,
+        indices: &[usize],
+        shuffle_seed: Option<u64>,
+        each: &mut EachBatch<'_>,
+    ) -> Result<(), Error> {
+        let samples: Vec<Sample> = indices.iter().map(|&index| self.samples[index].clone()).collect();
+        self.pass(&samples, shuffle_seed, each)
+    }
+
+    fn pass(
+        &self,
+        samples: &[Sample],
+        shuffle_seed: Option<u64>,
+        each: &mut EachBatch<'_>,
+    ) -> Result<(), Error> {
+        let options = LoaderOptions { shuffle_seed, ..self.loader.clone() };
+        let mut loader = Loader::new(samples, &self.transform, options);
+        for batch in loader.by_ref() {
+            if self.observer.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let batch = batch?;
+            each(&batch.indices, &batch.images)?;
+        }
+        let mut skipped = self.lock();
+        let new = loader.skipped().iter().filter(|new| !skipped.iter().any(|known| known.path == new.path));
+        let new: Vec<Skipped> = new.cloned().collect();
+        skipped.extend(new);
+        Ok(())
     }
 }
 
@@ -50,16 +110,6 @@ impl TrainingSet for LoadedSet<'_> {
     }
 
     fn for_each_batch(&self, shuffle_seed: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        let options = LoaderOptions { shuffle_seed, ..self.loader.clone() };
-        let mut loader = Loader::new(self.samples, &self.transform, options);
-        for batch in loader.by_ref() {
-            if self.observer.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let batch = batch?;
-            each(&batch.indices, &batch.images)?;
-        }
-        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = loader.skipped().to_vec();
-        Ok(())
+        self.pass(self.samples, shuffle_seed, each)
     }
 }

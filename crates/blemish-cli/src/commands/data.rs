@@ -11,9 +11,10 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub fn run(command: &DataCommand, console: &Console) -> Result<(), Failure> {
+pub fn run(command: &DataCommand, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     match command {
         DataCommand::Synth(args) => synth(args, console),
+        DataCommand::Suspects(args) => super::suspects::run(args, threads, console),
         DataCommand::Import(ImportCommand::Elpv { source, output, cells, seed, machine }) => {
             let options = ElpvOptions { cell_type: cells.parse()?, seed: *seed, ..ElpvOptions::default() };
             let report = with_progress(console, "importing", |progress| {

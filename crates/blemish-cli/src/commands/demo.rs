@@ -9,7 +9,7 @@ use crate::output::{print, write_file};
 use blemish::data::synth::SynthOptions;
 use blemish::data::{Label, OpenOptions, open_dataset};
 use blemish::evaluate::{EvaluateOptions, evaluate};
-use blemish::{Detector, DetectorConfig, FitOptions};
+use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions};
 use blemish_report::{Heat, Picture, SheetRow, contact_sheet};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -35,7 +35,9 @@ pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result
     let dataset = open_dataset(&set, &OpenOptions::default())?;
     let engine = engine_options(&args.engine, threads)?;
     let fit = FitOptions { engine, observer: console, ..FitOptions::default() };
-    let config = DetectorConfig { seed: args.seed, ..DetectorConfig::default() };
+    // Forty images cannot promise the usual 1 %.
+    let calibration = CalibrationConfig { false_alarm: 0.05, ..CalibrationConfig::default() };
+    let config = DetectorConfig { seed: args.seed, calibration, ..DetectorConfig::default() };
     let detector = Detector::fit(&config, &dataset, &fit)?;
     let model = args.output.join("demo.blemish");
     detector.save(&model)?;

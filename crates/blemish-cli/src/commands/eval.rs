@@ -9,6 +9,7 @@ use crate::pictures;
 use blemish::Detector;
 use blemish::evaluate::{EvaluateOptions, evaluate};
 use blemish::metrics::Evaluation;
+use blemish::metrics::decisions::{DecisionReport, Observed};
 use blemish::metrics::report::{ImageSummary, PixelSummary};
 use std::path::Path;
 
@@ -86,8 +87,45 @@ pub fn table(evaluation: &Evaluation) -> String {
             100.0 * interval.high
         );
     }
+    if let Some(decisions) = &evaluation.decisions {
+        text += &decided(decisions);
+    }
     for note in &evaluation.notes {
         text += &format!("\nnote: {note}");
+    }
+    text
+}
+
+/// Decisions at the model's own thresholds, in lines.
+fn decided(decisions: &DecisionReport) -> String {
+    let line = |name: &str, seen: &Observed| {
+        let rate = seen.rate.map_or("-".to_owned(), |rate| format!("{:.1} %", 100.0 * rate));
+        let (low, high) = (100.0 * seen.interval.low, 100.0 * seen.interval.high);
+        format!(
+            "\n  {name:<32}{:>5} of {:<5}{rate:>8} (95 % interval {low:.1} to {high:.1})",
+            seen.count, seen.of
+        )
+    };
+    let mut text = format!("\ndecisions at the model's threshold {:.4}:", decisions.image_threshold);
+    text += &line("good images flagged", &decisions.false_alarms);
+    text += &line("defective images missed", &decisions.misses);
+    for (defect, missed) in &decisions.misses_per_defect {
+        text += &line(&format!("  {defect}"), missed);
+    }
+    if let Some(marked) = &decisions.good_images_marked {
+        text += &line("good images with a region", marked);
+    }
+    if let Some(marked) = &decisions.defective_images_marked {
+        text += &line("defective images with a region", marked);
+    }
+    if let (Some(value), Some(interval)) = (decisions.balanced_accuracy, decisions.balanced_accuracy_interval)
+    {
+        text += &format!(
+            "\n  balanced accuracy {:.1} (95 % interval {:.1} to {:.1})",
+            100.0 * value,
+            100.0 * interval.low,
+            100.0 * interval.high
+        );
     }
     text
 }

@@ -1,30 +1,90 @@
 //! `blemish fit`: good images in, one model file out.
 
 use super::{engine_options, open, transform};
-use crate::args::{BackboneArgs, FitArgs};
+use crate::args::{BackboneArgs, FitArgs, LearnArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::data::Skipped;
 use blemish::data::files::unfinished;
+use blemish::data::{Dataset, Skipped};
 use blemish::features::BackboneSpec;
-use blemish::{Detector, DetectorConfig, FitOptions, Observer};
+use blemish::metrics::Calibration;
+use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Observer};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
+    let (mut config, dataset, options) = prepare(&args.learn, threads, console)?;
+    config.calibration.false_alarm = args.false_alarm;
+    config.trim = args.trim;
+    let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
+    check_writable(&output)?;
+    let detector = Detector::fit(&config, &dataset, &options)?;
+    detector.save(&output)?;
+    console.finish();
+    report_skipped(dataset.skipped.iter().chain(detector.skipped()), console);
+    let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
+    let images = detector.header().data.images;
+    let seconds = started.elapsed().as_secs_f64();
+    if args.machine.json {
+        let trimmed: Vec<serde_json::Value> = detector
+            .trimmed()
+            .iter()
+            .map(|one| serde_json::json!({"path": one.path.display().to_string(), "score": one.score, "deviations": one.deviations}))
+            .collect();
+        let summary = serde_json::json!({
+            "model": output.display().to_string(),
+            "method": config.method,
+            "images": images,
+            "skipped": dataset.skipped.len() + detector.skipped().len(),
+            "trimmed": trimmed,
+            "calibration": detector.calibration().map(summary),
+            "bytes": bytes,
+            "seconds": seconds,
+        });
+        return print(&summary.to_string());
+    }
+    for one in detector.trimmed() {
+        let path = one.path.display();
+        print(&format!(
+            "trimmed `{path}`: score {:.3}, {:+.1} deviations from the median",
+            one.score, one.deviations
+        ))?;
+    }
+    if let Some(calibration) = detector.calibration() {
+        print(&in_words(calibration))?;
+        if !detector.trimmed().is_empty() {
+            print(
+                "  this holds for images like those that were kept: if good ones were trimmed, more will be flagged",
+            )?;
+        }
+    }
+    let model = output.display();
+    print(&format!(
+        "wrote {model}: {} fitted on {images} images in {seconds:.1} s, {:.1} MB\nnext: blemish predict {model} IMAGES -o PICTURES",
+        config.method,
+        bytes as f64 / 1e6
+    ))
+}
+
+/// Data, configuration and options of a fit from the command line.
+pub fn prepare<'a>(
+    args: &LearnArgs,
+    threads: Option<usize>,
+    console: &'a Console,
+) -> Result<(DetectorConfig, Dataset, FitOptions<'a>), Failure> {
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
     let dataset = open(&args.data, &args.layout)?;
-    let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &args.method));
-    check_writable(&output)?;
     let config = DetectorConfig {
         method: args.method.clone(),
         transform: Some(transform(&args.transform, entry.default_transform(&settings)?)?),
         settings,
         backbone: backbone_spec(&args.backbone)?,
         seed: args.seed,
+        calibration: CalibrationConfig { folds: args.folds, ..CalibrationConfig::default() },
+        trim: None,
     };
     let options = FitOptions {
         engine: engine_options(&args.engine, threads)?,
@@ -34,30 +94,29 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         scratch: args.scratch.clone(),
         observer: console,
     };
-    let detector = Detector::fit(&config, &dataset, &options)?;
-    detector.save(&output)?;
-    console.finish();
-    report_skipped(dataset.skipped.iter().chain(detector.skipped()), console);
-    let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
-    let images = detector.header().data.images;
-    let seconds = started.elapsed().as_secs_f64();
-    if args.machine.json {
-        let summary = serde_json::json!({
-            "model": output.display().to_string(),
-            "method": args.method,
-            "images": images,
-            "skipped": dataset.skipped.len() + detector.skipped().len(),
-            "bytes": bytes,
-            "seconds": seconds,
-        });
-        return print(&summary.to_string());
-    }
-    let model = output.display();
-    print(&format!(
-        "wrote {model}: {} fitted on {images} images in {seconds:.1} s, {:.1} MB\nnext: blemish predict {model} IMAGES -o PICTURES",
-        args.method,
-        bytes as f64 / 1e6
-    ))
+    Ok((config, dataset, options))
+}
+
+/// Thresholds, how they were got and what they promise, in lines.
+pub fn in_words(calibration: &Calibration) -> String {
+    let thresholds = match (calibration.image_threshold, calibration.pixel_threshold) {
+        (Some(image), Some(pixel)) => format!("thresholds: image score {image:.4}, pixel score {pixel:.4}\n"),
+        _ => String::new(),
+    };
+    format!("{thresholds}calibrated on {}\n{}", calibration.origin(), calibration.promise())
+}
+
+/// A calibration without its scores, for machines.
+pub fn summary(calibration: &Calibration) -> serde_json::Value {
+    serde_json::json!({
+        "image_threshold": calibration.image_threshold,
+        "pixel_threshold": calibration.pixel_threshold,
+        "images": calibration.images(),
+        "source": calibration.source,
+        "rule": calibration.rule,
+        "origin": calibration.origin(),
+        "promise": calibration.promise(),
+    })
 }
 
 /// The backbone of the command line; nothing said is the embedded one.

@@ -40,6 +40,12 @@ fn model(path: &Path, as_json: bool) -> Result<(), Failure> {
         value["tensors"] = Value::Array(tensors);
         return print(&format!("{value:#}"));
     }
+    // Scores by the hundred are for machines.
+    for list in ["image_scores", "map_maxima"] {
+        if let Some(scores) = value.pointer_mut(&format!("/calibration/{list}")) {
+            *scores = format!("{} values, see --json", scores.as_array().map_or(0, Vec::len)).into();
+        }
+    }
     let mut text = format!("{value:#}\ntensors of the method:\n");
     for tensor in
         tensors.iter().filter(|tensor| !tensor["name"].as_str().unwrap_or("").starts_with("backbone."))

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod calibrate;
 pub mod data;
 pub mod demo;
 pub mod eval;
@@ -7,6 +8,7 @@ pub mod fit;
 pub mod info;
 pub mod methods;
 pub mod predict;
+pub mod suspects;
 pub mod weights;
 
 use crate::args::{Cli, EngineArgs, LayoutArgs, Size, TransformArgs};

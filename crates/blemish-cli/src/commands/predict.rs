@@ -2,20 +2,29 @@
 
 use super::engine_options;
 use super::fit::report_skipped;
-use crate::args::{Picture, PredictArgs};
+use crate::args::{Export, Picture, PredictArgs};
 use crate::console::{Console, is_interrupted};
 use crate::failure::Failure;
 use crate::output::{ScoreLine, ScoreWriter};
 use crate::pictures;
 use blemish::data::{Loader, LoaderOptions, Sample, Transform, list_images};
+use blemish::metrics::Region;
 use blemish::{Detector, Observer, Scored};
-use blemish_report::save_float_tiff;
+use blemish_report::{CocoExport, save_float_tiff, save_labelme};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let detector = Detector::load(&args.model, &engine_options(&args.engine, threads)?)?;
+    let can_decide = detector.calibration().is_some_and(|calibration| calibration.image_threshold.is_some());
+    if args.fail_on_anomaly && !can_decide {
+        return Err(Failure::new(format!(
+            "`{}` has no threshold to call an image anomalous by; `blemish calibrate` sets one",
+            args.model.display()
+        )));
+    }
+    let mut exports = Exports::new(args, &detector)?;
     let paths = list_images(&args.inputs)?;
     let pictures = Pictures::new(args, &detector)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
@@ -31,19 +40,29 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         console.stage("scoring", Some(paths.len() as u64));
     }
     let mut names = Names::default();
+    let (mut anomalous, mut scored_images) = (0, 0);
     for batch in loader.by_ref() {
         if is_interrupted() {
             return Err(Failure::interrupted());
         }
         let batch = batch?;
-        for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
+        let sizes = &batch.original_sizes;
+        for ((&index, &size), scored) in batch.indices.iter().zip(sizes).zip(detector.score(&batch.images)?) {
             let path = &paths[index];
-            let (overlay, map) = pictures.write(path, &names.unique(path), &scored)?;
+            let name = names.unique(path);
+            let decision = detector.decide(&scored, size, args.min_area)?;
+            if let Some(decision) = &decision {
+                anomalous += usize::from(decision.anomalous == Some(true));
+                exports.add(path, &name, size, &decision.regions)?;
+            }
+            scored_images += 1;
+            let (overlay, map) = pictures.write(path, &name, &scored)?;
             writer.write(&ScoreLine {
                 path: path.display().to_string(),
                 score: scored.score,
                 overlay,
                 map,
+                decision: decision.map(Into::into),
             })?;
         }
         if args.output.is_some() {
@@ -51,9 +70,67 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         }
     }
     writer.finish()?;
+    exports.finish()?;
     console.finish();
     report_skipped(loader.skipped().iter(), console);
-    Ok(())
+    match args.fail_on_anomaly && anomalous > 0 {
+        true => Err(Failure::anomaly(anomalous, scored_images)),
+        false => Ok(()),
+    }
+}
+
+/// Regions for other programs.
+#[derive(Default)]
+struct Exports {
+    coco: Option<(PathBuf, CocoExport)>,
+    labelme: Option<PathBuf>,
+}
+
+impl Exports {
+    fn new(args: &PredictArgs, detector: &Detector) -> Result<Self, Failure> {
+        let Some(output) = args.output.as_ref().filter(|_| !args.export.is_empty()) else {
+            return Ok(Self::default());
+        };
+        if detector.calibration().is_none_or(|calibration| calibration.pixel_threshold.is_none()) {
+            return Err(Failure::new(format!(
+                "`{}` has no pixel threshold, so there are no regions to export; `blemish calibrate` sets one",
+                args.model.display()
+            )));
+        }
+        let coco =
+            args.export.contains(&Export::Coco).then(|| (output.join("coco.json"), CocoExport::default()));
+        let labelme = args.export.contains(&Export::Labelme).then(|| output.join("labelme"));
+        if let Some(folder) = &labelme {
+            std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
+        }
+        Ok(Self { coco, labelme })
+    }
+
+    fn add(
+        &mut self,
+        image: &Path,
+        name: &str,
+        size: (usize, usize),
+        regions: &[Region],
+    ) -> Result<(), Failure> {
+        if let Some((_, coco)) = &mut self.coco {
+            coco.add(&image.display().to_string(), size, regions);
+        }
+        if let Some(folder) = &self.labelme {
+            // LabelMe opens the image from the file's folder, so its path must not depend on the current one.
+            let absolute = std::fs::canonicalize(image).unwrap_or_else(|_| image.to_owned());
+            let path = folder.join(format!("{name}.json"));
+            save_labelme(&path, &absolute.display().to_string(), size, regions)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        match self.coco {
+            Some((path, coco)) => Ok(coco.save(&path)?),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Where and how heat maps are written.

@@ -73,7 +73,13 @@ fn test_samples(
             };
             match mask {
                 Ok(mask) => {
-                    samples.push(Sample { path, label: Label::Defective, defect: defect.clone(), mask });
+                    samples.push(Sample {
+                        path,
+                        label: Label::Defective,
+                        defect: defect.clone(),
+                        mask,
+                        group: None,
+                    });
                 }
                 Err(error) if options.skip_bad => skipped.push(Skipped { path, reason: error.to_string() }),
                 Err(error) => return Err(error),

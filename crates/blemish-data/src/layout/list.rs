@@ -7,6 +7,7 @@
 //! | `label` | `good`, `normal` or `0` is good, anything else is defective; without it, training images are good |
 //! | `mask` | the mask of a defective image |
 //! | `defect` | the kind of defect; without it, the label if that is a word of its own |
+//! | `group` | images of one part or shot; they are kept together where images are dealt into folds |
 
 use super::{Dataset, Label, Layout, OpenOptions, Sample};
 use crate::error::{DataError, Skipped};
@@ -29,6 +30,7 @@ pub(super) struct Entry {
     pub(super) label: String,
     pub(super) mask: String,
     pub(super) defect: String,
+    pub(super) group: String,
 }
 
 /// The text of a list file.
@@ -131,8 +133,9 @@ fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), 
         ));
     }
     let path = base.join(&entry.path);
+    let group = (!entry.group.is_empty()).then(|| entry.group.clone());
     if is_good {
-        return Ok((Sample::good(path), for_training));
+        return Ok((Sample { group, ..Sample::good(path) }, for_training));
     }
     let defect = match (entry.defect.as_str(), label.as_str()) {
         ("", nameless) if NAMELESS.contains(&nameless) => "defective".to_string(),
@@ -140,7 +143,7 @@ fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), 
         (named, _) => named.to_string(),
     };
     let mask: Option<PathBuf> = (!entry.mask.is_empty()).then(|| base.join(&entry.mask));
-    Ok((Sample { path, label: Label::Defective, defect, mask }, for_training))
+    Ok((Sample { path, label: Label::Defective, defect, mask, group }, for_training))
 }
 
 /// The entries of a list, whichever of the three forms it has.
@@ -148,13 +151,13 @@ pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> 
     match text.trim_start().chars().next() {
         Some('[') => json_array(path, text),
         Some('{') => json_lines(path, text),
-        _ => csv_rows(path, text, ["path", "split", "label", "mask", "defect"]),
+        _ => csv_rows(path, text, ["path", "split", "label", "mask", "defect", "group"]),
     }
 }
 
-/// Rows of a CSV with a header. `names` are the columns of an [`Entry`]'s path, split, label, mask and defect; only the
-/// first is required.
-pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 5]) -> Result<Vec<Entry>, DataError> {
+/// Rows of a CSV with a header. `names` are the columns of an [`Entry`]'s path, split, label, mask, defect and group;
+/// only the first is required.
+pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 6]) -> Result<Vec<Entry>, DataError> {
     let header_line = text.lines().next().unwrap_or_default();
     // Spreadsheets in many countries write semicolons.
     let delimiter = if !header_line.contains(',') && header_line.contains(';') { b';' } else { b',' };
@@ -189,6 +192,7 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 5]) -> Result<Vec<
             label: field(2),
             mask: field(3),
             defect: field(4),
+            group: field(5),
         });
     }
     Ok(entries)
@@ -235,6 +239,7 @@ fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError>
         label: field("label")?,
         mask: field("mask")?,
         defect: field("defect")?,
+        group: field("group")?,
     })
 }
 

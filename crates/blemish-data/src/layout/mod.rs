@@ -55,6 +55,8 @@ pub struct Sample {
     pub defect: String,
     /// The file that marks the defect; `None` for good images and where masks are absent.
     pub mask: Option<PathBuf>,
+    /// What it shares with other images (the part, the shot), where a list says so; such images are kept together in folds.
+    pub group: Option<String>,
 }
 
 impl Sample {
@@ -64,7 +66,7 @@ impl Sample {
     }
 
     fn good(path: PathBuf) -> Self {
-        Self { path, label: Label::Good, defect: scan::GOOD.into(), mask: None }
+        Self { path, label: Label::Good, defect: scan::GOOD.into(), mask: None, group: None }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn open(split: &Path, root: &Path, options: &OpenOptions) -> Result<D
 /// The rows with their categories.
 pub(super) fn rows(split: &Path, text: &str) -> Result<Vec<(String, Entry)>, DataError> {
     // VisA names no kinds of defect, so that column serves to carry the category.
-    let mut entries = list::csv_rows(split, text, ["image", "split", "label", "mask", "object"])?;
+    let mut entries = list::csv_rows(split, text, ["image", "split", "label", "mask", "object", "group"])?;
     let mut rows = Vec::with_capacity(entries.len());
     for mut entry in entries.drain(..) {
         let category = std::mem::replace(&mut entry.defect, "anomaly".into());

@@ -130,6 +130,7 @@ fn masks_are_transformed_with_their_images() {
         label: Label::Defective,
         defect: "half".into(),
         mask: Some(write("half.png", 12)),
+        group: None,
     };
     let options = LoaderOptions { with_masks: true, ..LoaderOptions::default() };
     let batches = load_all(&samples, options.clone()).unwrap();

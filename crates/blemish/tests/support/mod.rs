@@ -55,7 +55,14 @@ impl Bench {
         backbone.layers = vec!["tap:fine".into(), "tap:coarse".into()];
         let settings: Settings = settings.as_object().unwrap().clone();
         let transform = Some(Transform::resize_to(SIDE, SIDE));
-        DetectorConfig { method: method.into(), settings, backbone, transform, seed: 3 }
+        DetectorConfig {
+            method: method.into(),
+            settings,
+            backbone,
+            transform,
+            seed: 3,
+            ..DetectorConfig::default()
+        }
     }
 
     pub fn fit(&self, config: &DetectorConfig) -> Detector {

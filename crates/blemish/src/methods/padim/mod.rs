@@ -16,8 +16,9 @@ mod tests;
 pub use config::{PadimConfig, Precision, Variant};
 
 use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Needs, TrainingSet};
 use crate::state::State;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::{Backbone, FeatureMap};
@@ -50,6 +51,12 @@ fn start(config: &PadimConfig, maps: &[FeatureMap], seed: u64) -> Result<Positio
     Positions::new(draw_channels(available, wanted, seed), height, width)
 }
 
+impl LeaveOneOut for Padim {
+    fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        self.model.score_left_out(features)
+    }
+}
+
 impl Method for Padim {
     type Config = PadimConfig;
 
@@ -74,13 +81,12 @@ impl Method for Padim {
         let backbone = context.require_backbone(NAME)?;
         let mut positions: Option<Positions> = None;
         context.observer.stage("fitting Gaussians", Some(train.len() as u64));
-        train.for_each_batch(None, &mut |_, batch| {
-            let maps = backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
+        train.for_each_features(&backbone, None, &mut |_, batch| {
             let positions = match &mut positions {
                 Some(positions) => positions,
-                none => none.insert(start(config, &maps, context.seed)?),
+                none => none.insert(start(config, &batch.maps, context.seed)?),
             };
-            positions.add(&maps, batch.count)?;
+            positions.add(&batch.maps, batch.count)?;
             context.observer.advance(batch.count as u64);
             Ok(())
         })?;
@@ -99,8 +105,15 @@ impl Method for Padim {
     }
 
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        let maps = self.backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
-        self.model.score(&maps, batch.count, batch.region_of_interest.as_deref())
+        self.model.score(&FeatureBatch::extract(&self.backbone, batch)?)
+    }
+
+    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
+        self.model.score(features).map(Some)
+    }
+
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        self.model.can_leave_one_out().then_some(self)
     }
 
     fn map_stage(&self) -> MapStage {

@@ -4,10 +4,10 @@ use super::NAME;
 use super::config::{PadimConfig, Precision, Variant};
 use super::gather::gather;
 use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use crate::map::PatchScores;
 use crate::region::cells_inside;
 use crate::state::{Shared, State};
-use blemish_data::Mask;
 use blemish_features::FeatureMap;
 use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, PositionGaussians};
 
@@ -22,6 +22,8 @@ pub(super) struct PositionModel {
     height: usize,
     width: usize,
     gaussians: PositionGaussians<Shared<f32>, Shared<u16>>,
+    /// Images it was fitted on; `None` once it comes from a file.
+    images: Option<u64>,
 }
 
 /// Takes feature maps in while a fit streams them.
@@ -66,6 +68,7 @@ impl Positions {
             Precision::Half => gaussian::Precision::Half,
         };
         let fitted = self.moments.factor(epsilon, precision).map_err(fit_error)?;
+        let images = Some(self.moments.count());
         let (positions, dimensions) = (fitted.positions(), fitted.dimensions());
         let (means, factors) = fitted.into_parts();
         let factors = match factors {
@@ -80,6 +83,7 @@ impl Positions {
             height: self.height,
             width: self.width,
             gaussians,
+            images,
         })
     }
 }
@@ -89,16 +93,12 @@ impl PositionModel {
         &self.config
     }
 
-    /// Distances of `count` images from the feature maps of their layers; 0 outside the region.
+    /// Distances of images from the feature maps of their layers; 0 outside the region.
     ///
     /// # Errors
     /// [`Error::Score`] if the grid or the channels are not those of the fit.
-    pub(super) fn score(
-        &self,
-        maps: &[FeatureMap],
-        count: usize,
-        region: Option<&Mask>,
-    ) -> Result<Vec<PatchScores>, Error> {
+    pub(super) fn score(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let maps = &features.maps;
         let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
         let available: usize = maps.iter().map(|map| map.channels).sum();
         if (height, width) != (self.height, self.width)
@@ -110,18 +110,45 @@ impl PositionModel {
             );
             return Err(Error::Score { reason });
         }
-        let values = gather(maps, &self.channels, count);
+        let values = gather(maps, &self.channels, features.count);
         let distances = self
             .gaussians
             .mahalanobis(&values)
             .map_err(|error| Error::Score { reason: error.to_string() })?;
-        let inside = cells_inside(region, height, width);
+        let inside = cells_inside(features.region_of_interest.as_deref(), height, width);
         let patches = |scores: &[f32]| {
             let values =
                 scores.iter().zip(&inside).map(|(&score, &is_inside)| if is_inside { score } else { 0.0 });
             PatchScores { height, width, values: values.collect(), image_score: None }
         };
         Ok(distances.chunks_exact(height * width).map(patches).collect())
+    }
+
+    /// Whether [`Self::score_left_out`] is defined and accurate: right after a fit on at least three images; with half precision, whose
+    /// rounding it magnifies the more the fewer images there are, on at least fifty.
+    pub(super) fn can_leave_one_out(&self) -> bool {
+        let fewest = if self.config.precision == Precision::Single { 3 } else { 50 };
+        self.images.is_some_and(|images| images >= fewest)
+    }
+
+    /// Distances of images of the fit to Gaussians fitted without them.
+    ///
+    /// With n images, mean m, scatter S / (n - 1) and d = x - m, the scatter without x is S - n / (n - 1) d d', and x lies
+    /// n / (n - 1) d from the mean of the others. By Sherman and Morrison its squared distance is
+    /// (n / (n - 1))^2 q / (1 - n q / (n - 1)^2), q = d' C^-1 d being the distance that the model itself gives. The covariance of the
+    /// others is here divided by n - 1 instead of n - 2, whatever epsilon is added: the result is never below that of another fit, and
+    /// above it by at most the factor sqrt((n - 1) / (n - 2)).
+    pub(super) fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let mut scored = self.score(features)?;
+        let images = self.images.unwrap_or(0) as f64;
+        let shift = images / (images - 1.0);
+        for distance in scored.iter_mut().flat_map(|patches| &mut patches.values) {
+            let squared = f64::from(*distance).powi(2);
+            // Only rounding of the stored factors brings it to 0.
+            let left = (1.0 - squared * shift / (images - 1.0)).max(1e-6);
+            *distance = (shift * (squared / left).sqrt()) as f32;
+        }
+        Ok(scored)
     }
 
     pub(super) fn state(&self) -> State {
@@ -158,7 +185,7 @@ impl PositionModel {
         }
         let gaussians = PositionGaussians::from_parts(shape[0], shape[1], means, factors)
             .map_err(|error| wrong("factors", error.to_string()))?;
-        Ok(Self { config, channels, height, width, gaussians })
+        Ok(Self { config, channels, height, width, gaussians, images: None })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::config::{PadimConfig, Precision, Variant};
 use super::positions::{PositionModel, Positions};
 use crate::map::{BlurBorder, Interpolation, MapStage};
-use crate::testing::{golden, maps, relative_difference};
+use crate::testing::{batch, golden, maps, relative_difference};
 
 const LAYERS: [&str; 3] = ["layer1", "layer2", "layer3"];
 
@@ -18,12 +18,12 @@ fn fitted(config: PadimConfig) -> PositionModel {
 #[test]
 fn maps_and_scores_agree_with_anomalib_given_its_channels() {
     let golden = golden();
-    let test = maps(&golden, "padim.test", &LAYERS);
+    let test = batch(&golden, "padim.test", &LAYERS, 3);
     for (precision, tolerance) in [(Precision::Single, 1e-3), (Precision::Half, 2e-3)] {
         let model = fitted(PadimConfig { precision, ..PadimConfig::default() });
         let stage =
             MapStage { interpolation: Interpolation::Bilinear, sigma: 4.0, border: BlurBorder::Mirror };
-        let scored = model.score(&test, 3, None).unwrap();
+        let scored = model.score(&test).unwrap();
         let finished: Vec<_> =
             scored.into_iter().map(|patches| stage.finish(patches, 64, 64, None)).collect();
         let map: Vec<f32> = finished.iter().flat_map(|scored| scored.map.values.clone()).collect();
@@ -35,19 +35,19 @@ fn maps_and_scores_agree_with_anomalib_given_its_channels() {
 
 #[test]
 fn a_restored_model_scores_the_same() {
-    let test = maps(&golden(), "padim.test", &LAYERS);
+    let test = batch(&golden(), "padim.test", &LAYERS, 3);
     for precision in [Precision::Single, Precision::Half] {
         let config = PadimConfig { precision, variant: Variant::Official, ..PadimConfig::default() };
         let model = fitted(config.clone());
         let restored = PositionModel::restore(config, &model.state()).unwrap();
-        assert_eq!(model.score(&test, 3, None).unwrap(), restored.score(&test, 3, None).unwrap());
+        assert_eq!(model.score(&test).unwrap(), restored.score(&test).unwrap());
     }
 }
 
 #[test]
 fn another_grid_is_refused_with_the_sizes() {
-    let mut test = maps(&golden(), "padim.test", &LAYERS);
-    test.rotate_left(1);
-    let message = fitted(PadimConfig::default()).score(&test, 3, None).unwrap_err().to_string();
+    let mut test = batch(&golden(), "padim.test", &LAYERS, 3);
+    test.maps.rotate_left(1);
+    let message = fitted(PadimConfig::default()).score(&test).unwrap_err().to_string();
     assert!(message.contains("8x8") && message.contains("16x16"), "{message}");
 }

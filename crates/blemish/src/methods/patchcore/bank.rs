@@ -4,11 +4,10 @@ use super::NAME;
 use super::config::{ImageScore, PatchCoreConfig, Variant};
 use super::embedding::embed;
 use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use crate::map::PatchScores;
 use crate::region::cells_inside;
 use crate::state::{Shared, State};
-use blemish_data::Mask;
-use blemish_features::FeatureMap;
 use blemish_kernels::knn::{MemoryBank, Neighbours};
 use blemish_kernels::simd::squared_distance;
 
@@ -64,17 +63,12 @@ impl PatchBank {
         self.covering_radius
     }
 
-    /// Patch scores of `count` images from the feature maps of their layers.
+    /// Patch scores of images from the feature maps of their layers.
     ///
     /// # Errors
     /// [`Error::Score`] if the features have another length than the bank's.
-    pub(crate) fn score(
-        &self,
-        maps: &[FeatureMap],
-        count: usize,
-        region: Option<&Mask>,
-    ) -> Result<Vec<PatchScores>, Error> {
-        let embedding = embed(&self.config, maps, count);
+    pub(crate) fn score(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let embedding = embed(&self.config, &features.maps, features.count);
         if embedding.dimensions != self.dimensions {
             let reason = format!(
                 "the backbone gives {} values a patch, the bank holds {}",
@@ -85,9 +79,9 @@ impl PatchBank {
         let k = self.config.neighbours.min(self.len());
         let found = self.nearest(&embedding.rows, k)?;
         let (height, width) = (embedding.height, embedding.width);
-        let inside = cells_inside(region, height, width);
+        let inside = cells_inside(features.region_of_interest.as_deref(), height, width);
         let cells = height * width;
-        (0..count)
+        (0..features.count)
             .map(|image| {
                 let squared = found.squared_distances[image * cells * k..][..cells * k].chunks_exact(k);
                 let values: Vec<f32> = squared

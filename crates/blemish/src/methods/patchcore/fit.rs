@@ -36,11 +36,8 @@ pub(super) fn collect(
     let mut store: Option<RowStore> = None;
     let mut projection: Option<Option<Projection>> = None;
     let (mut projected, mut dimensions) = (Vec::new(), 0);
-    train.for_each_batch(None, &mut |_, batch| {
-        let embedding = {
-            let maps = backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
-            embed(config, &maps, batch.count)
-        };
+    train.for_each_features(backbone, None, &mut |_, batch| {
+        let embedding = embed(config, &batch.maps, batch.count);
         let (cells, length) = (embedding.height * embedding.width, embedding.dimensions);
         dimensions = length;
         let projection = match &projection {

@@ -18,6 +18,7 @@ mod tests;
 pub use config::{ImageScore, PatchCoreConfig, Variant};
 
 use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use crate::map::{BlurBorder, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
 use crate::state::State;
@@ -86,8 +87,11 @@ impl Method for PatchCore {
     }
 
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        let maps = self.backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?;
-        self.bank.score(&maps, batch.count, batch.region_of_interest.as_deref())
+        self.bank.score(&FeatureBatch::extract(&self.backbone, batch)?)
+    }
+
+    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
+        self.bank.score(features).map(Some)
     }
 
     fn map_stage(&self) -> MapStage {

@@ -3,8 +3,10 @@
 use super::PatchCoreConfig;
 use super::bank::{PatchBank, reweighted};
 use super::config::{ImageScore, Variant};
+use crate::feature_batch::FeatureBatch;
 use crate::map::BlurBorder;
-use crate::testing::{golden, maps, relative_difference};
+use crate::testing::{batch, golden, relative_difference};
+use std::sync::Arc;
 
 #[test]
 fn weight_of_distances_2_3_4_is_091() {
@@ -25,8 +27,8 @@ fn maps_and_scores_agree_with_anomalib_given_its_bank() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
     let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], None).unwrap();
-    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
-    let scored = bank.score(&test, 3, None).unwrap();
+    let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
+    let scored = bank.score(&test).unwrap();
     let stage = crate::map::MapStage {
         interpolation: bank.config().interpolation(),
         sigma: 4.0,
@@ -42,12 +44,12 @@ fn maps_and_scores_agree_with_anomalib_given_its_bank() {
 #[test]
 fn a_bank_of_all_patches_scores_its_own_images_zero() {
     let golden = golden();
-    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
     for variant in [Variant::Anomalib, Variant::Official] {
         let config = PatchCoreConfig { variant, target_dimension: 40, ..PatchCoreConfig::default() };
-        let embedding = super::embedding::embed(&config, &test, 3);
+        let embedding = super::embedding::embed(&config, &test.maps, 3);
         let bank = PatchBank::new(config, embedding.rows.into(), embedding.dimensions, None).unwrap();
-        for scored in bank.score(&test, 3, None).unwrap() {
+        for scored in bank.score(&test).unwrap() {
             assert!(scored.values.iter().all(|&value| value == 0.0));
             assert_eq!(scored.image_score, Some(0.0));
         }
@@ -58,9 +60,9 @@ fn a_bank_of_all_patches_scores_its_own_images_zero() {
 fn official_scores_are_squared_distances_and_their_maximum() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
-    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
     let score = |config: PatchCoreConfig| {
-        PatchBank::new(config, entries.clone(), shape[1], None).unwrap().score(&test, 3, None).unwrap()
+        PatchBank::new(config, entries.clone(), shape[1], None).unwrap().score(&test).unwrap()
     };
     // patch_size 1 and target lengths equal to the channels make both variants embed alike.
     let root =
@@ -80,11 +82,12 @@ fn what_lies_outside_the_region_neither_scores_nor_counts() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
     let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], None).unwrap();
-    let test = maps(&golden, "patchcore.test", &["layer2", "layer3"]);
+    let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
     // The planted defect of image 1 lies in rows 3..6 of 16: the lower half does not see it.
     let marked = (0..64 * 64).map(|pixel| pixel / 64 >= 32).collect();
     let region = blemish_data::Mask { height: 64, width: 64, marked };
-    let (all, lower) = (bank.score(&test, 3, None).unwrap(), bank.score(&test, 3, Some(&region)).unwrap());
+    let lower = FeatureBatch { region_of_interest: Some(Arc::new(region)), ..test.clone() };
+    let (all, lower) = (bank.score(&test).unwrap(), bank.score(&lower).unwrap());
     assert!(lower[1].values[..8 * 16].iter().all(|&value| value == 0.0));
     assert_eq!(lower[1].values[8 * 16..], all[1].values[8 * 16..]);
     assert!(lower[1].image_score < all[1].image_score);

@@ -1,0 +1,51 @@
+//! `blemish calibrate`: other thresholds for a fitted model.
+
+use super::fit::{in_words, report_skipped, summary};
+use super::{engine_options, open};
+use crate::args::{Best, CalibrateArgs};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::data::{Dataset, Sample, list_images};
+use blemish::evaluate::EvaluateOptions;
+use blemish::metrics::Criterion;
+use blemish::{Recalibration, recalibrate};
+
+pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let good: Vec<Sample> = match args.with_good.is_empty() {
+        true => Vec::new(),
+        false => list_images(&args.with_good)?.iter().map(|path| Sample::unlabelled(path)).collect(),
+    };
+    let labelled: Option<Dataset> =
+        args.labelled.as_ref().map(|data| open(data, &args.layout)).transpose()?;
+    let criterion = match args.by {
+        Best::F1 => Criterion::F1,
+        Best::Cost => Criterion::Cost {
+            miss: args.miss_cost,
+            false_alarm: args.false_alarm_cost,
+            defect_share: args.defect_share,
+        },
+        Best::Recall => Criterion::Recall { wanted: args.recall },
+    };
+    let request = Recalibration {
+        good: (!good.is_empty()).then_some(good.as_slice()),
+        false_alarm: args.false_alarm,
+        labelled: labelled.as_ref().map(|dataset| (dataset.test.as_slice(), criterion)),
+    };
+    let options = EvaluateOptions {
+        batch_size: args.batch_size.max(1),
+        skip_bad: args.layout.skip_bad,
+        observer: console,
+    };
+    let output = args.output.as_ref().unwrap_or(&args.model);
+    let engine = engine_options(&args.engine, threads)?;
+    let (calibration, skipped) = recalibrate(&args.model, output, &request, &engine, &options)?;
+    console.finish();
+    report_skipped(labelled.iter().flat_map(|dataset| &dataset.skipped).chain(&skipped), console);
+    if args.machine.json {
+        let mut value = summary(&calibration);
+        value["model"] = output.display().to_string().into();
+        return print(&value.to_string());
+    }
+    print(&format!("{}\nwrote {}", in_words(&calibration), output.display()))
+}

@@ -1,0 +1,92 @@
+//! `blemish data suspects`: training images that look defective, ranked, with pictures.
+
+use super::fit::{prepare, report_skipped};
+use crate::args::SuspectsArgs;
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::{print, write_file};
+use crate::pictures::extended;
+use blemish::data::Transform;
+use blemish::{Suspect, find_suspects};
+use blemish_report::{Heat, Picture, SheetRow, contact_sheet};
+use serde_json::json;
+
+/// Side of a cell of the sheet, in pixels.
+const CELL: usize = 224;
+
+pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let (config, dataset, options) = prepare(&args.learn, threads, console)?;
+    let folder = &args.output;
+    std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
+    let found = find_suspects(&config, &dataset, &options, usize::from(args.show))?;
+    console.finish();
+    report_skipped(dataset.skipped.iter().chain(&found.skipped), console);
+    let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
+    write_file(&list, &table(&found.ranked)?)?;
+    let shown: Vec<&Suspect> = found.ranked.iter().take(usize::from(args.show)).collect();
+    // The command line always settles a transform.
+    if let Some(transform) = &config.transform {
+        draw(&shown, transform)?.save_png(&sheet)?;
+    }
+    if args.machine.json {
+        let ranked: Vec<_> = found
+            .ranked
+            .iter()
+            .map(|one| json!({"path": one.path.display().to_string(), "score": one.score, "deviations": one.deviations}))
+            .collect();
+        return print(&json!({"ranking": list, "pictures": sheet, "suspects": ranked}).to_string());
+    }
+    let mut text = "rank     score  deviations  image\n".to_owned();
+    for (place, one) in shown.iter().enumerate() {
+        let (score, deviations) = (one.score, one.deviations);
+        text += &format!("{:>4}{score:>10.4}{deviations:>+12.1}  {}\n", place + 1, one.path.display());
+    }
+    print(&format!(
+        "{text}{} images ranked in {}, pictures in {}\nlook at them; `blemish fit --trim N` leaves the first N out",
+        found.ranked.len(),
+        list.display(),
+        sheet.display()
+    ))
+}
+
+fn table(ranked: &[Suspect]) -> Result<String, Failure> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["rank", "path", "score", "deviations"]).map_err(Failure::new)?;
+    for (place, one) in ranked.iter().enumerate() {
+        let line = (place + 1, one.path.display().to_string(), one.score, one.deviations);
+        writer.serialize(line).map_err(Failure::new)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The suspects with their maps, on one scale of colours: from what is usual on the last of them to the highest of all.
+fn draw(shown: &[&Suspect], transform: &Transform) -> Result<Picture, Failure> {
+    let mut usual: Vec<f32> =
+        shown.iter().rev().find_map(|one| one.map.as_ref()).map_or(Vec::new(), |map| map.values.clone());
+    usual.sort_unstable_by(f32::total_cmp);
+    let low = usual.get(usual.len() / 2).copied().unwrap_or(0.0);
+    let values = shown.iter().filter_map(|one| one.map.as_ref()).flat_map(|map| &map.values);
+    let high = values.copied().fold(low, f32::max);
+    let mut drawn = Vec::new();
+    for (place, one) in shown.iter().enumerate() {
+        let image = Picture::read(&one.path)?;
+        let heat = match &one.map {
+            Some(map) => Some(extended(map, transform, image.size(), low)?),
+            None => None,
+        };
+        let name = one.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let caption = format!("{} {name} {:.2} ({:+.1})", place + 1, one.score, one.deviations);
+        drawn.push((image, heat, caption));
+    }
+    let rows: Vec<SheetRow<'_>> = drawn
+        .iter()
+        .map(|(image, heat, caption)| SheetRow {
+            image,
+            mask: None,
+            heat: heat.as_ref().map(|(map, size)| Heat { map, size: *size, range: (low, high) }),
+            caption,
+        })
+        .collect();
+    Ok(contact_sheet(&rows, (CELL, CELL))?)
+}

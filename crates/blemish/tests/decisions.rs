@@ -1,0 +1,189 @@
+//! Calibration, suspects and decisions of whole detectors.
+
+mod support;
+
+use blemish::data::{Dataset, Sample};
+use blemish::evaluate::{EvaluateOptions, evaluate};
+use blemish::features::EngineOptions;
+use blemish::metrics::{Criterion, Rule, Source};
+use blemish::{
+    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Recalibration, Trim, find_suspects,
+    model_file, recalibrate,
+};
+use serde_json::json;
+use support::{Bench, SIDE};
+
+fn without_calibration(config: &DetectorConfig) -> DetectorConfig {
+    DetectorConfig {
+        calibration: CalibrationConfig { folds: 0, ..CalibrationConfig::default() },
+        ..config.clone()
+    }
+}
+
+#[test]
+fn calibration_leaves_the_model_as_it_is() {
+    let bench = Bench::new(6);
+    for config in bench.configs() {
+        bench.saved(&bench.fit(&config));
+        let (mut header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+        let calibration = header.calibration.take().unwrap();
+        assert_eq!((calibration.images(), calibration.source), (6, Source::Folds { folds: 5, groups: None }));
+        let plain = bench.saved(&bench.fit(&without_calibration(&config)));
+        model_file::write(&bench.path("stripped.blemish"), &header, &state).unwrap();
+        assert!(std::fs::read(bench.path("stripped.blemish")).unwrap() == plain, "{}", config.method);
+    }
+}
+
+/// Each calibrating score is the one that a detector fitted without the image gives. PaDiM tells them without another fit, within the
+/// factor that its documentation states.
+#[test]
+fn calibrating_scores_are_out_of_sample() {
+    let bench = Bench::new(4);
+    let [patchcore, _] = bench.configs();
+    let padim = bench.config("padim", json!({"dimensions": 12, "precision": "single"}));
+    for config in [patchcore, padim] {
+        let calibration = bench.fit(&config).calibration().unwrap().clone();
+        let plain = without_calibration(&config);
+        let mut expected: Vec<f32> = (0..4)
+            .map(|left_out| {
+                let mut rest = bench.dataset.clone();
+                let sample = rest.train.remove(left_out);
+                let detector = Detector::fit(&plain, &rest, &FitOptions::default()).unwrap();
+                detector.score_file(&sample.path).unwrap().score
+            })
+            .collect();
+        expected.sort_unstable_by(f32::total_cmp);
+        let most = if config.method == "padim" { 1.5f32.sqrt() * 1.001 } else { 1.0 };
+        for (found, expected) in calibration.image_scores.iter().zip(&expected) {
+            let ratio = found / expected;
+            assert!(ratio > 0.999 && ratio <= most, "{}: {found} for {expected}", config.method);
+        }
+    }
+}
+
+/// The set with an image among the good ones that is half red.
+fn with_a_bad_one(bench: &Bench) -> Dataset {
+    let mut dataset = bench.dataset.clone();
+    let path = dataset.train[2].path.clone();
+    let mut image = image::open(&path).unwrap().to_rgb8();
+    image.enumerate_pixels_mut().filter(|(x, _, _)| (*x as usize) < SIDE / 2).for_each(|(_, _, pixel)| {
+        *pixel = image::Rgb([255, 0, 0]);
+    });
+    image.save(&path).unwrap();
+    dataset.train.sort_by(|one, other| one.path.cmp(&other.path));
+    dataset
+}
+
+#[test]
+fn a_defect_among_the_good_images_is_the_first_suspect_and_can_be_trimmed() {
+    let bench = Bench::new(8);
+    let dataset = with_a_bad_one(&bench);
+    let bad = dataset.train[2].path.clone();
+    for config in bench.configs() {
+        let found = find_suspects(&config, &dataset, &FitOptions::default(), 2).unwrap();
+        assert_eq!((found.ranked.len(), &found.ranked[0].path), (8, &bad), "{}", config.method);
+        assert!(found.ranked[0].deviations > 1.0 && found.ranked[1].score < found.ranked[0].score);
+        let maps: Vec<bool> = found.ranked.iter().map(|one| one.map.is_some()).collect();
+        assert_eq!(maps, [true, true, false, false, false, false, false, false]);
+
+        let trimming = DetectorConfig { trim: Some(Trim::Count(1)), ..config.clone() };
+        let trimmed = Detector::fit(&trimming, &dataset, &FitOptions::default()).unwrap();
+        let names: Vec<_> = trimmed.trimmed().iter().map(|one| &one.path).collect();
+        assert_eq!(names, [&bad]);
+        // Exactly the detector of the other images, calibration and digest included.
+        let mut rest = dataset.clone();
+        rest.train.remove(2);
+        let clean = Detector::fit(&config, &rest, &FitOptions::default()).unwrap();
+        assert!(bench.saved(&trimmed) == bench.saved(&clean), "{}", config.method);
+    }
+}
+
+#[test]
+fn trimming_everything_is_refused() {
+    let bench = Bench::new(3);
+    let [config, _] = bench.configs();
+    let all = DetectorConfig { trim: Some(Trim::Count(3)), ..config };
+    let error = bench.try_fit(&all, &FitOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("3 of 3") && error.contains("trim fewer"), "{error}");
+}
+
+#[test]
+fn new_thresholds_leave_scores_and_tensors_alone() {
+    let bench = Bench::new(5);
+    let [config, _] = bench.configs();
+    let detector = bench.fit(&config);
+    bench.saved(&detector);
+    let (path, other) = (bench.path("saved.blemish"), bench.path("other.blemish"));
+    let run = |request: &Recalibration<'_>| {
+        recalibrate(&path, &other, request, &EngineOptions::default(), &EvaluateOptions::default())
+    };
+    assert!(detector.calibration().unwrap().image_threshold.is_none(), "five images cannot promise 1 %");
+    let (calibration, _) =
+        run(&Recalibration { false_alarm: Some(0.4), ..Recalibration::default() }).unwrap();
+    assert_eq!(calibration.image_threshold, Some(calibration.image_scores[3]));
+    let loaded = Detector::load(&other, &EngineOptions::default()).unwrap();
+    assert_eq!(loaded.calibration(), Some(&calibration));
+    let first = bench.first_test_image();
+    assert_eq!(loaded.score_file(first).unwrap(), detector.score_file(first).unwrap());
+
+    let good: Vec<Sample> =
+        bench.dataset.test.iter().filter(|sample| sample.defect == "good").cloned().collect();
+    let request = Recalibration { good: Some(&good), false_alarm: Some(0.4), ..Recalibration::default() };
+    let (calibration, _) = run(&request).unwrap();
+    assert_eq!((calibration.images(), calibration.source), (2, Source::GoodImages));
+
+    let labelled = Some((bench.dataset.test.as_slice(), Criterion::Recall { wanted: 1.0 }));
+    let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();
+    assert_eq!(calibration.images(), 5, "p-values still rest on the fit's scores");
+    let Rule::Labelled { good: 2, defective, .. } = calibration.rule else {
+        panic!("{:?}", calibration.rule)
+    };
+    let loaded = Detector::load(&other, &EngineOptions::default()).unwrap();
+    let mut flagged = 0;
+    let outcome = evaluate(&loaded, &bench.dataset, &EvaluateOptions::default(), &mut |sample, scored, _| {
+        flagged += usize::from(
+            sample.defect != "good" && loaded.calibration().unwrap().is_anomalous(scored.score) == Some(true),
+        );
+    })
+    .unwrap();
+    assert_eq!(flagged, defective, "all labelled defects are found");
+    assert_eq!(outcome.evaluation.decisions.unwrap().misses.count, 0);
+
+    let wrong = run(&Recalibration { false_alarm: Some(1.5), ..Recalibration::default() }).unwrap_err();
+    assert!(wrong.to_string().contains("false_alarm"));
+    let one_kind = Some((good.as_slice(), Criterion::F1));
+    let wrong = run(&Recalibration { labelled: one_kind, ..Recalibration::default() }).unwrap_err();
+    assert!(matches!(wrong, Error::Calibration { .. }) && wrong.to_string().contains("defective"), "{wrong}");
+}
+
+#[test]
+fn a_model_without_calibration_takes_one_from_good_images_only() {
+    let bench = Bench::new(3);
+    let [config, _] = bench.configs();
+    let detector = bench.fit(&without_calibration(&config));
+    assert!(detector.calibration().is_none());
+    bench.saved(&detector);
+    let path = bench.path("saved.blemish");
+    let run = |request: &Recalibration<'_>| {
+        recalibrate(&path, &path, request, &EngineOptions::default(), &EvaluateOptions::default())
+    };
+    let error = run(&Recalibration::default()).unwrap_err().to_string();
+    assert!(error.contains("--with-good"), "{error}");
+    let labelled = Some((bench.dataset.test.as_slice(), Criterion::F1));
+    let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();
+    assert_eq!((calibration.source, calibration.images()), (Source::Labelled, 2));
+    let scored = detector.score_file(bench.first_test_image()).unwrap();
+    assert!(detector.decide(&scored, (SIDE, SIDE), 0.0).unwrap().is_none());
+}
+
+#[test]
+fn a_calibration_that_makes_no_sense_is_corrupt() {
+    let bench = Bench::new(3);
+    bench.saved(&bench.fit(&bench.configs()[0]));
+    let (mut header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    header.calibration.as_mut().unwrap().map_maxima.clear();
+    let path = bench.path("broken.blemish");
+    model_file::write(&path, &header, &state).unwrap();
+    let error = Detector::load(&path, &EngineOptions::default()).err().unwrap();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+}

@@ -9,6 +9,7 @@
 mod bootstrap;
 pub mod calibration;
 mod components;
+pub mod curve;
 mod error;
 mod evaluator;
 mod image;
@@ -25,5 +26,5 @@ pub use evaluator::Evaluator;
 pub use image::{
     F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr,
 };
-pub use pixel::{PixelMetrics, PixelOptions, PixelReport};
+pub use pixel::{PixelMetrics, PixelOptions, PixelReport, ProPoint};
 pub use report::Evaluation;

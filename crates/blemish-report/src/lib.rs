@@ -1,4 +1,5 @@
-//! Pictures of anomaly maps: overlays for people, float files for programs, contact sheets for reports.
+//! Reports and pictures: one HTML page that tells the truth about a detector, leaderboards, overlays for people, float files for
+//! programs, contact sheets.
 //!
 //! ```text
 //! image file ─> Picture ─┐
@@ -10,6 +11,8 @@
 //! - [`colour`] holds the colour map: dark violet to pale yellow in even steps of lightness.
 //! - [`mod@overlay`] lays a map over its image; [`save_overlay`] does it from file to file.
 //! - [`float_tiff`] writes and reads maps as 32-bit float TIFF.
+//! - [`html`] makes the report of an evaluation and the leaderboard of many: self-contained pages.
+//! - [`leaderboard`] gathers the outcomes of many fits, as a table, CSV and Markdown.
 //! - [`sheet`] puts images, outlines of masks and overlays into one grid.
 //!
 //! Every file appears whole or not at all: it is written under a temporary name in its folder and then renamed.
@@ -19,6 +22,8 @@ pub mod error;
 mod file;
 pub mod float_tiff;
 mod font;
+pub mod html;
+pub mod leaderboard;
 pub mod overlay;
 pub mod picture;
 pub mod sheet;

@@ -103,6 +103,12 @@ pub enum Error {
         /// The last version known here.
         supported: u64,
     },
+    /// No method can be recommended.
+    #[error("cannot pick: {reason}")]
+    Pick {
+        /// Why, and what to change.
+        reason: String,
+    },
     /// Metrics that are undefined for this data.
     #[error("cannot evaluate: {reason}")]
     Evaluation {

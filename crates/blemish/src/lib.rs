@@ -51,6 +51,7 @@ pub mod method;
 pub mod methods;
 pub mod model_file;
 pub mod observer;
+pub mod pick;
 mod region;
 pub mod registry;
 mod rows;

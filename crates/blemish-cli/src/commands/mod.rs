@@ -1,12 +1,16 @@
 //! One file a command.
 
+pub mod bench;
+pub mod check;
 pub mod data;
 pub mod demo;
 pub mod eval;
 pub mod fit;
 pub mod info;
 pub mod methods;
+pub mod pick;
 pub mod predict;
+mod report;
 pub mod weights;
 
 use crate::args::{Cli, EngineArgs, LayoutArgs, Size, TransformArgs};

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::memory;
-use blemish::data::{Dataset, Label, Mask, Sample};
+use blemish::data::{Dataset, Label, Mask, Resize, Sample, Transform};
 use blemish::evaluate::EvaluationOutcome;
 use blemish::metrics::curve::{CURVE_STEP, thin};
 use blemish::metrics::{pr_curve, roc_curve};
@@ -150,6 +150,7 @@ fn provenance(
         }
         None => "none".into(),
     };
+    let settings: Vec<String> = header.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut facts = vec![
         ("blemish".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         (
@@ -160,8 +161,8 @@ fn provenance(
             "method".into(),
             format!("{}, seed {}, fitted by blemish {}", header.method, header.seed, header.written_by),
         ),
-        ("settings".into(), serde_json::to_string(&header.settings).map_err(Failure::new)?),
-        ("input".into(), serde_json::to_string(&header.transform.resize).map_err(Failure::new)?),
+        ("settings".into(), settings.join(", ")),
+        ("input".into(), input(&header.transform)),
         ("backbone".into(), backbone),
         (
             "learnt from".into(),
@@ -201,6 +202,18 @@ fn provenance(
         ),
     ];
     Ok(Provenance { command: command_line(), facts, costs })
+}
+
+/// How images become input, in words.
+fn input(transform: &Transform) -> String {
+    let size = match transform.resize {
+        Resize::Exact { height, width } => format!("resized to {width}x{height}"),
+        Resize::ShorterSide(side) => format!("shorter side resized to {side}"),
+    };
+    let crop =
+        transform.crop.map_or(String::new(), |crop| format!(", centre {}x{}", crop.width, crop.height));
+    let region = transform.region_of_interest.as_ref().map_or("", |_| ", within a region of interest");
+    format!("{size}{crop}{region}")
 }
 
 /// The command as it was typed, quoted for a shell.

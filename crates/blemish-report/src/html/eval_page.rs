@@ -378,7 +378,7 @@ fn per_defect(report: &EvalReport) -> Markup {
             table {
                 thead {
                     tr {
-                        th rowspan="2" { "defect" } th rowspan="2" { "found at the threshold" }
+                        th rowspan="2" { "defect" } th.wrap rowspan="2" { "found at the threshold" }
                         th colspan="3" style="text-align:center" { "image, %" } th colspan="4" style="text-align:center" { "pixel, %" }
                     }
                     tr { @for name in ["AUROC", "AP", "F1-max", "AUROC", "AP", "AUPRO", "AUPIMO"] { th { (name) } } }
@@ -446,15 +446,14 @@ fn one(finding: &Finding, verdict: &str) -> Markup {
         div.finding {
             h3 { span.tag { (verdict) } (finding.name) }
             p.soft { (finding.defect) ", score " (short(finding.score)) }
-            div.triple {
+            div.pictures {
                 figure { img src=(finding.image) alt={ "Image " (finding.name) } loading="lazy"; figcaption { "image" } }
-                figure {
-                    @if let Some(marked) = &finding.marked {
-                        img src=(marked) alt="The same with its mask outlined" loading="lazy"; figcaption { "mask (outline)" }
-                    } @else { figcaption { @if finding.defect == "good" { "no defect, no mask" } @else { "no mask" } } }
+                @if let Some(marked) = &finding.marked {
+                    figure { img src=(marked) alt="The same with its mask outlined" loading="lazy"; figcaption { "mask (outline)" } }
                 }
                 figure { img src=(finding.heat) alt="The same with its heat map" loading="lazy"; figcaption { "heat map" } }
             }
+            @if finding.marked.is_none() && finding.defect != "good" { p.soft { "It has no mask." } }
         }
     }
 }

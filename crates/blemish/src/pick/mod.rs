@@ -100,11 +100,8 @@ pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'
     })?;
     let folder = options.keep.clone().unwrap_or_else(|| temporary.path().join("set"));
     observer.stage("making defects", Some(held_out.len() as u64));
-    let paste = PastedSetOptions {
-        per_image: options.per_image,
-        seed: options.seed,
-        ..PastedSetOptions::default()
-    };
+    let paste =
+        PastedSetOptions { per_image: options.per_image, seed: options.seed, ..PastedSetOptions::default() };
     let set = write_pasted_set(&folder, &held_out, &paste, &|_| observer.advance(1)).map_err(synthetic)?;
     let training = Dataset { train: fit_on, test: Vec::new(), ..dataset.clone() };
     let (mut quick, mut slow, mut scores) = (Vec::new(), Vec::new(), Vec::new());

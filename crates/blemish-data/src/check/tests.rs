@@ -10,13 +10,17 @@ struct Set {
 
 impl Set {
     fn new() -> Self {
+        Self::sized(96, 128)
+    }
+
+    fn sized(height: usize, width: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SynthOptions {
             train: 4,
             test_good: 2,
             test_per_defect: 1,
-            height: 96,
-            width: 128,
+            height,
+            width,
             ..SynthOptions::new(Look::Metal)
         };
         write_synthetic_set(&folder.path().join("set"), &options, &|_, _| {}).unwrap();
@@ -76,12 +80,12 @@ fn copies_are_told_by_where_they_lie_and_what_they_are_called() {
 
 #[test]
 fn a_picture_saved_anew_as_jpeg_and_smaller_is_still_a_leak() {
-    let set = Set::new();
+    let set = Set::sized(192, 256);
     let image = image::open(set.path("train/good/003.png")).unwrap().to_rgb8();
-    let small = image::imageops::resize(&image, 112, 84, image::imageops::FilterType::Triangle);
+    let small = image::imageops::resize(&image, 224, 168, image::imageops::FilterType::Triangle);
     let mut bytes = Vec::new();
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 85)
-        .write_image(&small, 112, 84, image::ExtendedColorType::Rgb8)
+        .write_image(&small, 224, 168, image::ExtendedColorType::Rgb8)
         .unwrap();
     std::fs::write(set.path("test/good/copy.jpg"), bytes).unwrap();
     assert_eq!(set.found(), [(Finding::Leak, names(&["train/good/003.png", "test/good/copy.jpg"]))]);

@@ -16,8 +16,8 @@ const SIDE: usize = 64;
 const HASH: usize = 16;
 /// Signs of 256 that may differ between pictures worth a look.
 const DIFFERENT_SIGNS: u32 = 24;
-/// Correlation from which two pictures are the same one, re-encoded or resized.
-const SAME: f32 = 0.9995;
+/// Correlation from which two pictures are the same one: re-encoded, resized, or taken twice in the same light.
+const SAME: f32 = 0.998;
 /// Correlation from which they are all but the same.
 const NEAR: f32 = 0.995;
 

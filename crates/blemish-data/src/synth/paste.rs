@@ -66,7 +66,7 @@ pub struct PasteOptions {
 /// A change of less than this, of 1, does not belong to the mask: two grey levels of 8 bits.
 const VISIBLE: f32 = 2.5 / 255.0;
 /// Places drawn, of which the busiest is taken: parts lie on empty backgrounds, and defects lie on parts.
-const PLACES: usize = 6;
+const PLACES: usize = 10;
 /// Attempts at something visible, each stronger than the one before.
 const ATTEMPTS: usize = 6;
 
@@ -177,7 +177,11 @@ fn lay(
         Pasted::Scratch | Pasted::Spot => {
             let here = nearest(good, centre.0, centre.1);
             let goal = if grey(here) > 0.5 { random.range(0.0, 0.3) } else { random.range(0.7, 1.0) };
-            let colour = [goal; 3].map(|value: f32| (value + 0.05 * random.normal()).clamp(0.0, 1.0));
+            // What a grey camera sees has no tint.
+            let is_grey =
+                ring(good, centre, radius).all(|colour| colour[0] == colour[1] && colour[1] == colour[2]);
+            let tint = if is_grey { 0.0 } else { 0.05 };
+            let colour = [goal; 3].map(|value: f32| (value + tint * random.normal()).clamp(0.0, 1.0));
             let opacity = 0.12 + 0.7 * strength;
             let texture = Noise::new(random, size, (radius.max(3.0) / 2.0, radius.max(3.0) / 2.0));
             Box::new(move |y, x, before| {

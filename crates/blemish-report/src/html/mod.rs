@@ -11,10 +11,12 @@
 mod bench_page;
 mod chart;
 mod eval_page;
+mod eval_report;
 mod evidence;
 mod page;
 
 pub use bench_page::bench_page;
-pub use eval_page::{Curves, EvalReport, ImageLine, Provenance, Rule, Threshold, ThresholdOrigin, eval_page};
+pub use eval_page::eval_page;
+pub use eval_report::{Curves, EvalReport, ImageLine, Provenance, Rule, Threshold, ThresholdOrigin};
 pub use evidence::{Evidence, Finding};
 pub use page::readable_bytes;

@@ -1,6 +1,6 @@
 //! What the pages say, read back from their text.
 
-use super::super::{Evidence, bench_page};
+use super::super::{Curves, Evidence, Provenance, Threshold, ThresholdOrigin, bench_page};
 use super::*;
 use crate::leaderboard::{Leaderboard, tests::cell};
 use crate::picture::Picture;

@@ -27,6 +27,7 @@ const TRIED: &[Line] = &[
     ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], None),
     ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(160)),
     ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(384)),
+    ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(512)),
     ("padim", &[], None),
     ("padim", &[], Some(160)),
     ("padim", &[], Some(384)),

@@ -77,6 +77,9 @@ fn text(picked: &Pick, args: &PickArgs, options: &PickOptions<'_>) -> String {
     text
 }
 
+/// Held-out images below which resampling them says little.
+const FEW: usize = 10;
+
 /// How sure the choice is, in words.
 fn sureness(picked: &Pick) -> String {
     let best = picked.best();
@@ -95,9 +98,16 @@ fn sureness(picked: &Pick) -> String {
             100.0 * margin.low,
             100.0 * margin.high
         );
-        if margin.low <= 0.0 {
+        if picked.held_out >= FEW && margin.low <= 0.0 {
             text += "\nthe two cannot be told apart on these images; the faster one is as good a choice";
         }
+    }
+    if picked.held_out < FEW {
+        text += &format!(
+            "\nonly {} images were held out, too few to trust the shares and the interval; bring at least {} good images",
+            picked.held_out,
+            4 * FEW
+        );
     }
     text
 }

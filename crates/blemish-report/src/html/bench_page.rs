@@ -35,7 +35,7 @@ fn one(section: &Section) -> Markup {
                 tbody {
                     @for (number, row) in section.rows.iter().enumerate() {
                         tr {
-                            th { (number + 1) ". " (row.method) }
+                            th.method { (number + 1) ". " (row.method) }
                             td { (row.seeds) }
                             @for (index, column) in COLUMNS.iter().enumerate() {
                                 td class=[section.is_best(row, index).then_some("best")] { (column.show(row.values[index])) }

@@ -159,9 +159,11 @@ pub(super) fn scatter(spots: &[Spot]) -> Markup {
             }
             text x=((LEFT + RIGHT) / 2.0) y="292" text-anchor="middle" { "images per second (logarithmic)" }
             text transform=(format!("translate(12 {}) rotate(-90)", (TOP + BOTTOM) / 2.0)) text-anchor="middle" { "image AUROC, %" }
-            @for spot in spots {
+            @for (number, spot) in spots.iter().enumerate() {
                 circle.dot cx=(x(spot.x)) cy=(y(spot.y)) r="6" {}
-                text x=(x(spot.x) + 9.0) y=(y(spot.y) - 6.0) { (spot.label) }
+                // Labels above and below in turn, so that neighbours can be told apart.
+                @let label_y = if number % 2 == 0 { (y(spot.y) - 6.0).max(11.0) } else { y(spot.y) + 17.0 };
+                text x=(x(spot.x) + 7.0) y=(label_y) { (spot.label) }
             }
         }
     }

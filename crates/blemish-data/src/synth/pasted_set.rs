@@ -75,9 +75,9 @@ pub fn write_pasted_set(
         origin.extend(samples.iter().map(|_| index));
         test.extend(samples);
     }
-    match (good.first(), test.iter().any(|sample| sample.label == Label::Defective)) {
-        (Some(first), false) => return Err(SynthError::Blank { path: first.path.clone() }),
-        _ => {}
+    let has_defects = test.iter().any(|sample| sample.label == Label::Defective);
+    if let Some(first) = good.first().filter(|_| !has_defects) {
+        return Err(SynthError::Blank { path: first.path.clone() });
     }
     let dataset = Dataset {
         root: out.to_path_buf(),

@@ -184,7 +184,7 @@ fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
 pub(super) fn short(value: f64) -> String {
     let text = match value.abs() {
         0.0 => return "0".into(),
-        size if size >= 1e5 || size < 1e-3 => return format!("{value:.1e}"),
+        size if !(1e-3..1e5).contains(&size) => return format!("{value:.1e}"),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),

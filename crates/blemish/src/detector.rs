@@ -8,7 +8,9 @@ use crate::model_file::{self, DataHeader, FORMAT_VERSION, Header};
 use crate::observer::{Observer, Silent};
 use crate::registry;
 use crate::settings::Settings;
+use crate::state::State;
 use crate::training::LoadedSet;
+use crate::verification;
 use blemish_data::{Dataset, ImageBatch, Loader, LoaderOptions, Sample, Skipped, Transform};
 use blemish_eval::Calibration;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
@@ -77,15 +79,17 @@ impl Default for FitOptions<'_> {
 
 /// A fitted detector.
 pub struct Detector {
-    entry: &'static dyn MethodEntry,
-    method: Box<dyn Fitted>,
-    backbone: Option<Arc<Backbone>>,
-    transform: Arc<Transform>,
-    seed: u64,
-    data: DataHeader,
-    colour_range: (f32, f32),
-    calibration: Option<Calibration>,
-    skipped: Vec<Skipped>,
+    pub(crate) entry: &'static dyn MethodEntry,
+    pub(crate) method: Box<dyn Fitted>,
+    pub(crate) backbone: Option<Arc<Backbone>>,
+    pub(crate) transform: Arc<Transform>,
+    pub(crate) seed: u64,
+    pub(crate) data: DataHeader,
+    pub(crate) colour_range: (f32, f32),
+    pub(crate) calibration: Option<Calibration>,
+    /// See [`crate::verification`]; empty in files of older programs.
+    pub(crate) verification: State,
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 impl Detector {
@@ -132,9 +136,11 @@ impl Detector {
             data,
             colour_range: (0.0, 1.0),
             calibration: None,
+            verification: State::default(),
             skipped,
         };
         detector.colour_range = detector.find_colour_range(&dataset.train)?;
+        detector.verification = verification::record(&detector, &dataset.train, &options.engine)?;
         Ok(detector)
     }
 
@@ -199,6 +205,7 @@ impl Detector {
         if let Some(backbone) = &self.backbone {
             state.absorb(backbone_file::PREFIX, backbone_file::state(backbone));
         }
+        state.absorb(verification::PREFIX, self.verification.clone());
         model_file::write(path, &self.header(), &state)
     }
 
@@ -214,6 +221,7 @@ impl Detector {
             .map_err(|error| Error::Corrupt { path: path.to_owned(), reason: error.to_string() })?;
         let entry = registry::method(&header.method)?;
         let stored = state.split_off_prefix(backbone_file::PREFIX);
+        let verification = state.split_off_prefix(verification::PREFIX);
         // Only here is it known which file a wrong tensor lies in.
         let locate = |error| match error {
             Error::State(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
@@ -233,6 +241,7 @@ impl Detector {
             data: header.data,
             colour_range: header.colour_range,
             calibration: header.calibration,
+            verification,
             skipped: Vec::new(),
         })
     }

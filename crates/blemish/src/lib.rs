@@ -37,6 +37,10 @@
 //! See [`method`]: typed inside, erased at one boundary; images come in batches through as many passes as a method wants; what only
 //! some methods need (backbone, checkpoints, prompts) is declared and optional; state is named tensors plus settings.
 //!
+//! # After the fit
+//! [`living`] lets detectors learn from more images and joins those fitted on parts of them; [`verification`] proves that a deployed
+//! model scores as the fitted one; [`monitor`] watches whether scores of good images move.
+//!
 //! # Adding a method
 //! 1. Make `methods/NAME/` with `mod.rs` (what it is, citation, the [`Method`] impl), `config.rs` (a serde struct whose doc comments and
 //!    `schemars` ranges become the command line's help) and `tests.rs` (the analytic cases of its specification).
@@ -46,10 +50,12 @@ mod backbone_file;
 pub mod detector;
 pub mod error;
 pub mod evaluate;
+pub mod living;
 pub mod map;
 pub mod method;
 pub mod methods;
 pub mod model_file;
+pub mod monitor;
 pub mod observer;
 mod region;
 pub mod registry;
@@ -59,6 +65,7 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 mod training;
+pub mod verification;
 
 pub use blemish_data as data;
 pub use blemish_eval as metrics;

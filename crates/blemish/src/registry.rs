@@ -4,7 +4,8 @@ use crate::error::Error;
 use crate::method::{Entry, MethodEntry};
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 2] = [&Entry::<PatchCore>::new(), &Entry::<Padim>::new()];
+static METHODS: [&dyn MethodEntry; 2] =
+    [&Entry::<PatchCore>::new().living(), &Entry::<Padim>::new().living()];
 
 /// Every method there is, the default one first.
 pub fn methods() -> &'static [&'static dyn MethodEntry] {
@@ -20,4 +21,11 @@ pub fn method(name: &str) -> Result<&'static dyn MethodEntry, Error> {
         let known: Vec<&str> = METHODS.iter().map(|entry| entry.info().name).collect();
         Error::UnknownMethod { name: name.to_owned(), known: known.join(", ") }
     })
+}
+
+/// Names of the methods whose models can be updated and merged.
+pub fn living_names() -> String {
+    let names: Vec<&str> =
+        METHODS.iter().filter(|entry| entry.living().is_some()).map(|entry| entry.info().name).collect();
+    names.join(", ")
 }

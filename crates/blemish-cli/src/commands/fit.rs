@@ -1,13 +1,13 @@
 //! `blemish fit`: good images in, one model file out.
 
 use super::{engine_options, open, transform};
-use crate::args::{BackboneArgs, FitArgs};
+use crate::args::{BackboneArgs, FitArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::Skipped;
 use blemish::data::files::unfinished;
-use blemish::features::BackboneSpec;
+use blemish::features::{BackboneSpec, EngineOptions};
 use blemish::{Detector, DetectorConfig, FitOptions, Observer};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,7 +15,18 @@ use std::time::Instant;
 pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
     let entry = blemish::registry::method(&args.method)?;
-    let settings = entry.parse(&args.settings)?;
+    let mut pairs = args.settings.clone();
+    if args.updatable {
+        if entry.living().is_none() {
+            return Err(Failure::new(format!(
+                "models of {} cannot be updated; leave --updatable out, or use one of: {}",
+                args.method,
+                blemish::registry::living_names()
+            )));
+        }
+        pairs.push(("updatable".into(), "true".into()));
+    }
+    let settings = entry.parse(&pairs)?;
     let dataset = open(&args.data, &args.layout)?;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &args.method));
     check_writable(&output)?;
@@ -26,14 +37,8 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         backbone: backbone_spec(&args.backbone)?,
         seed: args.seed,
     };
-    let options = FitOptions {
-        engine: engine_options(&args.engine, threads)?,
-        batch_size: args.batch_size.max(1),
-        skip_bad: args.layout.skip_bad,
-        memory_limit: args.memory_limit,
-        scratch: args.scratch.clone(),
-        observer: console,
-    };
+    let options =
+        fit_options(&args.resources, engine_options(&args.engine, threads)?, args.layout.skip_bad, console);
     let detector = Detector::fit(&config, &dataset, &options)?;
     detector.save(&output)?;
     console.finish();
@@ -75,8 +80,25 @@ fn default_output(category: &str, method: &str) -> PathBuf {
     PathBuf::from(format!("{category}-{method}.blemish"))
 }
 
+/// How a fit, an update or a merge is to run.
+pub fn fit_options<'a>(
+    args: &ResourceArgs,
+    engine: EngineOptions,
+    skip_bad: bool,
+    observer: &'a dyn Observer,
+) -> FitOptions<'a> {
+    FitOptions {
+        engine,
+        batch_size: args.batch_size.max(1),
+        skip_bad,
+        memory_limit: args.memory_limit,
+        scratch: args.scratch.clone(),
+        observer,
+    }
+}
+
 /// Finds out before hours of work whether the model could be written at all.
-fn check_writable(output: &Path) -> Result<(), Failure> {
+pub fn check_writable(output: &Path) -> Result<(), Failure> {
     if output.is_dir() {
         return Err(Failure::new(format!("`{}` is a folder; give the model file a name", output.display())));
     }

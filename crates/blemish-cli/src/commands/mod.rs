@@ -5,8 +5,11 @@ pub mod demo;
 pub mod eval;
 pub mod fit;
 pub mod info;
+pub mod living;
 pub mod methods;
+mod monitor;
 pub mod predict;
+pub mod verify;
 pub mod weights;
 
 use crate::args::{Cli, EngineArgs, LayoutArgs, Size, TransformArgs};

@@ -2,6 +2,7 @@
 
 use super::engine_options;
 use super::fit::report_skipped;
+use super::monitor::Watch;
 use crate::args::{Picture, PredictArgs};
 use crate::console::{Console, is_interrupted};
 use crate::failure::Failure;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let detector = Detector::load(&args.model, &engine_options(&args.engine, threads)?)?;
     let paths = list_images(&args.inputs)?;
+    let mut watch = Watch::open(&args.monitor, &detector)?;
     let pictures = Pictures::new(args, &detector)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
@@ -38,6 +40,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         let batch = batch?;
         for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
             let path = &paths[index];
+            watch.observe(path, scored.score, console)?;
             let (overlay, map) = pictures.write(path, &names.unique(path), &scored)?;
             writer.write(&ScoreLine {
                 path: path.display().to_string(),
@@ -46,12 +49,14 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
                 map,
             })?;
         }
+        watch.save()?;
         if args.output.is_some() {
             console.advance(batch.indices.len() as u64);
         }
     }
     writer.finish()?;
     console.finish();
+    watch.report(console);
     report_skipped(loader.skipped().iter(), console);
     Ok(())
 }

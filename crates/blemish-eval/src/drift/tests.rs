@@ -113,24 +113,24 @@ fn moves_are_found_soon_with_their_direction_and_start() {
 #[test]
 #[ignore = "minutes: cargo test --release -p blemish-eval drift_table -- --ignored --nocapture"]
 fn drift_table() {
-    for (reference, streams, length) in [(50, 2000, 2000), (200, 2000, 2000), (100, 100, 50_000)] {
+    for (reference, streams, length) in [(50, 2000, 2000), (200, 2000, 2000), (100, 100, 20_000)] {
         let alarms = (0..streams).filter(|&run| alarm(run, reference, 0, 0.0, length).is_some()).count();
         println!(
             "reference {reference}: {alarms} of {streams} quiet streams of {length} images warned, bound 5 %"
         );
     }
-    for reference in [50, 100, 300] {
-        for before in [0, 200, 2000, 10_000] {
+    for reference in [100, 300] {
+        for before in [0, 200, 2000] {
             for shift in [-1.0, 0.5, 1.0, 2.0] {
                 let end = before + 2000;
-                let mut delays: Vec<u64> = (0..200)
+                let mut delays: Vec<u64> = (0..100)
                     .map(|run| alarm(run, reference, before, shift, end).map_or(2000, |drift| drift.image))
                     .map(|image| image.saturating_sub(before))
                     .collect();
                 delays.sort_unstable();
                 println!(
                     "reference {reference}, {before} quiet images, shift {shift}: median delay {}, 90 % within {}",
-                    delays[100], delays[180]
+                    delays[50], delays[90]
                 );
             }
         }

@@ -176,6 +176,14 @@ pub(super) fn first_start(config: &PatchCoreConfig, collected: &Collected, seed:
     }
 }
 
+/// Where an update goes on: from the `entries` of the old bank, which all stay while the cap leaves room for more, so that what was
+/// covered stays covered as closely; else from the first of them.
+pub(super) fn next_start(config: &PatchCoreConfig, collected: &Collected, entries: usize) -> Start {
+    let (bank, _) = picks(config, collected.patches, collected.features.len());
+    let is_capped = collected.patches as f64 * config.coreset_ratio >= config.coreset_max as f64;
+    if is_capped || entries > bank { Start::Index(0) } else { Start::Leading(entries) }
+}
+
 /// Chooses the bank among what was collected, and measures how well it stands for it.
 pub(super) fn choose(
     config: &PatchCoreConfig,

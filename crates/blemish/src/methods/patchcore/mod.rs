@@ -55,12 +55,13 @@ impl PatchCore {
 }
 
 impl Living for PatchCore {
-    /// A composable coreset: chosen among the old picks and all new patches, starting from the first old pick. The number of picks
-    /// follows from the patches of all images together.
+    /// A composable coreset: chosen among the old picks and all new patches, the old bank first while the cap leaves room for more.
+    /// The number of picks follows from the patches of all images together.
     fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let config = self.bank.config();
         let collected = fit::collect(config, &self.backbone, train, Some(&self.bank), context)?;
-        let bank = fit::choose(config, &collected, Start::Index(0), context)?;
+        let start = fit::next_start(config, &collected, self.bank.len());
+        let bank = fit::choose(config, &collected, start, context)?;
         Ok(Self { backbone: self.backbone.clone(), bank })
     }
 

@@ -4,7 +4,7 @@
 
 Half of the good training images fit a PatchCore; the other half and the good test images are the line, in a random order. The first 100
 are the monitor's reference, the next 50 stay as they are, and then every image is a little more blurred, or darker, than the one before:
-the last one has a blur of 2 pixels, or 60 % of its brightness.
+the last one has a blur of 2 pixels, or 40 % of its brightness. "At once": all of the rest have a blur of 1 pixel, or half the brightness.
 """
 
 import argparse
@@ -20,7 +20,9 @@ REFERENCE, QUIET = 100, 50
 CHANGES = {
     "none": lambda image, share: image,
     "blur": lambda image, share: image.filter(ImageFilter.GaussianBlur(2 * share)),
-    "dark": lambda image, share: image.point(lambda value: value * (1 - 0.4 * share)),
+    "dark": lambda image, share: image.point(lambda value: value * (1 - 0.6 * share)),
+    "blur at once": lambda image, share: image.filter(ImageFilter.GaussianBlur(1)) if share else image,
+    "dark at once": lambda image, share: image.point(lambda value: value * 0.5) if share else image,
 }
 
 

@@ -28,7 +28,7 @@ CHANGES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("blemish", type=pathlib.Path)
+    parser.add_argument("blemish", type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--orders", type=int, default=5)
     args = parser.parse_args()

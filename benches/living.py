@@ -18,7 +18,7 @@ SETS = {"screw": "mvtec/screw", "magnetic_tile": "magnetic_tile", "elpv_mono": "
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("blemish", type=pathlib.Path)
+    parser.add_argument("blemish", type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--method", default="patchcore")
     parser.add_argument("--sets", nargs="+", default=list(SETS))

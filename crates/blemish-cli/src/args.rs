@@ -105,6 +105,8 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
+    pub views: ViewArgs,
+    #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -158,12 +160,14 @@ pub struct FitArgs {
     #[command(flatten)]
     pub transform: TransformArgs,
     #[command(flatten)]
+    pub views: ViewArgs,
+    #[command(flatten)]
     pub layout: LayoutArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Resources")]
     pub batch_size: usize,
     /// Memory for what the fit collects, such as 4GiB; what does not fit goes to a temporary file.
@@ -203,6 +207,35 @@ pub struct TransformArgs {
     pub value_range: Option<(f32, f32)>,
 }
 
+/// What a model looks at.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ViewArgs {
+    /// Cut images into tiles of this size; without --size at the images' own size, so that small defects stay visible.
+    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Large images and small defects")]
+    pub tile: Option<Size>,
+    /// Pixels that neighbouring tiles share at least; a quarter of the tile by default.
+    #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
+    pub tile_overlap: Option<usize>,
+    /// One model for all tiles, or one for each place in the image (for aligned parts; all images of one size).
+    #[arg(long, value_enum, requires = "tile", default_value_t, help_heading = "Large images and small defects")]
+    pub tile_models: TileModelsArg,
+    /// Learn from so many tiles of each image, drawn at random by the seed; all by default.
+    #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
+    pub tiles_per_image: Option<usize>,
+    /// Look at several input sizes (shorter sides, such as 256,384,512) and merge their maps.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = side, help_heading = "Large images and small defects")]
+    pub multi_scale: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TileModelsArg {
+    /// One model learns all tiles.
+    #[default]
+    Shared,
+    /// Each place has a model of its own.
+    Each,
+}
+
 /// A size on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -229,7 +262,7 @@ pub struct PredictArgs {
     /// Scores that the coldest and the hottest colour stand for; the model's own by default.
     #[arg(long, value_name = "LOW,HIGH", value_parser = range)]
     pub colour_range: Option<(f32, f32)>,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
     /// Leave broken images out instead of stopping; they are listed at the end.
@@ -269,7 +302,7 @@ pub struct EvalArgs {
     /// Folder for overlays of every test image.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
     #[command(flatten)]
@@ -389,13 +422,16 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn size(text: &str) -> Result<Size, String> {
-    let number = |text: &str| match text.trim().parse::<usize>() {
+    match text.split_once(['x', 'X']) {
+        Some((width, height)) => Ok(Size::Exact { width: side(width)?, height: side(height)? }),
+        None => side(text).map(Size::ShorterSide),
+    }
+}
+
+fn side(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
         Ok(number) if (8..=16_384).contains(&number) => Ok(number),
         _ => Err(format!("`{text}` is not a size between 8 and 16384")),
-    };
-    match text.split_once(['x', 'X']) {
-        Some((width, height)) => Ok(Size::Exact { width: number(width)?, height: number(height)? }),
-        None => number(text).map(Size::ShorterSide),
     }
 }
 
@@ -451,6 +487,7 @@ mod tests {
         for line in [
             "blemish fit DATA",
             "blemish fit DATA --method padim --backbone resnet18 --layers layer2,layer3 --weights W --size 256x256 --seed 3 --set a=b --set c=d -o M",
+            "blemish fit DATA --tile 256x256 --tile-overlap 64 --tile-models each --multi-scale 256,384,512",
             "blemish predict M a.png b/ *.jpg -o OUT --format csv",
             "blemish eval M DATA --json OUT.json",
             "blemish eval M DATA --json",

@@ -49,10 +49,6 @@ impl Failure {
         Self { kind, ..Self::new(format!("cannot write to standard output: {error}")) }
     }
 
-    pub fn interrupted() -> Self {
-        Error::Interrupted.into()
-    }
-
     pub fn is_interruption(&self) -> bool {
         self.kind == Kind::Interruption
     }
@@ -112,7 +108,7 @@ mod tests {
 
     #[test]
     fn interruption_and_closed_pipes_are_told_apart() {
-        assert!(Failure::interrupted().is_interruption());
+        assert!(Failure::from(Error::Interrupted).is_interruption());
         assert!(Failure::stdout(&std::io::ErrorKind::BrokenPipe.into()).is_broken_pipe());
         assert!(!Failure::stdout(&std::io::ErrorKind::Other.into()).is_broken_pipe());
     }

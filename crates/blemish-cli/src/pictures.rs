@@ -2,8 +2,8 @@
 
 use crate::failure::Failure;
 use blemish::data::Transform;
-use blemish::{AnomalyMap, Scored};
-use blemish_report::{Picture, overlay_within};
+use blemish::Scored;
+use blemish_report::{Picture, draw_over};
 use std::path::Path;
 
 /// Lays an anomaly map over the part of the image it covers and writes a PNG of the image's size.
@@ -15,17 +15,9 @@ pub fn save(
     colour_range: (f32, f32),
 ) -> Result<(), Failure> {
     let picture = Picture::read(image)?;
-    let drawn = lay_over(&picture, &scored.map, transform, colour_range)?;
-    Ok(drawn.save_png(path)?)
-}
-
-fn lay_over(
-    picture: &Picture,
-    map: &AnomalyMap,
-    transform: &Transform,
-    colour_range: (f32, f32),
-) -> Result<Picture, Failure> {
     let (height, width) = picture.size();
     let covered = transform.covered(height, width).map_err(Failure::new)?;
-    Ok(overlay_within(picture, covered, &map.values, (map.height, map.width), colour_range)?)
+    let map = &scored.map;
+    let drawn = draw_over(picture, covered, &map.values, (map.height, map.width), colour_range)?;
+    Ok(drawn.save_png(path)?)
 }

@@ -1,10 +1,10 @@
 //! A detector measured on labelled images.
 
-use crate::detector::Detector;
+use crate::detector::{Detector, ScoreOptions};
 use crate::error::Error;
 use crate::map::Scored;
 use crate::observer::{Observer, Silent};
-use blemish_data::{Dataset, Label, Loader, LoaderOptions, Mask, Sample, Skipped};
+use blemish_data::{Dataset, Label, Mask, Sample, Skipped};
 use blemish_eval::{Evaluation, Evaluator};
 
 /// How to run an evaluation.
@@ -36,7 +36,7 @@ pub struct EvaluationOutcome {
 /// Scores the test images of a dataset and computes all metrics, per defect type and overall.
 ///
 /// Maps and masks are compared at the size of the network's input (masks resized by nearest neighbour, with the same crop), as the
-/// field's published figures are. `each` sees every image with its outcome, for pictures.
+/// field's published figures are; with tiles that is the size of the image they were cut from. `each` sees every image with its outcome, for pictures.
 ///
 /// # Errors
 /// Unreadable images or masks, or metrics that are undefined because one of the two classes is absent.
@@ -51,39 +51,25 @@ pub fn evaluate(
         return Err(undefined(&"there are no test images; pass --test-dir or a labelled data set"));
     }
     options.observer.stage("scoring", Some(dataset.test.len() as u64));
-    let loader_options = LoaderOptions {
+    let score_options = ScoreOptions {
         batch_size: options.batch_size,
         skip_bad: options.skip_bad,
         with_masks: true,
-        ..LoaderOptions::default()
+        observer: options.observer,
     };
-    let mut loader = Loader::new(&dataset.test, detector.transform(), loader_options);
     let mut evaluator = Evaluator::new();
-    for batch in loader.by_ref() {
-        if options.observer.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
-        let batch = batch?;
-        let scored = detector.score(&batch.images)?;
-        for ((&index, scored), mask) in batch.indices.iter().zip(&scored).zip(&batch.masks) {
-            let sample = &dataset.test[index];
-            let is_defective = sample.label == Label::Defective;
-            let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
-            evaluator
-                .add(
-                    &sample.defect,
-                    is_defective,
-                    scored.score,
-                    &scored.map.values,
-                    marked,
-                    (scored.map.height, scored.map.width),
-                )
-                .map_err(|error| undefined(&error))?;
-            each(sample, scored, mask.as_ref());
-        }
-        options.observer.advance(batch.indices.len() as u64);
-    }
+    let skipped = detector.score_samples(&dataset.test, &score_options, |index, scored, mask| {
+        let sample = &dataset.test[index];
+        let is_defective = sample.label == Label::Defective;
+        let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
+        let size = (scored.map.height, scored.map.width);
+        evaluator
+            .add(&sample.defect, is_defective, scored.score, &scored.map.values, marked, size)
+            .map_err(|error| undefined(&error))?;
+        each(sample, &scored, mask.as_ref());
+        Ok::<(), Error>(())
+    })?;
     options.observer.stage("computing metrics", None);
     let evaluation = evaluator.finish().map_err(|error| undefined(&error))?;
-    Ok(EvaluationOutcome { evaluation, skipped: loader.skipped().to_vec() })
+    Ok(EvaluationOutcome { evaluation, skipped })
 }

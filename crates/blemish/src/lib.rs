@@ -5,6 +5,7 @@
 //! data        blemish-data      folders and lists -> samples -> a streaming loader
 //! transform   blemish-data      resize, crop, region of interest -> ImageBatch, RGB in [0, 1]
 //! features    blemish-features  a frozen backbone -> feature maps at named taps
+//! view        view, tiled       the whole image or its tiles, at one input size or several (around features, method and map)
 //! method      methods/          feature maps or pixels -> patch scores on the method's own grid
 //! map         map               patch scores -> anomaly map of the input's size, image score
 //! decision    blemish-eval      metrics on labelled images
@@ -58,13 +59,16 @@ pub mod settings;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod tiled;
 mod training;
+pub mod view;
 
 pub use blemish_data as data;
 pub use blemish_eval as metrics;
 pub use blemish_features as features;
-pub use detector::{Detector, DetectorConfig, FitOptions};
+pub use detector::{Detector, DetectorConfig, FitOptions, ScoreOptions};
 pub use error::Error;
 pub use map::{AnomalyMap, Scored};
 pub use method::{Method, MethodInfo};
 pub use observer::{Observer, Silent};
+pub use tiled::{TileModels, TileOptions};

@@ -1,7 +1,7 @@
 //! `blemish demo`: the main job on a fresh machine, end to end.
 
-use super::engine_options;
 use super::eval::table;
+use super::{engine_options, tiles};
 use crate::args::DemoArgs;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -35,7 +35,12 @@ pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result
     let dataset = open_dataset(&set, &OpenOptions::default())?;
     let engine = engine_options(&args.engine, threads)?;
     let fit = FitOptions { engine, observer: console, ..FitOptions::default() };
-    let config = DetectorConfig { seed: args.seed, ..DetectorConfig::default() };
+    let config = DetectorConfig {
+        seed: args.seed,
+        tiles: tiles(&args.views),
+        input_sizes: args.views.multi_scale.clone(),
+        ..DetectorConfig::default()
+    };
     let detector = Detector::fit(&config, &dataset, &fit)?;
     let model = args.output.join("demo.blemish");
     detector.save(&model)?;

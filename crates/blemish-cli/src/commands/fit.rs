@@ -1,11 +1,11 @@
 //! `blemish fit`: good images in, one model file out.
 
-use super::{engine_options, open, transform};
+use super::{engine_options, open, tiles, transform};
 use crate::args::{BackboneArgs, FitArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::data::Skipped;
+use blemish::data::{Skipped, Transform};
 use blemish::data::files::unfinished;
 use blemish::features::BackboneSpec;
 use blemish::{Detector, DetectorConfig, FitOptions, Observer};
@@ -19,9 +19,14 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     let dataset = open(&args.data, &args.layout)?;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &args.method));
     check_writable(&output)?;
+    let tiles = tiles(&args.views);
+    let default_transform =
+        if tiles.is_some() { Transform::native() } else { entry.default_transform(&settings)? };
     let config = DetectorConfig {
         method: args.method.clone(),
-        transform: Some(transform(&args.transform, entry.default_transform(&settings)?)?),
+        transform: Some(transform(&args.transform, default_transform)?),
+        tiles,
+        input_sizes: args.views.multi_scale.clone(),
         settings,
         backbone: backbone_spec(&args.backbone)?,
         seed: args.seed,

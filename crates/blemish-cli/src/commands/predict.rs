@@ -3,12 +3,12 @@
 use super::engine_options;
 use super::fit::report_skipped;
 use crate::args::{Picture, PredictArgs};
-use crate::console::{Console, is_interrupted};
+use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::{ScoreLine, ScoreWriter};
 use crate::pictures;
-use blemish::data::{Loader, LoaderOptions, Sample, Transform, list_images};
-use blemish::{Detector, Observer, Scored};
+use blemish::data::{Sample, Transform, list_images};
+use blemish::{Detector, Observer, ScoreOptions, Scored};
 use blemish_report::save_float_tiff;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -21,38 +21,26 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
     let samples: Vec<Sample> = paths.iter().map(|path| Sample::unlabelled(path)).collect();
-    let options = LoaderOptions {
-        batch_size: args.batch_size.max(1),
-        skip_bad: args.skip_bad,
-        ..LoaderOptions::default()
-    };
-    let mut loader = Loader::new(&samples, detector.transform(), options);
     if args.output.is_some() {
         console.stage("scoring", Some(paths.len() as u64));
     }
+    // Lines on standard output are progress enough.
+    let quiet = Quiet(console);
+    let options = ScoreOptions {
+        batch_size: args.batch_size.max(1),
+        skip_bad: args.skip_bad,
+        observer: if args.output.is_some() { console } else { &quiet },
+        ..ScoreOptions::default()
+    };
     let mut names = Names::default();
-    for batch in loader.by_ref() {
-        if is_interrupted() {
-            return Err(Failure::interrupted());
-        }
-        let batch = batch?;
-        for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
-            let path = &paths[index];
-            let (overlay, map) = pictures.write(path, &names.unique(path), &scored)?;
-            writer.write(&ScoreLine {
-                path: path.display().to_string(),
-                score: scored.score,
-                overlay,
-                map,
-            })?;
-        }
-        if args.output.is_some() {
-            console.advance(batch.indices.len() as u64);
-        }
-    }
+    let skipped = detector.score_samples(&samples, &options, |index, scored, _| {
+        let path = &paths[index];
+        let (overlay, map) = pictures.write(path, &names.unique(path), &scored)?;
+        writer.write(&ScoreLine { path: path.display().to_string(), score: scored.score, overlay, map })
+    })?;
     writer.finish()?;
     console.finish();
-    report_skipped(loader.skipped().iter(), console);
+    report_skipped(skipped.iter(), console);
     Ok(())
 }
 

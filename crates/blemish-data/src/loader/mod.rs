@@ -4,10 +4,13 @@
 //! batches; the reader takes results by position. So at any time at most one window plus one batch of transformed images
 //! is held, however many there are, and the order never depends on which thread is faster.
 
+mod decoded;
 mod workers;
 
 #[cfg(test)]
 mod tests;
+
+pub use decoded::{DecodedImage, DecodedImages};
 
 use crate::batch::ImageBatch;
 use crate::error::{DataError, Skipped};
@@ -193,7 +196,7 @@ fn left_out(sample: &Sample, error: &DataError) -> Skipped {
 /// 0 to `count` - 1, shuffled (Fisher-Yates on ChaCha8) if there is a seed.
 ///
 /// Written out here because a library's shuffle may change between its versions, and the order must not.
-fn order_of(count: usize, seed: Option<u64>) -> Vec<usize> {
+pub fn order_of(count: usize, seed: Option<u64>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     if let Some(seed) = seed {
         let mut random = ChaCha8Rng::seed_from_u64(seed);

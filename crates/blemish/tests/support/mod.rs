@@ -2,12 +2,12 @@
 #![allow(dead_code)]
 
 use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
-use blemish::data::{Dataset, Transform, open_dataset};
+use blemish::data::{Dataset, Tiling, Transform, open_dataset};
 use blemish::features::graph::{Activation, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
 use blemish::features::onnx::emit;
 use blemish::features::{BackboneSource, BackboneSpec};
 use blemish::settings::Settings;
-use blemish::{Detector, DetectorConfig, Error, FitOptions};
+use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -42,11 +42,20 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Both methods, small.
-    pub fn configs(&self) -> [DetectorConfig; 2] {
+    /// Both methods, small, on whole images; then one model for all tiles, one for each, and several input sizes.
+    pub fn configs(&self) -> [DetectorConfig; 5] {
+        let patchcore = self.config("patchcore", json!({"coreset_ratio": 0.1}));
+        let padim = self.config("padim", json!({"dimensions": 12}));
+        let tiles = |models| {
+            let tiling = Tiling { height: 32, width: 32, overlap: 12 };
+            Some(TileOptions { tiling, models, per_image: None })
+        };
         [
-            self.config("patchcore", json!({"coreset_ratio": 0.1})),
-            self.config("padim", json!({"dimensions": 12})),
+            DetectorConfig { tiles: tiles(TileModels::Shared), ..patchcore.clone() },
+            DetectorConfig { tiles: tiles(TileModels::Each), ..padim.clone() },
+            DetectorConfig { input_sizes: vec![64, 32], ..patchcore.clone() },
+            patchcore,
+            padim,
         ]
     }
 
@@ -55,7 +64,7 @@ impl Bench {
         backbone.layers = vec!["tap:fine".into(), "tap:coarse".into()];
         let settings: Settings = settings.as_object().unwrap().clone();
         let transform = Some(Transform::resize_to(SIDE, SIDE));
-        DetectorConfig { method: method.into(), settings, backbone, transform, seed: 3 }
+        DetectorConfig { method: method.into(), settings, backbone, transform, seed: 3, ..Default::default() }
     }
 
     pub fn fit(&self, config: &DetectorConfig) -> Detector {

@@ -163,8 +163,8 @@ impl Detector {
     /// Scores that pictures should show as the coldest and the hottest colour: what is usual on good images, and far beyond their
     /// worst. Seen on a few training images, which score lower than unseen ones, hence the wide margin; no decision rests on it.
     fn find_colour_range(&self, train: &[Sample], options: &FitOptions<'_>) -> Result<(f32, f32), Error> {
-        let step = train.len().div_ceil(SHOWN).max(1);
-        let few: Vec<Sample> = train.iter().step_by(step).cloned().collect();
+        let few = view::some_of(train, SHOWN, self.transform());
+        let few: Vec<Sample> = few.into_iter().map(|index| train[index].clone()).collect();
         let batch_size = options.batch_size;
         let work = ScoreOptions { batch_size, skip_bad: true, observer: options.observer, ..Default::default() };
         options.observer.stage("looking at good images", Some(few.len() as u64));

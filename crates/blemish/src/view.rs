@@ -15,6 +15,7 @@ use crate::tiled::{self, Sizes, TileModels, TiledSet, score_batch};
 use crate::training::{LoadedSet, SetOptions};
 use blemish_data::{
     Canvas, DataError, DecodedImages, ImageBatch, ImageFault, LoaderOptions, RgbImage, Sample, Skipped, TilePlan, Tiling, Transform,
+    read_size,
 };
 use blemish_features::Backbone;
 use blemish_kernels::map::resize_bilinear;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 
 /// Good images that the scale of a view is measured on.
 const MEASURED: usize = 32;
+
+/// Pixels that are looked at beside the fit itself, for scales and colours.
+const AFFORDABLE: usize = 32 << 20;
 
 /// What a model file says of a view.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -329,7 +333,7 @@ impl View {
 
     /// Mean and spread of its scores on some of the good images.
     fn measure(&self, samples: &[Sample], work: Work<'_>) -> Result<Spread, Error> {
-        let order: Vec<usize> = (0..samples.len()).step_by(samples.len().div_ceil(MEASURED).max(1)).collect();
+        let order = some_of(samples, MEASURED, &self.transform);
         work.observer.stage("measuring good images", Some(order.len() as u64));
         let (mut pixels, mut scores) = (Moments::default(), Moments::default());
         for image in DecodedImages::new(samples, order, &self.transform, true, false) {
@@ -343,6 +347,25 @@ impl View {
         }
         Ok(Spread { map: pixels.finish(), score: scores.finish() })
     }
+}
+
+/// Up to `count` samples, evenly chosen; fewer, but one at least, where their transformed images are large.
+pub(crate) fn some_of(samples: &[Sample], count: usize, transform: &Transform) -> Vec<usize> {
+    let pixels = |sample: &Sample| {
+        let (height, width) = read_size(&sample.path, &transform.read_options()).unwrap_or_default();
+        let (height, width) = transform.output_size(height, width).unwrap_or_default();
+        height * width
+    };
+    let mut seen = 0;
+    let step = samples.len().div_ceil(count).max(1);
+    (0..samples.len())
+        .step_by(step)
+        .take_while(|&index| {
+            let is_affordable = seen < AFFORDABLE;
+            seen += pixels(&samples[index]);
+            is_affordable
+        })
+        .collect()
 }
 
 /// Sums for a mean and a standard deviation.

@@ -1,4 +1,3 @@
-use super::canvas::*;
 use super::*;
 use crate::reader::Pixels;
 use std::path::PathBuf;

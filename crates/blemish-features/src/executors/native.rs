@@ -86,7 +86,9 @@ impl NativeExecutor {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
         let mut spaces = self.lock_spaces().pop().unwrap_or_default();
-        values[0] = Some(ChannelsLast::from_planes(image, [3, height, width]));
+        // All memory given back below was taken here, or it would grow with every image.
+        let space = spaces.take(image.len());
+        values[0] = Some(ChannelsLast::from_planes_in(space, image, [3, height, width]));
         let missing = || fail(&"a step ran before its input");
         for step in &self.steps {
             let inputs: Vec<&ChannelsLast> = step

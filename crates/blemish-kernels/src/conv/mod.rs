@@ -70,10 +70,23 @@ impl ChannelsLast {
     ///
     /// # Panics
     /// If `planes` is not as long as the shape says.
-    pub fn from_planes(planes: &[f32], [channels, height, width]: [usize; 3]) -> Self {
+    pub fn from_planes(planes: &[f32], size: [usize; 3]) -> Self {
+        Self::from_planes_in(Vec::new(), planes, size)
+    }
+
+    /// [`Self::from_planes`] in the memory of an earlier map.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn from_planes_in(
+        mut values: Vec<f32>,
+        planes: &[f32],
+        [channels, height, width]: [usize; 3],
+    ) -> Self {
         let area = height * width;
         assert_eq!(planes.len(), channels * area, "planes of one size, one a channel");
-        let mut values = vec![0.0; area * channels];
+        values.clear();
+        values.resize(area * channels, 0.0);
         for (channel, plane) in planes.chunks_exact(area.max(1)).enumerate() {
             for (pixel, &value) in values.chunks_exact_mut(channels).zip(plane) {
                 pixel[channel] = value;

@@ -1,47 +1,16 @@
-//! Tiles in fit and score. Methods know nothing of them: they get batches of tiles as they would of images.
-//!
-//! In memory are one decoded image at its own depth, one batch of tiles and, when scoring, the map that they are merged into.
+//! Tiles as training images.
 
+use super::TileOptions;
+use super::gather::{Gather, cut_tile};
 use crate::error::Error;
-use crate::map::{AnomalyMap, Scored};
-use crate::method::{EachBatch, Fitted, TrainingSet};
-use crate::observer::Observer;
+use crate::method::{EachBatch, TrainingSet};
 use crate::training::SetOptions;
 use blemish_data::loader::order_of;
-use blemish_data::transform::PlanarImage;
-use blemish_data::{
-    Canvas, DataError, DecodedImages, ImageBatch, MapMerger, Mask, RgbImage, Sample, Skipped, TilePlan, Tiling,
-    Transform, read_size,
-};
-use rayon::prelude::*;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use blemish_data::{DataError, DecodedImages, RgbImage, Sample, Skipped, Tiling, Transform, read_size};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of decoded images that a shuffled pass mixes tiles from.
 const MIXED: usize = 256 << 20;
-
-/// How images are cut into tiles, and what is learnt from them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TileOptions {
-    /// Size and overlap.
-    pub tiling: Tiling,
-    /// One model or many.
-    pub models: TileModels,
-    /// Learn from so many tiles of each image, drawn by the seed, where it has more; `None` is all. Only with a shared model.
-    pub per_image: Option<usize>,
-}
-
-/// Which tiles share a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TileModels {
-    /// One model learns all tiles: for textures and parts anywhere in the image. Images may differ in size.
-    #[default]
-    Shared,
-    /// Each place has a model of its own: for aligned parts. All images have one size.
-    Each,
-}
 
 /// The tiles of the training images: all of them, or those in one place.
 pub(crate) struct TiledSet<'a> {
@@ -59,7 +28,7 @@ pub(crate) struct TiledSet<'a> {
 }
 
 /// Height and width of an image.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) original: (usize, usize),
     pub(crate) transformed: (usize, usize),
@@ -248,115 +217,4 @@ impl TrainingSet for TiledSet<'_> {
         *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = images.skipped().to_vec();
         Ok(())
     }
-}
-
-/// A tile; its region of interest is `None` where it sees only what is inside.
-fn cut_tile(canvas: &Canvas<'_>, plan: &TilePlan, tile: usize) -> PlanarImage {
-    let (rows, columns) = plan.window(tile);
-    let mut image = canvas.cut(rows, columns);
-    image.region_of_interest = image.region_of_interest.filter(|mask| mask.marked.contains(&false));
-    image
-}
-
-/// Whether any of a tile lies in the region of interest.
-fn is_seen(region: Option<&Mask>) -> bool {
-    region.is_none_or(|mask| mask.marked.contains(&true))
-}
-
-/// Gathers tiles into batches. Those whose regions of interest differ do not share one; those wholly outside are dropped.
-struct Gather {
-    capacity: usize,
-    indices: Vec<usize>,
-    batch: ImageBatch,
-}
-
-impl Gather {
-    fn new(capacity: usize) -> Self {
-        let batch =
-            ImageBatch { count: 0, height: 0, width: 0, pixels: Vec::new(), region_of_interest: None };
-        Self { capacity, indices: Vec::with_capacity(capacity), batch }
-    }
-
-    fn push(&mut self, index: usize, tile: PlanarImage, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        if !is_seen(tile.region_of_interest.as_deref()) {
-            return Ok(());
-        }
-        if tile.region_of_interest != self.batch.region_of_interest {
-            self.flush(each)?;
-            self.batch.region_of_interest = tile.region_of_interest;
-        }
-        (self.batch.height, self.batch.width) = (tile.height, tile.width);
-        self.batch.count += 1;
-        self.batch.pixels.extend_from_slice(&tile.pixels);
-        self.indices.push(index);
-        if self.batch.count == self.capacity { self.flush(each) } else { Ok(()) }
-    }
-
-    fn flush(&mut self, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        if self.batch.count > 0 {
-            each(&self.indices, &self.batch)?;
-        }
-        self.indices.clear();
-        self.batch.pixels.clear();
-        self.batch.count = 0;
-        Ok(())
-    }
-}
-
-/// Scores an image tile by tile; `model` gives the one that knows a tile.
-///
-/// The image score is the highest that the method's own rule gives a tile; for a method without a rule it is, as for whole images, the
-/// highest value of the (merged) map, in which the edges of tiles hardly count.
-///
-/// # Errors
-/// [`Error::Score`] and [`Error::Features`] as for whole images; [`Error::Interrupted`].
-pub(crate) fn score<'m>(
-    canvas: &Canvas<'_>,
-    plan: &TilePlan,
-    model: &dyn Fn(usize) -> Result<&'m dyn Fitted, Error>,
-    batch_size: usize,
-    observer: &dyn Observer,
-) -> Result<Scored, Error> {
-    let mut merger = MapMerger::new(plan);
-    let mut own_score: Option<f32> = None;
-    let mut each = |indices: &[usize], batch: &ImageBatch| {
-        if observer.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
-        for (&index, (scored, is_own)) in indices.iter().zip(score_batch(model(indices[0])?, batch)?) {
-            merger.add(index, &scored.map.values);
-            if is_own {
-                own_score = Some(own_score.map_or(scored.score, |highest| highest.max(scored.score)));
-            }
-        }
-        Ok(())
-    };
-    let mut gather = Gather::new(batch_size.max(1));
-    for tile in 0..plan.count() {
-        gather.push(tile, cut_tile(canvas, plan, tile), &mut each)?;
-    }
-    gather.flush(&mut each)?;
-    let (height, width) = plan.image_size();
-    let values = merger.finish();
-    let score = own_score.unwrap_or_else(|| values.par_iter().copied().reduce(|| f32::NEG_INFINITY, f32::max));
-    Ok(Scored { score, map: AnomalyMap { height, width, values } })
-}
-
-/// Scores a batch with one method: the finished maps, and whether each score is of the method's own rule.
-pub(crate) fn score_batch(method: &dyn Fitted, batch: &ImageBatch) -> Result<Vec<(Scored, bool)>, Error> {
-    let stage = method.map_stage();
-    let inside = batch.region_of_interest.as_deref().map(|mask| mask.marked.as_slice());
-    let patches = method.score(batch)?;
-    // A score that is no number would be passed on as neither good nor bad.
-    if let Some(at) = patches.iter().position(|patches| !patches.is_finite()) {
-        let reason = format!(
-            "image {at} of the batch has a score that is not a finite number; its pixels or the model's values are out of range"
-        );
-        return Err(Error::Score { reason });
-    }
-    let finish = |patches: crate::map::PatchScores| {
-        let is_own = patches.image_score.is_some();
-        (stage.finish(patches, batch.height, batch.width, inside), is_own)
-    };
-    Ok(patches.into_par_iter().map(finish).collect())
 }

@@ -217,7 +217,13 @@ pub struct ViewArgs {
     #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
     pub tile_overlap: Option<usize>,
     /// One model for all tiles, or one for each place in the image (for aligned parts; all images of one size).
-    #[arg(long, value_enum, requires = "tile", default_value_t, help_heading = "Large images and small defects")]
+    #[arg(
+        long,
+        value_enum,
+        requires = "tile",
+        default_value_t,
+        help_heading = "Large images and small defects"
+    )]
     pub tile_models: TileModelsArg,
     /// Learn from so many tiles of each image, drawn at random by the seed; all by default.
     #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]

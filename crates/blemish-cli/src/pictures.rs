@@ -1,8 +1,8 @@
 //! Heat maps over the images they belong to.
 
 use crate::failure::Failure;
-use blemish::data::Transform;
 use blemish::Scored;
+use blemish::data::Transform;
 use blemish_report::{Picture, draw_over};
 use std::path::Path;
 

@@ -12,7 +12,8 @@ use crate::state::State;
 use crate::tiled::{TileOptions, score_batch};
 use crate::view::{self, View, ViewHeader, Work};
 use blemish_data::{
-    Dataset, DecodedImages, ImageBatch, Loader, LoaderOptions, Mask, RgbImage, Sample, Skipped, Transform, read_image,
+    Dataset, DecodedImages, ImageBatch, Loader, LoaderOptions, Mask, RgbImage, Sample, Skipped, Transform,
+    read_image,
 };
 use blemish_eval::Calibration;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
@@ -166,7 +167,8 @@ impl Detector {
         let few = view::some_of(train, SHOWN, self.transform());
         let few: Vec<Sample> = few.into_iter().map(|index| train[index].clone()).collect();
         let batch_size = options.batch_size;
-        let work = ScoreOptions { batch_size, skip_bad: true, observer: options.observer, ..Default::default() };
+        let work =
+            ScoreOptions { batch_size, skip_bad: true, observer: options.observer, ..Default::default() };
         options.observer.stage("looking at good images", Some(few.len() as u64));
         let mut values = Vec::new();
         self.score_samples(&few, &work, |_, scored, _| {
@@ -219,10 +221,9 @@ impl Detector {
     /// [`Error::Data`] if it cannot be read, else as [`Self::score_image`].
     pub fn score_file(&self, path: &Path) -> Result<Scored, Error> {
         let image = read_image(path, &self.transform().read_options())?;
-        self.transform().output_size(image.height, image.width).map_err(|fault| blemish_data::DataError::Image {
-            path: path.to_owned(),
-            fault,
-        })?;
+        self.transform()
+            .output_size(image.height, image.width)
+            .map_err(|fault| blemish_data::DataError::Image { path: path.to_owned(), fault })?;
         self.score_image(&image, &ScoreOptions::default())
     }
 

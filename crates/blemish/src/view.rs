@@ -14,8 +14,8 @@ use crate::state::State;
 use crate::tiled::{self, Sizes, TileModels, TiledSet, score_batch};
 use crate::training::{LoadedSet, SetOptions};
 use blemish_data::{
-    Canvas, DataError, DecodedImages, ImageBatch, ImageFault, LoaderOptions, RgbImage, Sample, Skipped, TilePlan, Tiling, Transform,
-    read_size,
+    Canvas, DataError, DecodedImages, ImageBatch, ImageFault, LoaderOptions, RgbImage, Sample, Skipped,
+    TilePlan, Tiling, Transform, read_size,
 };
 use blemish_features::Backbone;
 use blemish_kernels::map::resize_bilinear;
@@ -93,8 +93,11 @@ pub(crate) fn fit(
     let mut sides = config.input_sizes.clone();
     sides.sort_unstable_by(|a, b| b.cmp(a));
     sides.dedup();
-    let transforms: Vec<Transform> =
-        if sides.is_empty() { vec![base.clone()] } else { sides.iter().map(|&side| base.at_side(side)).collect() };
+    let transforms: Vec<Transform> = if sides.is_empty() {
+        vec![base.clone()]
+    } else {
+        sides.iter().map(|&side| base.at_side(side)).collect()
+    };
     let mut views = Vec::with_capacity(transforms.len());
     let mut skipped = Vec::new();
     for (number, transform) in transforms.iter().enumerate() {
@@ -282,7 +285,8 @@ impl View {
         };
         for number in 0..count {
             let prefix = view.prefix(number);
-            let own = if prefix.is_empty() { std::mem::take(&mut state) } else { state.split_off_prefix(&prefix) };
+            let own =
+                if prefix.is_empty() { std::mem::take(&mut state) } else { state.split_off_prefix(&prefix) };
             let is_absent = own.tensors().is_empty() && !prefix.is_empty();
             view.models.push(if is_absent { None } else { Some(restore(own)?) });
         }
@@ -307,7 +311,8 @@ impl View {
             return Err(Error::Score { reason });
         }
         let model = |tile: usize| {
-            let model = if tiles.models == TileModels::Each { self.models.get(tile) } else { self.models.first() };
+            let model =
+                if tiles.models == TileModels::Each { self.models.get(tile) } else { self.models.first() };
             model.and_then(|model| model.as_deref()).ok_or_else(|| Error::Score {
                 reason: format!("the model knows nothing of tile {tile}; fit it anew"),
             })
@@ -398,7 +403,8 @@ impl Moments {
 /// # Errors
 /// As [`View::score`]; [`Error::Score`] if the outcome is not finite.
 pub(crate) fn score(views: &[View], image: &RgbImage, work: Work<'_>) -> Result<Scored, Error> {
-    let (first, others) = views.split_first().ok_or_else(|| Error::Score { reason: "the model is empty".into() })?;
+    let (first, others) =
+        views.split_first().ok_or_else(|| Error::Score { reason: "the model is empty".into() })?;
     let scored = first.score(image, work)?;
     let Some(spread) = &first.header.spread else { return Ok(scored) };
     let part = 1.0 / views.len() as f32;

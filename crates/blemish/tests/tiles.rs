@@ -63,7 +63,8 @@ fn tiles_without_overlap_are_as_good_as_images_cut_by_hand() {
 #[test]
 fn a_method_without_a_rule_scores_by_the_merged_map() {
     let bench = Bench::new(4);
-    let detector = bench.fit(&tiled(bench.config("padim", json!({"dimensions": 12})), 32, 12, TileModels::Each));
+    let detector =
+        bench.fit(&tiled(bench.config("padim", json!({"dimensions": 12})), 32, 12, TileModels::Each));
     let scored = detector.score_file(bench.first_test_image()).unwrap();
     assert_eq!(scored.score, scored.map.values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
 }
@@ -139,7 +140,8 @@ fn tiles_outside_the_region_of_interest_have_no_model() {
         .map(|tile| state.tensors().keys().any(|name| name.starts_with(&format!("tile.{tile}."))))
         .collect();
     assert_eq!(places, [true, false, true, false]);
-    let scored = Detector::load(&path, &EngineOptions::default()).unwrap().score_file(bench.first_test_image());
+    let scored =
+        Detector::load(&path, &EngineOptions::default()).unwrap().score_file(bench.first_test_image());
     let map = scored.unwrap().map;
     assert!(map.values.chunks(SIDE).all(|row| row[24..].iter().all(|&value| value == 0.0)));
     assert!(map.values.iter().any(|&value| value > 0.0));

@@ -12,8 +12,8 @@ pub mod weights;
 use crate::args::{Cli, EngineArgs, LayoutArgs, Size, TileModelsArg, TransformArgs, ViewArgs};
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Tiling, Transform, open_dataset};
-use blemish::{TileModels, TileOptions};
 use blemish::features::EngineOptions;
+use blemish::{TileModels, TileOptions};
 use clap::CommandFactory;
 use std::path::Path;
 

@@ -65,14 +65,15 @@ impl Tiling {
     /// # Errors
     /// [`ImageFault::Transform`] if there would be more than 2^20 of them.
     pub fn plan(&self, height: usize, width: usize) -> Result<TilePlan, ImageFault> {
-        let rows = Axis::new(height, self.height, self.overlap);
-        let columns = Axis::new(width, self.width, self.overlap);
-        if rows.starts.len().saturating_mul(columns.starts.len()) > MAXIMUM_TILES {
+        let along = |length, tile| Axis::steps(length, tile, self.overlap).saturating_add(1);
+        if along(height, self.height).saturating_mul(along(width, self.width)) > MAXIMUM_TILES {
             return Err(ImageFault::Transform(format!(
                 "it is {width}x{height} pixels and would be cut into more than {MAXIMUM_TILES} tiles; \
                  make the tiles larger or their overlap smaller"
             )));
         }
+        let rows = Axis::new(height, self.height, self.overlap);
+        let columns = Axis::new(width, self.width, self.overlap);
         Ok(TilePlan { tile: (self.height, self.width), size: (height, width), rows, columns })
     }
 }
@@ -123,9 +124,14 @@ struct Axis {
 }
 
 impl Axis {
+    /// Number of tiles after the first.
+    fn steps(length: usize, tile: usize, overlap: usize) -> usize {
+        length.saturating_sub(tile).div_ceil(tile.saturating_sub(overlap).max(1))
+    }
+
     fn new(length: usize, tile: usize, overlap: usize) -> Self {
         let slack = length.saturating_sub(tile);
-        let steps = slack.div_ceil(tile.saturating_sub(overlap).max(1));
+        let steps = Self::steps(length, tile, overlap);
         let starts = (0..=steps).map(|step| step * slack / steps.max(1)).collect();
         Self { starts, inside: length.min(tile) }
     }

@@ -76,9 +76,10 @@ fn a_map_that_depends_on_the_pixel_alone_is_found_again() {
     let value = |y: usize, x: usize| ((y * 31 + x * 17) % 101) as f32 - 50.0;
     let plan = plan(Tiling { height: 24, width: 40, overlap: 20 }, 70, 131);
     let found = merged(&plan, value);
-    let worst = found.iter().enumerate().fold(0.0_f32, |worst, (at, found)| {
-        worst.max((found - value(at / 131, at % 131)).abs())
-    });
+    let worst = found
+        .iter()
+        .enumerate()
+        .fold(0.0_f32, |worst, (at, found)| worst.max((found - value(at / 131, at % 131)).abs()));
     assert!(worst < 1e-4, "off by {worst}");
 }
 
@@ -91,14 +92,14 @@ fn edges_of_tiles_do_not_show_as_steps() {
         let values = (x.saturating_sub(8)..=x + 8).filter(|near| seen.contains(near)).map(signal);
         values.sum::<f32>() / 17.0
     };
-    let plan = plan(Tiling { height: 16, width: 64, overlap: 24 }, 16, LENGTH);
+    let plan = plan(square(64, 24), 64, LENGTH);
     let mut merger = MapMerger::new(&plan);
     let mut cut = vec![0.0; LENGTH];
     for index in 0..plan.count() {
         let (_, columns) = plan.window(index);
         let line: Vec<f32> = columns.clone().map(|x| mean(x, columns.clone())).collect();
         cut[columns].copy_from_slice(&line);
-        merger.add(index, &line.repeat(16));
+        merger.add(index, &line.repeat(64));
     }
     let merged = &merger.finish()[..LENGTH];
     let steepest = |map: &[f32]| {
@@ -131,4 +132,5 @@ fn impossible_tiles_are_refused_with_what_would_do() {
     assert_eq!(Tiling::new(256, 128).overlap, 32);
     let fault = square(256, 255).plan(12_000, 8_000).unwrap_err().to_string();
     assert!(fault.contains("overlap smaller"), "{fault}");
+    assert!(square(16, 0).plan(usize::MAX, usize::MAX).is_err());
 }

@@ -68,7 +68,8 @@ impl<'a> Canvas<'a> {
         if (inside.height, inside.width) != (height, width) {
             let from = (inside.height, inside.width);
             pixels = mirrored(&pixels, from, (height, width));
-            let mirror = |mask: Mask| Mask { height, width, marked: mirrored(&mask.marked, from, (height, width)) };
+            let mirror =
+                |mask: Mask| Mask { height, width, marked: mirrored(&mask.marked, from, (height, width)) };
             region = region.map(mirror);
         }
         PlanarImage { height, width, pixels, region_of_interest: region.map(Arc::new) }

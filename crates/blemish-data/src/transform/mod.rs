@@ -101,7 +101,8 @@ impl Transform {
     pub fn at_side(&self, side: usize) -> Self {
         let (resize, before) = match self.resize {
             Resize::Exact { height, width } => {
-                let scaled = |length: usize| (length * side + height.min(width) / 2) / height.min(width).max(1);
+                let scaled =
+                    |length: usize| (length * side + height.min(width) / 2) / height.min(width).max(1);
                 (Resize::Exact { height: scaled(height), width: scaled(width) }, height.min(width))
             }
             Resize::ShorterSide(before) => (Resize::ShorterSide(side), before),

@@ -285,3 +285,34 @@ fn free_early(graph: &Graph, steps: &mut [Step]) {
 fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
     FeatureError::Engine { engine: "native", reason: reason.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Normalization, Tensor};
+
+    #[test]
+    fn memory_does_not_grow_from_image_to_image() {
+        let conv = Op::Conv { kernel: 2, stride: 2, padding: Padding::Symmetric(0), groups: 1 };
+        let nodes = vec![
+            Node { name: "image".into(), op: Op::Input, inputs: vec![], channels: 3, stride: 1 },
+            Node { name: "step".into(), op: conv, inputs: vec![0], channels: 4, stride: 2 },
+        ];
+        let taps = vec![Tap { name: "tap".into(), node: 1 }];
+        let graph = Graph { name: "one step".into(), normalization: Normalization::IMAGENET, nodes, taps };
+        let weights = graph
+            .tensor_shapes()
+            .map(|(name, shape)| (name, Tensor { data: vec![0.5; shape.iter().product()], shape }))
+            .collect();
+        let executor = NativeExecutor::new(&graph, &weights, 1).unwrap();
+        let kept =
+            || executor.lock_spaces().iter().flat_map(|spaces| &spaces.0).map(Vec::capacity).sum::<usize>();
+        let image = vec![0.5; 3 * 16 * 16];
+        let run = |times: usize| (0..times).for_each(|_| drop(executor.run(&image, [1, 16, 16]).unwrap()));
+        // A few images find out how much is needed at once.
+        run(4);
+        let at_first = kept();
+        run(20);
+        assert!(at_first > 0 && kept() == at_first, "{at_first} values became {}", kept());
+    }
+}

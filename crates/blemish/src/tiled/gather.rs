@@ -32,7 +32,12 @@ impl Gather {
         Self { capacity, indices: Vec::with_capacity(capacity), batch }
     }
 
-    pub(super) fn push(&mut self, index: usize, tile: PlanarImage, each: &mut EachBatch<'_>) -> Result<(), Error> {
+    pub(super) fn push(
+        &mut self,
+        index: usize,
+        tile: PlanarImage,
+        each: &mut EachBatch<'_>,
+    ) -> Result<(), Error> {
         if !is_seen(tile.region_of_interest.as_deref()) {
             return Ok(());
         }

@@ -76,7 +76,8 @@ pub(crate) fn score<'m>(
     gather.flush(&mut each)?;
     let (height, width) = plan.image_size();
     let values = merger.finish();
-    let score = own_score.unwrap_or_else(|| values.par_iter().copied().reduce(|| f32::NEG_INFINITY, f32::max));
+    let score =
+        own_score.unwrap_or_else(|| values.par_iter().copied().reduce(|| f32::NEG_INFINITY, f32::max));
     Ok(Scored { score, map: AnomalyMap { height, width, values } })
 }
 

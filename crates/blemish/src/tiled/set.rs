@@ -159,9 +159,8 @@ impl<'a> TiledSet<'a> {
         gather: &mut Gather,
         each: &mut EachBatch<'_>,
     ) -> Result<(), Error> {
-        let fault = |index: usize| {
-            move |fault| DataError::Image { path: self.samples[index].path.clone(), fault }
-        };
+        let fault =
+            |index: usize| move |fault| DataError::Image { path: self.samples[index].path.clone(), fault };
         let mut cut = Vec::with_capacity(images.len());
         for (index, image) in images {
             let canvas = self.transform.canvas(image).map_err(fault(*index))?;
@@ -171,9 +170,12 @@ impl<'a> TiledSet<'a> {
         let pieces: Vec<(usize, usize)> = images
             .iter()
             .enumerate()
-            .flat_map(|(at, (index, _))| (self.starts[*index]..self.starts[index + 1]).map(move |piece| (at, piece)))
+            .flat_map(|(at, (index, _))| {
+                (self.starts[*index]..self.starts[index + 1]).map(move |piece| (at, piece))
+            })
             .collect();
-        let seed = shuffle_seed.map(|seed| seed.wrapping_add(images.first().map_or(0, |(index, _)| *index as u64)));
+        let seed =
+            shuffle_seed.map(|seed| seed.wrapping_add(images.first().map_or(0, |(index, _)| *index as u64)));
         for next in order_of(pieces.len(), seed) {
             self.check_cancelled()?;
             let (at, piece) = pieces[next];
@@ -200,7 +202,8 @@ impl TrainingSet for TiledSet<'_> {
         let groups = self.groups(shuffle_seed);
         let loader = &self.options.loader;
         let mut gather = Gather::new(loader.batch_size.max(1));
-        let mut images = DecodedImages::new(self.samples, groups.concat(), &self.transform, loader.skip_bad, false);
+        let mut images =
+            DecodedImages::new(self.samples, groups.concat(), &self.transform, loader.skip_bad, false);
         for group in &groups {
             self.check_cancelled()?;
             let mut decoded = Vec::with_capacity(group.len());

@@ -10,7 +10,8 @@ use std::sync::Arc;
 fn samples(folder: &std::path::Path, sizes: &[(u32, u32)]) -> Vec<Sample> {
     let write = |(number, &(width, height)): (usize, &(u32, u32))| {
         let path = folder.join(format!("{number}.png"));
-        let value = |x: u32, y: u32| Luma([(100 * number as u32 + y / 16 * width.div_ceil(16) + x / 16) as u8]);
+        let value =
+            |x: u32, y: u32| Luma([(100 * number as u32 + y / 16 * width.div_ceil(16) + x / 16) as u8]);
         GrayImage::from_fn(width, height, value).save(&path).unwrap();
         Sample::unlabelled(&path)
     };

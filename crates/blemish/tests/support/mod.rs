@@ -50,13 +50,13 @@ impl Bench {
             let tiling = Tiling { height: 32, width: 32, overlap: 12 };
             Some(TileOptions { tiling, models, per_image: None })
         };
-        [
+        let further = [
             DetectorConfig { tiles: tiles(TileModels::Shared), ..patchcore.clone() },
             DetectorConfig { tiles: tiles(TileModels::Each), ..padim.clone() },
             DetectorConfig { input_sizes: vec![64, 32], ..patchcore.clone() },
-            patchcore,
-            padim,
-        ]
+        ];
+        let [shared, each, several] = further;
+        [patchcore, padim, shared, each, several]
     }
 
     pub fn config(&self, method: &str, settings: serde_json::Value) -> DetectorConfig {

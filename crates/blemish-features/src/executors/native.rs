@@ -99,13 +99,14 @@ impl NativeExecutor {
                 spaces.take(ChannelsLast::values(height, width, self.graph.nodes[step.result].channels));
             let outcome = step.work.run(&inputs, sizes[step.result], space, is_parallel);
             values[step.result] = Some(outcome.ok_or_else(missing)?);
-            let freed = step.done_with.iter().filter_map(|&node| values[node].take());
-            spaces.0.extend(freed.map(ChannelsLast::into_space));
+            let freed = step.done_with.iter().filter_map(|&node| Some((node, values[node].take()?)));
+            // The image's own memory did not come from here; kept, it would pile up by one an image.
+            spaces.0.extend(freed.filter(|&(node, _)| node != 0).map(|(_, map)| map.into_space()));
         }
         for (tap, map) in self.graph.taps.iter().zip(maps) {
             values[tap.node].as_ref().ok_or_else(missing)?.write_planes(map);
         }
-        spaces.0.extend(values.into_iter().flatten().map(ChannelsLast::into_space));
+        spaces.0.extend(values.into_iter().skip(1).flatten().map(ChannelsLast::into_space));
         self.lock_spaces().push(spaces);
         Ok(())
     }
@@ -282,4 +283,29 @@ fn free_early(graph: &Graph, steps: &mut [Step]) {
 
 fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
     FeatureError::Engine { engine: "native", reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::embedded_weights;
+    use crate::{Architecture, networks};
+
+    #[test]
+    fn kept_memory_does_not_grow_with_the_number_of_images() {
+        let layers = Architecture::EfficientNetLite0.layers_at(&[4, 8, 16]);
+        let graph = networks::build(Architecture::EfficientNetLite0).cut(&layers).unwrap();
+        let weights = embedded_weights(&graph).unwrap().unwrap();
+        let executor = NativeExecutor::new(&graph, &weights, 1).unwrap();
+        let kept_after = |images: usize| -> (usize, usize) {
+            for _ in 0..images {
+                executor.run(&[0.5; 3 * 64 * 64], [1, 64, 64]).unwrap();
+            }
+            let spaces = executor.lock_spaces();
+            let capacities = spaces.iter().flat_map(|set| &set.0).map(Vec::capacity);
+            (capacities.clone().count(), capacities.sum())
+        };
+        let early = kept_after(5);
+        assert_eq!(kept_after(60), early);
+    }
 }

@@ -30,43 +30,65 @@ fn main() {
     // The same picture as in compare.py.
     let picture: Vec<f32> =
         (0..SIZE.0 * SIZE.1).map(|i| ((i * 7919 + i * i % 613) % 251) as f32 / 255.0).collect();
-    let moved: Vec<f32> = (0..SIZE.0 * SIZE.1).map(|i| picture[(i + 3 * SIZE.1 + 2) % picture.len()]).collect();
+    let moved: Vec<f32> =
+        (0..SIZE.0 * SIZE.1).map(|i| picture[(i + 3 * SIZE.1 + 2) % picture.len()]).collect();
     let (soft, soft_moved) = (blur(&picture, SIZE, 3.0), blur(&moved, SIZE, 3.0));
     let edges: Vec<f32> = (1..16).map(|level| level as f32 / 16.0).collect();
     let Ok(windows) = Windows::new(24, 8) else { return };
     let image = picture.as_slice();
     let times = [
-        ("histogram", milliseconds(200, || {
-            black_box(windows.histograms(&equal_bins(image, 64), SIZE, 64));
-        })),
+        (
+            "histogram",
+            milliseconds(200, || {
+                black_box(windows.histograms(&equal_bins(image, 64), SIZE, 64));
+            }),
+        ),
         ("sobel", milliseconds(200, || drop(black_box(sobel_magnitude(image, SIZE))))),
         ("laplacian", milliseconds(200, || drop(black_box(laplacian(image, SIZE))))),
-        ("laplacian_of_gaussian", milliseconds(200, || {
-            drop(black_box(laplacian_of_gaussian(image, SIZE, 2.0)));
-        })),
-        ("canny", milliseconds(50, || {
-            let (dy, dx) = sobel(&blur(image, SIZE, 1.4), SIZE);
-            black_box(canny(&dy, &dx, SIZE, 0.1, 0.25));
-        })),
+        (
+            "laplacian_of_gaussian",
+            milliseconds(200, || {
+                drop(black_box(laplacian_of_gaussian(image, SIZE, 2.0)));
+            }),
+        ),
+        (
+            "canny",
+            milliseconds(50, || {
+                let (dy, dx) = sobel(&blur(image, SIZE, 1.4), SIZE);
+                black_box(canny(&dy, &dx, SIZE, 0.1, 0.25));
+            }),
+        ),
         ("gabor", milliseconds(20, || drop(black_box(magnitudes(image, SIZE, 8.0, 8))))),
         ("wavelet", milliseconds(50, || drop(black_box(Wavelet::Haar.transform(image, SIZE, 3))))),
         ("opening", milliseconds(100, || drop(black_box(open(image, SIZE, &Element::disc(5)))))),
         ("lbp", milliseconds(50, || drop(black_box(uniform_patterns(image, SIZE, 24, 3.0, 0.0))))),
-        ("glcm", milliseconds(10, || {
-            let labels = quantise(image, &edges);
-            black_box(cooccurrence::features(&labels, SIZE, 16, &[1], windows));
-        })),
-        ("spectral_residual", milliseconds(100, || {
-            let (faded, padded) = tapered(image, SIZE);
-            black_box(spectral_residual(&faded, &Plan::new(padded)));
-        })),
-        ("phase_only", milliseconds(100, || {
-            let (faded, padded) = tapered(image, SIZE);
-            black_box(phase_only(&faded, &Plan::new(padded)));
-        })),
-        ("registration", milliseconds(5, || {
-            black_box(register(&soft, &soft_moved, SIZE, Motion::Affine));
-        })),
+        (
+            "glcm",
+            milliseconds(10, || {
+                let labels = quantise(image, &edges);
+                black_box(cooccurrence::features(&labels, SIZE, 16, &[1], windows));
+            }),
+        ),
+        (
+            "spectral_residual",
+            milliseconds(100, || {
+                let (faded, padded) = tapered(image, SIZE);
+                black_box(spectral_residual(&faded, &Plan::new(padded)));
+            }),
+        ),
+        (
+            "phase_only",
+            milliseconds(100, || {
+                let (faded, padded) = tapered(image, SIZE);
+                black_box(phase_only(&faded, &Plan::new(padded)));
+            }),
+        ),
+        (
+            "registration",
+            milliseconds(5, || {
+                black_box(register(&soft, &soft_moved, SIZE, Motion::Affine));
+            }),
+        ),
     ];
     let entries: Vec<String> = times.iter().map(|(name, time)| format!("\"{name}\": {time:.4}")).collect();
     println!("{{{}}}", entries.join(", "));

@@ -40,7 +40,10 @@ pub fn k_means(
         for ((centre, sums), &members) in groups.zip(&members) {
             // A centre that lost all its points stays where it is.
             if members > 0 {
-                centre.iter_mut().zip(sums).for_each(|(value, sum)| *value = (sum / f64::from(members)) as f32);
+                centre
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(value, sum)| *value = (sum / f64::from(members)) as f32);
             }
         }
         if moved == centres {

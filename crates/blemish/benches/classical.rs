@@ -39,7 +39,8 @@ fn detectors(criterion: &mut Criterion) {
 fn run(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let set = folder.path().join("set");
-    let options = SynthOptions { train: 6, test_good: 1, test_per_defect: 1, ..SynthOptions::new(Look::Fabric) };
+    let options =
+        SynthOptions { train: 6, test_good: 1, test_per_defect: 1, ..SynthOptions::new(Look::Fabric) };
     write_synthetic_set(&set, &options, &|_, _| {})?;
     let dataset = open_dataset(&set, &Default::default())?;
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;

@@ -11,7 +11,7 @@ pub mod predict;
 pub mod suspects;
 pub mod weights;
 
-use crate::args::{Cli, EngineArgs, LayoutArgs, InputSize, Size, TransformArgs};
+use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TransformArgs};
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Transform, open_dataset};
 use blemish::features::EngineOptions;

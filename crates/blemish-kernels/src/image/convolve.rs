@@ -65,12 +65,10 @@ impl Kernel for Separable<'_> {
         let fold = |at: usize, reach: usize, length: usize| {
             Border::Mirror.fold(at as isize - reach as isize, length)
         };
-        let rows: Vec<&[f32]> = (0..height + 2 * above)
-            .map(|y| &self.plane[fold(y, above, height) * width..][..width])
-            .collect();
-        let margin: Vec<(usize, usize)> = (0..aside)
-            .map(|x| (fold(x, aside, width), fold(width + aside + x, aside, width)))
-            .collect();
+        let rows: Vec<&[f32]> =
+            (0..height + 2 * above).map(|y| &self.plane[fold(y, above, height) * width..][..width]).collect();
+        let margin: Vec<(usize, usize)> =
+            (0..aside).map(|x| (fold(x, aside, width), fold(width + aside + x, aside, width))).collect();
         let mut line = vec![0.0f32; width + 2 * aside];
         let mut target = vec![0.0f32; self.plane.len()];
         for (y, target) in target.chunks_exact_mut(width).enumerate() {

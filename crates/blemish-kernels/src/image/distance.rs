@@ -29,7 +29,8 @@ impl Distance {
             Self::ChiSquare => widest(ChiSquare(a, b)),
             Self::LogLikelihood => {
                 let total: f32 = b.iter().map(|b| b.max(FLOOR)).sum();
-                let term = |(&a, b): (&f32, &f32)| if a > 0.0 { a * (a * total / b.max(FLOOR)).ln() } else { 0.0 };
+                let term =
+                    |(&a, b): (&f32, &f32)| if a > 0.0 { a * (a * total / b.max(FLOOR)).ln() } else { 0.0 };
                 2.0 * a.iter().zip(b).map(term).sum::<f32>()
             }
             Self::EarthMover => {

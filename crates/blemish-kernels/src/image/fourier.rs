@@ -265,7 +265,12 @@ impl Tiles {
         for top in 0..height.div_ceil(half) + 1 {
             for left in 0..width.div_ceil(half) + 1 {
                 for (y, target) in tile.chunks_exact_mut(self.side).enumerate() {
-                    let row = padded.row(0, (top * half + y) as isize - half as isize, left as isize * half as isize - half as isize, self.side);
+                    let row = padded.row(
+                        0,
+                        (top * half + y) as isize - half as isize,
+                        left as isize * half as isize - half as isize,
+                        self.side,
+                    );
                     for ((target, value), weight) in target.iter_mut().zip(row).zip(&self.window) {
                         *target = value * weight * self.window[y];
                     }

@@ -26,8 +26,7 @@ struct Taps {
 fn taps(wavelength: f64, share: f64) -> Taps {
     let sigma = SIGMA * wavelength;
     let radius = (CUT * sigma).ceil() as isize;
-    let gauss: Vec<f64> =
-        (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
+    let gauss: Vec<f64> = (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
     let sum: f64 = gauss.iter().sum();
     let phase = |x: isize| std::f64::consts::TAU / wavelength * share * x as f64;
     let wave = |of: fn(f64) -> f64| -> Vec<f64> {

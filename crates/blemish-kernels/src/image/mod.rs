@@ -45,9 +45,8 @@ impl Padded {
     /// The plane with `margin` pixels more on every side, mirrored without repeating the edge.
     pub(crate) fn mirrored(plane: &[f32], (height, width): Size, margin: usize) -> Self {
         check(plane, (height, width));
-        let fold = |at: usize, length: usize| {
-            crate::map::Border::Mirror.fold(at as isize - margin as isize, length)
-        };
+        let fold =
+            |at: usize, length: usize| crate::map::Border::Mirror.fold(at as isize - margin as isize, length);
         let columns: Vec<usize> = (0..margin).chain(margin + width..width + 2 * margin).collect();
         let columns: Vec<usize> = columns.into_iter().map(|x| fold(x, width)).collect();
         let stride = width + 2 * margin;

@@ -43,7 +43,7 @@ impl Element {
         Self::from_offsets(grid(height as isize / 2, width as isize / 2).collect())
     }
 
-    /// A line of `length` pixels (odd) through the centre at `angle` radians, upwards from the x axis.
+    /// A line about `length` pixels long through the centre at `angle` radians, upwards from the x axis.
     pub fn line(length: usize, angle: f64) -> Self {
         let reach = length as isize / 2;
         let (rise, run) = (-angle.sin(), angle.cos());

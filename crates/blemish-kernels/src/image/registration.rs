@@ -33,7 +33,16 @@ impl Affine {
     pub fn after(&self, inner: &Self) -> Self {
         let [a, b, c, d, e, f] = self.terms;
         let [p, q, r, s, t, u] = inner.terms;
-        Self { terms: [a * p + b * s, a * q + b * t, a * r + b * u + c, d * p + e * s, d * q + e * t, d * r + e * u + f] }
+        Self {
+            terms: [
+                a * p + b * s,
+                a * q + b * t,
+                a * r + b * u + c,
+                d * p + e * s,
+                d * q + e * t,
+                d * r + e * u + f,
+            ],
+        }
     }
 
     /// The map back; `None` if it flattens the plane.
@@ -65,6 +74,9 @@ pub enum Motion {
     Affine,
 }
 
+/// Share of the mean magnitude from which on a frequency counts in full.
+const PRESENT: f32 = 0.1;
+
 /// The whole-pixel shift of `image` against `reference` by phase correlation (Kuglin and Hines 1975).
 ///
 /// # Panics
@@ -75,10 +87,11 @@ pub fn phase_correlation(reference: &[f32], image: &[f32], size: Size) -> (isize
     let plan = Plan::new(padded);
     let fixed = plan.forward(&mut reference);
     let mut product = plan.forward(&mut image);
-    for (value, fixed) in product.iter_mut().zip(&fixed) {
-        let both = *value * fixed.conj();
-        *value = both / both.norm_sqr().sqrt().max(1e-12);
-    }
+    product.iter_mut().zip(&fixed).for_each(|(value, fixed)| *value *= fixed.conj());
+    // Frequencies that neither picture holds have no phase worth counting: their magnitude is not raised to 1.
+    let mean = product.iter().map(|value| value.norm_sqr().sqrt()).sum::<f32>() / product.len() as f32;
+    let floor = (PRESENT * mean).max(f32::MIN_POSITIVE);
+    product.iter_mut().for_each(|value| *value /= value.norm_sqr().sqrt().max(floor));
     let peaks = plan.inverse(product);
     let best = (0..peaks.len()).fold(0, |best, at| if peaks[at] > peaks[best] { at } else { best });
     let wrap = |at: usize, length: usize| {
@@ -137,9 +150,8 @@ fn halve(plane: &[f32], (height, width): Size) -> Vec<f32> {
     (0..height / 2)
         .flat_map(|y| {
             let (upper, lower) = (&soft[2 * y * width..][..width], &soft[(2 * y + 1) * width..][..width]);
-            (0..width / 2).map(move |x| {
-                0.25 * (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1])
-            })
+            (0..width / 2)
+                .map(move |x| 0.25 * (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]))
         })
         .collect()
 }
@@ -162,7 +174,8 @@ fn bilinear(image: &[f32], (height, width): Size, y: f64, x: f64) -> f32 {
     let (top, left) = (y as usize, x as usize);
     let (bottom, right) = ((top + 1).min(height - 1), (left + 1).min(width - 1));
     let (down, across) = ((y - top as f64) as f32, (x - left as f64) as f32);
-    let row = |y: usize| image[y * width + left] + (image[y * width + right] - image[y * width + left]) * across;
+    let row =
+        |y: usize| image[y * width + left] + (image[y * width + right] - image[y * width + left]) * across;
     row(top) + (row(bottom) - row(top)) * down
 }
 
@@ -252,7 +265,14 @@ fn refine(reference: &[f32], image: &[f32], size: Size, start: Affine, motion: M
         let [dy, dx, yy, yx, xy, xx] = step;
         let (yy, yx, xy, xx) = (yy * scale, yx * scale, xy * scale, xx * scale);
         let increment = Affine {
-            terms: [1.0 + yy, yx, dy - yy * centre_y - yx * centre_x, xy, 1.0 + xx, dx - xy * centre_y - xx * centre_x],
+            terms: [
+                1.0 + yy,
+                yx,
+                dy - yy * centre_y - yx * centre_x,
+                xy,
+                1.0 + xx,
+                dx - xy * centre_y - xx * centre_x,
+            ],
         };
         let Some(back) = increment.inverse() else { return map };
         map = map.after(&back);

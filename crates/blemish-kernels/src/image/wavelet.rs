@@ -61,7 +61,8 @@ impl Wavelet {
         let mut rest = plane.to_vec();
         let details = (0..levels)
             .map(|level| {
-                let (low, high) = (spread(&self.low_pass(), level, false), spread(&self.high_pass(), level, false));
+                let (low, high) =
+                    (spread(&self.low_pass(), level, false), spread(&self.high_pass(), level, false));
                 let details = Details {
                     horizontal: separable(&rest, size, &high, &low),
                     vertical: separable(&rest, size, &low, &high),
@@ -84,7 +85,8 @@ impl Wavelet {
         let (low, high) = (self.low_pass(), self.high_pass());
         // Down the levels: mirrored taps, a quarter a level since nothing was decimated.
         let back = |band: &[f32], level: usize, vertical: &[f32], horizontal: &[f32]| {
-            let mut band = separable(band, size, &spread(vertical, level, true), &spread(horizontal, level, true));
+            let mut band =
+                separable(band, size, &spread(vertical, level, true), &spread(horizontal, level, true));
             for lower in (0..level).rev() {
                 let taps = spread(&low, lower, true);
                 band = separable(&band, size, &taps, &taps);

@@ -42,9 +42,7 @@ impl Windows {
             let blocks = length.div_ceil(self.step);
             let edge = |block: usize| (block * self.step).min(length) as f32;
             (0..blocks)
-                .map(|at| {
-                    edge((at + self.reach + 1).min(blocks)) - edge(at.saturating_sub(self.reach))
-                })
+                .map(|at| edge((at + self.reach + 1).min(blocks)) - edge(at.saturating_sub(self.reach)))
                 .collect()
         };
         let (rows, columns) = (line(size.0), line(size.1));
@@ -117,9 +115,8 @@ impl Windows {
             return blocks.to_vec();
         }
         let line = columns * depth;
-        let span = |at: usize, length: usize| {
-            at.saturating_sub(self.reach)..(at + self.reach + 1).min(length)
-        };
+        let span =
+            |at: usize, length: usize| at.saturating_sub(self.reach)..(at + self.reach + 1).min(length);
         let mut across = vec![0.0f32; blocks.len()];
         for y in 0..rows {
             let target = &mut across[y * line..][..line];

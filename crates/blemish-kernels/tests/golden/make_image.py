@@ -68,7 +68,7 @@ def dilate(plane, footprint):
 
 
 disc, square = morphology.disk(3), np.ones((3, 5))
-line = np.eye(7)[::-1]
+line = np.eye(5)[::-1]
 tensors["erode.disc3"] = erode(image, disc)
 tensors["open.disc3"] = dilate(erode(image, disc), disc)
 tensors["close.rect"] = erode(dilate(image, square), square)
@@ -91,14 +91,12 @@ for name in ("haar", "db2"):
             tensors[f"{name}.{level}.{band}"] = values
         tensors[f"{name}.{level}.a"] = approximation
 
-# Fourier methods on the image less its mean, as they stand in the papers.
-plain = image - image.mean()
-spectrum = np.fft.fft2(plain)
+# Fourier methods as they stand in the papers.
+spectrum = np.fft.fft2(image)
 logarithm = np.log(np.abs(spectrum) + 1e-8)
 residual = logarithm - ndimage.uniform_filter(logarithm, 3, mode="wrap")
 tensors["spectral"] = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
 tensors["phase"] = np.fft.ifft2(spectrum / (np.abs(spectrum) + 1e-12)).real
-tensors["plain"] = plain
 
 # Histogram distances (SciPy's Wasserstein distance is the earth mover's).
 from scipy import stats

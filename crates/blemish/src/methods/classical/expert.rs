@@ -139,7 +139,9 @@ impl Detecting {
     pub(super) fn summary(&self, map: &[f32], inside: Option<&[bool]>) -> (f32, f32) {
         let mut values: Vec<f32> = match inside {
             None => map.to_vec(),
-            Some(inside) => map.iter().zip(inside).filter(|(_, inside)| **inside).map(|(value, _)| *value).collect(),
+            Some(inside) => {
+                map.iter().zip(inside).filter(|(_, inside)| **inside).map(|(value, _)| *value).collect()
+            }
         };
         if values.is_empty() {
             return (0.0, 0.0);
@@ -200,8 +202,9 @@ impl Detecting {
                 let normality = Normality::restore(model, &config, state, name)?;
                 let table = |plane: usize| format!("{name}.table.{plane}");
                 let tables = (0..).take_while(|&plane| state.tensors().contains_key(&table(plane)));
-                let tables: Tables =
-                    tables.map(|plane| Ok(state.f32(&table(plane), 1)?.1.to_vec())).collect::<Result<_, Error>>()?;
+                let tables: Tables = tables
+                    .map(|plane| Ok(state.f32(&table(plane), 1)?.1.to_vec()))
+                    .collect::<Result<_, Error>>()?;
                 let planes = if config.colour == Colour::Grey { 1 } else { 3 };
                 prepare::check(filter, &config, &tables, planes)
                     .map_err(|reason| StateError { name: table(0), reason })?;

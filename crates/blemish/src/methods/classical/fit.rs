@@ -216,7 +216,8 @@ impl Pass<'_> {
             let done: Vec<Result<T, Error>> = wanted
                 .into_par_iter()
                 .map(|at| {
-                    let planes = super::expert::planes_of(self.config, self.reference, batch.image(at), size)?;
+                    let planes =
+                        super::expert::planes_of(self.config, self.reference, batch.image(at), size)?;
                     work(indices[at], &planes, batch.region_of_interest.as_deref())
                 })
                 .collect();

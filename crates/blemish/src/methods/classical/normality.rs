@@ -120,7 +120,10 @@ impl Builder {
                     *squares = means.clone();
                 }
                 if *grid != features.grid {
-                    return Err(Error::Fit { method: NAME, reason: sizes(*grid, features.grid, features.step) });
+                    return Err(Error::Fit {
+                        method: NAME,
+                        reason: sizes(*grid, features.grid, features.step),
+                    });
                 }
                 *count += 1;
                 let share = 1.0 / *count as f64;
@@ -133,7 +136,8 @@ impl Builder {
             Self::Gaussian(accumulator) => {
                 let accumulator = match accumulator {
                     Some(accumulator) => accumulator,
-                    none => none.insert(Box::new(GaussianAccumulator::new(1, features.channels).map_err(fit_error)?)),
+                    none => none
+                        .insert(Box::new(GaussianAccumulator::new(1, features.channels).map_err(fit_error)?)),
                 };
                 accumulator.add_batch(&features.rows).map_err(fit_error)?;
             }
@@ -201,8 +205,12 @@ impl Builder {
                 if chosen.interrupted {
                     return Err(Error::Interrupted);
                 }
-                let entries: Vec<f32> =
-                    chosen.indices.iter().flat_map(|&row| &rows[row * channels..][..channels]).copied().collect();
+                let entries: Vec<f32> = chosen
+                    .indices
+                    .iter()
+                    .flat_map(|&row| &rows[row * channels..][..channels])
+                    .copied()
+                    .collect();
                 let bank = MemoryBank::new(Shared::from(entries), channels).map_err(fit_error)?;
                 Normality::Bank { bank, scales: scales.into() }
             }
@@ -215,7 +223,10 @@ fn fit_error(error: KernelError) -> Error {
 }
 
 fn nothing() -> Error {
-    Error::Fit { method: NAME, reason: "there is nothing to learn from; the region of interest may be too small".into() }
+    Error::Fit {
+        method: NAME,
+        reason: "there is nothing to learn from; the region of interest may be too small".into(),
+    }
 }
 
 fn sizes(known: Size, found: Size, step: usize) -> String {
@@ -228,8 +239,17 @@ fn sizes(known: Size, found: Size, step: usize) -> String {
     )
 }
 
-fn gaussian_from(dimensions: usize, means: Shared<f32>, factors: Shared<f32>) -> Result<Normality, KernelError> {
-    Ok(Normality::Gaussian(Box::new(PositionGaussians::from_parts(1, dimensions, means, Factors::Single(factors))?)))
+fn gaussian_from(
+    dimensions: usize,
+    means: Shared<f32>,
+    factors: Shared<f32>,
+) -> Result<Normality, KernelError> {
+    Ok(Normality::Gaussian(Box::new(PositionGaussians::from_parts(
+        1,
+        dimensions,
+        means,
+        Factors::Single(factors),
+    )?)))
 }
 
 /// Reciprocal deviations of every channel.
@@ -286,7 +306,9 @@ impl Normality {
             Self::Image => channels,
         };
         if learnt != channels {
-            return Err(Error::Score { reason: format!("a filter gives {channels} values, the model holds {learnt}") });
+            return Err(Error::Score {
+                reason: format!("a filter gives {channels} values, the model holds {learnt}"),
+            });
         }
         Ok(match self {
             Self::Position { grid, means, deviations, .. } => {
@@ -352,7 +374,8 @@ impl Normality {
             ModelChoice::Gaussian => {
                 let (shape, means) = state.f32(&name("means"), 1)?;
                 let (_, factors) = state.f32(&name("factors"), 1)?;
-                gaussian_from(shape[0], means, factors).map_err(|error| wrong("factors", error.to_string()))?
+                gaussian_from(shape[0], means, factors)
+                    .map_err(|error| wrong("factors", error.to_string()))?
             }
             ModelChoice::Bank => {
                 let (shape, entries) = state.f32(&name("bank"), 2)?;
@@ -360,7 +383,10 @@ impl Normality {
                     MemoryBank::new(entries, shape[1]).map_err(|error| wrong("bank", error.to_string()))?;
                 let (_, scales) = state.f32(&name("scales"), 1)?;
                 if scales.len() != bank.dimensions() {
-                    return Err(wrong("scales", format!("has {} values for {}", scales.len(), bank.dimensions())));
+                    return Err(wrong(
+                        "scales",
+                        format!("has {} values for {}", scales.len(), bank.dimensions()),
+                    ));
                 }
                 Self::Bank { bank, scales }
             }

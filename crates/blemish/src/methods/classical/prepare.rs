@@ -8,8 +8,8 @@ use super::config::ClassicalConfig;
 use super::planes::Planes;
 use super::responses;
 use crate::error::Error;
-use blemish_kernels::image::edges::sobel_magnitude;
 use blemish_kernels::image::convolve::blur;
+use blemish_kernels::image::edges::sobel_magnitude;
 use blemish_kernels::image::fourier::Tiles;
 use blemish_kernels::image::wavelet::Wavelet;
 use blemish_kernels::k_means::k_means;
@@ -73,7 +73,12 @@ pub(super) fn is_needed(filter: Filter) -> bool {
 }
 
 /// Whether tables from a file are what the filter needs for so many planes; the reason in words if not.
-pub(super) fn check(filter: Filter, config: &ClassicalConfig, tables: &Tables, planes: usize) -> Result<(), String> {
+pub(super) fn check(
+    filter: Filter,
+    config: &ClassicalConfig,
+    tables: &Tables,
+    planes: usize,
+) -> Result<(), String> {
     let bins = TILE * (TILE / 2 + 1);
     let (count, length) = match filter {
         Filter::Histogram => (planes, 2),
@@ -124,7 +129,8 @@ pub(super) fn gather(
             let scales = (0..config.scales).flat_map(|scale| {
                 planes.planes.iter().map(move |plane| (plane, responses::canny_sigma(scale)))
             });
-            let gradient = |(plane, sigma): (&Vec<f32>, f32)| sobel_magnitude(&blur(plane, size, sigma), size);
+            let gradient =
+                |(plane, sigma): (&Vec<f32>, f32)| sobel_magnitude(&blur(plane, size, sigma), size);
             Gathered::Samples(scales.map(gradient).map(draw).collect())
         }
         Filter::Textons => {
@@ -132,7 +138,8 @@ pub(super) fn gather(
             let width = responses::TEXTON_RESPONSES * planes.planes.len();
             let count = rows.len() / width;
             let picks = (quota / 8).clamp(64.min(count), count);
-            let rows = (0..picks).flat_map(|_| rows[random.random_range(0..count) * width..][..width].to_vec());
+            let rows =
+                (0..picks).flat_map(|_| rows[random.random_range(0..count) * width..][..width].to_vec());
             Gathered::Samples(vec![rows.collect()])
         }
         Filter::WaveletResidual => {
@@ -207,9 +214,7 @@ fn value_range(samples: Vec<f32>) -> Vec<f32> {
 /// The `parts` - 1 values that cut the samples into equal parts.
 fn quantiles(mut samples: Vec<f32>, parts: usize) -> Vec<f32> {
     samples.sort_unstable_by(f32::total_cmp);
-    (1..parts)
-        .map(|part| samples.get(part * samples.len() / parts).copied().unwrap_or(0.0))
-        .collect()
+    (1..parts).map(|part| samples.get(part * samples.len() / parts).copied().unwrap_or(0.0)).collect()
 }
 
 /// 1 for the bands that stay, 0 for the strongest ones, which carry all but [`LEFT_OVER`] of the energy.

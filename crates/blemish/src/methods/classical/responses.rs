@@ -70,9 +70,7 @@ pub(super) fn features(
     let every = |work: &dyn Fn(&[f32]) -> Vec<Vec<f32>>| -> Vec<Vec<f32>> {
         planes.planes.iter().flat_map(|plane| work(plane)).collect()
     };
-    let statistics = |responses: Vec<Vec<f32>>| {
-        interleave(&responses, windows.grid(size), windows.step())
-    };
+    let statistics = |responses: Vec<Vec<f32>>| interleave(&responses, windows.grid(size), windows.step());
     let per_pixel = |maps: Vec<Vec<f32>>| interleave(&maps, size, 1);
     let scales = 0..config.scales;
     Ok(match filter {
@@ -106,60 +104,81 @@ pub(super) fn features(
             vec![soft, edges]
         })),
         Filter::Tophat => statistics(every(&|plane| {
-            scales.clone().flat_map(|scale| {
-                let disc = Element::disc(1 << scale);
-                let details = hats(plane, size, &[disc]);
-                details.into_iter().flat_map(|details| mean_and_most(windows, &details, size))
-            }).collect()
+            scales
+                .clone()
+                .flat_map(|scale| {
+                    let disc = Element::disc(1 << scale);
+                    let details = hats(plane, size, &[disc]);
+                    details.into_iter().flat_map(|details| mean_and_most(windows, &details, size))
+                })
+                .collect()
         })),
         Filter::Lines => statistics(every(&|plane| {
-            scales.clone().flat_map(|scale| {
-                let lines = lines(config.orientations, (8 << scale) + 1);
-                let details = hats(plane, size, &lines);
-                details.into_iter().flat_map(|details| mean_and_most(windows, &details, size))
-            }).collect()
+            scales
+                .clone()
+                .flat_map(|scale| {
+                    let lines = lines(config.orientations, (8 << scale) + 1);
+                    let details = hats(plane, size, &lines);
+                    details.into_iter().flat_map(|details| mean_and_most(windows, &details, size))
+                })
+                .collect()
         })),
         Filter::Granulometry => statistics(every(&|plane| granulometry(plane, windows, size))),
         Filter::Patches => patches(planes, config),
-        Filter::Sobel => statistics(every(&|plane| {
-            spread_of(windows, &sobel_magnitude(plane, size), size)
-        })),
+        Filter::Sobel => statistics(every(&|plane| spread_of(windows, &sobel_magnitude(plane, size), size))),
         Filter::Laplacian => statistics(every(&|plane| {
-            scales.clone().flat_map(|scale| {
-                let mut response = laplacian_of_gaussian(plane, size, (1 << scale) as f32);
-                response.iter_mut().for_each(|value| *value = value.abs());
-                mean_and_most(windows, &response, size)
-            }).collect()
+            scales
+                .clone()
+                .flat_map(|scale| {
+                    let mut response = laplacian_of_gaussian(plane, size, (1 << scale) as f32);
+                    response.iter_mut().for_each(|value| *value = value.abs());
+                    mean_and_most(windows, &response, size)
+                })
+                .collect()
         })),
         Filter::Canny => {
             let count = planes.planes.len();
-            statistics(tables.iter().enumerate().map(|(index, threshold)| {
-                let soft = blur(&planes.planes[index % count], size, canny_sigma(index / count));
-                let (dy, dx) = sobel(&soft, size);
-                let edges = canny(&dy, &dx, size, 0.4 * threshold[0], threshold[0]);
-                let edges: Vec<f32> = edges.into_iter().map(|is_edge| if is_edge { 1.0 } else { 0.0 }).collect();
-                windows.means(&edges, size)
-            }).collect())
+            statistics(
+                tables
+                    .iter()
+                    .enumerate()
+                    .map(|(index, threshold)| {
+                        let soft = blur(&planes.planes[index % count], size, canny_sigma(index / count));
+                        let (dy, dx) = sobel(&soft, size);
+                        let edges = canny(&dy, &dx, size, 0.4 * threshold[0], threshold[0]);
+                        let edges: Vec<f32> =
+                            edges.into_iter().map(|is_edge| if is_edge { 1.0 } else { 0.0 }).collect();
+                        windows.means(&edges, size)
+                    })
+                    .collect(),
+            )
         }
         Filter::Gabor => statistics(every(&|plane| {
-            scales.clone().flat_map(|scale| {
-                let wave = FINEST_WAVE * (1 << scale) as f32;
-                let energies = gabor::magnitudes(plane, size, wave, config.orientations);
-                energies.into_iter().map(|energy| windows.means(&energy, size)).collect::<Vec<_>>()
-            }).collect()
+            scales
+                .clone()
+                .flat_map(|scale| {
+                    let wave = FINEST_WAVE * (1 << scale) as f32;
+                    let energies = gabor::magnitudes(plane, size, wave, config.orientations);
+                    energies.into_iter().map(|energy| windows.means(&energy, size)).collect::<Vec<_>>()
+                })
+                .collect()
         })),
         Filter::Wavelet => statistics(every(&|plane| energies(plane, Wavelet::Haar, config, windows, size))),
         Filter::Daubechies => {
             statistics(every(&|plane| energies(plane, Wavelet::Daubechies, config, windows, size)))
         }
-        Filter::WaveletResidual => per_pixel(channels().map(|(plane, kept)| {
-            let mut left = vec![0.0f32; plane.len()];
-            let bands = Wavelet::Daubechies.contributions(plane, size, config.scales);
-            for (band, _) in bands.iter().zip(kept).filter(|(_, kept)| **kept > 0.0) {
-                left.iter_mut().zip(band).for_each(|(left, value)| *left += value);
-            }
-            left.into_iter().map(f32::abs).collect()
-        }).collect()),
+        Filter::WaveletResidual => per_pixel(
+            channels()
+                .map(|(plane, kept)| {
+                    let mut left = vec![0.0f32; plane.len()];
+                    let bands = Wavelet::Daubechies.contributions(plane, size, config.scales);
+                    for (band, _) in bands.iter().zip(kept).filter(|(_, kept)| **kept > 0.0) {
+                        left.iter_mut().zip(band).for_each(|(left, value)| *left += value);
+                    }
+                    left.into_iter().map(f32::abs).collect()
+                })
+                .collect(),
+        ),
         Filter::Spectral => per_pixel(every(&|plane| vec![whole(plane, size, spectral_residual)])),
         Filter::Phase => per_pixel(every(&|plane| {
             vec![whole(plane, size, phase_only).into_iter().map(f32::abs).collect()]

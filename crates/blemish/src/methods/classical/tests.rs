@@ -25,7 +25,10 @@ impl TrainingSet for Images {
         "made up"
     }
     fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        self.0.iter().enumerate().try_for_each(|(index, (size, pixels))| each(&[index], &batch(*size, pixels)))
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, (size, pixels))| each(&[index], &batch(*size, pixels)))
     }
 }
 
@@ -54,7 +57,8 @@ fn scene((height, width): (usize, usize), of: impl Fn(f64, f64) -> f64) -> Vec<f
 
 /// Reproducible noise in [-0.5, 0.5].
 fn noise(seed: usize, at: usize) -> f64 {
-    let mixed = (at + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed.wrapping_mul(0xBF58_476D_1CE4_E5B9));
+    let mixed =
+        (at + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed.wrapping_mul(0xBF58_476D_1CE4_E5B9));
     let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (mixed >> 40) as f64 / (1u64 << 24) as f64 - 0.5
 }
@@ -78,8 +82,12 @@ fn learn(model: ModelChoice, filter: Filter, config: &ClassicalConfig, seen: Vec
 fn a_position_model_of_identical_images_measures_in_units_of_its_floor() {
     let image = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
     let same = || features(&image, 1, (2, 3));
-    let model =
-        learn(ModelChoice::Position, Filter::Pixel, &ClassicalConfig::default(), vec![same(), same(), same()]);
+    let model = learn(
+        ModelChoice::Position,
+        Filter::Pixel,
+        &ClassicalConfig::default(),
+        vec![same(), same(), same()],
+    );
     assert_eq!(model.distances(&same(), 0).unwrap(), [0.0; 6]);
     let mut changed = image;
     changed[4] += 0.1;
@@ -167,7 +175,11 @@ fn images_of_any_size_are_taken_except_where_positions_count() {
     let good = model.score(&batch(size, &pixels)).unwrap().pop().unwrap();
     assert_eq!((good.height, good.width, good.values.len()), (50, 81, 50 * 81));
     for y in 20..30 {
-        pixels.chunks_exact_mut(81).enumerate().filter(|(row, _)| row % 50 == y).for_each(|(_, row)| row[40..50].fill(0.5));
+        pixels
+            .chunks_exact_mut(81)
+            .enumerate()
+            .filter(|(row, _)| row % 50 == y)
+            .for_each(|(_, row)| row[40..50].fill(0.5));
     }
     let bad = model.score(&batch(size, &pixels)).unwrap().pop().unwrap();
     assert!(bad.image_score > good.image_score);
@@ -184,10 +196,17 @@ fn a_registered_part_may_lie_elsewhere_and_its_defect_is_shown_where_it_is() {
     let part = |dy: f64, dx: f64, hole: bool| {
         scene(size, |y, x| {
             let (y, x) = (y - dy, x - dx);
-            let bars = if ((x - 20.0) / 6.0).rem_euclid(3.0) < 1.0 && (15.0..55.0).contains(&y) { 0.8 } else { 0.2 };
+            let bars =
+                if ((x - 20.0) / 6.0).rem_euclid(3.0) < 1.0 && (15.0..55.0).contains(&y) { 0.8 } else { 0.2 };
             let disc = (y - 36.0).hypot(x - 40.0) < 9.0;
             let missing = hole && (y - 30.0).hypot(x - 22.0) < 4.0;
-            (if missing { 0.5 } else if disc { 1.0 } else { bars }) + 0.01 * noise(3, (y * 97.0 + x * 13.0).abs() as usize)
+            (if missing {
+                0.5
+            } else if disc {
+                1.0
+            } else {
+                bars
+            }) + 0.01 * noise(3, (y * 97.0 + x * 13.0).abs() as usize)
         })
     };
     let images = Images((0..6).map(|i| (size, part(i as f64 - 3.0, 2.0 - i as f64, false))).collect());
@@ -196,7 +215,12 @@ fn a_registered_part_may_lie_elsewhere_and_its_defect_is_shown_where_it_is() {
     assert_eq!(model.config().align, Some(Align::Affine));
     let good = model.score(&batch(size, &part(3.4, -2.6, false))).unwrap().pop().unwrap();
     let bad = model.score(&batch(size, &part(3.4, -2.6, true))).unwrap().pop().unwrap();
-    assert!(bad.image_score.unwrap() > 2.0 * good.image_score.unwrap(), "{:?} {:?}", bad.image_score, good.image_score);
+    assert!(
+        bad.image_score.unwrap() > 2.0 * good.image_score.unwrap(),
+        "{:?} {:?}",
+        bad.image_score,
+        good.image_score
+    );
     let worst = (0..bad.values.len()).max_by(|&a, &b| bad.values[a].total_cmp(&bad.values[b])).unwrap();
     let (y, x) = ((worst / 80) as f64 - 33.4, (worst % 80) as f64 - 19.4);
     assert!(y.hypot(x) < 7.0, "the defect is shown {y}, {x} pixels away");
@@ -205,7 +229,9 @@ fn a_registered_part_may_lie_elsewhere_and_its_defect_is_shown_where_it_is() {
 #[test]
 fn planes_keep_brightness_first_and_opponent_colours_vanish_on_grey() {
     let found = planes(&[0.2, 0.4, 0.2, 0.4, 0.2, 0.4], (1, 2), Colour::Opponent, None);
-    assert!((found.planes[0][0] - 0.2).abs() < 1e-6 && found.planes[1..].iter().flatten().all(|v| v.abs() < 1e-6));
+    assert!(
+        (found.planes[0][0] - 0.2).abs() < 1e-6 && found.planes[1..].iter().flatten().all(|v| v.abs() < 1e-6)
+    );
     let reference = super::expert::Reference { size: (2, 2), values: vec![0.0; 4].into() };
     let config = ClassicalConfig { align: Some(Align::Shift), ..ClassicalConfig::default() };
     assert!(planes_of(&config, Some(&reference), &[0.0; 18], (2, 3)).is_err());

@@ -110,9 +110,7 @@ impl Filter {
             Self::Histogram | Self::Lbp | Self::Textons => ModelChoice::Histogram,
             Self::Pixel | Self::Template => ModelChoice::Position,
             Self::Patches => ModelChoice::Bank,
-            Self::Spectral | Self::Phase | Self::Notch | Self::Whiten | Self::WaveletResidual => {
-                ModelChoice::Image
-            }
+            Self::Spectral | Self::Phase => ModelChoice::Image,
             _ => ModelChoice::Gaussian,
         }
     }

@@ -167,18 +167,10 @@ pub(super) fn features(
         Filter::Daubechies => {
             statistics(every(&|plane| energies(plane, Wavelet::Daubechies, config, windows, size)))
         }
-        Filter::WaveletResidual => per_pixel(
-            channels()
-                .map(|(plane, kept)| {
-                    let mut left = vec![0.0f32; plane.len()];
-                    let bands = Wavelet::Daubechies.contributions(plane, size, config.scales);
-                    for (band, _) in bands.iter().zip(kept).filter(|(_, kept)| **kept > 0.0) {
-                        left.iter_mut().zip(band).for_each(|(left, value)| *left += value);
-                    }
-                    left.into_iter().map(f32::abs).collect()
-                })
-                .collect(),
-        ),
+        Filter::WaveletResidual => {
+            let left = channels().map(|(plane, kept)| wavelet_residual(plane, kept, config.scales, size));
+            statistics(left.flat_map(|left| spread_of(windows, &left, size)).collect())
+        }
         Filter::Spectral => per_pixel(every(&|plane| vec![whole(plane, size, spectral_residual)])),
         Filter::Phase => per_pixel(every(&|plane| {
             vec![whole(plane, size, phase_only).into_iter().map(f32::abs).collect()]
@@ -186,9 +178,10 @@ pub(super) fn features(
         Filter::Notch | Filter::Whiten => {
             let tiles = Tiles::new(TILE);
             let filtered = channels().map(|(plane, weights)| {
-                tiles.filter(plane, size, weights).into_iter().map(f32::abs).collect()
+                let left: Vec<f32> = tiles.filter(plane, size, weights).into_iter().map(f32::abs).collect();
+                spread_of(windows, &left, size)
             });
-            per_pixel(filtered.collect())
+            statistics(filtered.flatten().collect())
         }
     })
 }
@@ -365,6 +358,16 @@ fn energies(
         windows.means(&squares, size).into_iter().map(|mean| (mean + ENERGY_FLOOR).ln()).collect()
     };
     details.iter().flat_map(|details| details.bands().map(energy)).collect()
+}
+
+/// Magnitude of what the bands that stay contribute.
+fn wavelet_residual(plane: &[f32], kept: &[f32], scales: usize, size: Size) -> Vec<f32> {
+    let mut left = vec![0.0f32; plane.len()];
+    let bands = Wavelet::Daubechies.contributions(plane, size, scales);
+    for (band, _) in bands.iter().zip(kept).filter(|(_, kept)| **kept > 0.0) {
+        left.iter_mut().zip(band).for_each(|(left, value)| *left += value);
+    }
+    left.into_iter().map(f32::abs).collect()
 }
 
 /// A transform of the whole image, its border faded out and cut off again.

@@ -179,7 +179,7 @@ fn images_of_any_size_are_taken_except_where_positions_count() {
             .chunks_exact_mut(81)
             .enumerate()
             .filter(|(row, _)| row % 50 == y)
-            .for_each(|(_, row)| row[40..50].fill(0.5));
+            .for_each(|(_, row)| row[40..50].fill(1.0));
     }
     let bad = model.score(&batch(size, &pixels)).unwrap().pop().unwrap();
     assert!(bad.image_score > good.image_score);

@@ -33,7 +33,9 @@ def variants(name, weights):
             if name in VARYING and one in ("pixel", "template"):
                 continue
             yield one, f"--method {method} --set bank={one}{size}"
-    yield "patches, worst pixel", f"--method structural --set bank=patches --set top=0 --set sigma=1{size}"
+    for one in ("patches",) if name in VARYING else ("patches", "template"):
+        yield f"{one}, worst pixel", f"--method structural --set bank={one} --set top=0 --set sigma=1{size}"
+    yield "patches of 7, worst pixel", f"--method structural --set bank=patches --set patch=7 --set top=0 --set sigma=1{size}"
     for bank in COMBINATIONS:
         yield bank, f"--method filter --set bank={bank}{size}"
     if name not in VARYING:

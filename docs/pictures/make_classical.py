@@ -1,6 +1,7 @@
 """Makes the pictures of docs/classical.md from synthetic images: python docs/pictures/make_classical.py target/release/blemish
 
-Needs Pillow. Each picture is the image and the overlays of some filters, side by side, in few colours so that the files stay small.
+Needs NumPy and Pillow. Each picture is the image and the maps of some filters, side by side, in few colours so that the files stay small.
+Black is what is usual on good images (0), dark red their usual worst pixel (1), white three times that and more.
 """
 
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 SIDE, CAPTION = 168, 14
@@ -16,7 +18,18 @@ PICTURES = {
     "metal": ("scratch/000", ["laplacian", "tophat", "gabor", "histogram"]),
     "print": ("misprint/000", ["pixel", "template", "patches"]),
 }
-OPTIONS = {"pixel": " --set align=none", "patches": " --set centres=2000"}
+OPTIONS = {
+    "pixel": " --set align=none",
+    "patches": " --set centres=2000 --set top=0 --set sigma=1",
+    "template": " --set tolerance=0 --set top=0 --set sigma=1",
+}
+
+
+def heat(values):
+    """Black, red, yellow, white for 0 to 3."""
+    share = np.clip(values / 3, 0, 1)[..., None]
+    channels = np.clip(3 * share - np.array([0, 1, 2]), 0, 1)
+    return Image.fromarray((255 * channels).astype(np.uint8))
 
 
 def main():
@@ -34,15 +47,15 @@ def main():
             panels = [("image", Image.open(folder / image).convert("RGB"))]
             for name in filters:
                 run(f"fit {look} --method filter --set bank={name}{OPTIONS.get(name, '')} -o {name}.blemish")
-                run(f"predict {name}.blemish {image} -o {look}-{name} --pictures overlay")
-                overlay = next((folder / f"{look}-{name}/overlays").rglob("*.png"))
-                panels.append((name, Image.open(overlay).convert("RGB")))
+                run(f"predict {name}.blemish {image} -o {look}-{name} --pictures map")
+                values = np.asarray(Image.open(next((folder / f"{look}-{name}/maps").rglob("*.tif*"))))
+                panels.append((name, heat(values)))
             sheet = Image.new("RGB", (len(panels) * (SIDE + 4) - 4, SIDE + CAPTION), "white")
             draw = ImageDraw.Draw(sheet)
             for index, (name, panel) in enumerate(panels):
                 sheet.paste(panel.resize((SIDE, SIDE), Image.LANCZOS), (index * (SIDE + 4), CAPTION))
                 draw.text((index * (SIDE + 4) + 2, 1), name, fill="black")
-            sheet.quantize(80, dither=Image.Dither.NONE).save(here / f"classical-{look}.png", optimize=True)
+            sheet.quantize(128, dither=Image.Dither.NONE).save(here / f"classical-{look}.png", optimize=True)
 
 
 main()

@@ -1,7 +1,8 @@
 //! Edges: Sobel gradients, the Laplacian of Gaussian, and Canny's thin, connected edges (Canny, PAMI 1986).
 
 use super::convolve::{blur, separable};
-use super::{Padded, Size, check};
+use super::{Size, check};
+use crate::map::Border;
 use crate::simd::{Kernel, Lanes, widest};
 
 /// Sobel's derivatives (d/dy, d/dx): taps 1 2 1 across and -1 0 1 along.
@@ -47,25 +48,38 @@ impl Kernel for Magnitude<'_> {
 /// If the plane is not of that size.
 pub fn laplacian(plane: &[f32], size: Size) -> Vec<f32> {
     check(plane, size);
-    widest(Laplacian { padded: Padded::mirrored(plane, size, 1), size })
+    widest(Laplacian { plane, size })
 }
 
-struct Laplacian {
-    padded: Padded,
+struct Laplacian<'a> {
+    plane: &'a [f32],
     size: Size,
 }
 
-impl Kernel for Laplacian {
+impl Kernel for Laplacian<'_> {
     type Output = Vec<f32>;
+
     #[inline(always)]
     fn run<V: Lanes>(self) -> Vec<f32> {
         let (height, width) = self.size;
-        let mut out = vec![0.0f32; height * width];
-        for (y, target) in out.chunks_exact_mut(width).enumerate() {
-            let row = |dy, dx| self.padded.row(y, dy, dx, width);
-            let (up, down, left, right, here) = (row(-1, 0), row(1, 0), row(0, -1), row(0, 1), row(0, 0));
-            for x in 0..width {
-                target[x] = (up[x] + down[x]) + (left[x] + right[x]) - 4.0 * here[x];
+        let fold = |at: usize, length: usize| Border::Mirror.fold(at as isize - 1, length);
+        let row = |y: usize| &self.plane[fold(y, height) * width..][..width];
+        let mut out = Vec::with_capacity(self.plane.len());
+        for y in 0..height {
+            let (up, here, down) = (row(y), row(y + 1), row(y + 2));
+            let one = |x: usize| {
+                (up[x] + down[x]) + (here[fold(x, width)] + here[fold(x + 2, width)]) - 4.0 * here[x]
+            };
+            out.push(one(0));
+            let sides = here.iter().zip(here.iter().skip(2)).zip(here.iter().skip(1));
+            let others = up.iter().zip(down).skip(1);
+            out.extend(
+                sides
+                    .zip(others)
+                    .map(|(((left, right), middle), (up, down))| (up + down) + (left + right) - 4.0 * middle),
+            );
+            if width > 1 {
+                out.push(one(width - 1));
             }
         }
         out

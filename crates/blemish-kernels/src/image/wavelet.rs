@@ -49,7 +49,7 @@ impl Wavelet {
     /// High-pass taps: (-1)^k times the low-pass ones in reverse order.
     pub fn high_pass(self) -> Vec<f32> {
         let low = self.low_pass();
-        let sign = |at: usize| if at % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |at: usize| if at.is_multiple_of(2) { 1.0 } else { -1.0 };
         low.iter().rev().enumerate().map(|(at, tap)| sign(at) * tap).collect()
     }
 

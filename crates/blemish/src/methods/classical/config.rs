@@ -125,7 +125,7 @@ pub struct ClassicalConfig {
     /// Cells a side of the patches.
     #[schemars(range(min = 3, max = 32))]
     pub patch: usize,
-    /// Pixels by which aligned parts may still be out of place (filters pixel and template).
+    /// Pixels by which aligned parts may still be out of place (filters pixel and template); registration needs none.
     #[schemars(range(min = 0, max = 4))]
     pub tolerance: usize,
     /// Share of the covariances that shrinkage takes away from the Gaussian.
@@ -157,7 +157,7 @@ impl Default for ClassicalConfig {
             centres: None,
             cell: 2,
             patch: 8,
-            tolerance: 1,
+            tolerance: 0,
             shrinkage: 0.05,
             sigma: 2.0,
             combine: Combine::default(),

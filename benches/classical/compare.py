@@ -1,9 +1,11 @@
 """Speed of the filters beside scikit-image, SciPy, PyWavelets and OpenCV from Python: one thread, 256 x 256 pixels.
 
     cargo build --release -p blemish-kernels --example image_times
-    OMP_NUM_THREADS=1 python benches/classical/compare.py target/release/examples/image_times
+    export OMP_NUM_THREADS=1 MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=100000000
+    python benches/classical/compare.py target/release/examples/image_times
 
-Both sides run by turns, three rounds of many repetitions; the best time counts, since others use the machine. Prints a Markdown table.
+The MALLOC settings keep memory with both processes between images, as in a program that runs on; else asking the system for every plane
+is most of what is measured. Both sides run by turns, three rounds of many repetitions; the best time counts, since others use the machine. Prints a Markdown table.
 Needs numpy, scipy, scikit-image, PyWavelets, opencv-python-headless.
 """
 

@@ -75,7 +75,7 @@ impl Kernel for Separable<'_> {
             let middle = &mut line[aside..aside + width];
             match self.vertical {
                 [one] if *one == 1.0 => middle.copy_from_slice(rows[y]),
-                taps => weighted::<V>(middle, taps, |tap, at, length| &rows[y + tap][at..at + length]),
+                taps => weighted::<V>(middle, taps, &rows[y..y + taps.len()]),
             }
             for (x, &(left, right)) in margin.iter().enumerate() {
                 line[x] = line[aside + left];
@@ -83,44 +83,43 @@ impl Kernel for Separable<'_> {
             }
             match self.horizontal {
                 [one] if *one == 1.0 => target.copy_from_slice(&line),
-                taps => weighted::<V>(target, taps, |tap, at, length| &line[at + tap..at + tap + length]),
+                taps => {
+                    let shifted: Vec<&[f32]> = (0..taps.len()).map(|tap| &line[tap..tap + width]).collect();
+                    weighted::<V>(target, taps, &shifted);
+                }
             }
         }
         target
     }
 }
 
-/// target\[x\] = sum over the taps of weight x source(tap, x); `source(tap, at, length)` gives a piece of a tap's row.
+/// target\[x\] = sum over the taps of weight x source\[x\]; sources are as long as the target.
 #[inline(always)]
-fn weighted<'a, V: Lanes>(
-    target: &mut [f32],
-    taps: &[f32],
-    source: impl Fn(usize, usize, usize) -> &'a [f32],
-) {
-    let width = target.len();
-    let mut at = 0;
-    while at + SIDE * LANES <= width {
+fn weighted<V: Lanes>(target: &mut [f32], taps: &[f32], sources: &[&[f32]]) {
+    const BLOCK: usize = SIDE * LANES;
+    let (blocks, rest) = target.as_chunks_mut::<BLOCK>();
+    let first = blocks.len() * BLOCK;
+    for (block, target) in blocks.iter_mut().enumerate() {
         let mut sums = [V::splat(0.0); SIDE];
-        for (tap, &weight) in taps.iter().enumerate() {
-            let chunks = source(tap, at, SIDE * LANES).as_chunks::<LANES>().0;
-            for side in 0..SIDE {
-                sums[side] = V::load(&chunks[side]).mul_add(V::splat(weight), sums[side]);
+        for (source, &weight) in sources.iter().zip(taps) {
+            let Some(source) = source[block * BLOCK..].first_chunk::<BLOCK>() else { continue };
+            let weight = V::splat(weight);
+            for (sum, chunk) in sums.iter_mut().zip(source.as_chunks::<LANES>().0) {
+                *sum = V::load(chunk).mul_add(weight, *sum);
             }
         }
-        for (side, sum) in sums.into_iter().enumerate() {
-            target[at + side * LANES..][..LANES].copy_from_slice(&sum.store());
+        for (target, sum) in target.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+            *target = sum.store();
         }
-        at += SIDE * LANES;
     }
-    while at < width {
-        let length = LANES.min(width - at);
+    for (index, target) in rest.chunks_mut(LANES).enumerate() {
+        let at = first + index * LANES;
         let mut sum = V::splat(0.0);
-        for (tap, &weight) in taps.iter().enumerate() {
+        for (source, &weight) in sources.iter().zip(taps) {
             let mut chunk = [0.0; LANES];
-            chunk[..length].copy_from_slice(source(tap, at, length));
+            chunk[..target.len()].copy_from_slice(&source[at..at + target.len()]);
             sum = V::load(&chunk).mul_add(V::splat(weight), sum);
         }
-        target[at..at + length].copy_from_slice(&sum.store()[..length]);
-        at += length;
+        target.copy_from_slice(&sum.store()[..target.len()]);
     }
 }

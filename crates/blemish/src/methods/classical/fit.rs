@@ -12,7 +12,7 @@ use super::NAME;
 use super::bank::Filter;
 use super::config::{Align, ClassicalConfig, Colour, ModelChoice};
 use super::expert::{Calibration, Detecting, Expert, Reference};
-use super::normality::Builder;
+use super::learn::Builder;
 use super::planes::{Planes, grey, is_grey};
 use super::prepare::{self, Gathered, Tables};
 use super::responses::{self, Features};

@@ -12,7 +12,7 @@
 //! - `planes`: colour, and registration for aligned parts.
 //! - `prepare`: what filters learn first (quantiles, textons, spectra).
 //! - `responses`: features, one function a filter; the numerics are in `blemish_kernels::image`.
-//! - `normality`: the models (position, Gaussian, bank, histograms, the image itself).
+//! - `normality`: the models (position, Gaussian, bank, histograms, the image itself), made by `learn`.
 //! - `expert`: the calibrated, combined map. `fit`: the passes over the good images.
 //!
 //! Smoothing happens here and not in the map stage since maps of several filters are calibrated, and then combined, only when smooth.
@@ -26,6 +26,7 @@ mod bank;
 mod config;
 mod expert;
 mod fit;
+mod learn;
 mod normality;
 mod planes;
 mod prepare;

@@ -3,7 +3,8 @@
 use super::bank::Filter;
 use super::config::{Align, ClassicalConfig, Colour, ModelChoice};
 use super::expert::planes_of;
-use super::normality::{Builder, Normality};
+use super::learn::Builder;
+use super::normality::Normality;
 use super::planes::planes;
 use super::responses::Features;
 use super::{Classical, FilterMember, StatisticalMember, StructuralMember};

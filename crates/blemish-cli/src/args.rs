@@ -210,9 +210,9 @@ pub struct BackboneArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct TransformArgs {
-    /// Size images are resized to, such as 256x256 (width x height) or one number for the shorter side.
-    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Images")]
-    pub size: Option<Size>,
+    /// Size images are resized to: 256x256 (width x height), one number for the shorter side, or `native` to leave them.
+    #[arg(long, value_name = "WxH", value_parser = image_size, help_heading = "Images")]
+    pub size: Option<InputSize>,
     /// Centre crop after resizing, such as 224x224.
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Images")]
     pub crop: Option<Size>,
@@ -229,6 +229,14 @@ pub struct TransformArgs {
 pub enum Size {
     Exact { width: usize, height: usize },
     ShorterSide(usize),
+}
+
+/// The size that images are brought to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputSize {
+    /// Each at its own.
+    Native,
+    Resized(Size),
 }
 
 #[derive(Debug, Args)]
@@ -492,6 +500,10 @@ pub enum ImportCommand {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn image_size(text: &str) -> Result<InputSize, String> {
+    if text == "native" { Ok(InputSize::Native) } else { size(text).map(InputSize::Resized) }
 }
 
 fn size(text: &str) -> Result<Size, String> {

@@ -281,3 +281,20 @@ fn real_screws_are_told_apart_better_than_by_chance() {
     // Seeds 0 to 2 give 0.677, 0.734 and 0.680; pixels 0.934 to 0.944.
     assert!(image > 0.65 && pixel > 0.92, "image {image}, pixel {pixel}");
 }
+
+#[test]
+fn a_bank_of_classical_filters_solves_a_texture_at_its_own_size() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 12 --test-good 4 --test-per-defect 2 --size 140x128");
+    bench.ok("fit set --method filter --set bank=gabor+wavelet -o filter.blemish");
+    bench.ok("eval filter.blemish set --json metrics.json");
+    let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+    assert!(metrics["image"]["auroc"].as_f64().unwrap() > 0.95, "{metrics}");
+    bench.ok("predict filter.blemish set/test/good -o out");
+    let map = fs::read_dir(bench.path("out/maps")).unwrap().next().unwrap().unwrap().path();
+    let size = tiff::decoder::Decoder::new(std::io::BufReader::new(fs::File::open(map).unwrap()));
+    assert_eq!(size.unwrap().dimensions().unwrap(), (140, 128));
+    assert!(bench.ok("info filter.blemish").contains("gabor+wavelet"));
+    assert!(bench.fails("fit set --method filter --set bank=gabber").contains("wavelet_residual"));
+    assert!(bench.ok("methods").contains("structural"));
+}

@@ -1,6 +1,6 @@
 //! Numeric kernels of anomaly detection, on plain slices of `f32`.
 //!
-//! Everything here works on whole rows of `f32` and knows neither images nor tensors nor files, so that it builds in
+//! Everything here works on whole rows of `f32` and knows neither tensors nor files, so that it builds in
 //! seconds and is tested against slow, obvious versions.
 //!
 //! | module | gives | used by |
@@ -9,6 +9,8 @@
 //! | [`projection`] | random maps to fewer dimensions | PatchCore's coreset |
 //! | [`k_centre`] | greedy farthest-point selection | PatchCore's coreset |
 //! | [`gaussian`] | streaming means and covariances, distances to them | PaDiM |
+//! | [`k_means`] | centres of groups of points | textons, histograms |
+//! | [`image`] | filters, morphology, textures, spectra, registration | the classical methods |
 //! | [`conv`] | convolutions of frozen networks | feature extraction |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |
 //! | [`simd`] | loops at the machine's full vector width | the modules above |
@@ -20,7 +22,9 @@ mod contraction;
 pub mod conv;
 mod error;
 pub mod gaussian;
+pub mod image;
 pub mod k_centre;
+pub mod k_means;
 pub mod knn;
 pub mod map;
 mod panels;

@@ -120,6 +120,7 @@ impl MapStage {
     ) -> Scored {
         let grid = (patches.height, patches.width);
         let mut values = match self.interpolation {
+            _ if grid == (height, width) => patches.values,
             Interpolation::Bilinear => resize_bilinear(&patches.values, grid, (height, width)),
             Interpolation::Nearest => resize_nearest(&patches.values, grid, (height, width)),
         };

@@ -2,9 +2,16 @@
 
 use crate::error::Error;
 use crate::method::{Entry, MethodEntry};
+use crate::methods::classical::{FilterBank, Statistical, Structural};
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 2] = [&Entry::<PatchCore>::new(), &Entry::<Padim>::new()];
+static METHODS: [&dyn MethodEntry; 5] = [
+    &Entry::<PatchCore>::new(),
+    &Entry::<Padim>::new(),
+    &Entry::<Statistical>::new(),
+    &Entry::<Structural>::new(),
+    &Entry::<FilterBank>::new(),
+];
 
 /// Every method there is, the default one first.
 pub fn methods() -> &'static [&'static dyn MethodEntry] {

@@ -39,7 +39,7 @@ fn calibration_leaves_the_model_as_it_is() {
 #[test]
 fn calibrating_scores_are_out_of_sample() {
     let bench = Bench::new(4);
-    let [patchcore, _] = bench.configs();
+    let patchcore = bench.configs().swap_remove(0);
     let padim = bench.config("padim", json!({"dimensions": 12, "precision": "single"}));
     for config in [patchcore, padim] {
         let calibration = bench.fit(&config).calibration().unwrap().clone();
@@ -101,7 +101,7 @@ fn a_defect_among_the_good_images_is_the_first_suspect_and_can_be_trimmed() {
 #[test]
 fn trimming_everything_is_refused() {
     let bench = Bench::new(3);
-    let [config, _] = bench.configs();
+    let config = bench.configs().swap_remove(0);
     let all = DetectorConfig { trim: Some(Trim::Count(3)), ..config };
     let error = bench.try_fit(&all, &FitOptions::default()).err().unwrap().to_string();
     assert!(error.contains("3 of 3") && error.contains("trim fewer"), "{error}");
@@ -110,7 +110,7 @@ fn trimming_everything_is_refused() {
 #[test]
 fn new_thresholds_leave_scores_and_tensors_alone() {
     let bench = Bench::new(5);
-    let [config, _] = bench.configs();
+    let config = bench.configs().swap_remove(0);
     let detector = bench.fit(&config);
     bench.saved(&detector);
     let (path, other) = (bench.path("saved.blemish"), bench.path("other.blemish"));
@@ -159,7 +159,7 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
 #[test]
 fn a_model_without_calibration_takes_one_from_good_images_only() {
     let bench = Bench::new(3);
-    let [config, _] = bench.configs();
+    let config = bench.configs().swap_remove(0);
     let detector = bench.fit(&without_calibration(&config));
     assert!(detector.calibration().is_none());
     bench.saved(&detector);

@@ -126,6 +126,12 @@ fn wrong_settings_are_named_before_any_work() {
         ("padim", json!({"dimensions": 0}), "dimensions"),
         ("padim", json!({"dimensions": 17}), "16"),
         ("padim", json!({"precision": "double"}), "precision"),
+        ("filter", json!({"bank": "gabor+cabor"}), "cabor"),
+        ("filter", json!({"bank": "gabor+gabor"}), "twice"),
+        ("filter", json!({"bank": ""}), "wavelet_residual"),
+        ("filter", json!({"bank": "gabor", "model": "histogram"}), "gabor"),
+        ("statistical", json!({"window": 16}), "24 or 40"),
+        ("structural", json!({"distance": "manhattan"}), "chi_square"),
         ("padime", json!({}), "patchcore"),
     ] {
         let error = bench.try_fit(&bench.config(method, settings), &FitOptions::default()).err().unwrap();

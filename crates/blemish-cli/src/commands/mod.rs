@@ -11,7 +11,7 @@ pub mod predict;
 pub mod suspects;
 pub mod weights;
 
-use crate::args::{Cli, EngineArgs, LayoutArgs, Size, TransformArgs};
+use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TransformArgs};
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Transform, open_dataset};
 use blemish::features::EngineOptions;
@@ -45,8 +45,9 @@ fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
 fn transform(args: &TransformArgs, default: Transform) -> Result<Transform, Failure> {
     let mut transform = match args.size {
         None => default,
-        Some(Size::Exact { width, height }) => Transform::resize_to(height, width),
-        Some(Size::ShorterSide(side)) => Transform::shorter_side(side),
+        Some(InputSize::Native) => Transform::native(),
+        Some(InputSize::Resized(Size::Exact { width, height })) => Transform::resize_to(height, width),
+        Some(InputSize::Resized(Size::ShorterSide(side))) => Transform::shorter_side(side),
     };
     match args.crop {
         None => {}

@@ -13,7 +13,7 @@ use crate::batch::ImageBatch;
 use crate::error::{DataError, Skipped};
 use crate::layout::Sample;
 use crate::mask::Mask;
-use crate::transform::{PlanarImage, Transform};
+use crate::transform::{PlanarImage, Resize, Transform};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use workers::{Job, Loaded, Workers};
 /// How images are streamed. Threads and prefetch change the speed and memory, never the batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderOptions {
-    /// Images per batch; the last one may be smaller.
+    /// Images per batch; the last one may be smaller, and so are batches that end where native images change size.
     pub batch_size: usize,
     /// How many batches are made ready ahead of their use.
     pub prefetch: usize,
@@ -71,6 +71,10 @@ pub struct Loader {
     batch_size: usize,
     skip_bad: bool,
     workers: Workers,
+    /// Whether a batch ends where the size changes, as it may with images at their own size; else that is an error.
+    is_native: bool,
+    /// The first image of the next batch, taken already.
+    held: Option<(usize, Loaded)>,
     next: usize,
     delivered: usize,
     skipped: Vec<Skipped>,
@@ -112,6 +116,8 @@ impl Loader {
             batch_size: options.batch_size,
             skip_bad: options.skip_bad,
             workers,
+            is_native: transform.resize == Resize::Native,
+            held: None,
             next: 0,
             delivered: 0,
             skipped: Vec::new(),
@@ -125,27 +131,39 @@ impl Loader {
         &self.skipped
     }
 
-    /// The next batch, `None` after the last image.
-    fn next_batch(&mut self) -> Result<Option<LoadedBatch>, DataError> {
-        if let Some(error) = self.refused.take() {
-            return Err(error);
+    /// The next image that can be used and its position in the samples.
+    fn next_image(&mut self) -> Result<Option<(usize, Loaded)>, DataError> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
         }
-        let mut batch = None;
         while self.next < self.order.len() {
             let index = self.order[self.next];
             let loaded = self.workers.take(self.next);
             self.next += 1;
             match loaded {
-                Ok(loaded) => {
-                    let batch =
-                        batch.get_or_insert_with(|| LoadedBatch::like(&loaded.image, self.batch_size));
-                    batch.push(index, &self.samples[index], loaded)?;
-                    if batch.indices.len() == self.batch_size {
-                        break;
-                    }
-                }
+                Ok(loaded) => return Ok(Some((index, loaded))),
                 Err(error) if self.skip_bad => self.skipped.push(left_out(&self.samples[index], &error)),
                 Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next batch, `None` after the last image.
+    fn next_batch(&mut self) -> Result<Option<LoadedBatch>, DataError> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
+        let mut batch: Option<LoadedBatch> = None;
+        while let Some((index, loaded)) = self.next_image()? {
+            let batch = batch.get_or_insert_with(|| LoadedBatch::like(&loaded.image, self.batch_size));
+            if self.is_native && !batch.has_size_of(&loaded.image) {
+                self.held = Some((index, loaded));
+                break;
+            }
+            batch.push(index, &self.samples[index], loaded)?;
+            if batch.indices.len() == self.batch_size {
+                break;
             }
         }
         match batch {
@@ -223,9 +241,13 @@ impl LoadedBatch {
         }
     }
 
+    fn has_size_of(&self, image: &PlanarImage) -> bool {
+        (image.height, image.width) == (self.images.height, self.images.width)
+    }
+
     fn push(&mut self, index: usize, sample: &Sample, loaded: Loaded) -> Result<(), DataError> {
         let Loaded { image, mask, original_size } = loaded;
-        if (image.height, image.width) != (self.images.height, self.images.width) {
+        if !self.has_size_of(&image) {
             return Err(DataError::MixedSizes {
                 path: sample.path.clone(),
                 width: image.width,

@@ -195,3 +195,22 @@ fn a_loader_runs_ahead_by_its_window_only_and_stops_when_dropped() {
     drop(loader);
     drop(folder);
 }
+
+#[test]
+fn batches_of_native_images_end_where_the_size_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |(number, width): (usize, u32)| {
+        let path = folder.path().join(format!("{number}.png"));
+        image::GrayImage::from_pixel(width, 8, image::Luma([number as u8])).save(&path).unwrap();
+        Sample::unlabelled(&path)
+    };
+    let samples: Vec<Sample> = [10, 10, 12, 12, 12, 10].into_iter().enumerate().map(write).collect();
+    let options = LoaderOptions { batch_size: 2, ..LoaderOptions::default() };
+    let batches: Vec<LoadedBatch> =
+        Loader::new(&samples, &Arc::new(Transform::native()), options).map(Result::unwrap).collect();
+    let indices: Vec<Vec<usize>> = batches.iter().map(|batch| batch.indices.clone()).collect();
+    assert_eq!(indices, [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
+    for batch in &batches {
+        assert_eq!(batch.images.image(0), vec![batch.indices[0] as f32 / 255.0; 3 * 8 * batch.images.width]);
+    }
+}

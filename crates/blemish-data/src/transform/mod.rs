@@ -39,6 +39,8 @@ pub enum Resize {
     },
     /// The shorter side given, in pixels; the longer one follows, rounded down (torchvision's rule).
     ShorterSide(usize),
+    /// Every image at its own size.
+    Native,
 }
 
 /// The centred window that is kept after resizing.
@@ -101,6 +103,11 @@ impl Transform {
         Self::new(Resize::ShorterSide(side))
     }
 
+    /// Leaves every image at its own size.
+    pub fn native() -> Self {
+        Self::new(Resize::Native)
+    }
+
     fn new(resize: Resize) -> Self {
         Self { resize, crop: None, value_range: None, region_of_interest: None }
     }
@@ -145,6 +152,7 @@ impl Transform {
         let (height, width) = match self.resize {
             Resize::Exact { height, width } => (height, width),
             Resize::ShorterSide(side) => (side, side),
+            Resize::Native => (MAXIMUM_SIDE, MAXIMUM_SIDE),
         };
         if !in_range(height) || !in_range(width) {
             return setting(format!(
@@ -152,10 +160,10 @@ impl Transform {
             ));
         }
         if let Some(crop) = self.crop {
-            // The longer side of a shorter-side resize depends on the image, so it is checked with it.
+            // Sides that depend on the image are checked with it.
             let (highest, widest) = match self.resize {
                 Resize::Exact { height, width } => (height, width),
-                Resize::ShorterSide(_) => (MAXIMUM_SIDE, MAXIMUM_SIDE),
+                Resize::ShorterSide(_) | Resize::Native => (MAXIMUM_SIDE, MAXIMUM_SIDE),
             };
             if !in_range(crop.height) || !in_range(crop.width) || crop.height > highest || crop.width > widest
             {
@@ -249,11 +257,12 @@ impl Transform {
             Resize::Exact { height, width } => (height, width),
             Resize::ShorterSide(side) if height <= width => (side, side * width / height.max(1)),
             Resize::ShorterSide(side) => (side * height / width.max(1), side),
+            Resize::Native => (height, width),
         };
         let size = format!("{resized_width}x{resized_height}");
         if resized_height.max(resized_width) > MAXIMUM_SIDE || resized_height.min(resized_width) == 0 {
             return Err(ImageFault::Transform(format!(
-                "it is {width}x{height} pixels and would be resized to {size}; at most {MAXIMUM_SIDE} a side are \
+                "it is {width}x{height} pixels and would come out at {size}; at most {MAXIMUM_SIDE} a side are \
                  allowed, so set an exact size"
             )));
         }

@@ -110,6 +110,20 @@ impl GaussianAccumulator {
         self.combine(other, -1.0)
     }
 
+    /// Shrinks the covariances towards their diagonals: what lies off it loses `share` of itself, variances gain `relative` of
+    /// themselves and `absolute`. Keeps what few samples make singular invertible, whatever the units of each dimension.
+    pub fn shrink(&mut self, share: f64, relative: f64, absolute: f64) {
+        self.take_up();
+        let (d, absolute) = (self.dimensions, absolute * self.count.saturating_sub(1).max(1) as f64);
+        self.scatter.par_chunks_mut(packed_length(d)).for_each(|scatter| {
+            for row in 0..d {
+                let values = &mut scatter[row_start(row)..][..=row];
+                values[..row].iter_mut().for_each(|value| *value *= 1.0 - share);
+                values[row] = values[row] * (1.0 + relative) + absolute;
+            }
+        });
+    }
+
     fn combine(&mut self, other: &mut Self, sign: f64) -> Result<(), KernelError> {
         self.take_up();
         other.take_up();

@@ -13,7 +13,7 @@ pub enum Border {
 
 impl Border {
     /// The pixel of a line of `length` that stands for position `index`, however far outside.
-    pub(super) fn fold(self, index: isize, length: usize) -> usize {
+    pub(crate) fn fold(self, index: isize, length: usize) -> usize {
         let length = length as isize;
         let (period, last) = match self {
             Self::Repeat => (2 * length, 2 * length - 1),

@@ -42,11 +42,18 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Both methods, small.
-    pub fn configs(&self) -> [DetectorConfig; 2] {
-        [
+    /// Every method, small; of the classical ones every filter.
+    pub fn configs(&self) -> Vec<DetectorConfig> {
+        let structure = "tophat+lines+granulometry+textons+patches+template";
+        let edges = "sobel+laplacian+canny+gabor+wavelet+daubechies";
+        vec![
             self.config("patchcore", json!({"coreset_ratio": 0.1})),
             self.config("padim", json!({"dimensions": 12})),
+            self.config("statistical", json!({"bank": "histogram+lbp+glcm+pixel", "align": "none"})),
+            self.config("structural", json!({"bank": structure, "align": "none", "centres": 100})),
+            self.config("filter", json!({"bank": edges, "scales": 2})),
+            self.config("filter", json!({"bank": "wavelet_residual+spectral+phase+notch+whiten"})),
+            self.config("filter", json!({"bank": "gabor", "model": "bank", "centres": 50})),
         ]
     }
 

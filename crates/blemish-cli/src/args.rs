@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+use crate::method_spec::MethodSpec;
 use blemish::Trim;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -57,6 +58,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Sets a model's thresholds anew; its scores stay as they are.
     Calibrate(CalibrateArgs),
+    /// Recommends a method and settings for your good images, within a limit of time an image.
+    Pick(Box<PickArgs>),
+    /// Compares methods on labelled data sets, over seeds: a leaderboard as HTML, CSV and Markdown.
+    Bench(Box<BenchArgs>),
     /// Lists the methods, or one method's settings.
     Methods(MethodsArgs),
     /// Keeps backbone weights: list, add, pull, verify, path.
@@ -83,7 +88,10 @@ impl Command {
             Self::Predict(args) => args.machine.json,
             Self::Calibrate(args) => args.machine.json,
             Self::Data(DataCommand::Suspects(args)) => args.machine.json,
+            Self::Pick(args) => args.machine.json,
+            Self::Bench(args) => args.machine.json,
             Self::Data(DataCommand::Synth(args)) => args.machine.json,
+            Self::Data(DataCommand::Check(args)) => args.machine.json,
             Self::Data(DataCommand::Import(ImportCommand::Elpv { machine, .. })) => machine.json,
             _ => false,
         }
@@ -312,9 +320,12 @@ pub struct EvalArgs {
     /// Where to write the metrics as JSON; standard output without a name.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub json: Option<PathBuf>,
-    /// Folder for overlays of every test image.
+    /// Folder for overlays of every test image and the report.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// HTML report to write: one file that opens offline; DIR/report.html with --output.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Images per batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
@@ -366,6 +377,35 @@ pub struct CalibrateArgs {
     pub engine: EngineArgs,
 }
 
+#[derive(Debug, Args)]
+pub struct PickArgs {
+    /// Good images: a folder, an MVTec AD or VisA tree, a CSV or JSON list. Defective ones are never looked at.
+    pub data: PathBuf,
+    /// Most milliseconds an image may take here, from its file to its map; on one thread, or as many as --threads says.
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    pub latency: f64,
+    /// Model file to write: the recommended method fitted on all good images.
+    #[arg(short, long, value_name = "MODEL")]
+    pub output: Option<PathBuf>,
+    /// Made-up defects laid over every held-out image.
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=60))]
+    pub per_image: u16,
+    /// Folder to keep the made-up test set in, to look at it.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Fixes the split, the defects and the fits.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub backbone: BackboneArgs,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Best {
     /// The highest F1.
@@ -374,6 +414,43 @@ pub enum Best {
     Cost,
     /// The wanted recall.
     Recall,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Labelled data sets; of a folder of several categories, all.
+    #[arg(required = true)]
+    pub datasets: Vec<PathBuf>,
+    /// Methods, each with settings and options of `fit` after colons, such as patchcore:coreset_ratio=0.01:size=320x320.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "patchcore,padim",
+        value_name = "METHOD[:KEY=VALUE]...,..."
+    )]
+    pub methods: Vec<MethodSpec>,
+    /// Fits of each method on each data set, with seeds 0 to N-1.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// Folder for the leaderboard and the outcome of every fit; what is there already is not done again.
+    #[arg(short, long, value_name = "DIR", default_value = "blemish-bench")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub backbone: BackboneArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The data set; all of its categories if there are several.
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -426,6 +503,8 @@ pub enum WeightsCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
+    /// Counts what a set holds and finds what would spoil an evaluation: duplicates, leaks, masks that do not match.
+    Check(CheckArgs),
     /// Writes a procedural inspection set in MVTec AD layout.
     Synth(SynthArgs),
     /// Brings a public set into MVTec AD layout.
@@ -543,6 +622,13 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err(format!("`{text}` is not a number above 0")),
+    }
+}
+
 fn bytes(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let number: f64 = text[..split].parse().map_err(|_| format!("`{text}` is not a size such as 4GiB"))?;
@@ -596,6 +682,10 @@ mod tests {
             "blemish fit DATA --json",
             "blemish predict M a.png --json",
             "blemish demo",
+            "blemish pick DATA --latency 50 -o M",
+            "blemish bench A B --methods patchcore:coreset_ratio=0.01:size=320x320,padim --seeds 3 -o OUT",
+            "blemish data check DATA --json",
+            "blemish eval M DATA --report R.html",
             "blemish methods patchcore",
             "blemish weights list",
             "blemish weights add F",

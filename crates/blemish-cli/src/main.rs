@@ -4,6 +4,8 @@ mod args;
 mod commands;
 mod console;
 mod failure;
+mod memory;
+mod method_spec;
 mod output;
 mod pictures;
 
@@ -57,6 +59,8 @@ fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Predict(args) => commands::predict::run(args, threads, console),
         Command::Eval(args) => commands::eval::run(args, threads, console),
         Command::Calibrate(args) => commands::calibrate::run(args, threads, console),
+        Command::Pick(args) => commands::pick::run(args, threads, console),
+        Command::Bench(args) => commands::bench::run(args, threads, console),
         Command::Methods(args) => commands::methods::run(args),
         Command::Weights(command) => commands::weights::run(command, console),
         Command::Data(command) => commands::data::run(command, threads, console),

@@ -30,12 +30,24 @@ pub fn dataset_digest(samples: &[Sample]) -> Result<String, DataError> {
         all.update(name.as_bytes());
         all.update(digest);
     }
-    let mut hexadecimal = String::with_capacity(64);
-    for byte in all.finalize() {
+    Ok(hexadecimal(&all.finalize().into()))
+}
+
+/// SHA-256 of one file, as 64 hexadecimal digits.
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String, DataError> {
+    Ok(hexadecimal(&file_digest(path)?))
+}
+
+fn hexadecimal(digest: &[u8; 32]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in digest {
         // Writing to a string cannot fail.
-        let _ = write!(hexadecimal, "{byte:02x}");
+        let _ = write!(text, "{byte:02x}");
     }
-    Ok(hexadecimal)
+    text
 }
 
 /// The deepest folder that all paths begin with.
@@ -55,7 +67,7 @@ fn name_below(path: &Path, folder: &Path) -> String {
     below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-fn file_digest(path: &Path) -> Result<[u8; 32], DataError> {
+pub(crate) fn file_digest(path: &Path) -> Result<[u8; 32], DataError> {
     let mut file = File::open(path).map_err(DataError::io("read", path))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 64 << 10];

@@ -13,9 +13,11 @@
 //! - [`transform`] resizes, crops and scales to [0, 1]; it is stored in model files.
 //! - [`loader`] streams batches with bounded memory, in an order that only the seed decides.
 //! - [`digest`] identifies the data a model was fitted on.
+//! - [`check`] finds what is wrong with a set: duplicates, leaks, masks that do not match.
 //! - [`synth`] and [`import`] write datasets to try all of this on.
 
 pub mod batch;
+pub mod check;
 pub mod digest;
 pub mod error;
 pub mod files;

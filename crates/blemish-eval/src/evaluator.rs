@@ -1,6 +1,7 @@
 //! All metrics of a detector in one stream of images.
 
-use crate::pixel::{PixelOptions, Store, report};
+use crate::curve::{CURVE_STEP, thin};
+use crate::pixel::{PixelOptions, ProPoint, Store, pro_curve, report};
 use crate::report::{Counts, DefectReport, Evaluation, ImageSummary, PixelSummary};
 use crate::{MetricError, auroc, average_precision, bootstrap_interval, f1_max, tpr_at_fpr};
 use rayon::prelude::*;
@@ -84,7 +85,16 @@ impl Evaluator {
     ///
     /// # Errors
     /// None at present beyond what [`Self::add`] has refused already.
-    pub fn finish(mut self) -> Result<Evaluation, MetricError> {
+    pub fn finish(self) -> Result<Evaluation, MetricError> {
+        Ok(self.finish_with_curve()?.0)
+    }
+
+    /// The metrics of everything seen, and the per-region overlap curve up to the limit of AUPRO (empty without masks), thinned so that
+    /// no point left out lies farther than [`CURVE_STEP`] from the drawn line.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_with_curve(mut self) -> Result<(Evaluation, Vec<ProPoint>), MetricError> {
         let mut stores: Vec<&mut Store> = self.defects.values_mut().map(|kind| &mut kind.pixels).collect();
         stores.push(&mut self.good.pixels);
         stores.into_par_iter().for_each(Store::sort);
@@ -106,7 +116,12 @@ impl Evaluator {
         };
         let (image, pixel) = (self.image(&all, true), self.pixel(&all));
         let notes = self.notes(&counts, &pixel);
-        Ok(Evaluation { image, pixel, per_defect, decisions: None, counts, notes })
+        let stores: Vec<&Store> = self.kinds().map(|kind| &kind.pixels).collect();
+        let curve = match counts.masked {
+            0 => Vec::new(),
+            _ => thin(&pro_curve(&self.options, &stores), CURVE_STEP, |point| (point.fpr, point.overlap)),
+        };
+        Ok((Evaluation { image, pixel, per_defect, decisions: None, counts, notes }, curve))
     }
 
     fn image(&self, kinds: &[&Kind], with_intervals: bool) -> ImageSummary {

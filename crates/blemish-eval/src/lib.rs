@@ -14,6 +14,7 @@ mod binomial;
 mod bootstrap;
 pub mod calibration;
 mod components;
+pub mod curve;
 pub mod decisions;
 mod error;
 mod evaluator;
@@ -34,6 +35,6 @@ pub use evaluator::Evaluator;
 pub use image::{
     F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr,
 };
-pub use pixel::{PixelMetrics, PixelOptions, PixelReport};
+pub use pixel::{PixelMetrics, PixelOptions, PixelReport, ProPoint};
 pub use regions::{Frame, Region, find_regions};
 pub use report::Evaluation;

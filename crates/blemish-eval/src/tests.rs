@@ -315,3 +315,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_area_under_the_drawn_region_curve_is_aupro() {
+    // Scores without ties, two regions of unlike size in each map.
+    let mut evaluator = Evaluator::new();
+    for image in 0..4u32 {
+        let map: Vec<f32> = (0..400u32).map(|i| ((i * 7919 + image * 104_729) % 4001) as f32).collect();
+        let mask: Vec<bool> = (0..400).map(|i| i % 20 < 3 && i < 120 || i == 399).collect();
+        let is_defective = image > 0;
+        evaluator.add("cut", is_defective, 0.0, &map, is_defective.then_some(&mask[..]), (20, 20)).unwrap();
+    }
+    let (evaluation, curve) = evaluator.finish_with_curve().unwrap();
+    assert_eq!((curve[0].fpr, curve[0].overlap), (0.0, 0.0));
+    assert!(
+        curve.windows(2).all(|pair| pair[0].fpr <= pair[1].fpr && pair[0].threshold >= pair[1].threshold)
+    );
+    let end = |pair: &[crate::ProPoint]| pair[1].fpr.min(0.3);
+    let area: f64 = curve
+        .windows(2)
+        .map(|pair| (end(pair) - pair[0].fpr).max(0.0) * (pair[0].overlap + pair[1].overlap) / 2.0)
+        .sum();
+    // Thinning and the cut of the last step leave less than their step.
+    assert!((area / 0.3 - evaluation.pixel.aupro.unwrap()).abs() < 0.01, "{area} {evaluation:?}");
+}

@@ -1,4 +1,5 @@
-//! Pictures of anomaly maps: overlays for people, float files for programs, contact sheets for reports.
+//! Reports and pictures: one HTML page that tells the truth about a detector, leaderboards, overlays for people, float files for
+//! programs, contact sheets.
 //!
 //! ```text
 //! image file ─> Picture ─┐
@@ -12,6 +13,8 @@
 //! - [`mod@overlay`] lays a map over its image; [`save_overlay`] does it from file to file.
 //! - [`float_tiff`] writes and reads maps as 32-bit float TIFF.
 //! - [`annotations`] writes regions for labelling programs and evaluation tools.
+//! - [`html`] makes the report of an evaluation and the leaderboard of many: self-contained pages.
+//! - [`leaderboard`] gathers the outcomes of many fits, as a table, CSV and Markdown.
 //! - [`sheet`] puts images, outlines of masks and overlays into one grid.
 //!
 //! Every file appears whole or not at all: it is written under a temporary name in its folder and then renamed.
@@ -22,6 +25,8 @@ pub mod error;
 mod file;
 pub mod float_tiff;
 mod font;
+pub mod html;
+pub mod leaderboard;
 pub mod overlay;
 pub mod picture;
 pub mod sheet;

@@ -72,6 +72,14 @@ impl Picture {
         })
     }
 
+    /// The given rows and columns, which must lie inside.
+    pub(crate) fn crop(&self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Self {
+        let (height, width) = (rows.len(), columns.len());
+        let line =
+            |y: usize| &self.rgb[(y * self.width + columns.start) * 3..(y * self.width + columns.end) * 3];
+        Self { height, width, rgb: rows.flat_map(line).copied().collect() }
+    }
+
     /// Height and width.
     pub fn size(&self) -> (usize, usize) {
         (self.height, self.width)

@@ -88,7 +88,8 @@ fn fitted((height, width): (usize, usize), cell: (usize, usize)) -> (usize, usiz
     (side(height, cell.0), side(width, cell.1))
 }
 
-fn fit(picture: &Picture, cell: (usize, usize)) -> Result<Picture, ReportError> {
+/// The picture scaled to the largest size within a cell, proportions kept.
+pub(crate) fn fit(picture: &Picture, cell: (usize, usize)) -> Result<Picture, ReportError> {
     ReportError::check_size("picture", picture.rgb.len(), picture.size(), 3)?;
     let size = fitted(picture.size(), cell);
     if size == picture.size() {
@@ -112,8 +113,18 @@ fn fit(picture: &Picture, cell: (usize, usize)) -> Result<Picture, ReportError> 
 /// The fitted image with the border of its mask drawn inside the marked area.
 fn outlined(row: &SheetRow, cell: (usize, usize)) -> Result<Picture, ReportError> {
     let mut drawn = fit(row.image, cell)?;
-    let Some(mask) = row.mask else { return Ok(drawn) };
-    let (height, width) = row.image.size();
+    if let Some(mask) = row.mask {
+        outline(&mut drawn, mask, row.image.size())?;
+    }
+    Ok(drawn)
+}
+
+/// Draws the border of a mask of any size, stretched over the picture, inside the marked area.
+pub(crate) fn outline(
+    drawn: &mut Picture,
+    mask: &[bool],
+    (height, width): (usize, usize),
+) -> Result<(), ReportError> {
     ReportError::check_size("mask", mask.len(), (height, width), 1)?;
     let (rows, columns) = drawn.size();
     let mut marked = vec![false; rows * columns];
@@ -140,7 +151,7 @@ fn outlined(row: &SheetRow, cell: (usize, usize)) -> Result<Picture, ReportError
             }
         }
     }
-    Ok(drawn)
+    Ok(())
 }
 
 fn paste(sheet: &mut Picture, picture: &Picture, (top, left): (usize, usize)) {

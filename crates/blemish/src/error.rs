@@ -109,6 +109,12 @@ pub enum Error {
         /// Why, and what would help.
         reason: String,
     },
+    /// No method can be recommended.
+    #[error("cannot pick: {reason}")]
+    Pick {
+        /// Why, and what to change.
+        reason: String,
+    },
     /// Metrics that are undefined for this data.
     #[error("cannot evaluate: {reason}")]
     Evaluation {

@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::map::Scored;
 use crate::observer::{Observer, Silent};
 use blemish_data::{Dataset, Label, Loader, LoaderOptions, Mask, Sample, Skipped};
-use blemish_eval::{Evaluation, Evaluator, Judged, judge};
+use blemish_eval::{Evaluation, Evaluator, Judged, ProPoint, judge};
+use std::time::{Duration, Instant};
 
 /// How to run an evaluation.
 #[derive(Clone, Copy)]
@@ -29,6 +30,10 @@ impl Default for EvaluateOptions<'_> {
 pub struct EvaluationOutcome {
     /// The metrics.
     pub evaluation: Evaluation,
+    /// The per-region overlap curve up to the limit of AUPRO, thinned for drawing; empty without masks.
+    pub pro_curve: Vec<ProPoint>,
+    /// Seconds spent on reading and scoring, metrics left out.
+    pub scoring_seconds: f64,
     /// Images left out on `skip_bad`, with reasons.
     pub skipped: Vec<Skipped>,
 }
@@ -60,12 +65,14 @@ pub fn evaluate(
     let mut loader = Loader::new(&dataset.test, detector.transform(), loader_options);
     let mut evaluator = Evaluator::new();
     let mut judged = Vec::new();
+    let (started, mut aside) = (Instant::now(), Duration::ZERO);
     for batch in loader.by_ref() {
         if options.observer.is_cancelled() {
             return Err(Error::Interrupted);
         }
         let batch = batch?;
         let scored = detector.score(&batch.images)?;
+        let paused = Instant::now();
         for ((&index, scored), mask) in batch.indices.iter().zip(&scored).zip(&batch.masks) {
             let sample = &dataset.test[index];
             let is_defective = sample.label == Label::Defective;
@@ -84,10 +91,12 @@ pub fn evaluate(
             judged.push(Judged { defect, extremes: scored.extremes() });
             each(sample, scored, mask.as_ref());
         }
+        aside += paused.elapsed();
         options.observer.advance(batch.indices.len() as u64);
     }
+    let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
     options.observer.stage("computing metrics", None);
-    let mut evaluation = evaluator.finish().map_err(|error| undefined(&error))?;
+    let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
     evaluation.decisions = detector.calibration().and_then(|calibration| judge(calibration, &judged));
-    Ok(EvaluationOutcome { evaluation, skipped: loader.skipped().to_vec() })
+    Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped: loader.skipped().to_vec() })
 }

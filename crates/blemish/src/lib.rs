@@ -55,6 +55,7 @@ pub mod method;
 pub mod methods;
 pub mod model_file;
 pub mod observer;
+pub mod pick;
 mod prepared;
 pub mod recalibrate;
 mod region;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub fn run(command: &DataCommand, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     match command {
+        DataCommand::Check(args) => super::check::run(args, console),
         DataCommand::Synth(args) => synth(args, console),
         DataCommand::Suspects(args) => super::suspects::run(args, threads, console),
         DataCommand::Import(ImportCommand::Elpv { source, output, cells, seed, machine }) => {
@@ -82,7 +83,11 @@ pub fn make_set(output: &Path, options: &SynthOptions, console: &Console) -> Res
 }
 
 /// Runs work that reports (done, total), possibly from several threads, as a stage of the console.
-fn with_progress<T>(console: &Console, stage: &str, work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
+pub fn with_progress<T>(
+    console: &Console,
+    stage: &str,
+    work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T,
+) -> T {
     console.stage(stage, None);
     let told = AtomicU64::new(0);
     let outcome = work(&|done, _| {

@@ -1,16 +1,18 @@
 //! `blemish eval`: metrics on labelled images, per defect type and overall.
 
+use super::report::Gathered;
 use super::{engine_options, open};
 use crate::args::EvalArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{print, write_file};
 use crate::pictures;
-use blemish::Detector;
-use blemish::evaluate::{EvaluateOptions, evaluate};
+use blemish::evaluate::{EvaluateOptions, EvaluationOutcome, evaluate};
 use blemish::metrics::Evaluation;
 use blemish::metrics::decisions::{DecisionReport, Observed};
 use blemish::metrics::report::{ImageSummary, PixelSummary};
+use blemish::{Detector, Observer};
+use serde_json::{Value, json};
 use std::path::Path;
 
 pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
@@ -24,8 +26,14 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     if let Some(folder) = &args.output {
         std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
     }
+    let report =
+        args.report.clone().or_else(|| args.output.as_ref().map(|folder| folder.join("report.html")));
     let mut trouble = None;
-    let outcome = evaluate(&detector, &dataset, &options, &mut |sample, scored, _| {
+    let mut gathered = Gathered::default();
+    let outcome = evaluate(&detector, &dataset, &options, &mut |sample, scored, mask| {
+        if report.is_some() {
+            gathered.see(sample, scored, mask);
+        }
         if let (Some(folder), None) = (&args.output, &trouble) {
             let stem =
                 sample.path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -38,9 +46,13 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     if let Some(error) = trouble {
         return Err(error);
     }
+    if let Some(path) = &report {
+        console.stage("writing the report", None);
+        write_file(path, &gathered.page(&args.model, &detector, &dataset, &outcome)?)?;
+    }
     console.finish();
     super::fit::report_skipped(dataset.skipped.iter().chain(&outcome.skipped), console);
-    let json = serde_json::to_string_pretty(&outcome.evaluation).map_err(Failure::new)?;
+    let json = serde_json::to_string_pretty(&as_json(&outcome)?).map_err(Failure::new)?;
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => print(&json),
         Some(path) => {
@@ -49,6 +61,18 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
         }
         None => print(&table(&outcome.evaluation)),
     }
+}
+
+/// The metrics, and what they cost.
+fn as_json(outcome: &EvaluationOutcome) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(&outcome.evaluation).map_err(Failure::new)?;
+    let counts = &outcome.evaluation.counts;
+    value["run"] = json!({
+        "scoring_seconds": outcome.scoring_seconds,
+        "images_per_second": (counts.good + counts.defective) as f64 / outcome.scoring_seconds.max(1e-9),
+        "peak_memory_bytes": crate::memory::peak(),
+    });
+    Ok(value)
 }
 
 /// The metrics as a table: a line per defect type and one over all, in percent.

@@ -42,6 +42,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
             "calibration": detector.calibration().map(summary),
             "bytes": bytes,
             "seconds": seconds,
+            "peak_memory_bytes": crate::memory::peak(),
         });
         return print(&summary.to_string());
     }
@@ -135,7 +136,7 @@ fn default_output(category: &str, method: &str) -> PathBuf {
 }
 
 /// Finds out before hours of work whether the model could be written at all.
-fn check_writable(output: &Path) -> Result<(), Failure> {
+pub fn check_writable(output: &Path) -> Result<(), Failure> {
     if output.is_dir() {
         return Err(Failure::new(format!("`{}` is a folder; give the model file a name", output.display())));
     }

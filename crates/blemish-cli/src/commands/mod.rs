@@ -1,13 +1,17 @@
 //! One file a command.
 
+pub mod bench;
 pub mod calibrate;
+pub mod check;
 pub mod data;
 pub mod demo;
 pub mod eval;
 pub mod fit;
 pub mod info;
 pub mod methods;
+pub mod pick;
 pub mod predict;
+mod report;
 pub mod suspects;
 pub mod weights;
 

@@ -64,6 +64,15 @@ pub enum SynthError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// An image to lay defects over cannot be read.
+    #[error(transparent)]
+    Image(#[from] crate::error::DataError),
+    /// None of the images shows anything that a defect could change.
+    #[error("no defect can be seen on these images, such as `{}`; they seem to be of one colour", path.display())]
+    Blank {
+        /// The first of them.
+        path: PathBuf,
+    },
     /// An image could not be encoded.
     #[error("cannot encode `{}` as PNG: {detail}", path.display())]
     Encode {

@@ -8,7 +8,8 @@
 //! image is painted twice, with and without the defect, and the mask marks where the two differ by more than the noise. So masks
 //! are exact by construction, also under soft edges.
 //!
-//! [`write_synthetic_set`] writes a whole set in MVTec AD layout; [`Generator`] gives single images.
+//! [`write_synthetic_set`] writes a whole set in MVTec AD layout; [`Generator`] gives single images; [`mod@paste`] lays defects over
+//! real ones.
 
 mod canvas;
 mod defects;
@@ -18,6 +19,8 @@ mod generator;
 mod look;
 mod metal;
 mod noise;
+pub mod paste;
+mod pasted_set;
 mod print;
 mod random;
 mod shape;
@@ -29,5 +32,7 @@ pub use error::SynthError;
 pub(crate) use generator::SIDES;
 pub use generator::{DefectiveImage, Generator, VISIBLE_SIGMAS};
 pub use look::{Defect, Look};
+pub use paste::{PasteOptions, Pasted, paste_defect};
+pub use pasted_set::{PastedSet, PastedSetOptions, write_pasted_set};
 pub(crate) use random::{Random, shuffle};
 pub use write::{SynthOptions, SynthReport, write_synthetic_set};

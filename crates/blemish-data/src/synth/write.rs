@@ -4,6 +4,7 @@ use super::error::SynthError;
 use super::generator::Generator;
 use super::look::{Defect, Look};
 use crate::files::{UNFINISHED, unfinished};
+use crate::mask::Mask;
 use crate::reader::{Pixels, RgbImage};
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -121,7 +122,7 @@ pub fn write_synthetic_set(
     tasks.par_iter().try_for_each(|task| {
         task.run(&generator, out)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-        Ok(())
+        Ok::<(), SynthError>(())
     })?;
     Ok(SynthReport {
         folder: out.to_path_buf(),
@@ -180,10 +181,7 @@ impl Task {
             None => write_image(&out.join(&self.image), &generator.good(self.number)),
             Some((defect, mask_path)) => {
                 let made = generator.defective(*defect, self.number)?;
-                let mask: Vec<u8> =
-                    made.mask.marked.iter().map(|&is_marked| if is_marked { 255 } else { 0 }).collect();
-                let size = (made.mask.height, made.mask.width);
-                write_png(&out.join(mask_path), &mask, size, image::ExtendedColorType::L8)?;
+                write_mask(&out.join(mask_path), &made.mask)?;
                 write_image(&out.join(&self.image), &made.image)
             }
         }
@@ -263,13 +261,18 @@ fn files_under(folder: &Path) -> Result<Vec<PathBuf>, SynthError> {
     Ok(files)
 }
 
-fn write_image(path: &Path, image: &RgbImage) -> Result<(), SynthError> {
+pub(super) fn write_image(path: &Path, image: &RgbImage) -> Result<(), SynthError> {
     match &image.pixels {
         Pixels::U8(bytes) => {
             write_png(path, bytes, (image.height, image.width), image::ExtendedColorType::Rgb8)
         }
         _ => Err(SynthError::Encode { path: path.to_path_buf(), detail: "it is not an 8-bit image".into() }),
     }
+}
+
+pub(super) fn write_mask(path: &Path, mask: &Mask) -> Result<(), SynthError> {
+    let bytes: Vec<u8> = mask.marked.iter().map(|&is_marked| if is_marked { 255 } else { 0 }).collect();
+    write_png(path, &bytes, (mask.height, mask.width), image::ExtendedColorType::L8)
 }
 
 fn write_png(

@@ -1,6 +1,7 @@
 //! Areas under the curves that a list of groups makes.
 
 use crate::MetricError;
+use serde::{Deserialize, Serialize};
 
 /// Pixels of equal score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +29,37 @@ pub struct Areas {
     pub f1_max_threshold: f64,
     /// Area under the per-region overlap curve up to the limit, divided by the limit.
     pub aupro: f64,
+}
+
+/// A point of the per-region overlap curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProPoint {
+    /// Share of background pixels at or above the threshold.
+    pub fpr: f64,
+    /// Mean share of a region at or above it.
+    pub overlap: f64,
+    /// The threshold; infinite at the first point.
+    pub threshold: f64,
+}
+
+/// The curve whose area is AUPRO, from (0, 0) to the first point at or beyond `limit`.
+pub(crate) fn pro_curve(groups: &[Group], regions: u64, limit: f64) -> Vec<ProPoint> {
+    let good: u64 = groups.iter().map(|group| group.good).sum();
+    let mut points = vec![ProPoint { fpr: 0.0, overlap: 0.0, threshold: f64::INFINITY }];
+    if good == 0 || regions == 0 {
+        return Vec::new();
+    }
+    let (mut wrong, mut overlap) = (0u64, 0.0);
+    for group in groups {
+        wrong += group.good;
+        overlap += group.overlap / regions as f64;
+        let fpr = wrong as f64 / good as f64;
+        points.push(ProPoint { fpr, overlap, threshold: group.score });
+        if fpr >= limit {
+            break;
+        }
+    }
+    points
 }
 
 /// All areas in one pass over groups in descending order of score; ties are diagonals.

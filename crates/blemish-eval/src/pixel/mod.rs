@@ -9,7 +9,7 @@ mod curve;
 mod pimo;
 mod store;
 
-pub use curve::{Areas, Group};
+pub use curve::{Areas, Group, ProPoint};
 pub use pimo::Pimo;
 pub(crate) use store::Store;
 
@@ -108,6 +108,12 @@ impl PixelMetrics {
         self.defective.sort();
         report(&self.options, &self.good, &[&self.defective])
     }
+}
+
+/// The per-region overlap curve over sorted stores, up to the limit of AUPRO; empty without regions.
+pub(crate) fn pro_curve(options: &PixelOptions, stores: &[&Store]) -> Vec<ProPoint> {
+    let regions = stores.iter().map(|store| store.regions()).sum();
+    curve::pro_curve(&store::groups(stores), regions, options.pro_limit)
 }
 
 /// The metrics over sorted stores: good images, and defective ones of one or more kinds.

@@ -1,0 +1,249 @@
+//! `blemish bench`: methods on data sets over seeds, each fit and each evaluation in a process of its own.
+//!
+//! A process of its own is what makes memory a figure of one fit. What is done is kept as `cells/NAME.json`, so an interrupted bench
+//! goes on where it was.
+
+use crate::args::BenchArgs;
+use crate::console::{Console, is_interrupted};
+use crate::failure::Failure;
+use crate::method_spec::MethodSpec;
+use crate::output::{print, write_file};
+use blemish::Observer;
+use blemish::data::OpenOptions;
+use blemish::data::check::open_all;
+use blemish_report::html::bench_page;
+use blemish_report::leaderboard::{Cell, Leaderboard};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What is to be done, and what came of it: the content of a cell's file.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// Everything the outcome depends on; a cell with another key is done anew.
+    key: Key,
+    /// The two commands, to repeat them by hand.
+    commands: Vec<String>,
+    cell: Cell,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    version: String,
+    data: String,
+    category: String,
+    fit: Vec<String>,
+    engine: Vec<String>,
+    seed: u64,
+}
+
+/// A cell to fill.
+struct Task {
+    key: Key,
+    method: String,
+    path: PathBuf,
+}
+
+pub fn run(args: &BenchArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let folder = args.output.join("cells");
+    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
+    let tasks = tasks(args, threads, &folder)?;
+    console.stage("benchmarking", Some(tasks.len() as u64));
+    let mut cells = Vec::new();
+    for task in &tasks {
+        if is_interrupted() {
+            return Err(Failure::interrupted());
+        }
+        let record = match finished(task) {
+            Some(record) => record,
+            None => {
+                let record = task.run(&args.output)?;
+                let text = serde_json::to_string_pretty(&record).map_err(Failure::new)?;
+                write_file(&task.path, &format!("{text}\n"))?;
+                let auroc = record.cell.evaluation.image.auroc;
+                console.say(&format!(
+                    "{} {} seed {}: image AUROC {}",
+                    task.key.category,
+                    task.method,
+                    task.key.seed,
+                    auroc.map_or("undefined".into(), |auroc| format!("{:.1} %", 100.0 * auroc))
+                ));
+                record
+            }
+        };
+        cells.push(record.cell);
+        console.advance(1);
+    }
+    console.finish();
+    let board = Leaderboard::new(&cells);
+    let facts = facts(args);
+    for (name, text) in [
+        ("leaderboard.html", bench_page(&board, &facts)),
+        ("leaderboard.csv", board.csv()),
+        ("leaderboard.md", board.markdown()),
+    ] {
+        write_file(&args.output.join(name), &text)?;
+    }
+    if args.machine.json {
+        return print(&format!("{:#}", json!({"cells": cells})));
+    }
+    let folder = args.output.display();
+    print(&format!("{}wrote {folder}/leaderboard.html, .csv and .md", board.markdown()))
+}
+
+fn facts(args: &BenchArgs) -> Vec<(String, String)> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    vec![
+        ("command".into(), super::report::command_line()),
+        ("blemish".into(), env!("CARGO_PKG_VERSION").into()),
+        ("machine".into(), format!("{processors} processors, {} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("seeds".into(), format!("0 to {}", args.seeds - 1)),
+        (
+            "memory".into(),
+            "the most that the process of a fit or an evaluation held; an evaluation keeps the scores of all pixels".into(),
+        ),
+    ]
+}
+
+/// Every cell, data set by data set.
+fn tasks(args: &BenchArgs, threads: Option<usize>, folder: &Path) -> Result<Vec<Task>, Failure> {
+    let mut engine =
+        vec!["--device".into(), args.engine.device.clone(), "--engine".into(), args.engine.engine.clone()];
+    if let Some(threads) = threads {
+        engine.extend(["--threads".into(), threads.to_string()]);
+    }
+    let mut tasks: Vec<Task> = Vec::new();
+    for data in &args.datasets {
+        let several = open_all(data, &OpenOptions::default())?;
+        for dataset in &several {
+            if dataset.train.is_empty() || dataset.test.is_empty() {
+                return Err(Failure::new(format!(
+                    "`{}` has {} images to learn from and {} to test with; a bench needs both",
+                    dataset.root.display(),
+                    dataset.train.len(),
+                    dataset.test.len()
+                )));
+            }
+            for method in &args.methods {
+                let fit = fit_arguments(method, args);
+                for seed in 0..args.seeds {
+                    let key = Key {
+                        version: env!("CARGO_PKG_VERSION").into(),
+                        data: data.display().to_string(),
+                        category: dataset.category.clone(),
+                        fit: fit.clone(),
+                        engine: engine.clone(),
+                        seed,
+                    };
+                    let name = format!("{}-{}-{seed}", dataset.category, method.text);
+                    let mut path = folder.join(format!("{}.json", safe(&name)));
+                    // Two sets of one name, or names that only differ in what a file name cannot hold.
+                    if tasks.iter().any(|task| task.path == path) {
+                        path = folder.join(format!("{}-{}.json", safe(&name), tasks.len()));
+                    }
+                    tasks.push(Task { key, method: method.text.clone(), path });
+                }
+            }
+        }
+    }
+    Ok(tasks)
+}
+
+/// The backbone of the command line goes to methods that name none.
+fn fit_arguments(method: &MethodSpec, args: &BenchArgs) -> Vec<String> {
+    let mut arguments = method.fit_arguments();
+    let mut add = |option: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|_| !method.names(option)) {
+            arguments.extend([format!("--{option}"), value]);
+        }
+    };
+    add("backbone", args.backbone.backbone.clone());
+    add("weights", args.backbone.weights.as_ref().map(|path| path.display().to_string()));
+    add("layers", (!args.backbone.layers.is_empty()).then(|| args.backbone.layers.join(",")));
+    arguments
+}
+
+fn safe(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=".contains(c) { c } else { '_' }).collect()
+}
+
+/// What an earlier run left, if it is of the very same task.
+fn finished(task: &Task) -> Option<Record> {
+    let text = std::fs::read_to_string(&task.path).ok()?;
+    serde_json::from_str::<Record>(&text).ok().filter(|record| record.key == task.key)
+}
+
+impl Task {
+    fn run(&self, output: &Path) -> Result<Record, Failure> {
+        let scratch = tempfile::Builder::new()
+            .prefix(".blemish-")
+            .tempdir_in(output)
+            .map_err(|error| Failure::io("write into", output, &error))?;
+        let (model, metrics) = (scratch.path().join("model.blemish"), scratch.path().join("metrics.json"));
+        let words = |list: &[&str]| list.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let (model_name, metrics_name) = (model.display().to_string(), metrics.display().to_string());
+        let data = words(&[&self.key.data, "--category", &self.key.category]);
+        let seed = self.key.seed.to_string();
+        let fit = [
+            words(&["fit"]),
+            data.clone(),
+            self.key.fit.clone(),
+            self.key.engine.clone(),
+            words(&["--folds", "0", "--seed", &seed, "--json", "-o", &model_name]),
+        ]
+        .concat();
+        let fitted: Value = serde_json::from_str(&child(&fit)?).map_err(Failure::new)?;
+        let eval =
+            [words(&["eval", &model_name]), data, self.key.engine.clone(), words(&["--json", &metrics_name])]
+                .concat();
+        child(&eval)?;
+        let text =
+            std::fs::read_to_string(&metrics).map_err(|error| Failure::io("read", &metrics, &error))?;
+        let measured: Value = serde_json::from_str(&text).map_err(Failure::new)?;
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let cell = Cell {
+            dataset: self.key.category.clone(),
+            method: self.method.clone(),
+            seed: self.key.seed,
+            fit_seconds: number(&fitted["seconds"]),
+            images_per_second: number(&measured["run"]["images_per_second"]),
+            fit_memory: fitted["peak_memory_bytes"].as_u64(),
+            eval_memory: measured["run"]["peak_memory_bytes"].as_u64(),
+            model_bytes: fitted["bytes"].as_u64().unwrap_or(0),
+            evaluation: serde_json::from_value(measured).map_err(Failure::new)?,
+        };
+        let shown = |line: &[String]| {
+            let line = super::report::quoted(line).replace(&model_name, "MODEL.blemish");
+            format!("blemish {}", line.replace(&metrics_name, "METRICS.json"))
+        };
+        Ok(Record { key: self.key.clone(), commands: vec![shown(&fit), shown(&eval)], cell })
+    }
+}
+
+/// Runs this very program and gives its standard output.
+fn child(arguments: &[String]) -> Result<String, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot find this program: {error}")))?;
+    let output = Command::new(&program)
+        .args(arguments)
+        .args(["--progress", "none"])
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Failure::io("run", &program, &error))?;
+    if is_interrupted() || output.status.code() == Some(crate::EXIT_INTERRUPTED) {
+        return Err(Failure::interrupted());
+    }
+    if !output.status.success() {
+        // Progress for machines is JSON Lines; what remains is the error.
+        let text = String::from_utf8_lossy(&output.stderr);
+        let reason: Vec<&str> = text.lines().filter(|line| !line.starts_with('{')).map(str::trim).collect();
+        return Err(Failure::new(format!(
+            "`blemish {}` failed: {}; what was done before is kept, run the same command again to go on",
+            super::report::quoted(arguments),
+            reason.join(" ").replace("; ", ", ")
+        )));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,130 @@
+//! `blemish pick`: which method and settings for these good images, within a limit of time.
+
+use super::fit::backbone_spec;
+use super::{engine_options, open};
+use crate::args::PickArgs;
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::pick::{Judged, Pick, PickOptions, candidates, pick};
+use blemish::{Detector, FitOptions, Observer};
+use serde_json::{Value, json};
+
+pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let dataset = open(&args.data, &args.layout)?;
+    let fit = FitOptions {
+        engine: engine_options(&args.engine, threads)?,
+        skip_bad: args.layout.skip_bad,
+        observer: console,
+        ..FitOptions::default()
+    };
+    if let Some(output) = &args.output {
+        super::fit::check_writable(output)?;
+    }
+    let options = PickOptions {
+        latency_ms: args.latency,
+        latency_threads: threads.unwrap_or(1),
+        backbone: backbone_spec(&args.backbone)?,
+        seed: args.seed,
+        per_image: usize::from(args.per_image),
+        keep: args.keep.clone(),
+        fit: fit.clone(),
+    };
+    let picked = pick(&dataset, &candidates(), &options)?;
+    if let Some(output) = &args.output {
+        console.stage("fitting on all good images", None);
+        let config = picked.best().candidate.config(&options.backbone, args.seed)?;
+        Detector::fit(&config, &dataset, &fit)?.save(output)?;
+    }
+    console.finish();
+    if args.machine.json {
+        return print(&format!("{:#}", as_json(&picked, &options)));
+    }
+    print(&text(&picked, args, &options))
+}
+
+fn text(picked: &Pick, args: &PickArgs, options: &PickOptions<'_>) -> String {
+    let mut text = format!("{:<58}{:>9}{:>9}{:>8}{:>8}\n", "candidate", "AUROC", "is best", "ms", "fit, s");
+    for judged in &picked.judged {
+        let (auroc, wins) = match judged.auroc {
+            Some(auroc) => (format!("{:.1} %", 100.0 * auroc), format!("{:.0} %", 100.0 * judged.wins)),
+            None => ("-".into(), "too slow".into()),
+        };
+        text += &format!(
+            "{:<58}{auroc:>9}{wins:>9}{:>8.1}{:>8.1}\n",
+            judged.candidate.spec(),
+            judged.latency_ms,
+            judged.fit_seconds
+        );
+    }
+    text += &format!(
+        "judged on {} made-up defects over {} held-out good images, fitted on {} others; time on {} thread{}\n",
+        picked.defects,
+        picked.held_out,
+        picked.fitted_on,
+        options.latency_threads,
+        if options.latency_threads == 1 { "" } else { "s" },
+    );
+    text += &sureness(picked);
+    let fit = picked.best().candidate.fit_options();
+    text += &match &args.output {
+        Some(model) => format!(
+            "\nwrote {}, fitted on all good images\nnext: blemish predict {0} IMAGES",
+            model.display()
+        ),
+        None => format!("\nnext: blemish fit {} {fit}", args.data.display()),
+    };
+    text
+}
+
+/// Held-out images below which resampling them says little.
+const FEW: usize = 10;
+
+/// How sure the choice is, in words.
+fn sureness(picked: &Pick) -> String {
+    let best = picked.best();
+    let mut text = format!(
+        "pick: {}, the best in {:.0} % of 2,000 resamples of the held-out images",
+        best.candidate.spec(),
+        100.0 * best.wins
+    );
+    if let (Some(margin), Some(second)) =
+        (picked.margin, picked.judged.get(1).filter(|second| second.auroc.is_some()))
+    {
+        text += &format!(
+            "; ahead of {} by {:.1} points of AUROC (95 % interval {:.1} to {:.1})",
+            second.candidate.spec(),
+            100.0 * (best.auroc.unwrap_or(0.0) - second.auroc.unwrap_or(0.0)),
+            100.0 * margin.low,
+            100.0 * margin.high
+        );
+        if picked.held_out >= FEW && margin.low <= 0.0 {
+            text += "\nthe two cannot be told apart on these images; the faster one is as good a choice";
+        }
+    }
+    if picked.held_out < FEW {
+        text += &format!(
+            "\nonly {} images were held out, too few to trust the shares and the interval; bring at least {} good images",
+            picked.held_out,
+            4 * FEW
+        );
+    }
+    text
+}
+
+fn as_json(picked: &Pick, options: &PickOptions<'_>) -> Value {
+    let one = |judged: &Judged| {
+        json!({
+            "candidate": judged.candidate.spec(), "fit_options": judged.candidate.fit_options(),
+            "auroc": judged.auroc, "is_best_share": judged.wins, "latency_ms": judged.latency_ms,
+            "fit_seconds": judged.fit_seconds,
+        })
+    };
+    json!({
+        "pick": one(picked.best()),
+        "lead_over_second": picked.margin,
+        "candidates": picked.judged.iter().map(one).collect::<Vec<_>>(),
+        "latency_limit_ms": options.latency_ms, "latency_threads": options.latency_threads,
+        "fitted_on": picked.fitted_on, "held_out": picked.held_out, "made_up_defects": picked.defects,
+    })
+}

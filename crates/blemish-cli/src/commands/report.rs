@@ -1,0 +1,262 @@
+//! The HTML report of an evaluation: gathers what the page shows while the images go by.
+
+use crate::failure::Failure;
+use crate::memory;
+use blemish::data::{Dataset, Label, Mask, Resize, Sample, Transform};
+use blemish::evaluate::EvaluationOutcome;
+use blemish::metrics::curve::{CURVE_STEP, thin};
+use blemish::metrics::{pr_curve, roc_curve};
+use blemish::{Detector, Scored};
+use blemish_report::Picture;
+use blemish_report::html::{
+    Curves, EvalReport, Evidence, Finding, ImageLine, Provenance, Rule, Threshold, ThresholdOrigin,
+    eval_page, readable_bytes,
+};
+use std::path::{Path, PathBuf};
+
+/// Misses, and false alarms, that are shown.
+const SHOWN: usize = 6;
+
+/// What is kept of every image, and of the worst ones.
+#[derive(Default)]
+pub struct Gathered {
+    images: Vec<ImageLine>,
+    /// Defective images, the lowest score first.
+    misses: Vec<Kept>,
+    /// Good images, the highest score first.
+    alarms: Vec<Kept>,
+}
+
+struct Kept {
+    path: PathBuf,
+    defect: String,
+    scored: Scored,
+    mask: Option<Mask>,
+}
+
+impl Gathered {
+    /// Takes an image in; its map is kept only while it is among the worst.
+    pub fn see(&mut self, sample: &Sample, scored: &Scored, mask: Option<&Mask>) {
+        let is_defective = sample.label == Label::Defective;
+        let score = f64::from(scored.score);
+        self.images.push(ImageLine { defect: sample.defect.clone(), is_defective, score });
+        let (list, sign) = if is_defective { (&mut self.misses, 1.0) } else { (&mut self.alarms, -1.0) };
+        let rank = |score: f32| sign * score;
+        let place = list.partition_point(|kept| rank(kept.scored.score) <= rank(scored.score));
+        if place < SHOWN {
+            list.insert(
+                place,
+                Kept {
+                    path: sample.path.clone(),
+                    defect: sample.defect.clone(),
+                    scored: scored.clone(),
+                    mask: mask.cloned(),
+                },
+            );
+            list.truncate(SHOWN);
+        }
+    }
+
+    /// The page.
+    pub fn page(
+        self,
+        model: &Path,
+        detector: &Detector,
+        dataset: &Dataset,
+        outcome: &EvaluationOutcome,
+    ) -> Result<String, Failure> {
+        let scores: Vec<f64> = self.images.iter().map(|image| image.score).collect();
+        let labels: Vec<bool> = self.images.iter().map(|image| image.is_defective).collect();
+        let curves = Curves {
+            roc: roc_curve(&scores, &labels)
+                .map(|points| thin(&points, CURVE_STEP, |point| (point.fpr, point.tpr)))
+                .unwrap_or_default(),
+            pr: pr_curve(&scores, &labels)
+                .map(|points| thin(&points, CURVE_STEP, |point| (point.recall, point.precision)))
+                .unwrap_or_default(),
+            pro: outcome.pro_curve.clone(),
+        };
+        let (threshold, pixel_threshold) = thresholds(detector, outcome, &scores);
+        let draw = |list: &[Kept]| -> Result<Vec<Finding>, Failure> {
+            list.iter().map(|kept| finding(kept, detector, dataset)).collect()
+        };
+        Ok(eval_page(&EvalReport {
+            title: dataset.category.clone(),
+            evaluation: outcome.evaluation.clone(),
+            misses: draw(&self.misses)?,
+            alarms: draw(&self.alarms)?,
+            images: self.images,
+            threshold,
+            pixel_threshold,
+            curves,
+            provenance: provenance(model, detector, dataset, outcome)?,
+        }))
+    }
+}
+
+/// The model's own thresholds; where it has none, those of the best F1.
+fn thresholds(
+    detector: &Detector,
+    outcome: &EvaluationOutcome,
+    scores: &[f64],
+) -> (Threshold, Option<Threshold>) {
+    let calibration = detector.calibration();
+    let own =
+        |value: f32| Threshold { value: f64::from(value), rule: Rule::Above, origin: ThresholdOrigin::Model };
+    let best = |value: f64| Threshold { value, rule: Rule::AtOrAbove, origin: ThresholdOrigin::BestF1 };
+    let (image, pixel) = (&outcome.evaluation.image, &outcome.evaluation.pixel);
+    // Without both kinds of images there is no best F1; the highest score then flags just that image.
+    let highest = scores.iter().copied().fold(0.0, f64::max);
+    let threshold = match calibration.and_then(|calibration| calibration.image_threshold) {
+        Some(value) => own(value),
+        None => best(image.f1_max_threshold.unwrap_or(highest)),
+    };
+    let pixel_threshold = match calibration.and_then(|calibration| calibration.pixel_threshold) {
+        Some(value) => Some(own(value)),
+        None => pixel.f1_max_threshold.map(best),
+    };
+    (threshold, pixel_threshold)
+}
+
+fn finding(kept: &Kept, detector: &Detector, dataset: &Dataset) -> Result<Finding, Failure> {
+    let picture = Picture::read(&kept.path)?;
+    let (height, width) = picture.size();
+    let map = &kept.scored.map;
+    let name = kept.path.strip_prefix(&dataset.root).unwrap_or(&kept.path).display().to_string();
+    Ok(Finding::draw(&Evidence {
+        name: &name,
+        defect: &kept.defect,
+        score: f64::from(kept.scored.score),
+        picture: &picture,
+        covered: detector.transform().covered(height, width).map_err(Failure::new)?,
+        size: (map.height, map.width),
+        map: &map.values,
+        mask: kept.mask.as_ref().map(|mask| mask.marked.as_slice()),
+        range: detector.colour_range(),
+    })?)
+}
+
+fn provenance(
+    model: &Path,
+    detector: &Detector,
+    dataset: &Dataset,
+    outcome: &EvaluationOutcome,
+) -> Result<Provenance, Failure> {
+    let header = detector.header();
+    let images = outcome.evaluation.counts.good + outcome.evaluation.counts.defective;
+    let backbone = match &header.backbone {
+        Some(backbone) => {
+            format!("{} at {}, sha256 {}", backbone.name, backbone.layers.join(", "), backbone.digest)
+        }
+        None => "none".into(),
+    };
+    let settings: Vec<String> = header.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut facts = vec![
+        ("blemish".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "model".into(),
+            format!("{}, sha256 {}", model.display(), blemish::data::digest::file_sha256(model)?),
+        ),
+        (
+            "method".into(),
+            format!("{}, seed {}, fitted by blemish {}", header.method, header.seed, header.written_by),
+        ),
+        ("settings".into(), settings.join(", ")),
+        ("input".into(), input(&header.transform)),
+        ("backbone".into(), backbone),
+        (
+            "learnt from".into(),
+            format!(
+                "{} good images of {}, sha256 {}",
+                header.data.images, header.data.category, header.data.digest
+            ),
+        ),
+        (
+            "tested on".into(),
+            format!(
+                "{images} images of {}, sha256 {}",
+                dataset.root.display(),
+                blemish::data::dataset_digest(&dataset.test)?
+            ),
+        ),
+    ];
+    if !outcome.skipped.is_empty() || !dataset.skipped.is_empty() {
+        facts.push((
+            "left out".into(),
+            format!("{} broken images", outcome.skipped.len() + dataset.skipped.len()),
+        ));
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = memory::peak().map_or("the system does not tell".into(), |bytes| {
+        format!("{} at most, with the pixel scores of all test images", readable_bytes(bytes))
+    });
+    let model_bytes = std::fs::metadata(model).map_or(0, |metadata| metadata.len());
+    let costs = vec![
+        ("reading and scoring".to_owned(), format!("{:.1} s", outcome.scoring_seconds)),
+        ("images per second".into(), format!("{:.1}", images as f64 / outcome.scoring_seconds.max(1e-9))),
+        ("memory".into(), memory),
+        ("model file".into(), readable_bytes(model_bytes)),
+        (
+            "machine".into(),
+            format!("{processors} processors, {} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
+    ];
+    Ok(Provenance { command: command_line(), facts, costs })
+}
+
+/// How images become input, in words.
+fn input(transform: &Transform) -> String {
+    let size = match transform.resize {
+        Resize::Native => "at its own size".to_owned(),
+        Resize::Exact { height, width } => format!("resized to {width}x{height}"),
+        Resize::ShorterSide(side) => format!("shorter side resized to {side}"),
+    };
+    let crop =
+        transform.crop.map_or(String::new(), |crop| format!(", centre {}x{}", crop.width, crop.height));
+    let region = transform.region_of_interest.as_ref().map_or("", |_| ", within a region of interest");
+    format!("{size}{crop}{region}")
+}
+
+/// The command as it was typed, quoted for a shell.
+pub fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("blemish {}", quoted(&arguments))
+}
+
+/// Arguments as a shell would take them.
+pub fn quoted(arguments: &[String]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    let quote = |word: &String| match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    arguments.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blemish::AnomalyMap;
+
+    #[test]
+    fn the_worst_of_each_kind_are_kept_in_order() {
+        let mut gathered = Gathered::default();
+        let map = AnomalyMap { height: 1, width: 1, values: vec![0.0] };
+        for score in [5.0f32, 1.0, 9.0, 3.0, 7.0, 2.0, 8.0, 4.0, 6.0] {
+            let mut sample = Sample::unlabelled(Path::new("a.png"));
+            gathered.see(&sample, &Scored { score, map: map.clone() }, None);
+            sample.label = Label::Defective;
+            gathered.see(&sample, &Scored { score, map: map.clone() }, None);
+        }
+        let scores = |list: &[Kept]| list.iter().map(|kept| kept.scored.score).collect::<Vec<_>>();
+        assert_eq!(scores(&gathered.misses), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(scores(&gathered.alarms), [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]);
+        assert_eq!(gathered.images.len(), 18);
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs() {
+        let words = ["eval", "a b", "it's", ""].map(str::to_owned);
+        assert_eq!(quoted(&words), r"eval 'a b' 'it'\''s' ''");
+    }
+}

@@ -1,0 +1,82 @@
+//! A method with settings in one word: `patchcore:coreset_ratio=0.01:size=320x320`.
+
+use std::str::FromStr;
+
+/// Options of `fit` that may stand among the settings.
+const OPTIONS: [&str; 5] = ["size", "crop", "backbone", "layers", "weights"];
+
+/// A method with settings, as `bench` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodSpec {
+    /// The whole word, as given.
+    pub text: String,
+    method: String,
+    pairs: Vec<(String, String)>,
+}
+
+impl FromStr for MethodSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.trim().split(':');
+        let method = parts.next().unwrap_or_default().to_owned();
+        let entry = blemish::registry::method(&method).map_err(|error| error.to_string())?;
+        let pairs: Vec<(String, String)> = parts
+            .map(|part| {
+                let (key, value) =
+                    part.split_once('=').ok_or_else(|| format!("`{part}` is not of the form KEY=VALUE"))?;
+                Ok((key.to_owned(), value.to_owned()))
+            })
+            .collect::<Result<_, String>>()?;
+        let settings: Vec<(String, String)> =
+            pairs.iter().filter(|(key, _)| !OPTIONS.contains(&key.as_str())).cloned().collect();
+        entry.parse(&settings).map_err(|error| error.to_string())?;
+        Ok(Self { text: text.trim().to_owned(), method, pairs })
+    }
+}
+
+impl MethodSpec {
+    /// The arguments of `fit` that it stands for. Layers are joined by `+` in the word, since commas part methods.
+    pub fn fit_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["--method".to_owned(), self.method.clone()];
+        for (key, value) in &self.pairs {
+            if OPTIONS.contains(&key.as_str()) {
+                arguments.extend([format!("--{key}"), value.replace('+', ",")]);
+            } else {
+                arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
+            }
+        }
+        arguments
+    }
+
+    /// Whether the word itself names this option.
+    pub fn names(&self, option: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == option)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_and_options_become_arguments() {
+        let spec: MethodSpec = "patchcore:coreset_ratio=0.01:size=64x64:layers=a+b".parse().unwrap();
+        let expected = "--method patchcore --set coreset_ratio=0.01 --size 64x64 --layers a,b";
+        assert_eq!(spec.fit_arguments().join(" "), expected);
+        assert!(spec.names("layers") && !spec.names("backbone"));
+    }
+
+    #[test]
+    fn what_no_fit_would_take_is_refused_at_once() {
+        for (text, words) in [
+            ("patchwork", "there is no method"),
+            ("padim:epsilon", "KEY=VALUE"),
+            ("padim:speed=1", "no such setting"),
+            ("patchcore:coreset_ratio=7", "0.0001 to 1"),
+        ] {
+            let error = text.parse::<MethodSpec>().unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What is wrong with a data set, before it spoils an evaluation.
+//!
+//! ```text
+//! open ─> every image read once ─> size, digest, thumbnail ─> duplicates, leaks
+//!     └─> every mask read ───────> missing, of another size, empty, orphaned
+//! ```
+
+mod masks;
+#[cfg(test)]
+mod tests;
+mod twins;
+
+use crate::digest::file_digest;
+use crate::error::DataError;
+use crate::layout::{Dataset, Label, OpenOptions, Sample, open_dataset};
+use crate::reader::{ReadOptions, read_image};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use twins::{Thumbnail, TwinKind, find_twins};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It would spoil a fit or an evaluation.
+    Problem,
+    /// Worth a look.
+    Remark,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// An image or mask that cannot be read.
+    Unreadable,
+    /// The same bytes, or the same picture re-encoded or resized, in train and in test.
+    Leak,
+    /// Two files of the same bytes with different labels.
+    Contradiction,
+    /// Two files of the same bytes, both to learn from or both to test with.
+    Duplicate,
+    /// Two pictures that are all but the same, in train and in test, perhaps of one object photographed twice.
+    NearLeak,
+    /// Two pictures that are all but the same, on one side.
+    NearDuplicate,
+    /// A defective image without its mask, among others that have theirs.
+    MissingMask,
+    /// A mask of another size than its image.
+    MaskSize,
+    /// A mask that marks nothing.
+    EmptyMask,
+    /// A mask that marks everything.
+    FullMask,
+    /// A mask without an image.
+    OrphanedMask,
+    /// No test images of one of the two kinds.
+    OneClass,
+}
+
+impl Finding {
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Unreadable
+            | Self::Leak
+            | Self::Contradiction
+            | Self::MissingMask
+            | Self::MaskSize
+            | Self::EmptyMask => Severity::Problem,
+            Self::Duplicate
+            | Self::NearLeak
+            | Self::NearDuplicate
+            | Self::FullMask
+            | Self::OrphanedMask
+            | Self::OneClass => Severity::Remark,
+        }
+    }
+
+    /// In words, for a heading.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable files",
+            Self::Leak => "pictures in train and in test",
+            Self::Contradiction => "the same picture, labelled good and defective",
+            Self::Duplicate => "duplicates",
+            Self::NearLeak => "all but the same picture in train and in test",
+            Self::NearDuplicate => "all but the same picture twice",
+            Self::MissingMask => "defective images without their mask",
+            Self::MaskSize => "masks of another size than their image",
+            Self::EmptyMask => "empty masks of defective images",
+            Self::FullMask => "masks that mark everything",
+            Self::OrphanedMask => "masks without an image",
+            Self::OneClass => "test images of one kind only",
+        }
+    }
+}
+
+/// One finding and its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Issue {
+    /// What it is.
+    pub finding: Finding,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The files it concerns.
+    pub files: Vec<PathBuf>,
+    /// What exactly, and how to mend it.
+    pub detail: String,
+}
+
+impl Issue {
+    pub(crate) fn new(finding: Finding, files: &[&Path], detail: impl Into<String>) -> Self {
+        let files = files.iter().map(|path| path.to_path_buf()).collect();
+        Self { finding, severity: finding.severity(), files, detail: detail.into() }
+    }
+}
+
+/// A size and how many images have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeCount {
+    /// W, in pixels.
+    pub width: usize,
+    /// H, in pixels.
+    pub height: usize,
+    /// Images of this size.
+    pub images: usize,
+}
+
+/// What a category holds and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CategoryCheck {
+    /// Its name.
+    pub category: String,
+    /// Its folder or list.
+    pub root: PathBuf,
+    /// Good images to learn from.
+    pub train: usize,
+    /// Test images by kind of defect, "good" among them.
+    pub test: BTreeMap<String, usize>,
+    /// Defective test images with a mask.
+    pub masks: usize,
+    /// Sizes, the most frequent first.
+    pub sizes: Vec<SizeCount>,
+    /// What was found, the worst first.
+    pub issues: Vec<Issue>,
+}
+
+impl CategoryCheck {
+    /// Findings that would spoil an evaluation.
+    pub fn problems(&self) -> usize {
+        self.issues.iter().filter(|issue| issue.severity == Severity::Problem).count()
+    }
+}
+
+/// Checks a data set, all of its categories if it has several and none was chosen.
+///
+/// `progress` is called with the images done and their number, from several threads.
+///
+/// # Errors
+/// [`DataError`] if there is no data set at all; whatever is wrong with single files is an [`Issue`].
+pub fn check_dataset(
+    path: &Path,
+    options: &OpenOptions,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Vec<CategoryCheck>, DataError> {
+    let datasets = open_all(path, options)?;
+    let total = datasets.iter().map(|dataset| dataset.train.len() + dataset.test.len()).sum::<usize>() as u64;
+    let done = AtomicU64::new(0);
+    let tick = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+    datasets.iter().map(|dataset| check_category(dataset, options, &tick)).collect()
+}
+
+/// Opens a data set, leaving out what is broken; all categories if there are several and none was chosen.
+///
+/// # Errors
+/// As [`open_dataset`].
+pub fn open_all(path: &Path, options: &OpenOptions) -> Result<Vec<Dataset>, DataError> {
+    let options = OpenOptions { skip_bad: true, ..options.clone() };
+    match open_dataset(path, &options) {
+        Err(DataError::Category { wanted: None, found, .. }) => found
+            .into_iter()
+            .map(|category| open_dataset(path, &OpenOptions { category: Some(category), ..options.clone() }))
+            .collect(),
+        opened => Ok(vec![opened?]),
+    }
+}
+
+/// An image, read.
+struct Seen<'a> {
+    sample: &'a Sample,
+    is_train: bool,
+    size: (usize, usize),
+    digest: [u8; 32],
+    thumbnail: Thumbnail,
+}
+
+fn check_category(
+    dataset: &Dataset,
+    options: &OpenOptions,
+    tick: &(dyn Fn() + Sync),
+) -> Result<CategoryCheck, DataError> {
+    let sides = [(&dataset.train, true), (&dataset.test, false)];
+    let samples: Vec<(&Sample, bool)> = sides
+        .iter()
+        .flat_map(|(samples, is_train)| samples.iter().map(|sample| (sample, *is_train)))
+        .collect();
+    let read: Vec<Result<Seen<'_>, Issue>> = samples
+        .par_iter()
+        .map(|&(sample, is_train)| {
+            let seen = look_at(sample, is_train);
+            tick();
+            seen
+        })
+        .collect();
+    let (mut seen, mut issues) = (Vec::new(), Vec::new());
+    for one in read {
+        match one {
+            Ok(one) => seen.push(one),
+            Err(issue) => issues.push(issue),
+        }
+    }
+    for skipped in &dataset.skipped {
+        // The layouts leave out images whose mask is missing, and list entries whose file is.
+        let finding =
+            if skipped.reason.contains("has no mask") { Finding::MissingMask } else { Finding::Unreadable };
+        issues.push(Issue::new(finding, &[&skipped.path], skipped.reason.clone()));
+    }
+    issues.extend(duplicates(&seen));
+    issues.extend(masks::check(dataset, options, &seen)?);
+    let kinds = |label| dataset.test.iter().filter(|sample| sample.label == label).count();
+    if !dataset.test.is_empty() && (kinds(Label::Good) == 0 || kinds(Label::Defective) == 0) {
+        let missing = if kinds(Label::Good) == 0 { "good" } else { "defective" };
+        let detail = format!("there are no {missing} test images; image metrics are undefined without");
+        issues.push(Issue::new(Finding::OneClass, &[], detail));
+    }
+    issues.sort_by(|one, other| {
+        (one.severity, one.finding, &one.files).cmp(&(other.severity, other.finding, &other.files))
+    });
+    let mut test = BTreeMap::new();
+    dataset.test.iter().for_each(|sample| *test.entry(sample.defect.clone()).or_default() += 1);
+    Ok(CategoryCheck {
+        category: dataset.category.clone(),
+        root: dataset.root.clone(),
+        train: dataset.train.len(),
+        test,
+        masks: dataset.test.iter().filter(|sample| sample.mask.is_some()).count(),
+        sizes: sizes(&seen),
+        issues,
+    })
+}
+
+fn look_at(sample: &Sample, is_train: bool) -> Result<Seen<'_>, Issue> {
+    let refuse = |error: DataError| {
+        let detail = match error {
+            DataError::Image { fault, .. } => fault.to_string(),
+            other => other.to_string(),
+        };
+        Issue::new(Finding::Unreadable, &[&sample.path], detail)
+    };
+    // Measured values of any range are fine here: which range is meant is told at the fit.
+    let options =
+        ReadOptions { value_range: Some((f32::MIN / 4.0, f32::MAX / 4.0)), ..ReadOptions::default() };
+    let image = read_image(&sample.path, &ReadOptions::default())
+        .or_else(|_| read_image(&sample.path, &options))
+        .map_err(refuse)?;
+    Ok(Seen {
+        sample,
+        is_train,
+        size: (image.height, image.width),
+        digest: file_digest(&sample.path).map_err(refuse)?,
+        thumbnail: Thumbnail::of(&image),
+    })
+}
+
+fn duplicates(seen: &[Seen<'_>]) -> Vec<Issue> {
+    find_twins(seen)
+        .into_iter()
+        .map(|twin| {
+            let (one, other) = (&seen[twin.one], &seen[twin.other]);
+            let files = [one.sample.path.as_path(), other.sample.path.as_path()];
+            let is_leak = one.is_train != other.is_train;
+            let (finding, detail) = match twin.kind {
+                TwinKind::Bytes if one.sample.label != other.sample.label => {
+                    (Finding::Contradiction, "the bytes are the same; decide which label is right".to_owned())
+                }
+                TwinKind::Bytes if is_leak => {
+                    (Finding::Leak, "the bytes are the same; take one of them out".into())
+                }
+                TwinKind::Bytes => (Finding::Duplicate, "the bytes are the same".into()),
+                TwinKind::Picture if is_leak => {
+                    let detail = format!(
+                        "the same picture in other bytes, re-encoded, resized or taken twice ({}); take one of them out",
+                        twin.words()
+                    );
+                    (Finding::Leak, detail)
+                }
+                TwinKind::Picture => (
+                    Finding::Duplicate,
+                    format!("the same picture in other bytes, re-encoded, resized or taken twice ({})", twin.words()),
+                ),
+                TwinKind::Near if is_leak => (Finding::NearLeak, twin.words()),
+                TwinKind::Near => (Finding::NearDuplicate, twin.words()),
+            };
+            Issue::new(finding, &files, detail)
+        })
+        .collect()
+}
+
+fn sizes(seen: &[Seen<'_>]) -> Vec<SizeCount> {
+    let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    seen.iter().for_each(|one| *counts.entry(one.size).or_default() += 1);
+    let mut sizes: Vec<SizeCount> =
+        counts.into_iter().map(|((height, width), images)| SizeCount { width, height, images }).collect();
+    sizes.sort_by_key(|size| std::cmp::Reverse(size.images));
+    sizes
+}

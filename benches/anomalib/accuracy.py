@@ -24,7 +24,7 @@ SETTING = {"patchcore": "coreset_ratio=0.01", "padim": "dimensions=100"}
 def ours(method, data, seed, backbone):
     with tempfile.TemporaryDirectory() as folder:
         model, result = os.path.join(folder, "model.blemish"), os.path.join(folder, "result.json")
-        fit = [blemish, "fit", data, "--method", method, "--set", SETTING[method], "--size", "256x256", "--seed", str(seed)]
+        fit = [blemish, "fit", data, "--method", method, "--set", SETTING[method], "--size", "256x256", "--seed", str(seed), "--folds", "0"]
         subprocess.run([*fit, *backbone, "-o", model, "--progress", "none"], check=True, stdout=subprocess.DEVNULL)
         measure = [blemish, "eval", model, data, "--json", result, "--progress", "none"]
         subprocess.run(measure, check=True, stdout=subprocess.DEVNULL)

@@ -57,10 +57,10 @@ images = os.path.join(work, "set", "test", "good")
 image = os.path.join(images, sorted(os.listdir(images))[0])
 ON_RESNET = f"--backbone resnet18 --weights {weights} --size 256x256"
 FITS = {
-    "patchcore": f"fit set {ON_RESNET} --layers layer2,layer3 --method patchcore --set coreset_ratio=0.1 -o patchcore.blemish",
-    "padim": f"fit set {ON_RESNET} --layers layer1,layer2,layer3 --method padim --set dimensions=100 -o padim.blemish",
-    "patchcore_embedded": "fit set --method patchcore --size 256x256 --set coreset_ratio=0.1 -o patchcore_embedded.blemish",
-    "padim_embedded": "fit set --method padim --size 256x256 --set dimensions=100 -o padim_embedded.blemish",
+    "patchcore": f"fit set {ON_RESNET} --layers layer2,layer3 --method patchcore --folds 0 --set coreset_ratio=0.1 -o patchcore.blemish",
+    "padim": f"fit set {ON_RESNET} --layers layer1,layer2,layer3 --method padim --folds 0 --set dimensions=100 -o padim.blemish",
+    "patchcore_embedded": "fit set --method patchcore --size 256x256 --folds 0 --set coreset_ratio=0.1 -o patchcore_embedded.blemish",
+    "padim_embedded": "fit set --method padim --size 256x256 --folds 0 --set dimensions=100 -o padim_embedded.blemish",
 }
 exported = {}
 for _ in range(runs):

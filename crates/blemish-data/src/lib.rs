@@ -10,6 +10,7 @@
 //!
 //! - [`layout`] recognises what a path holds and lists its [`Sample`]s, always in the byte order of their paths.
 //! - [`reader`] turns one file into an [`RgbImage`] at its native depth, or says why not.
+//! - [`tiling`] cuts large images into tiles and merges their maps.
 //! - [`transform`] resizes, crops and scales to [0, 1]; it is stored in model files.
 //! - [`loader`] streams batches with bounded memory, in an order that only the seed decides.
 //! - [`digest`] identifies the data a model was fitted on.
@@ -27,13 +28,15 @@ pub mod loader;
 pub mod mask;
 pub mod reader;
 pub mod synth;
+pub mod tiling;
 pub mod transform;
 
 pub use batch::ImageBatch;
 pub use digest::dataset_digest;
 pub use error::{DataError, ImageFault, Skipped};
 pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
-pub use loader::{LoadedBatch, Loader, LoaderOptions};
+pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
 pub use mask::Mask;
-pub use reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask};
-pub use transform::{Crop, Resize, Transform};
+pub use reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask, read_size};
+pub use tiling::{MapMerger, TilePlan, Tiling};
+pub use transform::{Canvas, Crop, Resize, Transform};

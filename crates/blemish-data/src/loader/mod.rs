@@ -4,10 +4,13 @@
 //! batches; the reader takes results by position. So at any time at most one window plus one batch of transformed images
 //! is held, however many there are, and the order never depends on which thread is faster.
 
+mod decoded;
 mod workers;
 
 #[cfg(test)]
 mod tests;
+
+pub use decoded::{DecodedImage, DecodedImages};
 
 use crate::batch::ImageBatch;
 use crate::error::{DataError, Skipped};

@@ -214,3 +214,29 @@ fn batches_of_native_images_end_where_the_size_changes() {
         assert_eq!(batch.images.image(0), vec![batch.indices[0] as f32 / 255.0; 3 * 8 * batch.images.width]);
     }
 }
+
+#[test]
+fn decoded_images_come_in_order_one_by_one_and_bad_ones_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut samples = Vec::new();
+    for (name, side) in [("a.png", 9), ("b.png", 0), ("c.png", 12)] {
+        let path = folder.path().join(name);
+        match side {
+            0 => std::fs::write(&path, b"no image").unwrap(),
+            side => image::GrayImage::new(side, side + 1).save(&path).unwrap(),
+        }
+        samples.push(Sample::unlabelled(&path));
+    }
+    let transform = Transform::native();
+    let order = vec![2, 1, 0];
+    let mut images = DecodedImages::new(&samples, order.clone(), &transform, true, false);
+    let seen: Vec<(usize, usize)> =
+        images.by_ref().map(|image| image.unwrap()).map(|image| (image.index, image.image.width)).collect();
+    assert_eq!(seen, [(2, 12), (0, 9)]);
+    assert!(images.skipped()[0].path.ends_with("b.png"));
+    let mut strict = DecodedImages::new(&samples, order, &transform, false, false);
+    assert!(strict.next().unwrap().is_ok() && strict.next().unwrap().is_err() && strict.next().is_none());
+    let mut none = DecodedImages::new(&samples, vec![1], &transform, true, false);
+    assert!(matches!(none.next(), Some(Err(DataError::NothingLeft { .. }))));
+    assert!(none.next().is_none());
+}

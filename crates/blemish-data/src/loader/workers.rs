@@ -3,7 +3,7 @@
 use crate::error::{DataError, ImageFault};
 use crate::layout::Sample;
 use crate::mask::Mask;
-use crate::reader::{read_image, read_mask};
+use crate::reader::{RgbImage, read_image, read_mask};
 use crate::transform::{PlanarImage, Transform};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,23 +153,28 @@ impl Job {
         let at_image = |fault| DataError::image(&sample.path, fault);
         let image = read_image(&sample.path, &self.transform.read_options())?;
         let original_size = (image.height, image.width);
-        let mask = match sample.mask.as_deref().filter(|_| self.with_masks) {
-            None => None,
-            Some(path) => {
-                let mask = read_mask(path)?;
-                if (mask.height, mask.width) != original_size {
-                    let fault = ImageFault::MaskSize {
-                        mask_width: mask.width,
-                        mask_height: mask.height,
-                        width: image.width,
-                        height: image.height,
-                    };
-                    return Err(DataError::image(path, fault));
-                }
-                Some(self.transform.apply_mask(&mask).map_err(at_image)?)
-            }
+        let mask = match self.with_masks {
+            true => mask_of(sample, &image)?,
+            false => None,
         };
+        let mask = mask.map(|mask| self.transform.apply_mask(&mask)).transpose().map_err(at_image)?;
         let image = self.transform.apply(&image).map_err(at_image)?;
         Ok(Loaded { image, mask, original_size })
     }
+}
+
+/// The mask of a sample, if it has one, at the size of its image.
+pub(super) fn mask_of(sample: &Sample, image: &RgbImage) -> Result<Option<Mask>, DataError> {
+    let Some(path) = sample.mask.as_deref() else { return Ok(None) };
+    let mask = read_mask(path)?;
+    if (mask.height, mask.width) != (image.height, image.width) {
+        let fault = ImageFault::MaskSize {
+            mask_width: mask.width,
+            mask_height: mask.height,
+            width: image.width,
+            height: image.height,
+        };
+        return Err(DataError::image(path, fault));
+    }
+    Ok(Some(mask))
 }

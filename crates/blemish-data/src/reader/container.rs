@@ -4,7 +4,7 @@ use crate::error::ImageFault;
 use image::ImageFormat;
 
 /// How many bytes [`sniff`] looks at.
-const HEAD: usize = 64;
+pub(super) const HEAD: usize = 64;
 
 /// The supported image format of these bytes.
 ///

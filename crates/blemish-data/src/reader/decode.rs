@@ -4,8 +4,10 @@ use super::{Pixels, ReadOptions, RgbImage, container, orient, tiff};
 use crate::error::ImageFault;
 use image::error::ImageError;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use std::io::{Cursor, ErrorKind};
+use std::fs::File;
+use std::io::{BufReader, Cursor, ErrorKind, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 /// The upright RGB image in `bytes`, measured values not yet scaled.
 pub(super) fn decode(bytes: &[u8], options: &ReadOptions) -> Result<RgbImage, ImageFault> {
@@ -21,6 +23,30 @@ pub(super) fn decode(bytes: &[u8], options: &ReadOptions) -> Result<RgbImage, Im
         _ => decode_common(format, bytes, options),
     }))
     .unwrap_or_else(|_| {
+        let detail = "its decoder gave up unexpectedly".to_string();
+        Err(ImageFault::Damaged { format: container::name(format), detail })
+    })
+}
+
+/// Height and width of the upright image in a file, without decoding it.
+pub(super) fn size(path: &Path, options: &ReadOptions) -> Result<(usize, usize), ImageFault> {
+    let unreadable = |error: std::io::Error| ImageFault::Unreadable(error.to_string());
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut head = Vec::new();
+    (&mut file).take(container::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
+    let format = container::sniff(&head)?;
+    file.rewind().map_err(unreadable)?;
+    let probe = || match format {
+        ImageFormat::Tiff => tiff::size(file, options),
+        _ => {
+            let fault = |error: ImageError| fault_of(format, &head, options, error);
+            let mut decoder = ImageReader::with_format(file, format).into_decoder().map_err(fault)?;
+            let (width, height) = decoder.dimensions();
+            let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+            Ok(orient::upright_size((height as usize, width as usize), orientation.to_exif()))
+        }
+    };
+    catch_unwind(AssertUnwindSafe(probe)).unwrap_or_else(|_| {
         let detail = "its decoder gave up unexpectedly".to_string();
         Err(ImageFault::Damaged { format: container::name(format), detail })
     })

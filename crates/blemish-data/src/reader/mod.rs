@@ -57,7 +57,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { value_range: None, minimum_side: 8, memory_limit: 512 << 20 }
+        Self { value_range: None, minimum_side: 8, memory_limit: 1 << 30 }
     }
 }
 
@@ -68,6 +68,14 @@ impl Default for ReadOptions {
 /// with values outside the range.
 pub fn read_image(path: &Path, options: &ReadOptions) -> Result<RgbImage, DataError> {
     image_from_file(path, options).map_err(|fault| DataError::image(path, fault))
+}
+
+/// Height and width of an upright image, from the head of its file.
+///
+/// # Errors
+/// As for [`read_image`], as far as the head tells.
+pub fn read_size(path: &Path, options: &ReadOptions) -> Result<(usize, usize), DataError> {
+    decode::size(path, options).map_err(|fault| DataError::image(path, fault))
 }
 
 /// Reads one binary mask: a pixel is marked if any of its colour channels is not zero.

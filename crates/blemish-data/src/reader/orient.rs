@@ -18,6 +18,11 @@ pub(super) fn upright(image: RgbImage, orientation: u8) -> RgbImage {
     RgbImage { height, width, pixels }
 }
 
+/// Height and width of the picture as a viewer shows it.
+pub(super) fn upright_size((height, width): (usize, usize), orientation: u8) -> (usize, usize) {
+    if (5..=8).contains(&orientation) { (width, height) } else { (height, width) }
+}
+
 fn turned<T: Copy>(values: &[T], (height, width): (usize, usize), orientation: u8) -> Vec<T> {
     let (out_height, out_width) = if orientation >= 5 { (width, height) } else { (height, width) };
     let mut out = Vec::with_capacity(values.len());

@@ -144,6 +144,7 @@ fn all_formats_and_orientations_look_as_pillow_shows_them() {
         let image = read_image(&path, &ReadOptions::default()).unwrap();
         let expected = read_image(&golden(&format!("{name}.expected.png")), &ReadOptions::default()).unwrap();
         assert_eq!((image.height, image.width), (expected.height, expected.width), "{name}");
+        assert_eq!(read_size(&path, &ReadOptions::default()).unwrap(), (image.height, image.width), "{name}");
         // JPEG decoders may round their cosine transform differently.
         let tolerance = if name.ends_with(".jpg") { 3 } else { 0 };
         let (found, expected) = (u8_pixels(image), u8_pixels(expected));

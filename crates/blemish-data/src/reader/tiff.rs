@@ -4,7 +4,7 @@
 use super::decode::{check_size, one_line, rgb_of};
 use super::{Pixels, ReadOptions, RgbImage, container, orient};
 use crate::error::ImageFault;
-use std::io::{Cursor, ErrorKind};
+use std::io::{Cursor, ErrorKind, Read, Seek};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
@@ -43,6 +43,15 @@ pub(super) fn decode(bytes: &[u8], options: &ReadOptions) -> Result<RgbImage, Im
         }
     }
     Ok(image)
+}
+
+/// Height and width of the upright image in a TIFF file.
+pub(super) fn size(file: impl Read + Seek, options: &ReadOptions) -> Result<(usize, usize), ImageFault> {
+    let fault = |error| fault_of(&[], options, error);
+    let mut decoder = Decoder::new(file).map_err(fault)?;
+    let (width, height) = decoder.dimensions().map_err(fault)?;
+    let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten().unwrap_or(1);
+    Ok(orient::upright_size((height as usize, width as usize), u8::try_from(orientation).unwrap_or(1)))
 }
 
 fn open<'a>(bytes: &'a [u8], options: &ReadOptions) -> Result<Decoder<Cursor<&'a [u8]>>, ImageFault> {

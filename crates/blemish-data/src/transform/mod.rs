@@ -4,6 +4,7 @@
 //! lies outside the region of interest mid-grey. A [`Transform`] is part of the model file, so that scoring sees images as
 //! fitting did.
 
+mod canvas;
 mod region;
 mod resize;
 
@@ -13,18 +14,17 @@ mod tests;
 use crate::batch::ImageBatch;
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
-use crate::reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask};
+use crate::reader::{ReadOptions, RgbImage, read_image, read_mask};
+pub use canvas::Canvas;
+use canvas::Window;
 pub use region::RegionOfInterest;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The largest side an image may be resized to, in pixels.
+/// The largest side an image may be resized to, in pixels; at its own size an image may have any.
 pub const MAXIMUM_SIDE: usize = 8192;
-
-/// The value of pixels outside the region of interest.
-const OUTSIDE: f32 = 0.5;
 
 /// What an image is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,17 +81,6 @@ pub struct PlanarImage {
     pub region_of_interest: Option<Arc<Mask>>,
 }
 
-/// Where the kept window lies in the resized image, in pixels.
-#[derive(Clone, Copy)]
-struct Window {
-    resized_height: usize,
-    resized_width: usize,
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
-}
-
 impl Transform {
     /// Resizes to height x width, whatever the aspect ratio.
     pub fn resize_to(height: usize, width: usize) -> Self {
@@ -106,6 +95,22 @@ impl Transform {
     /// Leaves every image at its own size.
     pub fn native() -> Self {
         Self::new(Resize::Native)
+    }
+
+    /// The same transform for another input size: the shorter side becomes `side`, the longer side and the crop keep their proportions.
+    pub fn at_side(&self, side: usize) -> Self {
+        let (resize, before) = match self.resize {
+            Resize::Exact { height, width } => {
+                let scaled =
+                    |length: usize| (length * side + height.min(width) / 2) / height.min(width).max(1);
+                (Resize::Exact { height: scaled(height), width: scaled(width) }, height.min(width))
+            }
+            Resize::ShorterSide(before) => (Resize::ShorterSide(side), before),
+            Resize::Native => (Resize::ShorterSide(side), side),
+        };
+        let scaled = |length: usize| (length * side + before / 2) / before.max(1);
+        let crop = self.crop.map(|crop| Crop { height: scaled(crop.height), width: scaled(crop.width) });
+        Self { resize, crop, ..self.clone() }
     }
 
     fn new(resize: Resize) -> Self {
@@ -211,20 +216,20 @@ impl Transform {
     /// # Errors
     /// As [`Self::output_size`].
     pub fn apply(&self, image: &RgbImage) -> Result<PlanarImage, ImageFault> {
+        let canvas = self.canvas(image)?;
+        let (height, width) = canvas.size();
+        Ok(canvas.cut(0..height, 0..width))
+    }
+
+    /// Resizes and crops an image at its own depth, to be cut into planes piece by piece.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`].
+    pub fn canvas<'a>(&'a self, image: &'a RgbImage) -> Result<Canvas<'a>, ImageFault> {
         let window = self.window(image.height, image.width)?;
         let resized = resize::bilinear(image, window.resized_height, window.resized_width)
             .map_err(|reason| ImageFault::Transform(format!("cannot be resized: {reason}")))?;
-        let mut pixels = planar(&resized, window);
-        let region_of_interest = self.region_of_interest.as_ref().map(|region| {
-            let mask = nearest_window(region.mask(), window);
-            for plane in pixels.chunks_exact_mut(window.height * window.width) {
-                for (value, _) in plane.iter_mut().zip(&mask.marked).filter(|&(_, &inside)| !inside) {
-                    *value = OUTSIDE;
-                }
-            }
-            Arc::new(mask)
-        });
-        Ok(PlanarImage { height: window.height, width: window.width, pixels, region_of_interest })
+        Ok(Canvas::new(resized, window, self.region_of_interest.as_ref()))
     }
 
     /// Resizes by nearest neighbour (as Pillow's `NEAREST`) and crops a mask to the pixels of its transformed image.
@@ -232,7 +237,16 @@ impl Transform {
     /// # Errors
     /// As [`Self::output_size`].
     pub fn apply_mask(&self, mask: &Mask) -> Result<Mask, ImageFault> {
-        Ok(nearest_window(mask, self.window(mask.height, mask.width)?))
+        Ok(canvas::nearest_window(mask, self.window(mask.height, mask.width)?))
+    }
+
+    /// The region of interest on the transformed image of one of height x width; `None` where everything is looked at.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`].
+    pub fn region_at(&self, height: usize, width: usize) -> Result<Option<Mask>, ImageFault> {
+        let window = self.window(height, width)?;
+        Ok(self.region_of_interest.as_ref().map(|region| canvas::nearest_window(region.mask(), window)))
     }
 
     /// Reads and transforms one image file: a batch of one.
@@ -259,8 +273,9 @@ impl Transform {
             Resize::ShorterSide(side) => (side * height / width.max(1), side),
             Resize::Native => (height, width),
         };
+        let is_too_large = self.resize != Resize::Native && resized_height.max(resized_width) > MAXIMUM_SIDE;
         let size = format!("{resized_width}x{resized_height}");
-        if resized_height.max(resized_width) > MAXIMUM_SIDE || resized_height.min(resized_width) == 0 {
+        if is_too_large || resized_height.min(resized_width) == 0 {
             return Err(ImageFault::Transform(format!(
                 "it is {width}x{height} pixels and would come out at {size}; at most {MAXIMUM_SIDE} a side are \
                  allowed, so set an exact size"
@@ -289,48 +304,4 @@ fn centre_offset(size: usize, crop: usize) -> usize {
     let margin = size - crop;
     let half = margin / 2;
     if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
-}
-
-/// The window of an interleaved image as three planes in [0, 1].
-fn planar(image: &RgbImage, window: Window) -> Vec<f32> {
-    match &image.pixels {
-        Pixels::U8(values) => {
-            let table: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
-            planes_of(values, window, |value| table[usize::from(value)])
-        }
-        Pixels::U16(values) => planes_of(values, window, |value| f32::from(value) / 65_535.0),
-        // Weights that sum to 1 only up to rounding may leave the range by an ulp.
-        Pixels::F32(values) => planes_of(values, window, |value| value.clamp(0.0, 1.0)),
-    }
-}
-
-fn planes_of<T: Copy>(values: &[T], window: Window, unit: impl Fn(T) -> f32) -> Vec<f32> {
-    let plane = window.height * window.width;
-    let mut pixels = vec![0.0; 3 * plane];
-    let (red, rest) = pixels.split_at_mut(plane);
-    let (green, blue) = rest.split_at_mut(plane);
-    let rows = red
-        .chunks_exact_mut(window.width)
-        .zip(green.chunks_exact_mut(window.width))
-        .zip(blue.chunks_exact_mut(window.width));
-    for (y, ((red, green), blue)) in rows.enumerate() {
-        let start = 3 * ((window.top + y) * window.resized_width + window.left);
-        let row = values[start..start + 3 * window.width].chunks_exact(3);
-        for (((rgb, red), green), blue) in row.zip(red).zip(green).zip(blue) {
-            (*red, *green, *blue) = (unit(rgb[0]), unit(rgb[1]), unit(rgb[2]));
-        }
-    }
-    pixels
-}
-
-/// A mask resized by nearest neighbour to the window's resized size, cut to the window.
-fn nearest_window(mask: &Mask, window: Window) -> Mask {
-    let rows = resize::nearest_sources(mask.height, window.resized_height);
-    let columns = resize::nearest_sources(mask.width, window.resized_width);
-    let columns = &columns[window.left..window.left + window.width];
-    let marked = rows[window.top..window.top + window.height]
-        .iter()
-        .flat_map(|&y| columns.iter().map(move |&x| mask.marked[y * mask.width + x]))
-        .collect();
-    Mask { height: window.height, width: window.width, marked }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::reader::Pixels;
 use std::path::PathBuf;
 
 fn golden(name: &str) -> PathBuf {
@@ -181,4 +182,59 @@ fn a_region_file_must_mark_something() {
     assert_eq!((batch.count, batch.height, batch.width), (1, 8, 8));
     assert_eq!(batch.image(0), [0.2; 3 * 64]);
     assert_eq!(batch.region_of_interest.unwrap().marked, [true; 64]);
+}
+
+#[test]
+fn windows_of_a_canvas_are_windows_of_the_whole() {
+    let values: Vec<u8> = (0..3 * 9 * 7).map(|value| (value * 5 % 251) as u8).collect();
+    let image = RgbImage { height: 9, width: 7, pixels: Pixels::U8(values) };
+    let mask = Mask { height: 9, width: 7, marked: (0..63).map(|at| at % 7 < 4).collect() };
+    for transform in [
+        Transform::native(),
+        Transform::resize_to(12, 11).with_crop(8, 9),
+        with_region(Transform::native(), mask),
+    ] {
+        let whole = transform.apply(&image).unwrap();
+        let canvas = transform.canvas(&image).unwrap();
+        assert_eq!(canvas.size(), (whole.height, whole.width));
+        let piece = canvas.cut(2..6, 3..6);
+        let plane = whole.height * whole.width;
+        for (at, value) in piece.pixels.iter().enumerate() {
+            let (channel, y, x) = (at / 12, at / 3 % 4, at % 3);
+            assert_eq!(*value, whole.pixels[channel * plane + (2 + y) * whole.width + 3 + x]);
+        }
+        if let Some(region) = piece.region_of_interest {
+            assert_eq!(region.marked, [true, false, false].repeat(4));
+        }
+    }
+}
+
+#[test]
+fn a_window_beyond_the_border_mirrors_the_image() {
+    let values: Vec<u8> = [10, 20, 30].into_iter().flat_map(|value| [value; 3]).collect();
+    let image = RgbImage { height: 1, width: 3, pixels: Pixels::U8(values) };
+    let transform = Transform::native();
+    let piece = transform.canvas(&image).unwrap().cut(0..2, 1..8);
+    let row = [20, 30, 30, 20, 20, 30, 30].map(|value: u8| f32::from(value) / 255.0);
+    assert_eq!((piece.height, piece.width), (2, 7));
+    assert_eq!(piece.pixels, row.repeat(6));
+}
+
+#[test]
+fn a_transform_moves_to_another_input_size_in_proportion() {
+    let of = |transform: Transform| (transform.resize, transform.crop);
+    assert_eq!(of(Transform::resize_to(256, 256).at_side(384)), of(Transform::resize_to(384, 384)));
+    assert_eq!(of(Transform::resize_to(200, 300).at_side(100)), of(Transform::resize_to(100, 150)));
+    let official = Transform::shorter_side(256).with_crop(224, 224);
+    assert_eq!(of(official.at_side(512)), of(Transform::shorter_side(512).with_crop(448, 448)));
+    assert_eq!(of(Transform::native().at_side(512)), of(Transform::shorter_side(512)));
+}
+
+#[test]
+fn at_their_own_size_images_may_be_larger_than_any_resize() {
+    let native = Transform::native();
+    native.check().unwrap();
+    assert_eq!(native.output_size(8_000, 12_000).unwrap(), (8_000, 12_000));
+    assert_eq!(native.covered(8_000, 12_000).unwrap(), (0..8_000, 0..12_000));
+    assert!(Transform::shorter_side(8_000).output_size(8_000, 12_000).is_err());
 }

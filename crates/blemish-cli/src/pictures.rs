@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use blemish::data::Transform;
 use blemish::{AnomalyMap, Scored};
-use blemish_report::{Picture, overlay_within};
+use blemish_report::{Picture, draw_over};
 use std::path::Path;
 
 /// Lays an anomaly map over the part of the image it covers and writes a PNG of the image's size.
@@ -15,7 +15,10 @@ pub fn save(
     colour_range: (f32, f32),
 ) -> Result<(), Failure> {
     let picture = Picture::read(image)?;
-    let drawn = lay_over(&picture, &scored.map, transform, colour_range)?;
+    let (height, width) = picture.size();
+    let covered = transform.covered(height, width).map_err(Failure::new)?;
+    let map = &scored.map;
+    let drawn = draw_over(picture, covered, &map.values, (map.height, map.width), colour_range)?;
     Ok(drawn.save_png(path)?)
 }
 
@@ -39,15 +42,4 @@ pub fn extended(
         }
     }
     Ok((values, (height, width)))
-}
-
-fn lay_over(
-    picture: &Picture,
-    map: &AnomalyMap,
-    transform: &Transform,
-    colour_range: (f32, f32),
-) -> Result<Picture, Failure> {
-    let (height, width) = picture.size();
-    let covered = transform.covered(height, width).map_err(Failure::new)?;
-    Ok(overlay_within(picture, covered, &map.values, (map.height, map.width), colour_range)?)
 }

@@ -30,12 +30,9 @@ pub fn save_float_tiff(path: &Path, map: &[f32], (height, width): (usize, usize)
     let side = |extent: usize| u32::try_from(extent).map_err(|error| refuse(error.to_string()));
     let (width, height) = (side(width)?, side(height)?);
     write_whole(path, |file| {
-        // The encoder goes back to fill in offsets, so it gets the file as a whole in memory.
-        let mut bytes = std::io::Cursor::new(Vec::with_capacity(map.len() * 4 + 512));
-        TiffEncoder::new(&mut bytes)
+        TiffEncoder::new(file)
             .and_then(|mut encoder| encoder.write_image::<Gray32Float>(width, height, map))
-            .map_err(|error| refuse(error.to_string()))?;
-        std::io::Write::write_all(file, bytes.get_ref()).map_err(ReportError::io("write", path))
+            .map_err(|error| refuse(error.to_string()))
     })
 }
 

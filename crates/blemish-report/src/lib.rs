@@ -35,6 +35,6 @@ pub use annotations::{CocoExport, save_labelme};
 pub use colour::colormap;
 pub use error::ReportError;
 pub use float_tiff::{FloatMap, read_float_tiff, save_float_tiff};
-pub use overlay::{overlay, overlay_within, save_overlay};
+pub use overlay::{draw_over, overlay, overlay_within, save_overlay};
 pub use picture::Picture;
 pub use sheet::{Heat, SheetRow, contact_sheet};

@@ -4,6 +4,7 @@ use crate::colour::colormap;
 use crate::error::ReportError;
 use crate::picture::Picture;
 use blemish_kernels::map::resize_bilinear;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
@@ -35,6 +36,20 @@ pub fn overlay(
 /// As for [`overlay`], and [`ReportError::Region`] if the region is empty or leaves the picture.
 pub fn overlay_within(
     picture: &Picture,
+    region: (Range<usize>, Range<usize>),
+    map: &[f32],
+    map_size: (usize, usize),
+    range: (f32, f32),
+) -> Result<Picture, ReportError> {
+    draw_over(picture.clone(), region, map, map_size, range)
+}
+
+/// Like [`overlay_within`], on the picture itself: for pictures so large that a copy counts.
+///
+/// # Errors
+/// As for [`overlay_within`].
+pub fn draw_over(
+    mut picture: Picture,
     (rows, columns): (Range<usize>, Range<usize>),
     map: &[f32],
     map_size: (usize, usize),
@@ -51,8 +66,9 @@ pub fn overlay_within(
         let (Range { start: top, end: bottom }, Range { start: left, end: right }) = (rows, columns);
         return Err(ReportError::Region { top, bottom, left, right, height, width });
     }
-    let scores = resize_bilinear(map, map_size, (rows.len(), columns.len()));
-    let mut drawn = picture.clone();
+    let size = (rows.len(), columns.len());
+    let scores =
+        if map_size == size { Cow::Borrowed(map) } else { Cow::Owned(resize_bilinear(map, map_size, size)) };
     for (y, line) in rows.zip(scores.chunks_exact(columns.len())) {
         for (x, &score) in columns.clone().zip(line) {
             let strength = if high > low {
@@ -61,12 +77,12 @@ pub fn overlay_within(
                 f32::from(score > low)
             };
             let opacity = OPACITY * strength;
-            for (byte, colour) in drawn.pixel_mut(y, x).iter_mut().zip(colormap(strength)) {
+            for (byte, colour) in picture.pixel_mut(y, x).iter_mut().zip(colormap(strength)) {
                 *byte = (f32::from(*byte) * (1.0 - opacity) + f32::from(colour) * opacity).round() as u8;
             }
         }
     }
-    Ok(drawn)
+    Ok(picture)
 }
 
 /// Reads the image at `image`, lays the map over it and writes a PNG of the image's size to `path`.
@@ -80,7 +96,9 @@ pub fn save_overlay(
     map_size: (usize, usize),
     range: (f32, f32),
 ) -> Result<(), ReportError> {
-    overlay(&Picture::read(image)?, map, map_size, range)?.save_png(path)
+    let picture = Picture::read(image)?;
+    let region = (0..picture.height, 0..picture.width);
+    draw_over(picture, region, map, map_size, range)?.save_png(path)
 }
 
 /// Refuses maps of a wrong size or with values that cannot be drawn.

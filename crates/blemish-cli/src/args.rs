@@ -118,6 +118,8 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
+    pub views: ViewArgs,
+    #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -169,13 +171,15 @@ pub struct LearnArgs {
     #[command(flatten)]
     pub transform: TransformArgs,
     #[command(flatten)]
+    pub views: ViewArgs,
+    #[command(flatten)]
     pub layout: LayoutArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
     /// Folds the good images are dealt into; each is scored by a model fitted on the others. 0 for no calibration.
     #[arg(long, default_value_t = 5, value_name = "K", help_heading = "Decisions")]
     pub folds: usize,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Resources")]
     pub batch_size: usize,
     /// Memory for what the fit collects, such as 4GiB; what does not fit goes to a temporary file.
@@ -232,6 +236,41 @@ pub struct TransformArgs {
     pub value_range: Option<(f32, f32)>,
 }
 
+/// What a model looks at.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ViewArgs {
+    /// Cut images into tiles of this size; without --size at the images' own size, so that small defects stay visible.
+    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Large images and small defects")]
+    pub tile: Option<Size>,
+    /// Pixels that neighbouring tiles share at least; a quarter of the tile by default.
+    #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
+    pub tile_overlap: Option<usize>,
+    /// One model for all tiles, or one for each place in the image (for aligned parts; all images of one size).
+    #[arg(
+        long,
+        value_enum,
+        requires = "tile",
+        default_value_t,
+        help_heading = "Large images and small defects"
+    )]
+    pub tile_models: TileModelsArg,
+    /// Learn from so many tiles of each image, drawn at random by the seed; all by default.
+    #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
+    pub tiles_per_image: Option<usize>,
+    /// Look at several input sizes (shorter sides, such as 256,384,512) and merge their maps.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = side, help_heading = "Large images and small defects")]
+    pub multi_scale: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TileModelsArg {
+    /// One model learns all tiles.
+    #[default]
+    Shared,
+    /// Each place has a model of its own.
+    Each,
+}
+
 /// A size on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -275,7 +314,7 @@ pub struct PredictArgs {
     /// Also write the regions for other programs: OUTPUT/coco.json, OUTPUT/labelme/NAME.json.
     #[arg(long, value_enum, value_delimiter = ',', requires = "output", help_heading = "Decisions")]
     pub export: Vec<Export>,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
     /// Leave broken images out instead of stopping; they are listed at the end.
@@ -323,10 +362,14 @@ pub struct EvalArgs {
     /// Folder for overlays of every test image and the report.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+<<<<<<< HEAD
     /// HTML report to write: one file that opens offline; DIR/report.html with --output.
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
     /// Images per batch.
+=======
+    /// Images (or tiles) per batch.
+>>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
     #[command(flatten)]
@@ -366,7 +409,7 @@ pub struct CalibrateArgs {
     /// Model file to write; the model itself by default.
     #[arg(short, long, value_name = "MODEL")]
     pub output: Option<PathBuf>,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
     #[command(flatten)]
@@ -586,13 +629,16 @@ fn image_size(text: &str) -> Result<InputSize, String> {
 }
 
 fn size(text: &str) -> Result<Size, String> {
-    let number = |text: &str| match text.trim().parse::<usize>() {
+    match text.split_once(['x', 'X']) {
+        Some((width, height)) => Ok(Size::Exact { width: side(width)?, height: side(height)? }),
+        None => side(text).map(Size::ShorterSide),
+    }
+}
+
+fn side(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
         Ok(number) if (8..=16_384).contains(&number) => Ok(number),
         _ => Err(format!("`{text}` is not a size between 8 and 16384")),
-    };
-    match text.split_once(['x', 'X']) {
-        Some((width, height)) => Ok(Size::Exact { width: number(width)?, height: number(height)? }),
-        None => number(text).map(Size::ShorterSide),
     }
 }
 
@@ -676,6 +722,7 @@ mod tests {
         for line in [
             "blemish fit DATA",
             "blemish fit DATA --method padim --backbone resnet18 --layers layer2,layer3 --weights W --size 256x256 --seed 3 --set a=b --set c=d -o M",
+            "blemish fit DATA --tile 256x256 --tile-overlap 64 --tile-models each --multi-scale 256,384,512",
             "blemish predict M a.png b/ *.jpg -o OUT --format csv",
             "blemish eval M DATA --json OUT.json",
             "blemish eval M DATA --json",

@@ -21,7 +21,7 @@ pub fn listen_for_interrupts() {
 }
 
 /// Whether Ctrl-C was pressed.
-pub fn is_interrupted() -> bool {
+fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
@@ -138,6 +138,18 @@ impl Observer for Console {
 
     fn is_cancelled(&self) -> bool {
         is_interrupted()
+    }
+}
+
+/// Passes on warnings and the wish to stop, not progress.
+pub struct Quiet<'a>(pub &'a Console);
+
+impl Observer for Quiet<'_> {
+    fn warn(&self, message: &str) {
+        self.0.warn(message);
+    }
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
     }
 }
 

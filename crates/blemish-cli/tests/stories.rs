@@ -267,6 +267,53 @@ fn suspects_are_ranked_with_pictures_and_trimmed_aloud() {
 }
 
 #[test]
+fn large_images_are_scored_in_tiles_at_their_own_size() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 4 --test-good 2 --test-per-defect 1 --size 160x96");
+    for (options, name) in [
+        ("--tile 64x64 --tile-overlap 16", "shared"),
+        ("--method padim --set dimensions=20 --tile 64x64 --tile-models each", "each"),
+        ("--tile 64x64 --tiles-per-image 2 --multi-scale 96,64", "pyramid"),
+    ] {
+        bench.ok(&format!("fit set {options} -o {name}.blemish"));
+        let one = bench.ok(&format!("predict {name}.blemish set/test --threads 1 --batch-size 1"));
+        assert_eq!(one, bench.ok(&format!("predict {name}.blemish set/test --threads 2 --batch-size 5")));
+        bench.ok(&format!("predict {name}.blemish set/test/good -o {name}"));
+        for (folder, kind) in [("maps", "tiff"), ("overlays", "png")] {
+            let path = fs::read_dir(bench.path(&format!("{name}/{folder}")))
+                .unwrap()
+                .next()
+                .unwrap()
+                .unwrap()
+                .path();
+            assert!(path.extension().unwrap() == kind);
+            let size = blemish::data::read_size(&path, &Default::default()).unwrap();
+            assert_eq!(size, (96, 160), "{name} {folder}");
+        }
+        bench.ok(&format!("eval {name}.blemish set --json metrics.json"));
+        let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+        assert!(metrics["pixel"]["auroc"].as_f64().unwrap() > 0.6, "{name}: {metrics}");
+    }
+    assert!(bench.ok("info each.blemish").contains("\"models\": \"each\""));
+}
+
+#[test]
+fn impossible_tiles_say_what_would_do() {
+    let bench = Bench::with_model();
+    assert!(bench.fails("fit set --tile 64x64 --tile-overlap 64").contains("overlap smaller"));
+    assert!(bench.fails("fit set --tile 8x8").contains("16 to 4096"));
+    bench.ok("fit set --tile 256x256 -o small.blemish");
+    fs::create_dir(bench.path("other")).unwrap();
+    image::GrayImage::new(64, 64).save(bench.path("other/1.png")).unwrap();
+    image::GrayImage::new(64, 80).save(bench.path("other/2.png")).unwrap();
+    let error = bench.fails("fit other --method padim --tile 32x32 --tile-models each");
+    assert!(error.contains("2.png") && error.contains("share one model"), "{error}");
+    assert_eq!(bench.command("fit set --tile-overlap 3").output().unwrap().status.code(), Some(2));
+    let output = bench.command("predict model.blemish other/2.png").output().unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
 fn real_screws_are_told_apart_better_than_by_chance() {
     let Some(screw) = shared("data/mvtec/screw") else { return };
     let bench = Bench::new();

@@ -12,7 +12,7 @@
 use crate::error::Error;
 use crate::feature_cache::CachingSet;
 use crate::map::Scored;
-use crate::method::{FitContext, Fitted, MethodEntry, TrainingSet};
+use crate::method::{FitContext, Fitted, MethodEntry, MethodInfo, TrainingSet};
 use crate::observer::Observer;
 use crate::settings::Settings;
 use blemish_data::Sample;
@@ -22,7 +22,7 @@ use blemish_features::Backbone;
 use std::collections::HashMap;
 
 /// What share of the images calibrates a method that trains for long: one of this many.
-const HELD_OUT: usize = 5;
+pub(crate) const HELD_OUT: usize = 5;
 
 /// How a fit calibrates.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,13 +146,7 @@ impl Fits<'_> {
         source: Source,
         config: &CalibrationConfig,
     ) -> Calibrated {
-        let calibration = Calibration::new(good, source, config.false_alarm);
-        if calibration.is_none() {
-            self.context.observer.warn(
-                "no calibration: it needs at least two training images (or groups of them); scores have no threshold until `blemish calibrate` sets one",
-            );
-        }
-        Calibrated { method, calibration }
+        Calibrated { method, calibration: calibration(good, source, config, self.context.observer) }
     }
 
     /// Scores images of a fit by models fitted without them: all of them in folds, or one fold only where features are not kept.
@@ -270,6 +264,74 @@ impl Fits<'_> {
     }
 }
 
+/// The calibration by scores of unseen good images; said aloud where there are too few.
+pub(crate) fn calibration(
+    good: &[Extremes],
+    source: Source,
+    config: &CalibrationConfig,
+    observer: &dyn Observer,
+) -> Option<Calibration> {
+    let calibration = Calibration::new(good, source, config.false_alarm);
+    if calibration.is_none() {
+        observer.warn(
+            "no calibration: it needs at least two training images (or groups of them); scores have no threshold until `blemish calibrate` sets one",
+        );
+    }
+    calibration
+}
+
+/// Whoever can score training images by models that have not seen them.
+pub(crate) trait OutOfFold {
+    fn info(&self) -> &'static MethodInfo;
+    fn samples(&self) -> &[Sample];
+    fn seed(&self) -> u64;
+    fn observer(&self) -> &dyn Observer;
+    /// The images that can be read.
+    fn usable(&self) -> Result<Vec<usize>, Error>;
+    /// Scores every fold by a model fitted on the rest of the images.
+    fn score_folds(
+        &self,
+        images: &[usize],
+        folds: &[Vec<usize>],
+        each: &mut EachScored<'_>,
+    ) -> Result<(), Error>;
+}
+
+/// Fits on images whose features are kept.
+pub(crate) struct CachedFits<'a> {
+    pub(crate) fits: &'a Fits<'a>,
+    pub(crate) set: &'a CachingSet<'a>,
+}
+
+impl OutOfFold for CachedFits<'_> {
+    fn info(&self) -> &'static MethodInfo {
+        self.fits.entry.info()
+    }
+    fn samples(&self) -> &[Sample] {
+        self.set.loaded().samples()
+    }
+    fn seed(&self) -> u64 {
+        self.fits.context.seed
+    }
+    fn observer(&self) -> &dyn Observer {
+        self.fits.context.observer
+    }
+    fn usable(&self) -> Result<Vec<usize>, Error> {
+        if let Some(backbone) = &self.fits.context.backbone {
+            self.fits.keep_features(self.set, backbone)?;
+        }
+        Ok(self.set.loaded().usable())
+    }
+    fn score_folds(
+        &self,
+        images: &[usize],
+        folds: &[Vec<usize>],
+        each: &mut EachScored<'_>,
+    ) -> Result<(), Error> {
+        self.fits.score_folds(self.set, images, folds, each)
+    }
+}
+
 /// Deals images into `count` folds of nearly equal size, at random by the seed, groups whole; each fold ascends.
 ///
 /// There are fewer folds than asked for where there are fewer groups.
@@ -287,7 +349,7 @@ pub(crate) fn deal(samples: &[Sample], images: &[usize], count: usize, seed: u64
 }
 
 /// Images of one group, and every image without a group, in the order of their first.
-fn units(samples: &[Sample], images: &[usize]) -> Vec<Vec<usize>> {
+pub(crate) fn units(samples: &[Sample], images: &[usize]) -> Vec<Vec<usize>> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut units: Vec<Vec<usize>> = Vec::new();
     for &image in images {
@@ -304,12 +366,12 @@ fn units(samples: &[Sample], images: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// What of `images` is not in `left_out`, which ascends.
-fn without(images: &[usize], left_out: &[usize]) -> Vec<usize> {
+pub(crate) fn without(images: &[usize], left_out: &[usize]) -> Vec<usize> {
     images.iter().copied().filter(|image| left_out.binary_search(image).is_err()).collect()
 }
 
 /// Passes cancellation on, and nothing else: what the fits of folds say has been said by the fit on all images.
-struct Quiet<'a>(&'a dyn Observer);
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Observer);
 
 impl Observer for Quiet<'_> {
     fn is_cancelled(&self) -> bool {
@@ -323,7 +385,7 @@ mod tests {
     use crate::detector::FitOptions;
     use crate::feature_cache::CacheLimits;
     use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-    use crate::method::{Entry, Method, MethodInfo, Needs};
+    use crate::method::{Entry, Method, Needs};
     use crate::observer::Silent;
     use crate::state::State;
     use crate::training::LoadedSet;

@@ -1,7 +1,8 @@
 //! The detector: everything between a folder of good images and scores, in four verbs: fit, score, save, load.
 
 use crate::backbone_file;
-use crate::calibrate::{Calibrated, CalibrationConfig};
+use crate::calibrate::{CachedFits, Calibrated, CalibrationConfig};
+use crate::composed::ComposedFits;
 use crate::decision::Decision;
 use crate::error::Error;
 use crate::map::Scored;
@@ -11,8 +12,14 @@ use crate::observer::{Observer, Silent};
 use crate::prepared::Prepared;
 use crate::registry;
 use crate::settings::Settings;
+use crate::state::State;
 use crate::suspects::{self, Suspect, Trim};
-use blemish_data::{Dataset, ImageBatch, Loader, LoaderOptions, Sample, Skipped, Transform};
+use crate::tiled::{TileOptions, score_batch};
+use crate::view::{self, View, ViewHeader, Work};
+use blemish_data::{
+    DataError, Dataset, DecodedImage, DecodedImages, ImageBatch, Loader, LoaderOptions, Mask, RgbImage,
+    Sample, Skipped, Transform, read_image,
+};
 use blemish_eval::Calibration;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
 use std::path::{Path, PathBuf};
@@ -20,6 +27,9 @@ use std::sync::Arc;
 
 /// Training images looked at for the colours of pictures.
 const SHOWN: usize = 4;
+
+/// Pixels of each of them that are looked at; of larger maps every so many.
+const SHOWN_PIXELS: usize = 1 << 20;
 
 /// What to fit. The default is PatchCore on the embedded backbone.
 #[derive(Clone, Debug)]
@@ -30,8 +40,12 @@ pub struct DetectorConfig {
     pub settings: Settings,
     /// The frozen backbone; ignored by methods that need none.
     pub backbone: BackboneSpec,
-    /// How images become input; `None` is what the method's variant prescribes.
+    /// How images become input; `None` is what the method's variant prescribes, and for tiles the images' own size.
     pub transform: Option<Transform>,
+    /// Cuts the transformed image into tiles; `None` looks at it as a whole.
+    pub tiles: Option<TileOptions>,
+    /// Input sizes (shorter sides, in pixels) whose maps are merged; empty is the transform's own size alone.
+    pub input_sizes: Vec<usize>,
     /// Fixes every random choice.
     pub seed: u64,
     /// How thresholds are found.
@@ -47,6 +61,8 @@ impl Default for DetectorConfig {
             settings: Settings::new(),
             backbone: BackboneSpec::default(),
             transform: None,
+            tiles: None,
+            input_sizes: Vec::new(),
             seed: 0,
             calibration: CalibrationConfig::default(),
             trim: None,
@@ -59,7 +75,7 @@ impl Default for DetectorConfig {
 pub struct FitOptions<'a> {
     /// Engine, device and threads of the backbone.
     pub engine: EngineOptions,
-    /// Images per batch.
+    /// Images (or tiles) per batch.
     pub batch_size: usize,
     /// Leave broken images out instead of failing.
     pub skip_bad: bool,
@@ -84,12 +100,54 @@ impl Default for FitOptions<'_> {
     }
 }
 
+/// How to score images; none of it changes a score.
+#[derive(Clone, Copy)]
+pub struct ScoreOptions<'a> {
+    /// Images (or tiles) per batch.
+    pub batch_size: usize,
+    /// Leave broken images out instead of failing.
+    pub skip_bad: bool,
+    /// Read the masks, too.
+    pub with_masks: bool,
+    /// Progress in images; cancellation.
+    pub observer: &'a dyn Observer,
+}
+
+impl Default for ScoreOptions<'_> {
+    fn default() -> Self {
+        Self { batch_size: 8, skip_bad: false, with_masks: false, observer: &Silent }
+    }
+}
+
+/// An image that was scored.
+#[derive(Clone, Debug)]
+pub struct ScoredSample {
+    /// Position in the samples.
+    pub index: usize,
+    /// Height and width of the upright image before the transform.
+    pub size: (usize, usize),
+    /// The outcome.
+    pub scored: Scored,
+    /// Its mask at the map's size; `None` where it has none or masks were not asked for.
+    pub mask: Option<Mask>,
+}
+
+/// What a fit has come to.
+struct Learnt {
+    views: Vec<View>,
+    calibration: Option<Calibration>,
+    trimmed: Vec<Suspect>,
+    /// The training images that were learnt from.
+    images: Vec<usize>,
+    skipped: Vec<Skipped>,
+}
+
 /// A fitted detector.
 pub struct Detector {
     entry: &'static dyn MethodEntry,
-    method: Box<dyn Fitted>,
+    /// At least one, the largest input first.
+    views: Vec<View>,
     backbone: Option<Arc<Backbone>>,
-    transform: Arc<Transform>,
     seed: u64,
     data: DataHeader,
     colour_range: (f32, f32),
@@ -105,35 +163,23 @@ impl Detector {
     /// [`Error`]: unknown method or setting, unreadable images, missing weights, or a fit that these images do not allow.
     pub fn fit(config: &DetectorConfig, dataset: &Dataset, options: &FitOptions<'_>) -> Result<Self, Error> {
         let prepared = Prepared::new(config, options)?;
-        let folds = config.calibration.folds;
-        let fitted = prepared.with_fits(config, dataset, options, |fits, set| {
-            let (chosen, trimmed) = match config.trim {
-                None => (None, Vec::new()),
-                Some(trim) => {
-                    let (kept, trimmed) = suspects::trim(fits, set, folds, trim)?;
-                    (Some(kept), trimmed)
-                }
-            };
-            let Calibrated { method, calibration } =
-                fits.fit_calibrated(set, chosen.as_deref(), &config.calibration)?;
-            let learnt = chosen.unwrap_or_else(|| set.loaded().usable());
-            Ok((method, calibration, trimmed, learnt, set.loaded().skipped()))
-        })?;
-        let (method, calibration, trimmed, learnt, skipped) = fitted;
+        let Learnt { views, calibration, trimmed, images, skipped } = match view::is_composed(config) {
+            true => learn_composed(&prepared, config, dataset, options)?,
+            false => learn_whole(&prepared, config, dataset, options)?,
+        };
         options.observer.stage("digesting the images", None);
-        let learnt: Vec<Sample> = learnt.into_iter().map(|index| dataset.train[index].clone()).collect();
+        let learnt: Vec<Sample> = images.into_iter().map(|index| dataset.train[index].clone()).collect();
         let seen = if trimmed.is_empty() { &dataset.train } else { &learnt };
         let data = DataHeader {
             category: dataset.category.clone(),
             images: learnt.len(),
             digest: blemish_data::dataset_digest(seen)?,
         };
-        let Prepared { entry, transform, backbone } = prepared;
+        let Prepared { entry, backbone, .. } = prepared;
         let mut detector = Self {
             entry,
-            method,
+            views,
             backbone,
-            transform,
             seed: config.seed,
             data,
             colour_range: (0.0, 1.0),
@@ -141,20 +187,25 @@ impl Detector {
             skipped,
             trimmed,
         };
-        detector.colour_range = detector.find_colour_range(seen)?;
+        detector.colour_range = detector.find_colour_range(seen, options)?;
         Ok(detector)
     }
 
     /// Scores that pictures should show as the coldest and the hottest colour: what is usual on good images, and far beyond their
     /// worst. Seen on a few training images, which score lower than unseen ones, hence the wide margin; no decision rests on it.
-    fn find_colour_range(&self, train: &[Sample]) -> Result<(f32, f32), Error> {
-        let options = LoaderOptions { batch_size: SHOWN, skip_bad: true, ..LoaderOptions::default() };
-        let step = train.len().div_ceil(SHOWN).max(1);
-        let few: Vec<Sample> = train.iter().step_by(step).cloned().collect();
+    fn find_colour_range(&self, train: &[Sample], options: &FitOptions<'_>) -> Result<(f32, f32), Error> {
+        let few = view::some_of(train, SHOWN, self.transform());
+        let few: Vec<Sample> = few.into_iter().map(|index| train[index].clone()).collect();
+        let batch_size = options.batch_size;
+        let work =
+            ScoreOptions { batch_size, skip_bad: true, observer: options.observer, ..Default::default() };
+        options.observer.stage("looking at good images", Some(few.len() as u64));
         let mut values = Vec::new();
-        for batch in Loader::new(&few, &self.transform, options) {
-            values.extend(self.score(&batch?.images)?.into_iter().flat_map(|scored| scored.map.values));
-        }
+        self.score_samples(&few, &work, |ScoredSample { scored, .. }| {
+            let step = scored.map.values.len().div_ceil(SHOWN_PIXELS).max(1);
+            values.extend(scored.map.values.into_iter().step_by(step));
+            Ok::<(), Error>(())
+        })?;
         let highest = values.iter().copied().fold(0.0f32, f32::max);
         let middle = values.len() / 2;
         let median = match values.is_empty() {
@@ -168,21 +219,87 @@ impl Detector {
     /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others.
     ///
     /// # Errors
-    /// [`Error::Score`] if the batch does not fit the model or a score is not finite, [`Error::Features`] if the engine fails.
+    /// [`Error::Score`] if the batch does not fit the model or a score is not finite, or if the model looks at tiles or several sizes,
+    /// which need the image itself; [`Error::Features`] if the engine fails.
     pub fn score(&self, batch: &ImageBatch) -> Result<Vec<Scored>, Error> {
-        let size = (batch.height, batch.width);
-        let region = batch.region_of_interest.as_deref();
-        self.method.map_stage().finish_batch(self.method.score(batch)?, size, region)
+        let Some(method) = self.whole() else {
+            let reason = "the model looks at tiles or at several sizes; score images or files, not batches";
+            return Err(Error::Score { reason: reason.into() });
+        };
+        Ok(score_batch(method, batch)?.into_iter().map(|(scored, _)| scored).collect())
+    }
+
+    /// The method of a model that looks at whole images at one size.
+    fn whole(&self) -> Option<&dyn Fitted> {
+        match self.views.as_slice() {
+            [view] => view.whole(),
+            _ => None,
+        }
+    }
+
+    /// Scores one decoded image, whatever the model looks at; images and tiles go to the engine in batches of `options.batch_size`.
+    ///
+    /// # Errors
+    /// As [`Self::score`], and [`Error::Score`] for an image of a size the model does not know.
+    pub fn score_image(&self, image: &RgbImage, options: &ScoreOptions<'_>) -> Result<Scored, Error> {
+        view::score(&self.views, image, Work { batch_size: options.batch_size, observer: options.observer })
     }
 
     /// Reads, transforms and scores one image file.
     ///
     /// # Errors
-    /// [`Error::Data`] if it cannot be read, else as [`Self::score`].
+    /// [`Error::Data`] if it cannot be read, else as [`Self::score_image`].
     pub fn score_file(&self, path: &Path) -> Result<Scored, Error> {
-        let batch = self.transform.load(path)?;
-        let mut scored = self.score(&batch)?;
-        scored.pop().ok_or_else(|| Error::Score { reason: "the method returned nothing".into() })
+        let image = read_image(path, &self.transform().read_options())?;
+        self.transform()
+            .output_size(image.height, image.width)
+            .map_err(|fault| DataError::Image { path: path.to_owned(), fault })?;
+        self.score_image(&image, &ScoreOptions::default())
+    }
+
+    /// Scores samples in their order: the one way from files to outcomes. Returns what was left out.
+    ///
+    /// Whole images are read ahead and scored in batches; a model that looks at tiles or several sizes has one image in memory at a time.
+    ///
+    /// # Errors
+    /// As [`Self::score_image`] and [`Error::Data`]; [`Error::Interrupted`]; what `each` returns.
+    pub fn score_samples<E: From<Error>>(
+        &self,
+        samples: &[Sample],
+        options: &ScoreOptions<'_>,
+        mut each: impl FnMut(ScoredSample) -> Result<(), E>,
+    ) -> Result<Vec<Skipped>, E> {
+        let check = || if options.observer.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) };
+        let ScoreOptions { batch_size, skip_bad, with_masks, observer } = *options;
+        if self.whole().is_none() {
+            let order = (0..samples.len()).collect();
+            let mut images = DecodedImages::new(samples, order, self.transform(), skip_bad, with_masks);
+            while let Some(decoded) = images.next().transpose().map_err(Error::from)? {
+                check()?;
+                let DecodedImage { index, image, mask } = decoded;
+                let size = (image.height, image.width);
+                let scored = self.score_image(&image, options)?;
+                // A large image and the picture drawn of it need not be in memory together.
+                drop(image);
+                each(ScoredSample { index, size, scored, mask })?;
+                observer.advance(1);
+            }
+            return Ok(images.skipped().to_vec());
+        }
+        let options = LoaderOptions { batch_size, skip_bad, with_masks, ..LoaderOptions::default() };
+        let mut loader = Loader::new(samples, self.transform(), options);
+        for batch in loader.by_ref() {
+            check()?;
+            let batch = batch.map_err(Error::from)?;
+            let scored = self.score(&batch.images)?;
+            let count = batch.indices.len() as u64;
+            let origins = batch.indices.into_iter().zip(batch.original_sizes);
+            for (((index, size), scored), mask) in origins.zip(scored).zip(batch.masks) {
+                each(ScoredSample { index, size, scored, mask })?;
+            }
+            observer.advance(count);
+        }
+        Ok(loader.skipped().to_vec())
     }
 
     /// Writes the detector as one `.blemish` file that holds everything scoring needs.
@@ -190,7 +307,10 @@ impl Detector {
     /// # Errors
     /// [`Error::Io`]; an existing file stays as it was.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut state = self.method.state();
+        let mut state = State::default();
+        for (number, view) in self.views.iter().enumerate() {
+            state.absorb(&prefix(number, self.views.len()), view.state());
+        }
         if let Some(backbone) = &self.backbone {
             state.absorb(backbone_file::PREFIX, backbone_file::state(backbone));
         }
@@ -203,10 +323,6 @@ impl Detector {
     /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
     pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Error> {
         let (header, mut state) = model_file::read(path)?;
-        header
-            .transform
-            .check()
-            .map_err(|error| Error::Corrupt { path: path.to_owned(), reason: error.to_string() })?;
         if header.calibration.as_ref().is_some_and(|calibration| !calibration.is_valid()) {
             let reason = "its calibration is not one of finite, ascending scores".into();
             return Err(Error::Corrupt { path: path.to_owned(), reason });
@@ -216,18 +332,31 @@ impl Detector {
         // Only here is it known which file a wrong tensor lies in.
         let locate = |error| match error {
             Error::State(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
+            Error::Data(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
             other => other,
         };
         let backbone = match &header.backbone {
             None => None,
             Some(known) => Some(Arc::new(backbone_file::restore(known, &stored, engine).map_err(locate)?)),
         };
-        let method = entry.restore(&header.settings, state, backbone.clone()).map_err(locate)?;
+        let headers = match header.views.is_empty() {
+            true => vec![ViewHeader { transform: header.transform, tiles: None, spread: None }],
+            false => header.views,
+        };
+        let count = headers.len();
+        let restore = |state| entry.restore(&header.settings, state, backbone.clone());
+        let mut views = Vec::with_capacity(count);
+        for (number, header) in headers.into_iter().enumerate() {
+            let own = match prefix(number, count).as_str() {
+                "" => std::mem::take(&mut state),
+                prefix => state.split_off_prefix(prefix),
+            };
+            views.push(View::restore(header, own, &restore).map_err(locate)?);
+        }
         Ok(Self {
             entry,
-            method,
+            views,
             backbone,
-            transform: Arc::new(header.transform),
             seed: header.seed,
             data: header.data,
             colour_range: header.colour_range,
@@ -243,13 +372,17 @@ impl Detector {
             format_version: FORMAT_VERSION,
             written_by: env!("CARGO_PKG_VERSION").into(),
             method: self.entry.info().name.into(),
-            settings: self.method.settings(),
+            settings: self.views.first().map(View::settings).unwrap_or_default(),
             backbone: self.backbone.as_deref().map(backbone_file::header),
-            transform: (*self.transform).clone(),
+            transform: (**self.transform()).clone(),
             seed: self.seed,
             data: self.data.clone(),
             colour_range: self.colour_range,
             calibration: self.calibration.clone(),
+            views: match self.whole() {
+                Some(_) => Vec::new(),
+                None => self.views.iter().map(|view| view.header().clone()).collect(),
+            },
             checksum: 0,
         }
     }
@@ -264,9 +397,10 @@ impl Detector {
         self.calibration.as_ref()
     }
 
-    /// How images become input.
+    /// How images become input; of several input sizes the largest, whose size maps have.
     pub fn transform(&self) -> &Arc<Transform> {
-        &self.transform
+        // A fit makes a view at least, and a file without any is read as one.
+        self.views[0].transform()
     }
 
     /// What the calibration makes of an image of (height, width) pixels before the transform; `None` for a detector without one.
@@ -281,7 +415,7 @@ impl Detector {
         size: (usize, usize),
         minimum_area: f64,
     ) -> Result<Option<Decision>, Error> {
-        let decide = |calibration| Decision::new(calibration, scored, &self.transform, size, minimum_area);
+        let decide = |calibration| Decision::new(calibration, scored, self.transform(), size, minimum_area);
         let decision = self.calibration.as_ref().map(decide).transpose();
         decision.map_err(|fault| Error::Score { reason: fault.to_string() })
     }
@@ -295,4 +429,52 @@ impl Detector {
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
+}
+
+/// What the names of a view's tensors begin with.
+fn prefix(view: usize, views: usize) -> String {
+    if views > 1 { format!("view.{view}.") } else { String::new() }
+}
+
+/// Learns from whole images at one size; features are kept for the calibration.
+fn learn_whole(
+    prepared: &Prepared,
+    config: &DetectorConfig,
+    dataset: &Dataset,
+    options: &FitOptions<'_>,
+) -> Result<Learnt, Error> {
+    let folds = config.calibration.folds;
+    prepared.with_fits(config, dataset, options, |fits, set| {
+        let (chosen, trimmed) = match config.trim {
+            None => (None, Vec::new()),
+            Some(trim) => {
+                let (kept, trimmed) = suspects::trim(&CachedFits { fits, set }, folds, trim)?;
+                (Some(kept), trimmed)
+            }
+        };
+        let Calibrated { method, calibration } =
+            fits.fit_calibrated(set, chosen.as_deref(), &config.calibration)?;
+        let images = chosen.unwrap_or_else(|| set.loaded().usable());
+        let views = vec![View::of_whole_images(prepared.transform.clone(), method)];
+        Ok(Learnt { views, calibration, trimmed, images, skipped: set.loaded().skipped() })
+    })
+}
+
+/// Learns from tiles or at several sizes.
+fn learn_composed(
+    prepared: &Prepared,
+    config: &DetectorConfig,
+    dataset: &Dataset,
+    options: &FitOptions<'_>,
+) -> Result<Learnt, Error> {
+    let fits = ComposedFits::new(prepared, config, dataset, options);
+    let (chosen, trimmed) = match config.trim {
+        None => (None, Vec::new()),
+        Some(trim) => {
+            let (kept, trimmed) = suspects::trim(&fits, config.calibration.folds, trim)?;
+            (Some(kept), trimmed)
+        }
+    };
+    let (views, calibration, images) = fits.fit_calibrated(chosen, &config.calibration)?;
+    Ok(Learnt { views, calibration, trimmed, images, skipped: fits.skipped() })
 }

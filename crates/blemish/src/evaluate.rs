@@ -1,12 +1,17 @@
 //! A detector measured on labelled images.
 
-use crate::detector::Detector;
+use crate::detector::{Detector, ScoreOptions, ScoredSample};
 use crate::error::Error;
 use crate::map::Scored;
 use crate::observer::{Observer, Silent};
+<<<<<<< HEAD
 use blemish_data::{Dataset, Label, Loader, LoaderOptions, Mask, Sample, Skipped};
 use blemish_eval::{Evaluation, Evaluator, Judged, ProPoint, judge};
 use std::time::{Duration, Instant};
+=======
+use blemish_data::{Dataset, Label, Mask, Sample, Skipped};
+use blemish_eval::{Evaluation, Evaluator, Judged, judge};
+>>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
 
 /// How to run an evaluation.
 #[derive(Clone, Copy)]
@@ -41,7 +46,7 @@ pub struct EvaluationOutcome {
 /// Scores the test images of a dataset and computes all metrics, per defect type and overall.
 ///
 /// Maps and masks are compared at the size of the network's input (masks resized by nearest neighbour, with the same crop), as the
-/// field's published figures are. `each` sees every image with its outcome, for pictures.
+/// field's published figures are; with tiles that is the size of the image they were cut from. `each` sees every image with its outcome, for pictures.
 ///
 /// # Errors
 /// Unreadable images or masks, or metrics that are undefined because one of the two classes is absent.
@@ -56,15 +61,15 @@ pub fn evaluate(
         return Err(undefined(&"there are no test images; pass --test-dir or a labelled data set"));
     }
     options.observer.stage("scoring", Some(dataset.test.len() as u64));
-    let loader_options = LoaderOptions {
+    let score_options = ScoreOptions {
         batch_size: options.batch_size,
         skip_bad: options.skip_bad,
         with_masks: true,
-        ..LoaderOptions::default()
+        observer: options.observer,
     };
-    let mut loader = Loader::new(&dataset.test, detector.transform(), loader_options);
     let mut evaluator = Evaluator::new();
     let mut judged = Vec::new();
+<<<<<<< HEAD
     let (started, mut aside) = (Instant::now(), Duration::ZERO);
     for batch in loader.by_ref() {
         if options.observer.is_cancelled() {
@@ -95,8 +100,28 @@ pub fn evaluate(
         options.observer.advance(batch.indices.len() as u64);
     }
     let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
+=======
+    let skipped = detector.score_samples(&dataset.test, &score_options, |one| -> Result<(), Error> {
+        let ScoredSample { index, scored, mask, .. } = one;
+        let sample = &dataset.test[index];
+        let is_defective = sample.label == Label::Defective;
+        let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
+        let size = (scored.map.height, scored.map.width);
+        evaluator
+            .add(&sample.defect, is_defective, scored.score, &scored.map.values, marked, size)
+            .map_err(|error| undefined(&error))?;
+        let defect = is_defective.then(|| sample.defect.clone());
+        judged.push(Judged { defect, extremes: scored.extremes() });
+        each(sample, &scored, mask.as_ref());
+        Ok(())
+    })?;
+>>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
     options.observer.stage("computing metrics", None);
     let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
     evaluation.decisions = detector.calibration().and_then(|calibration| judge(calibration, &judged));
+<<<<<<< HEAD
     Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped: loader.skipped().to_vec() })
+=======
+    Ok(EvaluationOutcome { evaluation, skipped })
+>>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
 }

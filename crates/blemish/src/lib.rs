@@ -5,6 +5,7 @@
 //! data        blemish-data      folders and lists -> samples -> a streaming loader
 //! transform   blemish-data      resize, crop, region of interest -> ImageBatch, RGB in [0, 1]
 //! features    blemish-features  a frozen backbone -> feature maps at named taps
+//! view        view, tiled       the whole image or its tiles, at one input size or several (around features, method and map)
 //! method      methods/          feature maps or pixels -> patch scores on the method's own grid
 //! map         map               patch scores -> anomaly map of the input's size, image score
 //! decision    calibrate         scores of unseen good images -> p-values, thresholds, regions; metrics on labelled images
@@ -44,6 +45,7 @@
 
 mod backbone_file;
 pub mod calibrate;
+mod composed;
 pub mod decision;
 pub mod detector;
 pub mod error;
@@ -66,14 +68,16 @@ pub mod state;
 pub mod suspects;
 #[cfg(test)]
 mod testing;
+pub mod tiled;
 mod training;
+pub mod view;
 
 pub use blemish_data as data;
 pub use blemish_eval as metrics;
 pub use blemish_features as features;
 pub use calibrate::CalibrationConfig;
 pub use decision::Decision;
-pub use detector::{Detector, DetectorConfig, FitOptions};
+pub use detector::{Detector, DetectorConfig, FitOptions, ScoreOptions, ScoredSample};
 pub use error::Error;
 pub use feature_batch::FeatureBatch;
 pub use map::{AnomalyMap, Scored};
@@ -81,3 +85,4 @@ pub use method::{Method, MethodInfo};
 pub use observer::{Observer, Silent};
 pub use recalibrate::{Recalibration, recalibrate};
 pub use suspects::{Suspect, Trim, find_suspects};
+pub use tiled::{TileModels, TileOptions};

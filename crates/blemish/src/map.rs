@@ -4,6 +4,7 @@ use crate::error::Error;
 use blemish_data::Mask;
 use blemish_eval::Extremes;
 use blemish_kernels::map::{Border, gaussian_blur, resize_bilinear, resize_nearest};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +105,7 @@ impl MapStage {
             return Err(Error::Score { reason });
         }
         let inside = region.map(|mask| mask.marked.as_slice());
-        Ok(patches.into_iter().map(|patches| self.finish(patches, height, width, inside)).collect())
+        Ok(patches.into_par_iter().map(|patches| self.finish(patches, height, width, inside)).collect())
     }
 
     /// Brings patch scores to `height` x `width`, blurs them and settles the image score.

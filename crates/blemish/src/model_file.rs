@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::state::{Shared, State, StateTensor, Values};
+use crate::view::ViewHeader;
 use blemish_data::Transform;
 use blemish_data::files::unfinished;
 use blemish_eval::Calibration;
@@ -48,6 +49,9 @@ pub struct Header {
     /// Scores of good images that the model had not seen, and thresholds; absent where they were not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// What it looks at, the largest input first; empty for whole images at one size, which `transform` alone describes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewHeader>,
     /// CRC-32 of all tensors in the order of their names.
     pub checksum: u32,
 }

@@ -25,3 +25,24 @@ pub trait Observer: Send + Sync {
 pub struct Silent;
 
 impl Observer for Silent {}
+
+/// Tells another observer everything, stages under a longer name.
+pub(crate) struct Named<'a> {
+    pub(crate) name: String,
+    pub(crate) inner: &'a dyn Observer,
+}
+
+impl Observer for Named<'_> {
+    fn stage(&self, name: &str, total: Option<u64>) {
+        self.inner.stage(&format!("{}{name}", self.name), total);
+    }
+    fn advance(&self, steps: u64) {
+        self.inner.advance(steps);
+    }
+    fn warn(&self, message: &str) {
+        self.inner.warn(&format!("{}{message}", self.name));
+    }
+    fn is_cancelled(&self) -> bool {
+        self.inner.is_cancelled()
+    }
+}

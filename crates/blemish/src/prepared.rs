@@ -26,9 +26,15 @@ impl Prepared {
     pub(crate) fn new(config: &DetectorConfig, options: &FitOptions<'_>) -> Result<Self, Error> {
         config.calibration.check()?;
         let entry = registry::method(&config.method)?;
-        let transform = match &config.transform {
-            Some(transform) => transform.clone(),
-            None => entry.default_transform(&config.settings)?,
+        let transform = match (&config.transform, &config.tiles) {
+            (Some(transform), _) => transform.clone(),
+            (None, Some(_)) => Transform::native(),
+            (None, None) => entry.default_transform(&config.settings)?,
+        };
+        // More than one are views of their own.
+        let transform = match config.input_sizes.as_slice() {
+            &[side] => transform.at_side(side),
+            _ => transform,
         };
         let strides = entry.info().needs.strides;
         let backbone = match strides.is_empty() {

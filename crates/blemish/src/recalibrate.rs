@@ -1,11 +1,11 @@
 //! Other thresholds for a fitted model: another rate, fresh good images, labelled defects. Scores and tensors stay as they are.
 
 use crate::calibrate::check_rate;
-use crate::detector::Detector;
+use crate::detector::{Detector, ScoreOptions};
 use crate::error::Error;
 use crate::evaluate::EvaluateOptions;
 use crate::model_file;
-use blemish_data::{Label, Loader, LoaderOptions, Sample, Skipped};
+use blemish_data::{Label, Sample, Skipped};
 use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source};
 use blemish_features::EngineOptions;
 use std::path::Path;
@@ -83,23 +83,17 @@ fn score_samples(
     options: &EvaluateOptions<'_>,
 ) -> Result<(Labelled, Vec<Skipped>), Error> {
     options.observer.stage("scoring", Some(samples.len() as u64));
-    let loader_options = LoaderOptions {
+    let score_options = ScoreOptions {
         batch_size: options.batch_size,
         skip_bad: options.skip_bad,
-        ..LoaderOptions::default()
+        with_masks: false,
+        observer: options.observer,
     };
-    let mut loader = Loader::new(samples, detector.transform(), loader_options);
     let mut labelled = Labelled { extremes: Vec::new(), labels: Vec::new() };
-    for batch in loader.by_ref() {
-        if options.observer.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
-        let batch = batch?;
-        for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
-            labelled.extremes.push(scored.extremes());
-            labelled.labels.push(samples[index].label == Label::Defective);
-        }
-        options.observer.advance(batch.indices.len() as u64);
-    }
-    Ok((labelled, loader.skipped().to_vec()))
+    let skipped = detector.score_samples(samples, &score_options, |one| -> Result<(), Error> {
+        labelled.extremes.push(one.scored.extremes());
+        labelled.labels.push(samples[one.index].label == Label::Defective);
+        Ok(())
+    })?;
+    Ok((labelled, skipped))
 }

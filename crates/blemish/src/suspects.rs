@@ -3,12 +3,13 @@
 //! A few defective images in a training set are the usual case. A model fitted with such an image scores it as good; one fitted without
 //! its fold does not. Nothing is left out unless asked for ([`Trim`]), and what is left out is always told.
 
-use crate::calibrate::{CalibrationConfig, Fits, deal};
+use crate::calibrate::{CachedFits, CalibrationConfig, OutOfFold, deal};
+use crate::composed::ComposedFits;
 use crate::detector::{DetectorConfig, FitOptions};
 use crate::error::Error;
-use crate::feature_cache::CachingSet;
 use crate::map::{AnomalyMap, Scored};
 use crate::prepared::Prepared;
+use crate::view;
 use blemish_data::{Dataset, Skipped};
 use std::path::PathBuf;
 
@@ -79,50 +80,49 @@ pub fn find_suspects(
     options: &FitOptions<'_>,
     shown: usize,
 ) -> Result<Suspects, Error> {
-    Prepared::new(config, options)?.with_fits(config, dataset, options, |fits, set| {
-        let ranked = rank(fits, set, config.calibration.folds, shown)?;
+    let prepared = Prepared::new(config, options)?;
+    let find = |fits: &dyn OutOfFold, skipped: &dyn Fn() -> Vec<Skipped>| {
+        let ranked = rank(fits, config.calibration.folds, shown)?;
         let path = |index: usize| dataset.train[index].path.clone();
         let ranked = ranked.into_iter().map(|(index, suspect)| Suspect { path: path(index), ..suspect });
-        Ok(Suspects { ranked: ranked.collect(), skipped: set.loaded().skipped() })
+        Ok(Suspects { ranked: ranked.collect(), skipped: skipped() })
+    };
+    if view::is_composed(config) {
+        let fits = ComposedFits::new(&prepared, config, dataset, options);
+        return find(&fits, &|| fits.skipped());
+    }
+    prepared.with_fits(config, dataset, options, |fits, set| {
+        find(&CachedFits { fits, set }, &|| set.loaded().skipped())
     })
 }
 
 /// The indices of the images to learn from, ascending, and the suspects that are left out.
 pub(crate) fn trim(
-    fits: &Fits<'_>,
-    set: &CachingSet<'_>,
+    fits: &dyn OutOfFold,
     folds: usize,
     trim: Trim,
 ) -> Result<(Vec<usize>, Vec<Suspect>), Error> {
-    let ranked = rank(fits, set, folds, 0)?;
+    let ranked = rank(fits, folds, 0)?;
     let count = trim.count(ranked.len());
     if count >= ranked.len() {
         let reason = format!("{count} of {} training images would be left out; trim fewer", ranked.len());
-        return Err(Error::Fit { method: fits.entry.info().name, reason });
+        return Err(Error::Fit { method: fits.info().name, reason });
     }
     let mut kept: Vec<usize> = ranked[count..].iter().map(|(index, _)| *index).collect();
     kept.sort_unstable();
-    let path = |index: usize| set.loaded().samples()[index].path.clone();
+    let path = |index: usize| fits.samples()[index].path.clone();
     let left_out = ranked.into_iter().take(count);
     Ok((kept, left_out.map(|(index, suspect)| Suspect { path: path(index), ..suspect }).collect()))
 }
 
 /// Scores every image out of sample and sorts; paths are filled in by the caller, who knows them.
-fn rank(
-    fits: &Fits<'_>,
-    set: &CachingSet<'_>,
-    folds: usize,
-    shown: usize,
-) -> Result<Vec<(usize, Suspect)>, Error> {
-    let method = fits.entry.info().name;
-    if fits.entry.info().needs.long_training {
+fn rank(fits: &dyn OutOfFold, folds: usize, shown: usize) -> Result<Vec<(usize, Suspect)>, Error> {
+    let method = fits.info().name;
+    if fits.info().needs.long_training {
         let reason = "it trains too long to be fitted several times; find suspects with another method (`blemish data suspects`)";
         return Err(Error::Fit { method, reason: reason.into() });
     }
-    if let Some(backbone) = &fits.context.backbone {
-        fits.keep_features(set, backbone)?;
-    }
-    let images = set.loaded().usable();
+    let images = fits.usable()?;
     let mut ranked: Vec<(usize, Suspect)> = Vec::new();
     let mut collect = |index: usize, scored: Scored| {
         let Scored { score, map } = scored;
@@ -137,14 +137,14 @@ fn rank(
         }
     };
     let folds = if folds == 0 { CalibrationConfig::default().folds } else { folds };
-    let dealt = deal(set.loaded().samples(), &images, folds, fits.context.seed);
+    let dealt = deal(fits.samples(), &images, folds, fits.seed());
     if dealt.len() < 2 {
         let reason =
             "suspects can only be told among at least two training images or groups; bring more".into();
         return Err(Error::Fit { method, reason });
     }
-    fits.context.observer.stage("scoring out of fold", Some(images.len() as u64));
-    fits.score_folds(set, &images, &dealt, &mut collect)?;
+    fits.observer().stage("scoring out of fold", Some(images.len() as u64));
+    fits.score_folds(&images, &dealt, &mut collect)?;
     let scores: Vec<f64> = ranked.iter().map(|(_, suspect)| f64::from(suspect.score)).collect();
     let (middle, spread) = robust(&scores);
     for (_, suspect) in &mut ranked {

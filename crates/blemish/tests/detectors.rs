@@ -4,7 +4,7 @@ mod support;
 
 use blemish::data::Transform;
 use blemish::features::EngineOptions;
-use blemish::{Detector, Error, FitOptions, Observer};
+use blemish::{Detector, Error, FitOptions, Observer, ScoreOptions, ScoredSample};
 use image::{GrayImage, Luma};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +44,11 @@ fn an_image_scores_the_same_in_any_company() {
     let bench = Bench::new(3);
     for config in bench.configs() {
         let detector = bench.fit(&config);
+        if config.tiles.is_some() || !config.input_sizes.is_empty() {
+            // Such models score images, not batches; in what batches tiles go is tested below.
+            assert!(matches!(detector.score(&batch_of_one(&bench, &detector)), Err(Error::Score { .. })));
+            continue;
+        }
         let alone: Vec<_> =
             bench.dataset.test.iter().map(|sample| detector.score_file(&sample.path).unwrap()).collect();
         let images: Vec<_> = bench
@@ -57,6 +62,35 @@ fn an_image_scores_the_same_in_any_company() {
         batch.pixels = images.iter().flat_map(|image| image.pixels.iter().copied()).collect();
         for (together, alone) in detector.score(&batch).unwrap().iter().zip(&alone) {
             assert_eq!((together.score, &together.map.values), (alone.score, &alone.map.values));
+        }
+    }
+}
+
+fn batch_of_one(bench: &Bench, detector: &Detector) -> blemish::data::ImageBatch {
+    detector.transform().load(bench.first_test_image()).unwrap()
+}
+
+#[test]
+fn scores_do_not_depend_on_batches_and_threads() {
+    let bench = Bench::new(3);
+    for config in bench.configs() {
+        let detector = bench.fit(&config);
+        let all = |batch_size, threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut scores = Vec::new();
+            let options = ScoreOptions { batch_size, ..ScoreOptions::default() };
+            let each = |one: ScoredSample| {
+                scores.push((one.index, one.scored.score, one.scored.map.values));
+                Ok::<(), Error>(())
+            };
+            pool.install(|| detector.score_samples(&bench.dataset.test, &options, each)).unwrap();
+            scores
+        };
+        let alone = all(1, 1);
+        assert_eq!(alone.len(), bench.dataset.test.len());
+        assert!(alone == all(5, 2) && alone == all(64, 3), "{}", config.method);
+        for (index, score, _) in alone {
+            assert_eq!(detector.score_file(&bench.dataset.test[index].path).unwrap().score, score);
         }
     }
 }

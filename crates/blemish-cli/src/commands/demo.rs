@@ -1,7 +1,7 @@
 //! `blemish demo`: the main job on a fresh machine, end to end.
 
-use super::engine_options;
 use super::eval::table;
+use super::{engine_options, tiles};
 use crate::args::DemoArgs;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -37,7 +37,13 @@ pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result
     let fit = FitOptions { engine, observer: console, ..FitOptions::default() };
     // Forty images cannot promise the usual 1 %.
     let calibration = CalibrationConfig { false_alarm: 0.05, ..CalibrationConfig::default() };
-    let config = DetectorConfig { seed: args.seed, calibration, ..DetectorConfig::default() };
+    let config = DetectorConfig {
+        seed: args.seed,
+        tiles: tiles(&args.views),
+        input_sizes: args.views.multi_scale.clone(),
+        calibration,
+        ..DetectorConfig::default()
+    };
     let detector = Detector::fit(&config, &dataset, &fit)?;
     let model = args.output.join("demo.blemish");
     detector.save(&model)?;

@@ -1,12 +1,12 @@
 //! `blemish fit`: good images in, one model file out.
 
-use super::{engine_options, open, transform};
+use super::{engine_options, open, tiles, transform};
 use crate::args::{BackboneArgs, FitArgs, LearnArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::files::unfinished;
-use blemish::data::{Dataset, Skipped};
+use blemish::data::{Dataset, Skipped, Transform};
 use blemish::features::BackboneSpec;
 use blemish::metrics::Calibration;
 use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Observer};
@@ -78,9 +78,14 @@ pub fn prepare<'a>(
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
     let dataset = open(&args.data, &args.layout)?;
+    let tiles = tiles(&args.views);
+    let default_transform =
+        if tiles.is_some() { Transform::native() } else { entry.default_transform(&settings)? };
     let config = DetectorConfig {
         method: args.method.clone(),
-        transform: Some(transform(&args.transform, entry.default_transform(&settings)?)?),
+        transform: Some(transform(&args.transform, default_transform)?),
+        tiles,
+        input_sizes: args.views.multi_scale.clone(),
         settings,
         backbone: backbone_spec(&args.backbone)?,
         seed: args.seed,

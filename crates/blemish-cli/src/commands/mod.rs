@@ -15,10 +15,11 @@ mod report;
 pub mod suspects;
 pub mod weights;
 
-use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TransformArgs};
+use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ViewArgs};
 use crate::failure::Failure;
-use blemish::data::{Dataset, OpenOptions, Transform, open_dataset};
+use blemish::data::{Dataset, OpenOptions, Tiling, Transform, open_dataset};
 use blemish::features::EngineOptions;
+use blemish::{TileModels, TileOptions};
 use clap::CommandFactory;
 use std::path::Path;
 
@@ -43,6 +44,20 @@ fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
         skip_bad: layout.skip_bad,
     };
     Ok(open_dataset(data, &options)?)
+}
+
+/// The tiles of the command line.
+fn tiles(args: &ViewArgs) -> Option<TileOptions> {
+    let mut tiling = match args.tile? {
+        Size::Exact { width, height } => Tiling::new(height, width),
+        Size::ShorterSide(side) => Tiling::new(side, side),
+    };
+    tiling.overlap = args.tile_overlap.unwrap_or(tiling.overlap);
+    let models = match args.tile_models {
+        TileModelsArg::Shared => TileModels::Shared,
+        TileModelsArg::Each => TileModels::Each,
+    };
+    Some(TileOptions { tiling, models, per_image: args.tiles_per_image })
 }
 
 /// The image transform of the command line on top of the method's own.

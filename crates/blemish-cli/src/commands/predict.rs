@@ -3,13 +3,13 @@
 use super::engine_options;
 use super::fit::report_skipped;
 use crate::args::{Export, Picture, PredictArgs};
-use crate::console::{Console, is_interrupted};
+use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::{ScoreLine, ScoreWriter};
 use crate::pictures;
-use blemish::data::{Loader, LoaderOptions, Sample, Transform, list_images};
+use blemish::data::{Sample, Transform, list_images};
 use blemish::metrics::Region;
-use blemish::{Detector, Observer, Scored};
+use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredSample};
 use blemish_report::{CocoExport, save_float_tiff, save_labelme};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -30,49 +30,42 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
     let samples: Vec<Sample> = paths.iter().map(|path| Sample::unlabelled(path)).collect();
-    let options = LoaderOptions {
-        batch_size: args.batch_size.max(1),
-        skip_bad: args.skip_bad,
-        ..LoaderOptions::default()
-    };
-    let mut loader = Loader::new(&samples, detector.transform(), options);
     if args.output.is_some() {
         console.stage("scoring", Some(paths.len() as u64));
     }
+    // Lines on standard output are progress enough.
+    let quiet = Quiet(console);
+    let options = ScoreOptions {
+        batch_size: args.batch_size.max(1),
+        skip_bad: args.skip_bad,
+        observer: if args.output.is_some() { console } else { &quiet },
+        ..ScoreOptions::default()
+    };
     let mut names = Names::default();
     let (mut anomalous, mut scored_images) = (0, 0);
-    for batch in loader.by_ref() {
-        if is_interrupted() {
-            return Err(Failure::interrupted());
+    let skipped = detector.score_samples(&samples, &options, |sample| -> Result<(), Failure> {
+        let ScoredSample { index, size, scored, .. } = sample;
+        let path = &paths[index];
+        let name = names.unique(path);
+        let decision = detector.decide(&scored, size, args.min_area)?;
+        if let Some(decision) = &decision {
+            anomalous += usize::from(decision.anomalous == Some(true));
+            exports.add(path, &name, size, &decision.regions)?;
         }
-        let batch = batch?;
-        let sizes = &batch.original_sizes;
-        for ((&index, &size), scored) in batch.indices.iter().zip(sizes).zip(detector.score(&batch.images)?) {
-            let path = &paths[index];
-            let name = names.unique(path);
-            let decision = detector.decide(&scored, size, args.min_area)?;
-            if let Some(decision) = &decision {
-                anomalous += usize::from(decision.anomalous == Some(true));
-                exports.add(path, &name, size, &decision.regions)?;
-            }
-            scored_images += 1;
-            let (overlay, map) = pictures.write(path, &name, &scored)?;
-            writer.write(&ScoreLine {
-                path: path.display().to_string(),
-                score: scored.score,
-                overlay,
-                map,
-                decision: decision.map(Into::into),
-            })?;
-        }
-        if args.output.is_some() {
-            console.advance(batch.indices.len() as u64);
-        }
-    }
+        scored_images += 1;
+        let (overlay, map) = pictures.write(path, &name, &scored)?;
+        writer.write(&ScoreLine {
+            path: path.display().to_string(),
+            score: scored.score,
+            overlay,
+            map,
+            decision: decision.map(Into::into),
+        })
+    })?;
     writer.finish()?;
     exports.finish()?;
     console.finish();
-    report_skipped(loader.skipped().iter(), console);
+    report_skipped(skipped.iter(), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),
         false => Ok(()),

@@ -2,12 +2,12 @@
 #![allow(dead_code)]
 
 use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
-use blemish::data::{Dataset, Transform, open_dataset};
+use blemish::data::{Dataset, Tiling, Transform, open_dataset};
 use blemish::features::graph::{Activation, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
 use blemish::features::onnx::emit;
 use blemish::features::{BackboneSource, BackboneSpec};
 use blemish::settings::Settings;
-use blemish::{Detector, DetectorConfig, Error, FitOptions};
+use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -42,18 +42,35 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Every method, small; of the classical ones every filter.
+    /// Every method, small; of the classical ones every filter. Then tiles, with one model and with one for each place, and several input
+    /// sizes.
     pub fn configs(&self) -> Vec<DetectorConfig> {
         let structure = "tophat+lines+granulometry+textons+patches+template";
         let edges = "sobel+laplacian+canny+gabor+wavelet+daubechies";
+        let patchcore = self.config("patchcore", json!({"coreset_ratio": 0.1}));
+        let padim = self.config("padim", json!({"dimensions": 12}));
+        let tiles = |models| {
+            let tiling = Tiling { height: 32, width: 32, overlap: 12 };
+            Some(TileOptions { tiling, models, per_image: None })
+        };
+        let shared = DetectorConfig { tiles: tiles(TileModels::Shared), ..patchcore.clone() };
+        let each = DetectorConfig { tiles: tiles(TileModels::Each), ..padim.clone() };
+        let several = DetectorConfig { input_sizes: vec![64, 32], ..patchcore.clone() };
+        let filter = self.config("filter", json!({"bank": "gabor", "model": "bank", "centres": 50}));
+        let pyramid =
+            DetectorConfig { tiles: tiles(TileModels::Shared), input_sizes: vec![64, 48], ..filter.clone() };
         vec![
-            self.config("patchcore", json!({"coreset_ratio": 0.1})),
-            self.config("padim", json!({"dimensions": 12})),
+            patchcore,
+            padim,
             self.config("statistical", json!({"bank": "histogram+lbp+glcm+pixel", "align": "none"})),
             self.config("structural", json!({"bank": structure, "align": "none", "centres": 100})),
             self.config("filter", json!({"bank": edges, "scales": 2})),
             self.config("filter", json!({"bank": "wavelet_residual+spectral+phase+notch+whiten"})),
-            self.config("filter", json!({"bank": "gabor", "model": "bank", "centres": 50})),
+            filter,
+            shared,
+            each,
+            several,
+            pyramid,
         ]
     }
 

@@ -1,0 +1,163 @@
+//! Fits and calibration of detectors that look at tiles or at several input sizes.
+//!
+//! As for whole images (`calibrate`), every training image is scored by models that have not seen it, here simply by fitting all views
+//! again without its fold: features of tiles are too many to keep.
+
+use crate::calibrate::{
+    CalibrationConfig, EachScored, HELD_OUT, OutOfFold, Quiet, calibration, deal, units, without,
+};
+use crate::detector::{DetectorConfig, FitOptions};
+use crate::error::Error;
+use crate::method::MethodInfo;
+use crate::observer::Observer;
+use crate::prepared::Prepared;
+use crate::view::{self, View, Work};
+use blemish_data::{Dataset, DecodedImages, Sample, Skipped};
+use blemish_eval::{Calibration, Source};
+use std::sync::{Mutex, PoisonError};
+
+/// Fits of one configuration on whatever training images of a dataset.
+pub(crate) struct ComposedFits<'a> {
+    prepared: &'a Prepared,
+    config: &'a DetectorConfig,
+    dataset: &'a Dataset,
+    options: &'a FitOptions<'a>,
+    /// What has been left out so far.
+    skipped: Mutex<Vec<Skipped>>,
+}
+
+impl<'a> ComposedFits<'a> {
+    pub(crate) fn new(
+        prepared: &'a Prepared,
+        config: &'a DetectorConfig,
+        dataset: &'a Dataset,
+        options: &'a FitOptions<'a>,
+    ) -> Self {
+        Self { prepared, config, dataset, options, skipped: Mutex::default() }
+    }
+
+    /// What was left out so far, in the order of the paths.
+    pub(crate) fn skipped(&self) -> Vec<Skipped> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fit(&self, images: &[usize], observer: &dyn Observer) -> Result<Vec<View>, Error> {
+        let train = images.iter().map(|&index| self.dataset.train[index].clone()).collect();
+        let dataset = Dataset { train, test: Vec::new(), ..self.dataset.clone() };
+        let options = FitOptions { observer, ..self.options.clone() };
+        let (views, skipped) = view::fit(self.prepared, self.config, &dataset, &options)?;
+        let mut known = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        for new in skipped {
+            if !known.iter().any(|known| known.path == new.path) {
+                known.push(new);
+            }
+        }
+        known.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(views)
+    }
+
+    fn score(&self, views: &[View], images: &[usize], each: &mut EachScored<'_>) -> Result<(), Error> {
+        let work = Work { batch_size: self.options.batch_size, observer: self.options.observer };
+        let Some(view) = views.first() else { return Ok(()) };
+        let samples = &self.dataset.train;
+        let decoded =
+            DecodedImages::new(samples, images.to_vec(), view.transform(), self.options.skip_bad, false);
+        for decoded in decoded {
+            let decoded = decoded?;
+            each(decoded.index, view::score(views, &decoded.image, work)?);
+            self.options.observer.advance(1);
+        }
+        Ok(())
+    }
+
+    /// The images of a fit that it has not left out.
+    fn without_skipped(&self, images: &[usize]) -> Vec<usize> {
+        let skipped = self.skipped();
+        let is_usable =
+            |index: &&usize| !skipped.iter().any(|one| one.path == self.dataset.train[**index].path);
+        images.iter().filter(is_usable).copied().collect()
+    }
+
+    /// Fits on the training images (all of them where `chosen` is `None`) and calibrates. Also the images that were learnt from.
+    pub(crate) fn fit_calibrated(
+        &self,
+        chosen: Option<Vec<usize>>,
+        config: &CalibrationConfig,
+    ) -> Result<(Vec<View>, Option<Calibration>, Vec<usize>), Error> {
+        let observer = self.options.observer;
+        let all = chosen.unwrap_or_else(|| (0..self.dataset.train.len()).collect());
+        let mut good = Vec::new();
+        let mut collect = |_: usize, scored: crate::map::Scored| good.push(scored.extremes());
+        if config.folds > 0 && self.info().needs.long_training && all.len() > 1 {
+            let held_out = deal(self.samples(), &all, HELD_OUT, self.seed()).swap_remove(0);
+            let views = self.fit(&without(&all, &held_out), observer)?;
+            observer.stage("scoring held-out images", Some(held_out.len() as u64));
+            self.score(&views, &held_out, &mut collect)?;
+            let calibration = calibration(&good, Source::HeldOut { refitted: false }, config, observer);
+            return Ok((views, calibration, self.without_skipped(&all)));
+        }
+        let views = self.fit(&all, observer)?;
+        let usable = self.without_skipped(&all);
+        if config.folds == 0 {
+            return Ok((views, None, usable));
+        }
+        let dealt = deal(self.samples(), &usable, config.folds, self.seed());
+        let groups = units(self.samples(), &usable).len();
+        let source = match dealt.len() {
+            0 | 1 => Source::Unstated,
+            folds => Source::Folds { folds, groups: (groups < usable.len()).then_some(groups) },
+        };
+        if dealt.len() > 1 {
+            observer.stage("calibrating", Some(usable.len() as u64));
+            match self.score_folds(&usable, &dealt, &mut collect) {
+                Ok(()) => {}
+                // Fewer images may not allow what all of them do.
+                Err(Error::Fit { reason, .. }) => {
+                    observer.warn(&format!("no calibration, since a fold cannot be fitted: {reason}"));
+                    return Ok((views, None, usable));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let calibration = calibration(&good, source, config, observer);
+        Ok((views, calibration, usable))
+    }
+}
+
+impl OutOfFold for ComposedFits<'_> {
+    fn info(&self) -> &'static MethodInfo {
+        self.prepared.entry.info()
+    }
+    fn samples(&self) -> &[Sample] {
+        &self.dataset.train
+    }
+    fn seed(&self) -> u64 {
+        self.config.seed
+    }
+    fn observer(&self) -> &dyn Observer {
+        self.options.observer
+    }
+    fn usable(&self) -> Result<Vec<usize>, Error> {
+        let all: Vec<usize> = (0..self.dataset.train.len()).collect();
+        if !self.options.skip_bad {
+            return Ok(all);
+        }
+        let mut images = DecodedImages::new(&self.dataset.train, all, &self.prepared.transform, true, false);
+        let usable = images.by_ref().map(|image| Ok(image?.index)).collect();
+        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = images.skipped().to_vec();
+        usable
+    }
+    fn score_folds(
+        &self,
+        images: &[usize],
+        folds: &[Vec<usize>],
+        each: &mut EachScored<'_>,
+    ) -> Result<(), Error> {
+        let quiet = Quiet(self.options.observer);
+        for fold in folds {
+            let views = self.fit(&without(images, fold), &quiet)?;
+            self.score(&views, fold, each)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,429 @@
+//! What a detector looks at: whole images or tiles of them, at one input size or at several.
+//!
+//! A view is one input size with the models fitted for it: one for whole images, one that all tiles share, or one for each place of a
+//! tile. Several views make one outcome: their maps and scores are brought to a common scale, the mean and the spread they had on good
+//! images at fit time, and averaged at the size of the largest.
+
+use crate::detector::{DetectorConfig, FitOptions};
+use crate::error::Error;
+use crate::map::{AnomalyMap, Scored};
+use crate::method::{FitContext, Fitted, TrainingSet};
+use crate::observer::{Named, Observer};
+use crate::prepared::Prepared;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::tiled::{self, Sizes, TileModels, TiledSet, score_batch};
+use crate::training::LoadedSet;
+use blemish_data::{
+    Canvas, DataError, Dataset, DecodedImages, ImageBatch, ImageFault, RgbImage, Sample, Skipped, TilePlan,
+    Tiling, Transform, read_size,
+};
+use blemish_kernels::map::resize_bilinear;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Good images that the scale of a view is measured on.
+const MEASURED: usize = 32;
+
+/// Pixels that are looked at beside the fit itself, for scales and colours.
+const AFFORDABLE: usize = 32 << 20;
+
+/// What a model file says of a view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewHeader {
+    /// How images become input.
+    pub transform: Transform,
+    /// How the transformed image is cut; absent for whole images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<TilesHeader>,
+    /// Its scale on good images; absent in a model with one view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+}
+
+/// What a model file says of tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TilesHeader {
+    /// Size and overlap.
+    #[serde(flatten)]
+    pub tiling: Tiling,
+    /// One model or many.
+    pub models: TileModels,
+    /// Height and width of the images, where each place has a model of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<(usize, usize)>,
+}
+
+/// Mean and standard deviation of a view's scores on good training images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Over the pixels of all maps.
+    pub map: (f32, f32),
+    /// Over the image scores.
+    pub score: (f32, f32),
+}
+
+/// One input size and the models fitted for it.
+pub(crate) struct View {
+    header: ViewHeader,
+    transform: Arc<Transform>,
+    /// One, or one a tile; `None` for a tile that lies outside the region of interest.
+    models: Vec<Option<Box<dyn Fitted>>>,
+}
+
+/// How images are scored; none of it changes a score.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) batch_size: usize,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+/// Whether a configuration asks for more than whole images at one size.
+pub(crate) fn is_composed(config: &DetectorConfig) -> bool {
+    config.tiles.is_some() || config.input_sizes.len() > 1
+}
+
+/// Fits every view that a configuration asks for on the training images of a dataset, the largest first. Also what was left out.
+///
+/// # Errors
+/// As [`crate::Detector::fit`].
+pub(crate) fn fit(
+    prepared: &Prepared,
+    config: &DetectorConfig,
+    dataset: &Dataset,
+    options: &FitOptions<'_>,
+) -> Result<(Vec<View>, Vec<Skipped>), Error> {
+    if let Some(tiles) = &config.tiles {
+        tiles.tiling.check()?;
+    }
+    let mut sides = config.input_sizes.clone();
+    sides.sort_unstable_by(|a, b| b.cmp(a));
+    sides.dedup();
+    let base = &*prepared.transform;
+    let transforms: Vec<Transform> = match sides.is_empty() {
+        true => vec![base.clone()],
+        false => sides.iter().map(|&side| base.at_side(side)).collect(),
+    };
+    transforms.iter().try_for_each(Transform::check)?;
+    let mut views = Vec::with_capacity(transforms.len());
+    let mut skipped = Vec::new();
+    for (number, transform) in transforms.iter().enumerate() {
+        let name = if transforms.len() > 1 { format!("size {}: ", sides[number]) } else { String::new() };
+        let observer = Named { name, inner: options.observer };
+        let options = FitOptions { observer: &observer, ..options.clone() };
+        let fitting = Fitting { prepared, config, dataset, options: &options };
+        let (mut view, left_out) = fitting.view(&Arc::new(transform.clone()))?;
+        if transforms.len() > 1 {
+            let work = Work { batch_size: options.batch_size, observer: &observer };
+            view.header.spread = Some(view.measure(&dataset.train, work)?);
+        }
+        views.push(view);
+        skipped = left_out;
+    }
+    Ok((views, skipped))
+}
+
+/// What the fits of all models of a view share.
+struct Fitting<'a> {
+    prepared: &'a Prepared,
+    config: &'a DetectorConfig,
+    dataset: &'a Dataset,
+    options: &'a FitOptions<'a>,
+}
+
+impl Fitting<'_> {
+    fn view(&self, transform: &Arc<Transform>) -> Result<(View, Vec<Skipped>), Error> {
+        let Some(tiles) = &self.config.tiles else {
+            let set = LoadedSet::new(self.dataset, transform, self.options);
+            let model = self.model(&set, self.options.observer)?;
+            return Ok((View::of_whole_images(transform.clone(), model), set.skipped()));
+        };
+        let mut set = TiledSet::new(self.dataset, transform, tiles, self.options, self.config.seed)?;
+        let (models, image) = match tiles.models {
+            TileModels::Shared => (vec![Some(self.model(&set, self.options.observer)?)], None),
+            TileModels::Each => {
+                let sizes = set.common_size()?;
+                let models = self.models_of_places(&mut set, transform, &tiles.tiling, sizes)?;
+                (models, sizes.map(|sizes| sizes.transformed))
+            }
+        };
+        let tiles = TilesHeader { tiling: tiles.tiling, models: tiles.models, image };
+        let header = ViewHeader { transform: (**transform).clone(), tiles: Some(tiles), spread: None };
+        Ok((View { header, transform: transform.clone(), models }, set.skipped()))
+    }
+
+    /// One model a tile; none where a tile lies outside the region of interest.
+    fn models_of_places(
+        &self,
+        set: &mut TiledSet<'_>,
+        transform: &Transform,
+        tiling: &Tiling,
+        sizes: Option<Sizes>,
+    ) -> Result<Vec<Option<Box<dyn Fitted>>>, Error> {
+        // Without images the method itself says so.
+        let one_tile = (tiling.height, tiling.width);
+        let Sizes { original, transformed: (height, width) } =
+            sizes.unwrap_or(Sizes { original: one_tile, transformed: one_tile });
+        let plan = plan(tiling, height, width)?;
+        let region = transform.region_at(original.0, original.1).map_err(unfit)?;
+        let mut models = Vec::with_capacity(plan.count());
+        for tile in 0..plan.count() {
+            let (rows, columns) = plan.window(tile);
+            let is_seen = region.as_ref().is_none_or(|mask| {
+                let columns = columns.start..columns.end.min(width);
+                (rows.start..rows.end.min(height))
+                    .any(|y| mask.marked[y * width..][columns.clone()].contains(&true))
+            });
+            set.only(tile);
+            let name = format!("tile {} of {}: ", tile + 1, plan.count());
+            let observer = Named { name, inner: self.options.observer };
+            models.push(if is_seen { Some(self.model(set, &observer)?) } else { None });
+        }
+        Ok(models)
+    }
+
+    fn model(&self, set: &dyn TrainingSet, observer: &dyn Observer) -> Result<Box<dyn Fitted>, Error> {
+        let context = FitContext {
+            seed: self.config.seed,
+            backbone: self.prepared.backbone.clone(),
+            memory_limit: self.options.memory_limit,
+            scratch: self.options.scratch.clone(),
+            prompts: Vec::new(),
+            observer,
+        };
+        self.prepared.entry.fit(&self.config.settings, set, &context)
+    }
+}
+
+fn plan(tiling: &Tiling, height: usize, width: usize) -> Result<TilePlan, Error> {
+    tiling.plan(height, width).map_err(unfit)
+}
+
+fn unfit(fault: ImageFault) -> Error {
+    Error::Score { reason: fault.to_string() }
+}
+
+impl View {
+    /// A view of whole images by one model.
+    pub(crate) fn of_whole_images(transform: Arc<Transform>, model: Box<dyn Fitted>) -> Self {
+        let header = ViewHeader { transform: (*transform).clone(), tiles: None, spread: None };
+        Self { header, transform, models: vec![Some(model)] }
+    }
+
+    /// How images become input.
+    pub(crate) fn transform(&self) -> &Arc<Transform> {
+        &self.transform
+    }
+
+    pub(crate) fn header(&self) -> &ViewHeader {
+        &self.header
+    }
+
+    /// The model of whole images, if that is what it looks at.
+    pub(crate) fn whole(&self) -> Option<&dyn Fitted> {
+        match self.header.tiles {
+            None => self.models.first()?.as_deref(),
+            Some(_) => None,
+        }
+    }
+
+    /// The settings that its models were fitted with.
+    pub(crate) fn settings(&self) -> Settings {
+        self.models.iter().flatten().next().map(|model| model.settings()).unwrap_or_default()
+    }
+
+    /// The tensors of all its models.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::default();
+        for (number, model) in self.models.iter().enumerate() {
+            if let Some(model) = model {
+                state.absorb(&self.prefix(number), model.state());
+            }
+        }
+        state
+    }
+
+    fn prefix(&self, number: usize) -> String {
+        match self.header.tiles {
+            Some(TilesHeader { models: TileModels::Each, .. }) => format!("tile.{number}."),
+            _ => String::new(),
+        }
+    }
+
+    /// Puts a view together again.
+    ///
+    /// # Errors
+    /// [`Error::State`] for tensors; [`Error::Data`] if the header makes no sense.
+    pub(crate) fn restore(
+        header: ViewHeader,
+        mut state: State,
+        restore: &dyn Fn(State) -> Result<Box<dyn Fitted>, Error>,
+    ) -> Result<Self, Error> {
+        header.transform.check()?;
+        let transform = Arc::new(header.transform.clone());
+        let mut view = Self { header, transform, models: Vec::new() };
+        let count = match view.header.tiles {
+            None => 1,
+            Some(TilesHeader { tiling, models, image }) => {
+                tiling.check()?;
+                match (models, image) {
+                    (TileModels::Shared, _) => 1,
+                    (TileModels::Each, Some((height, width))) => plan(&tiling, height, width)?.count(),
+                    (TileModels::Each, None) => {
+                        let reason = "one model a tile needs the size of the images".to_owned();
+                        return Err(DataError::Setting(reason).into());
+                    }
+                }
+            }
+        };
+        for number in 0..count {
+            let prefix = view.prefix(number);
+            let own =
+                if prefix.is_empty() { std::mem::take(&mut state) } else { state.split_off_prefix(&prefix) };
+            let is_absent = own.tensors().is_empty() && !prefix.is_empty();
+            view.models.push(if is_absent { None } else { Some(restore(own)?) });
+        }
+        Ok(view)
+    }
+
+    /// Scores one decoded image.
+    ///
+    /// # Errors
+    /// [`Error::Score`] if it does not fit the model, [`Error::Features`], [`Error::Interrupted`].
+    pub(crate) fn score(&self, image: &RgbImage, work: Work<'_>) -> Result<Scored, Error> {
+        let canvas = self.transform.canvas(image).map_err(unfit)?;
+        let (height, width) = canvas.size();
+        let Some(tiles) = &self.header.tiles else { return self.score_whole(&canvas) };
+        if let (TileModels::Each, Some((known_height, known_width))) = (tiles.models, tiles.image)
+            && (known_height, known_width) != (height, width)
+        {
+            let reason = format!(
+                "the image is {width}x{height} pixels, but the model has one part for each place in images of \
+                 {known_width}x{known_height}; bring the image to that size, or fit with --tile-models shared"
+            );
+            return Err(Error::Score { reason });
+        }
+        let model = |tile: usize| {
+            let model =
+                if tiles.models == TileModels::Each { self.models.get(tile) } else { self.models.first() };
+            model.and_then(|model| model.as_deref()).ok_or_else(|| Error::Score {
+                reason: format!("the model knows nothing of tile {tile}; fit it anew"),
+            })
+        };
+        let batch_size = if tiles.models == TileModels::Each { 1 } else { work.batch_size };
+        tiled::score(&canvas, &plan(&tiles.tiling, height, width)?, &model, batch_size, work.observer)
+    }
+
+    fn score_whole(&self, canvas: &Canvas<'_>) -> Result<Scored, Error> {
+        let nothing = || Error::Score { reason: "the method returned nothing".into() };
+        let (height, width) = canvas.size();
+        let image = canvas.cut(0..height, 0..width);
+        let batch = ImageBatch {
+            count: 1,
+            height,
+            width,
+            pixels: image.pixels,
+            region_of_interest: image.region_of_interest,
+        };
+        let scored = score_batch(self.whole().ok_or_else(nothing)?, &batch)?.pop();
+        scored.map(|(scored, _)| scored).ok_or_else(nothing)
+    }
+
+    /// Mean and spread of its scores on some of the good images.
+    fn measure(&self, samples: &[Sample], work: Work<'_>) -> Result<Spread, Error> {
+        let order = some_of(samples, MEASURED, &self.transform);
+        work.observer.stage("measuring good images", Some(order.len() as u64));
+        let (mut pixels, mut scores) = (Moments::default(), Moments::default());
+        for image in DecodedImages::new(samples, order, &self.transform, true, false) {
+            if work.observer.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let scored = self.score(&image?.image, work)?;
+            scored.map.values.iter().for_each(|&value| pixels.add(value));
+            scores.add(scored.score);
+            work.observer.advance(1);
+        }
+        Ok(Spread { map: pixels.finish(), score: scores.finish() })
+    }
+}
+
+/// Up to `count` samples, evenly chosen; fewer, but one at least, where their transformed images are large.
+pub(crate) fn some_of(samples: &[Sample], count: usize, transform: &Transform) -> Vec<usize> {
+    let pixels = |sample: &Sample| {
+        let (height, width) = read_size(&sample.path, &transform.read_options()).unwrap_or_default();
+        let (height, width) = transform.output_size(height, width).unwrap_or_default();
+        height * width
+    };
+    let mut seen = 0;
+    let step = samples.len().div_ceil(count).max(1);
+    (0..samples.len())
+        .step_by(step)
+        .take_while(|&index| {
+            let is_affordable = seen < AFFORDABLE;
+            seen += pixels(&samples[index]);
+            is_affordable
+        })
+        .collect()
+}
+
+/// Sums for a mean and a standard deviation.
+#[derive(Default)]
+struct Moments {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, value: f32) {
+        let value = f64::from(value);
+        self.count += 1.0;
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    /// Mean and standard deviation; without any spread, 1 in its place.
+    fn finish(&self) -> (f32, f32) {
+        let mean = self.sum / self.count.max(1.0);
+        let deviation = (self.squares / self.count.max(1.0) - mean * mean).max(0.0).sqrt();
+        // Rounding leaves traces of a spread where there is none.
+        (mean as f32, if deviation > 1e-6 * mean.abs() { deviation as f32 } else { 1.0 })
+    }
+}
+
+/// Scores one decoded image with all views, the largest first.
+///
+/// # Errors
+/// As [`View::score`]; [`Error::Score`] if the outcome is not finite.
+pub(crate) fn score(views: &[View], image: &RgbImage, work: Work<'_>) -> Result<Scored, Error> {
+    let (first, others) =
+        views.split_first().ok_or_else(|| Error::Score { reason: "the model is empty".into() })?;
+    let scored = first.score(image, work)?;
+    let Some(spread) = &first.header.spread else { return Ok(scored) };
+    let part = 1.0 / views.len() as f32;
+    let size = (scored.map.height, scored.map.width);
+    let mut merged = scored;
+    merged.score = part * (merged.score - spread.score.0) / spread.score.1;
+    let (mean, factor) = (spread.map.0, part / spread.map.1);
+    merged.map.values.iter_mut().for_each(|value| *value = (*value - mean) * factor);
+    for view in others {
+        let Scored { score, map } = view.score(image, work)?;
+        let Some(spread) = &view.header.spread else { continue };
+        merged.score += part * (score - spread.score.0) / spread.score.1;
+        let (mean, factor) = (spread.map.0, part / spread.map.1);
+        let AnomalyMap { height, width, mut values } = map;
+        if (height, width) != size {
+            values = resize_bilinear(&values, (height, width), size);
+        }
+        merged.map.values.iter_mut().zip(&values).for_each(|(sum, value)| *sum += (value - mean) * factor);
+    }
+    if let Some(mask) = first.transform.region_at(image.height, image.width).map_err(unfit)? {
+        let outside = merged.map.values.iter_mut().zip(&mask.marked).filter(|&(_, &is_inside)| !is_inside);
+        outside.for_each(|(value, _)| *value = 0.0);
+    }
+    if !merged.score.is_finite() || merged.map.values.iter().any(|value| !value.is_finite()) {
+        let reason = "the merged scores are not finite numbers; the model's values are out of range".into();
+        return Err(Error::Score { reason });
+    }
+    Ok(merged)
+}

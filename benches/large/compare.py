@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-METHOD = ["--set", "coreset_ratio=0.01", "--set", "image_score=max"]
+METHOD = ["--set", "coreset_ratio=0.01", "--set", "image_score=max", "--folds", "0"]
 
 
 def run(*line):

@@ -16,6 +16,14 @@ use blemish_data::{Dataset, DecodedImages, Sample, Skipped};
 use blemish_eval::{Calibration, Source};
 use std::sync::{Mutex, PoisonError};
 
+/// A fit and its calibration.
+pub(crate) struct Composed {
+    pub(crate) views: Vec<View>,
+    pub(crate) calibration: Option<Calibration>,
+    /// The training images that were learnt from.
+    pub(crate) images: Vec<usize>,
+}
+
 /// Fits of one configuration on whatever training images of a dataset.
 pub(crate) struct ComposedFits<'a> {
     prepared: &'a Prepared,
@@ -78,12 +86,12 @@ impl<'a> ComposedFits<'a> {
         images.iter().filter(is_usable).copied().collect()
     }
 
-    /// Fits on the training images (all of them where `chosen` is `None`) and calibrates. Also the images that were learnt from.
+    /// Fits on the training images (all of them where `chosen` is `None`) and calibrates.
     pub(crate) fn fit_calibrated(
         &self,
         chosen: Option<Vec<usize>>,
         config: &CalibrationConfig,
-    ) -> Result<(Vec<View>, Option<Calibration>, Vec<usize>), Error> {
+    ) -> Result<Composed, Error> {
         let observer = self.options.observer;
         let all = chosen.unwrap_or_else(|| (0..self.dataset.train.len()).collect());
         let mut good = Vec::new();
@@ -94,12 +102,12 @@ impl<'a> ComposedFits<'a> {
             observer.stage("scoring held-out images", Some(held_out.len() as u64));
             self.score(&views, &held_out, &mut collect)?;
             let calibration = calibration(&good, Source::HeldOut { refitted: false }, config, observer);
-            return Ok((views, calibration, self.without_skipped(&all)));
+            return Ok(Composed { views, calibration, images: self.without_skipped(&all) });
         }
         let views = self.fit(&all, observer)?;
         let usable = self.without_skipped(&all);
         if config.folds == 0 {
-            return Ok((views, None, usable));
+            return Ok(Composed { views, calibration: None, images: usable });
         }
         let dealt = deal(self.samples(), &usable, config.folds, self.seed());
         let groups = units(self.samples(), &usable).len();
@@ -114,13 +122,13 @@ impl<'a> ComposedFits<'a> {
                 // Fewer images may not allow what all of them do.
                 Err(Error::Fit { reason, .. }) => {
                     observer.warn(&format!("no calibration, since a fold cannot be fitted: {reason}"));
-                    return Ok((views, None, usable));
+                    return Ok(Composed { views, calibration: None, images: usable });
                 }
                 Err(error) => return Err(error),
             }
         }
         let calibration = calibration(&good, source, config, observer);
-        Ok((views, calibration, usable))
+        Ok(Composed { views, calibration, images: usable })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::backbone_file;
 use crate::calibrate::{CachedFits, Calibrated, CalibrationConfig};
-use crate::composed::ComposedFits;
+use crate::composed::{Composed, ComposedFits};
 use crate::decision::Decision;
 use crate::error::Error;
 use crate::map::Scored;
@@ -475,6 +475,6 @@ fn learn_composed(
             (Some(kept), trimmed)
         }
     };
-    let (views, calibration, images) = fits.fit_calibrated(chosen, &config.calibration)?;
+    let Composed { views, calibration, images } = fits.fit_calibrated(chosen, &config.calibration)?;
     Ok(Learnt { views, calibration, trimmed, images, skipped: fits.skipped() })
 }

@@ -362,14 +362,10 @@ pub struct EvalArgs {
     /// Folder for overlays of every test image and the report.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-<<<<<<< HEAD
     /// HTML report to write: one file that opens offline; DIR/report.html with --output.
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
-    /// Images per batch.
-=======
     /// Images (or tiles) per batch.
->>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub batch_size: usize,
     #[command(flatten)]

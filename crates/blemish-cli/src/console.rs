@@ -21,7 +21,7 @@ pub fn listen_for_interrupts() {
 }
 
 /// Whether Ctrl-C was pressed.
-fn is_interrupted() -> bool {
+pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 

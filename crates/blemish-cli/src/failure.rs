@@ -50,6 +50,10 @@ impl Failure {
         Self { kind, ..Self::new(format!("cannot write to standard output: {error}")) }
     }
 
+    pub fn interrupted() -> Self {
+        Error::Interrupted.into()
+    }
+
     /// Images that are anomalous, where that is to end the program.
     pub fn anomaly(anomalous: usize, images: usize) -> Self {
         Self { kind: Kind::Anomaly, ..Self::new(format!("{anomalous} of {images} images are anomalous")) }
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn interruption_and_closed_pipes_are_told_apart() {
-        assert!(Failure::from(Error::Interrupted).is_interruption());
+        assert!(Failure::interrupted().is_interruption());
         assert!(Failure::stdout(&std::io::ErrorKind::BrokenPipe.into()).is_broken_pipe());
         assert!(!Failure::stdout(&std::io::ErrorKind::Other.into()).is_broken_pipe());
     }

@@ -4,14 +4,9 @@ use crate::detector::{Detector, ScoreOptions, ScoredSample};
 use crate::error::Error;
 use crate::map::Scored;
 use crate::observer::{Observer, Silent};
-<<<<<<< HEAD
-use blemish_data::{Dataset, Label, Loader, LoaderOptions, Mask, Sample, Skipped};
+use blemish_data::{Dataset, Label, Mask, Sample, Skipped};
 use blemish_eval::{Evaluation, Evaluator, Judged, ProPoint, judge};
 use std::time::{Duration, Instant};
-=======
-use blemish_data::{Dataset, Label, Mask, Sample, Skipped};
-use blemish_eval::{Evaluation, Evaluator, Judged, judge};
->>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
 
 /// How to run an evaluation.
 #[derive(Clone, Copy)]
@@ -69,39 +64,9 @@ pub fn evaluate(
     };
     let mut evaluator = Evaluator::new();
     let mut judged = Vec::new();
-<<<<<<< HEAD
     let (started, mut aside) = (Instant::now(), Duration::ZERO);
-    for batch in loader.by_ref() {
-        if options.observer.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
-        let batch = batch?;
-        let scored = detector.score(&batch.images)?;
-        let paused = Instant::now();
-        for ((&index, scored), mask) in batch.indices.iter().zip(&scored).zip(&batch.masks) {
-            let sample = &dataset.test[index];
-            let is_defective = sample.label == Label::Defective;
-            let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
-            evaluator
-                .add(
-                    &sample.defect,
-                    is_defective,
-                    scored.score,
-                    &scored.map.values,
-                    marked,
-                    (scored.map.height, scored.map.width),
-                )
-                .map_err(|error| undefined(&error))?;
-            let defect = is_defective.then(|| sample.defect.clone());
-            judged.push(Judged { defect, extremes: scored.extremes() });
-            each(sample, scored, mask.as_ref());
-        }
-        aside += paused.elapsed();
-        options.observer.advance(batch.indices.len() as u64);
-    }
-    let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
-=======
     let skipped = detector.score_samples(&dataset.test, &score_options, |one| -> Result<(), Error> {
+        let paused = Instant::now();
         let ScoredSample { index, scored, mask, .. } = one;
         let sample = &dataset.test[index];
         let is_defective = sample.label == Label::Defective;
@@ -113,15 +78,12 @@ pub fn evaluate(
         let defect = is_defective.then(|| sample.defect.clone());
         judged.push(Judged { defect, extremes: scored.extremes() });
         each(sample, &scored, mask.as_ref());
+        aside += paused.elapsed();
         Ok(())
     })?;
->>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
+    let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
     options.observer.stage("computing metrics", None);
     let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
     evaluation.decisions = detector.calibration().and_then(|calibration| judge(calibration, &judged));
-<<<<<<< HEAD
-    Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped: loader.skipped().to_vec() })
-=======
-    Ok(EvaluationOutcome { evaluation, skipped })
->>>>>>> a500ebc (Look at images in tiles and at several input sizes, with every method, in fit and score)
+    Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped })
 }

@@ -1,6 +1,5 @@
 //! What a pick chooses from.
 
-use crate::calibrate::CalibrationConfig;
 use crate::detector::DetectorConfig;
 use crate::error::Error;
 use crate::registry;
@@ -80,8 +79,7 @@ impl Candidate {
             backbone: backbone.clone(),
             transform: self.side.map(|side| Transform::resize_to(side, side)),
             seed,
-            calibration: CalibrationConfig::default(),
-            trim: None,
+            ..DetectorConfig::default()
         })
     }
 }

@@ -62,6 +62,12 @@ pub enum Command {
     Pick(Box<PickArgs>),
     /// Compares methods on labelled data sets, over seeds: a leaderboard as HTML, CSV and Markdown.
     Bench(Box<BenchArgs>),
+    /// Lets a model learn from more good images, without those it was fitted on.
+    Update(UpdateArgs),
+    /// Joins models that were fitted on parts of the images.
+    Merge(MergeArgs),
+    /// Proves that a model scores here as it did where it was fitted.
+    Verify(VerifyArgs),
     /// Lists the methods, or one method's settings.
     Methods(MethodsArgs),
     /// Keeps backbone weights: list, add, pull, verify, path.
@@ -90,6 +96,9 @@ impl Command {
             Self::Data(DataCommand::Suspects(args)) => args.machine.json,
             Self::Pick(args) => args.machine.json,
             Self::Bench(args) => args.machine.json,
+            Self::Update(args) => args.machine.json,
+            Self::Merge(args) => args.machine.json,
+            Self::Verify(args) => args.machine.json,
             Self::Data(DataCommand::Synth(args)) => args.machine.json,
             Self::Data(DataCommand::Check(args)) => args.machine.json,
             Self::Data(DataCommand::Import(ImportCommand::Elpv { machine, .. })) => machine.json,
@@ -176,9 +185,16 @@ pub struct LearnArgs {
     pub layout: LayoutArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+    #[command(flatten)]
+    pub resources: ResourceArgs,
     /// Folds the good images are dealt into; each is scored by a model fitted on the others. 0 for no calibration.
     #[arg(long, default_value_t = 5, value_name = "K", help_heading = "Decisions")]
     pub folds: usize,
+}
+
+/// Of commands that fit.
+#[derive(Clone, Debug, Args)]
+pub struct ResourceArgs {
     /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Resources")]
     pub batch_size: usize,
@@ -197,6 +213,9 @@ pub struct FitArgs {
     /// Model file to write; named after data and method by default.
     #[arg(short, long, value_name = "MODEL")]
     pub output: Option<PathBuf>,
+    /// Keep what `update` and `merge` need (PaDiM: a file five times as large). Short for --set updatable=true.
+    #[arg(long)]
+    pub updatable: bool,
     /// Share of good images that may be flagged as anomalous: the thresholds follow from it.
     #[arg(long, default_value_t = 0.01, value_name = "RATE", help_heading = "Decisions")]
     pub false_alarm: f64,
@@ -205,6 +224,52 @@ pub struct FitArgs {
     pub trim: Option<Trim>,
     #[command(flatten)]
     pub machine: MachineArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Model file.
+    pub model: PathBuf,
+    /// New good images: what `fit` takes, or several files, folders and globs.
+    #[arg(required = true)]
+    pub data: Vec<String>,
+    /// Model file to write; the model itself by default.
+    #[arg(short, long, value_name = "MODEL")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Model files, fitted with equal method, settings, backbone and transform.
+    #[arg(required = true, num_args = 2..)]
+    pub models: Vec<PathBuf>,
+    /// Model file to write.
+    #[arg(short, long, value_name = "MODEL")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Model file.
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -302,6 +367,8 @@ pub struct PredictArgs {
     /// Pictures to write with --output.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Picture::Overlay, Picture::Map])]
     pub pictures: Vec<Picture>,
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
     /// Scores that the coldest and the hottest colour stand for; the model's own by default.
     #[arg(long, value_name = "LOW,HIGH", value_parser = range)]
     pub colour_range: Option<(f32, f32)>,
@@ -324,6 +391,20 @@ pub struct PredictArgs {
     pub machine: MachineArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// Watching for drift.
+#[derive(Clone, Debug, Args)]
+pub struct MonitorArgs {
+    /// Keep running statistics of the scores in this file and warn when those of good images have moved.
+    #[arg(long, value_name = "FILE", help_heading = "Drift")]
+    pub monitor: Option<PathBuf>,
+    /// Take the first N images as the reference of a new monitor; by default the scores of `calibrate --with-good`, or 100 images.
+    #[arg(long, value_name = "N", requires = "monitor", help_heading = "Drift")]
+    pub monitor_reference: Option<usize>,
+    /// Bound on the probability that a new monitor ever warns while nothing changes.
+    #[arg(long, value_name = "RATE", default_value_t = 0.01, requires = "monitor", help_heading = "Drift")]
+    pub monitor_false_alarm: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

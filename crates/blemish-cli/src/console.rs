@@ -78,6 +78,15 @@ impl Console {
         stage.name.clear();
     }
 
+    /// Tells a result beside the main output: a line for people, an event for machines.
+    pub fn tell(&self, line: &str, event_fields: &serde_json::Value) {
+        match self.style {
+            ProgressStyle::Json => event(event_fields),
+            ProgressStyle::None => {}
+            _ => self.say(line),
+        }
+    }
+
     /// Prints a line without disturbing a bar.
     pub fn say(&self, line: &str) {
         match &self.lock().bar {

@@ -26,6 +26,7 @@ pub mod import;
 pub mod layout;
 pub mod loader;
 pub mod mask;
+pub mod png;
 pub mod reader;
 pub mod synth;
 pub mod tiling;

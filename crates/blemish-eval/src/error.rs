@@ -24,6 +24,12 @@ pub enum MetricError {
         /// `good` or `defective`.
         missing: &'static str,
     },
+    /// A setting out of range.
+    #[error("{reason}")]
+    Setting {
+        /// What is wrong and what would be right.
+        reason: String,
+    },
     /// A defective image with an empty mask.
     #[error(
         "an image of defect `{defect}` has an empty mask; mark the defect or move the image to the good ones"

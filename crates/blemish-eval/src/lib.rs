@@ -2,7 +2,8 @@
 //!
 //! Image level: [`auroc`], [`average_precision`], [`f1_max`] and curves over scores and labels, with bootstrap intervals. Pixel level:
 //! [`PixelMetrics`] streams maps and masks and gives AUROC, AP, F1-max, AUPRO and AUPIMO, exactly while memory lasts and with a proven
-//! bound beyond. [`Evaluator`] does all of it for a detector, per kind of defect and overall.
+//! bound beyond. [`Evaluator`] does all of it for a detector, per kind of defect and overall. [`DriftMonitor`] watches scores in
+//! production.
 //!
 //! Decisions: [`calibration`] turns scores of good images into p-values and thresholds with a stated promise, [`find_regions`] says where
 //! a map lies above one, [`decisions`] counts what a threshold gets right, with exact intervals ([`binomial_interval`]).
@@ -16,6 +17,7 @@ pub mod calibration;
 mod components;
 pub mod curve;
 pub mod decisions;
+pub mod drift;
 mod error;
 mod evaluator;
 mod image;
@@ -30,6 +32,7 @@ pub use binomial::binomial_interval;
 pub use bootstrap::{Interval, bootstrap_interval};
 pub use calibration::{Calibration, Criterion, Extremes, Rule, Source, labelled_threshold};
 pub use decisions::{DecisionReport, Judged, judge};
+pub use drift::{Drift, DriftKind, DriftMonitor, DriftOptions};
 pub use error::MetricError;
 pub use evaluator::Evaluator;
 pub use image::{

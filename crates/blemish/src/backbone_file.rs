@@ -8,7 +8,7 @@ use blemish_features::{Backbone, BackboneState, EngineOptions, Normalization, Te
 /// Prefix of the backbone's tensors in a model file.
 pub(crate) const PREFIX: &str = "backbone.";
 
-const ONNX: &str = "onnx";
+pub(crate) const ONNX: &str = "onnx";
 
 /// The tensors of a backbone.
 pub(crate) fn state(backbone: &Backbone) -> State {

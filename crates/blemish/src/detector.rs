@@ -15,6 +15,7 @@ use crate::settings::Settings;
 use crate::state::State;
 use crate::suspects::{self, Suspect, Trim};
 use crate::tiled::{TileOptions, score_batch};
+use crate::verification;
 use crate::view::{self, View, ViewHeader, Work};
 use blemish_data::{
     DataError, Dataset, DecodedImage, DecodedImages, ImageBatch, Loader, LoaderOptions, Mask, RgbImage,
@@ -144,16 +145,18 @@ struct Learnt {
 
 /// A fitted detector.
 pub struct Detector {
-    entry: &'static dyn MethodEntry,
+    pub(crate) entry: &'static dyn MethodEntry,
     /// At least one, the largest input first.
-    views: Vec<View>,
-    backbone: Option<Arc<Backbone>>,
-    seed: u64,
-    data: DataHeader,
-    colour_range: (f32, f32),
-    calibration: Option<Calibration>,
-    skipped: Vec<Skipped>,
-    trimmed: Vec<Suspect>,
+    pub(crate) views: Vec<View>,
+    pub(crate) backbone: Option<Arc<Backbone>>,
+    pub(crate) seed: u64,
+    pub(crate) data: DataHeader,
+    pub(crate) colour_range: (f32, f32),
+    pub(crate) calibration: Option<Calibration>,
+    /// See [`crate::verification`]; empty in files of older programs.
+    pub(crate) verification: State,
+    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) trimmed: Vec<Suspect>,
 }
 
 impl Detector {
@@ -184,10 +187,12 @@ impl Detector {
             data,
             colour_range: (0.0, 1.0),
             calibration,
+            verification: State::default(),
             skipped,
             trimmed,
         };
         detector.colour_range = detector.find_colour_range(seen, options)?;
+        detector.verification = verification::record(&detector, seen, &options.engine)?;
         Ok(detector)
     }
 
@@ -230,7 +235,7 @@ impl Detector {
     }
 
     /// The method of a model that looks at whole images at one size.
-    fn whole(&self) -> Option<&dyn Fitted> {
+    pub(crate) fn whole(&self) -> Option<&dyn Fitted> {
         match self.views.as_slice() {
             [view] => view.whole(),
             _ => None,
@@ -307,14 +312,21 @@ impl Detector {
     /// # Errors
     /// [`Error::Io`]; an existing file stays as it was.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let mut state = self.tensors();
+        if let Some(backbone) = &self.backbone {
+            state.absorb(backbone_file::PREFIX, backbone_file::state(backbone));
+        }
+        state.absorb(verification::PREFIX, self.verification.clone());
+        model_file::write(path, &self.header(), &state)
+    }
+
+    /// What its methods have learnt.
+    pub(crate) fn tensors(&self) -> State {
         let mut state = State::default();
         for (number, view) in self.views.iter().enumerate() {
             state.absorb(&prefix(number, self.views.len()), view.state());
         }
-        if let Some(backbone) = &self.backbone {
-            state.absorb(backbone_file::PREFIX, backbone_file::state(backbone));
-        }
-        model_file::write(path, &self.header(), &state)
+        state
     }
 
     /// Reads a detector, its tensors mapped into memory.
@@ -329,6 +341,7 @@ impl Detector {
         }
         let entry = registry::method(&header.method)?;
         let stored = state.split_off_prefix(backbone_file::PREFIX);
+        let verification = state.split_off_prefix(verification::PREFIX);
         // Only here is it known which file a wrong tensor lies in.
         let locate = |error| match error {
             Error::State(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
@@ -361,6 +374,7 @@ impl Detector {
             data: header.data,
             colour_range: header.colour_range,
             calibration: header.calibration,
+            verification,
             skipped: Vec::new(),
             trimmed: Vec::new(),
         })

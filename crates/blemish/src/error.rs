@@ -115,6 +115,22 @@ pub enum Error {
         /// Why, and what to change.
         reason: String,
     },
+    /// Models that cannot learn on, be joined or be verified.
+    #[error("cannot {action}: {reason}")]
+    Living {
+        /// `update`, `merge` or `verify`.
+        action: &'static str,
+        /// Why, and what to change.
+        reason: String,
+    },
+    /// A file that cannot serve as this model's monitor.
+    #[error("monitor `{path}` cannot be used: {reason}")]
+    Monitor {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to change.
+        reason: String,
+    },
     /// Metrics that are undefined for this data.
     #[error("cannot evaluate: {reason}")]
     Evaluation {

@@ -38,6 +38,10 @@
 //! See [`method`]: typed inside, erased at one boundary; images come in batches through as many passes as a method wants; what only
 //! some methods need (backbone, checkpoints, prompts) is declared and optional; state is named tensors plus settings.
 //!
+//! # After the fit
+//! [`living`] lets detectors learn from more images and joins those fitted on parts of them; [`verification`] proves that a deployed
+//! model scores as the fitted one; [`monitor`] watches whether scores of good images move.
+//!
 //! # Adding a method
 //! 1. Make `methods/NAME/` with `mod.rs` (what it is, citation, the [`Method`] impl), `config.rs` (a serde struct whose doc comments and
 //!    `schemars` ranges become the command line's help) and `tests.rs` (the analytic cases of its specification).
@@ -52,10 +56,12 @@ pub mod error;
 pub mod evaluate;
 mod feature_batch;
 mod feature_cache;
+pub mod living;
 pub mod map;
 pub mod method;
 pub mod methods;
 pub mod model_file;
+pub mod monitor;
 pub mod observer;
 pub mod pick;
 mod prepared;
@@ -70,6 +76,7 @@ pub mod suspects;
 mod testing;
 pub mod tiled;
 mod training;
+pub mod verification;
 pub mod view;
 
 pub use blemish_data as data;

@@ -8,11 +8,14 @@
 //!   method for several classes at once reads it from there; a video method sees samples in the order of their paths.
 //! - **What only some methods need is optional in [`FitContext`]**: a backbone (declared by [`Needs`]), a checkpoint folder for those
 //!   that train for hours and resume, prompts for those driven by text.
+//! - **What only some methods can do after their fit is a trait of its own** ([`Living`]: update, merge); the registry knows which have
+//!   it, so a command can say so at once.
 //! - **Patch scores, not pictures.** A method returns scores on its own grid; resizing and blurring exist once, in [`MapStage`].
 //! - **State is named tensors** plus the configuration, nothing else, so one file format serves all.
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
+use crate::living::{Living, LivingEntry, LivingModels};
 use crate::map::{MapStage, PatchScores};
 use crate::observer::Observer;
 use crate::settings::{self, SettingInfo, Settings};
@@ -21,6 +24,7 @@ use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
+use std::any::Any;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -195,7 +199,7 @@ pub trait Method: Send + Sync + Sized + 'static {
 }
 
 /// A method, fitted: what everything else sees.
-pub trait Fitted: Send + Sync {
+pub trait Fitted: Any + Send + Sync {
     /// Name, citation, needs.
     fn info(&self) -> &'static MethodInfo;
     /// See [`Method::score`].
@@ -257,6 +261,8 @@ pub trait MethodEntry: Send + Sync {
     /// # Errors
     /// [`Error::Setting`].
     fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error>;
+    /// How its models learn on and are joined, if they can.
+    fn living(&self) -> Option<&dyn LivingEntry>;
     /// See [`Method::default_transform`].
     ///
     /// # Errors
@@ -285,11 +291,21 @@ pub trait MethodEntry: Send + Sync {
 }
 
 /// The registry's entry for a method type.
-pub(crate) struct Entry<M>(PhantomData<fn() -> M>);
+pub(crate) struct Entry<M> {
+    living: Option<&'static dyn LivingEntry>,
+    method: PhantomData<fn() -> M>,
+}
 
-impl<M> Entry<M> {
+impl<M: Method> Entry<M> {
     pub(crate) const fn new() -> Self {
-        Self(PhantomData)
+        Self { living: None, method: PhantomData }
+    }
+}
+
+impl<M: Living> Entry<M> {
+    /// The entry of a method whose models can be updated and merged.
+    pub(crate) const fn living(self) -> Self {
+        Self { living: Some(&LivingModels::<M>::NEW), ..self }
     }
 }
 
@@ -299,6 +315,9 @@ impl<M: Method> MethodEntry for Entry<M> {
     }
     fn settings(&self) -> Vec<SettingInfo> {
         settings::describe::<M::Config>()
+    }
+    fn living(&self) -> Option<&dyn LivingEntry> {
+        self.living
     }
     fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error> {
         settings::parse::<M::Config>(pairs)

@@ -210,6 +210,7 @@ fn map_tensors(path: &Path, map: &Arc<Mmap>, tensors: &Metadata, data_start: usi
         let offset = data_start + info.data_offsets.0;
         let outside = || corrupt("lies outside the file");
         let values = match info.dtype {
+            Dtype::F64 => Values::F64(Shared::mapped(map, offset, length).ok_or_else(outside)?),
             Dtype::F32 => Values::F32(Shared::mapped(map, offset, length).ok_or_else(outside)?),
             Dtype::F16 => Values::F16(Shared::mapped(map, offset, length).ok_or_else(outside)?),
             Dtype::U32 => Values::U32(Shared::mapped(map, offset, length).ok_or_else(outside)?),
@@ -233,6 +234,7 @@ fn checksum(state: &State) -> u32 {
 impl View for &StateTensor {
     fn dtype(&self) -> Dtype {
         match self.values {
+            Values::F64(_) => Dtype::F64,
             Values::F32(_) => Dtype::F32,
             Values::F16(_) => Dtype::F16,
             Values::U32(_) => Dtype::U32,

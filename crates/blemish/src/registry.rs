@@ -6,8 +6,8 @@ use crate::methods::classical::{FilterBank, Statistical, Structural};
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
 static METHODS: [&dyn MethodEntry; 5] = [
-    &Entry::<PatchCore>::new(),
-    &Entry::<Padim>::new(),
+    &Entry::<PatchCore>::new().living(),
+    &Entry::<Padim>::new().living(),
     &Entry::<Statistical>::new(),
     &Entry::<Structural>::new(),
     &Entry::<FilterBank>::new(),
@@ -27,4 +27,11 @@ pub fn method(name: &str) -> Result<&'static dyn MethodEntry, Error> {
         let known: Vec<&str> = METHODS.iter().map(|entry| entry.info().name).collect();
         Error::UnknownMethod { name: name.to_owned(), known: known.join(", ") }
     })
+}
+
+/// Names of the methods whose models can be updated and merged.
+pub fn living_names() -> String {
+    let names: Vec<&str> =
+        METHODS.iter().filter(|entry| entry.living().is_some()).map(|entry| entry.info().name).collect();
+    names.join(", ")
 }

@@ -75,6 +75,8 @@ impl<T: bytemuck::Pod + std::fmt::Debug> std::fmt::Debug for Shared<T> {
 /// The values of a tensor in the precision it is stored with.
 #[derive(Clone, Debug)]
 pub enum Values {
+    /// 64-bit floats.
+    F64(Shared<f64>),
     /// 32-bit floats.
     F32(Shared<f32>),
     /// Half-precision floats, as bits.
@@ -89,6 +91,7 @@ impl Values {
     /// The raw bytes, little endian.
     pub fn bytes(&self) -> &[u8] {
         match self {
+            Self::F64(values) => bytemuck::cast_slice(values),
             Self::F32(values) => bytemuck::cast_slice(values),
             Self::F16(values) => bytemuck::cast_slice(values),
             Self::U32(values) => bytemuck::cast_slice(values),
@@ -154,10 +157,32 @@ macro_rules! typed_access {
 }
 
 impl State {
+    typed_access!(set_f64, f64, F64, f64);
     typed_access!(set_f32, f32, F32, f32);
     typed_access!(set_f16, f16, F16, u16);
     typed_access!(set_u32, u32, U32, u32);
     typed_access!(set_u8, u8, U8, u8);
+
+    /// Stores one count.
+    pub fn set_count(&mut self, name: &str, count: u64) {
+        self.set_u32(name, &[2], vec![count as u32, (count >> 32) as u32]);
+    }
+
+    /// A count stored by [`Self::set_count`].
+    ///
+    /// # Errors
+    /// [`StateError`] if it is absent or no count.
+    pub fn count(&self, name: &str) -> Result<u64, StateError> {
+        match &self.u32(name, 1)?.1[..] {
+            &[low, high] => Ok(u64::from(low) | u64::from(high) << 32),
+            _ => Err(StateError { name: name.to_owned(), reason: "does not hold one count".into() }),
+        }
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
 
     /// All tensors, by name.
     pub fn tensors(&self) -> &BTreeMap<String, StateTensor> {

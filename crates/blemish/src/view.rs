@@ -227,6 +227,12 @@ impl View {
         }
     }
 
+    /// Whether it takes images of that size, whatever the size of those it was fitted on.
+    pub(crate) fn takes(&self, (height, width): (usize, usize)) -> bool {
+        let is_shared = matches!(self.header.tiles, Some(TilesHeader { models: TileModels::Shared, .. }));
+        is_shared && self.transform.output_size(height, width).is_ok()
+    }
+
     /// The settings that its models were fitted with.
     pub(crate) fn settings(&self) -> Settings {
         self.models.iter().flatten().next().map(|model| model.settings()).unwrap_or_default()

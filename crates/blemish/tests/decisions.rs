@@ -125,6 +125,9 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
     assert_eq!(loaded.calibration(), Some(&calibration));
     let first = bench.first_test_image();
     assert_eq!(loaded.score_file(first).unwrap(), detector.score_file(first).unwrap());
+    assert!(
+        loaded.verify(&EngineOptions::default()).unwrap().passed && loaded.identity() == detector.identity()
+    );
 
     let good: Vec<Sample> =
         bench.dataset.test.iter().filter(|sample| sample.defect == "good").cloned().collect();

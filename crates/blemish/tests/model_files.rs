@@ -73,13 +73,14 @@ fn each_way_to_break_a_file_has_its_own_error() {
     assert!(matches!(load(&bench.path("set")), Err(Error::NotAModel { .. } | Error::Io { .. })));
 }
 
-/// What a mutated model may do: be refused, or score with finite numbers (or refuse to score).
+/// What a mutated model may do: be refused, by reading or by verification, or score with finite numbers (or refuse to score).
 fn survives(path: &Path, image: &Path) -> bool {
     let Ok(detector) = load(path) else { return false };
     if let Ok(scored) = detector.score_file(image) {
         assert!(scored.score.is_finite() && scored.map.values.iter().all(|value| value.is_finite()));
     }
-    true
+    // Altered content that loads all the same is found by verification.
+    detector.verify(&EngineOptions::default()).is_ok_and(|verified| verified.passed)
 }
 
 #[test]
@@ -195,6 +196,13 @@ fn mutated_state(state: &State, random: &mut rand_chacha::ChaCha8Rng) -> State {
         let wild = [f32::NAN, f32::INFINITY, -1e30, 1e30, 0.0, -1.0][random.next_u32() as usize % 6];
         let bits = [0, u32::MAX, 1 << 20, 3][random.next_u32() as usize % 4];
         match &tensor.values {
+            Values::F64(values) => {
+                let mut values = values.to_vec();
+                if let (true, Some(value)) = (is_chosen && kind > 1, at.checked_rem(values.len())) {
+                    values[value] = f64::from(wild);
+                }
+                changed.set_f64(name, &shape, values);
+            }
             Values::F32(values) => {
                 let mut values = values.to_vec();
                 if let (true, Some(value)) = (is_chosen && kind > 1, at.checked_rem(values.len())) {

@@ -1,13 +1,13 @@
 //! `blemish fit`: good images in, one model file out.
 
 use super::{engine_options, open, tiles, transform};
-use crate::args::{BackboneArgs, FitArgs, LearnArgs};
+use crate::args::{BackboneArgs, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::files::unfinished;
 use blemish::data::{Dataset, Skipped, Transform};
-use blemish::features::BackboneSpec;
+use blemish::features::{BackboneSpec, EngineOptions};
 use blemish::metrics::Calibration;
 use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Observer};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,13 @@ use std::time::Instant;
 
 pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
+    if args.updatable {
+        check_updatable(&args.learn)?;
+    }
     let (mut config, dataset, options) = prepare(&args.learn, threads, console)?;
+    if args.updatable {
+        config.settings.insert("updatable".into(), true.into());
+    }
     config.calibration.false_alarm = args.false_alarm;
     config.trim = args.trim;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
@@ -92,14 +98,8 @@ pub fn prepare<'a>(
         calibration: CalibrationConfig { folds: args.folds, ..CalibrationConfig::default() },
         trim: None,
     };
-    let options = FitOptions {
-        engine: engine_options(&args.engine, threads)?,
-        batch_size: args.batch_size.max(1),
-        skip_bad: args.layout.skip_bad,
-        memory_limit: args.memory_limit,
-        scratch: args.scratch.clone(),
-        observer: console,
-    };
+    let engine = engine_options(&args.engine, threads)?;
+    let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
     Ok((config, dataset, options))
 }
 
@@ -138,6 +138,40 @@ pub fn backbone_spec(args: &BackboneArgs) -> Result<BackboneSpec, Failure> {
 
 fn default_output(category: &str, method: &str) -> PathBuf {
     PathBuf::from(format!("{category}-{method}.blemish"))
+}
+
+/// How a fit, an update or a merge is to run.
+pub fn fit_options<'a>(
+    args: &ResourceArgs,
+    engine: EngineOptions,
+    skip_bad: bool,
+    observer: &'a dyn Observer,
+) -> FitOptions<'a> {
+    FitOptions {
+        engine,
+        batch_size: args.batch_size.max(1),
+        skip_bad,
+        memory_limit: args.memory_limit,
+        scratch: args.scratch.clone(),
+        observer,
+    }
+}
+
+/// Refuses `--updatable` for models that cannot be updated.
+fn check_updatable(args: &LearnArgs) -> Result<(), Failure> {
+    let method = &args.method;
+    if blemish::registry::method(method)?.living().is_none() {
+        return Err(Failure::new(format!(
+            "models of {method} cannot be updated; leave --updatable out, or use one of: {}",
+            blemish::registry::living_names()
+        )));
+    }
+    if args.views.tile.is_some() || args.views.multi_scale.len() > 1 {
+        return Err(Failure::new(
+            "models that look at tiles or at several sizes cannot be updated; leave --updatable out, or --tile and --multi-scale",
+        ));
+    }
+    Ok(())
 }
 
 /// Finds out before hours of work whether the model could be written at all.

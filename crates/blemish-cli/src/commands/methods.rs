@@ -23,18 +23,37 @@ fn list() -> String {
         .iter()
         .map(|entry| {
             let info = entry.info();
-            format!("{:<12}{:<12}{}\n{:24}{}", info.name, info.family, info.summary, "", info.advice)
+            let abilities = match abilities(*entry)[..] {
+                [] => String::new(),
+                ref some => format!("\n{:24}can {}", "", some.join(", ")),
+            };
+            format!(
+                "{:<12}{:<12}{}\n{:24}{}{abilities}",
+                info.name, info.family, info.summary, "", info.advice
+            )
         })
         .collect();
     lines.push("\n`blemish methods NAME` lists a method's settings.".into());
     lines.join("\n")
 }
 
+/// What only some methods' models can do after the fit, as verbs of the command line.
+fn abilities(entry: &dyn MethodEntry) -> Vec<&'static str> {
+    if entry.living().is_some() { vec!["update", "merge"] } else { Vec::new() }
+}
+
 fn one(entry: &dyn MethodEntry) -> String {
     let info = entry.info();
     let mut text = format!(
-        "{}: {}\n{}\n{}\n\nsettings (--set KEY=VALUE):\n",
-        info.name, info.summary, info.advice, info.citation
+        "{}: {}\n{}\n{}\n\n{}\n\nsettings (--set KEY=VALUE):\n",
+        info.name,
+        info.summary,
+        info.advice,
+        info.citation,
+        match abilities(entry)[..] {
+            [] => "can neither update nor merge".to_owned(),
+            ref some => format!("can {}", some.join(", ")),
+        }
     );
     for setting in entry.settings() {
         let allowed =
@@ -68,7 +87,7 @@ fn as_json(entry: &dyn MethodEntry) -> Value {
         .collect();
     json!({
         "name": info.name, "family": info.family, "summary": info.summary, "advice": info.advice,
-        "citation": info.citation, "settings": settings,
+        "citation": info.citation, "abilities": abilities(entry), "settings": settings,
     })
 }
 

@@ -8,11 +8,14 @@ pub mod demo;
 pub mod eval;
 pub mod fit;
 pub mod info;
+pub mod living;
 pub mod methods;
+mod monitor;
 pub mod pick;
 pub mod predict;
 mod report;
 pub mod suspects;
+pub mod verify;
 pub mod weights;
 
 use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ViewArgs};

@@ -2,6 +2,7 @@
 
 use super::engine_options;
 use super::fit::report_skipped;
+use super::monitor::Watch;
 use crate::args::{Export, Picture, PredictArgs};
 use crate::console::{Console, Quiet};
 use crate::failure::Failure;
@@ -26,6 +27,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     }
     let mut exports = Exports::new(args, &detector)?;
     let paths = list_images(&args.inputs)?;
+    let mut watch = Watch::open(&args.monitor, &detector)?;
     let pictures = Pictures::new(args, &detector)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
@@ -46,6 +48,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     let skipped = detector.score_samples(&samples, &options, |sample| -> Result<(), Failure> {
         let ScoredSample { index, size, scored, .. } = sample;
         let path = &paths[index];
+        watch.observe(path, scored.score, console)?;
         let name = names.unique(path);
         let decision = detector.decide(&scored, size, args.min_area)?;
         if let Some(decision) = &decision {
@@ -60,11 +63,14 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             overlay,
             map,
             decision: decision.map(Into::into),
-        })
+        })?;
+        if scored_images % options.batch_size == 0 { watch.save() } else { Ok(()) }
     })?;
+    watch.save()?;
     writer.finish()?;
     exports.finish()?;
     console.finish();
+    watch.report(console);
     report_skipped(skipped.iter(), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),

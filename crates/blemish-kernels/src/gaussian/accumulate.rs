@@ -49,6 +49,39 @@ impl GaussianAccumulator {
         })
     }
 
+    /// Goes on from moments that [`Self::into_moments`] gave: mean P x d, scatter P x packed lower triangle of `count` samples.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`KernelError::Shape`] if the lengths do not fit, [`KernelError::Setting`] if a moment is not finite.
+    pub fn from_moments(
+        (positions, dimensions): (usize, usize),
+        count: u64,
+        mean: Vec<f64>,
+        scatter: Vec<f64>,
+    ) -> Result<Self, KernelError> {
+        let empty = Self::new(positions, dimensions)?;
+        for (what, found, expected) in [
+            ("the means", mean.len(), empty.mean.len()),
+            ("the scatter matrices", scatter.len(), empty.scatter.len()),
+        ] {
+            if found != expected {
+                let shape = format!("{positions} positions of {dimensions} dimensions");
+                return Err(KernelError::Shape { what, shape, expected, found });
+            }
+        }
+        if mean.par_iter().chain(&scatter).any(|value| !value.is_finite()) {
+            let range = "every mean and scatter must be a finite number".into();
+            return Err(KernelError::Setting { setting: "moments", value: "not finite".into(), range });
+        }
+        Ok(Self { count, mean, scatter, ..empty })
+    }
+
+    /// Samples seen, mean (P x d) and scatter (P x packed lower triangle), given away.
+    pub fn into_moments(mut self) -> (u64, Vec<f64>, Vec<f64>) {
+        self.take_up();
+        (self.count, self.mean, self.scatter)
+    }
+
     /// Takes samples in, B x P x d.
     ///
     /// # Errors

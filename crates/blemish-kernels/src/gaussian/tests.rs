@@ -90,6 +90,22 @@ fn merging_and_removing_follow_the_known_numbers() {
 }
 
 #[test]
+fn an_accumulator_goes_on_from_stored_moments() {
+    let samples = features(45, 3, 4, 8);
+    let mut whole = fitted(3, 4, &samples);
+    let (count, mean, scatter) = fitted(3, 4, &samples[..20 * 12]).into_moments();
+    let mut resumed =
+        GaussianAccumulator::from_moments((3, 4), count, mean.clone(), scatter.clone()).unwrap();
+    resumed.add_batch(&samples[20 * 12..]).unwrap();
+    assert_eq!((resumed.count(), count), (45, 20));
+    let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12 * b.abs().max(1.0));
+    assert!(close(resumed.moments().0, whole.moments().0) && close(resumed.moments().1, whole.moments().1));
+    assert!(GaussianAccumulator::from_moments((3, 4), count, mean.clone(), vec![0.0; 7]).is_err());
+    let broken = vec![f64::NAN; scatter.len()];
+    assert!(GaussianAccumulator::from_moments((3, 4), count, mean, broken).is_err());
+}
+
+#[test]
 fn a_large_mean_does_not_eat_the_variance() {
     // Halves are exact in f32 near 10,000: deviations of +-0.5, 1 and so on have a known variance.
     let samples: Vec<f32> = (0..1_000_000).map(|i| 10_000.0 + [0.5, -0.5, 1.5, -1.5][i % 4]).collect();

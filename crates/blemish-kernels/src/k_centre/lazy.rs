@@ -59,8 +59,13 @@ pub(super) fn run(problem: &Problem, contraction: Contraction, on_pick: OnPick<'
     let (first, keys) = problem.start();
     let mut selection = Selection::new(problem, &contraction, keys);
     selection.add(first);
-    let stop = on_pick(first).is_break();
+    let mut stop = on_pick(first).is_break();
     selection.relax_sleepers(first);
+    // All points sleep until these are known, and catch up with them when they wake.
+    for pick in 1..problem.leading() {
+        selection.add(pick);
+        stop |= on_pick(pick).is_break();
+    }
     selection.finish(stop, on_pick)
 }
 

@@ -29,6 +29,9 @@ const BLOCK: usize = 1024;
 pub enum Start {
     /// This point is the first pick.
     Index(usize),
+    /// The first so many points are the first picks, in their order; the farthest points follow. Goes on from an earlier
+    /// selection: what was within its radius stays so.
+    Leading(usize),
     /// A random point is the first pick.
     Random {
         /// Seed of the draw.
@@ -72,7 +75,7 @@ impl KCentreOptions {
 /// What was selected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coreset {
-    /// Picks, in the order of picking; no two have the same coordinates.
+    /// Picks, in the order of picking; no two have the same coordinates, but for those of [`Start::Leading`].
     pub indices: Vec<usize>,
     /// Greatest distance (root taken) of any point to its nearest pick; not known after [`Start::MeanOfRandom`], whose
     /// keys are no distances to picks (measure it with [`covering_radius`]).
@@ -143,6 +146,11 @@ impl<'a> Problem<'a> {
             Start::Index(index) if index >= rows => {
                 return wrong("start", index, format!("it must be below the number of points, {rows}"));
             }
+            Start::Leading(leading) if leading == 0 || leading > rows.min(options.count) => {
+                let range =
+                    format!("it must be 1 to the number of points or picks, {}", rows.min(options.count));
+                return wrong("start", leading, range);
+            }
             Start::MeanOfRandom { points: 0, .. } => {
                 return wrong("starting points", 0, "at least 1 is needed".into());
             }
@@ -160,10 +168,16 @@ impl<'a> Problem<'a> {
         &self.points[index * self.dimensions..(index + 1) * self.dimensions]
     }
 
+    /// How many of the first points are picks without question.
+    fn leading(&self) -> usize {
+        if let Start::Leading(leading) = *self.start { leading } else { 0 }
+    }
+
     /// The first pick, and every point's key before it.
     fn start(&self) -> (usize, Vec<f32>) {
         let first = match *self.start {
             Start::Index(index) => index,
+            Start::Leading(_) => 0,
             Start::Random { seed } => crate::seeded(seed).random_range(0..self.rows),
             Start::MeanOfRandom { points, seed } => {
                 let keys = self.mean_keys(points, seed);

@@ -26,14 +26,15 @@ pub(super) fn run(problem: &Problem, on_pick: OnPick<'_>) -> Coreset {
         let stop = on_pick(pick).is_break();
         let (next, key) = relax_all(problem, pick, &mut keys);
         coreset.covering_radius = problem.radius(key);
-        if coreset.indices.len() == problem.count || key <= 0.0 {
+        let is_led = coreset.indices.len() < problem.leading();
+        if coreset.indices.len() == problem.count || (key <= 0.0 && !is_led) {
             return coreset;
         }
         if stop {
             coreset.interrupted = true;
             return coreset;
         }
-        pick = next;
+        pick = if is_led { coreset.indices.len() } else { next };
     }
 }
 

@@ -36,6 +36,22 @@ fn two_rounds_over_shards_stay_within_the_bound() {
     assert_eq!(covering_radius(&[0.0, 1.0, 2.0, 10.0, 11.0, 20.0], &centres, 1).unwrap(), 2.0);
 }
 
+/// 20 and 0 are given; 10 is farthest from them, then 2. Leading duplicates stay.
+#[test]
+fn leading_points_are_picked_first_and_the_farthest_follow() {
+    let line = [20.0, 0.0, 1.0, 2.0, 10.0, 11.0];
+    let leading =
+        |leading, count| KCentreOptions { start: Start::Leading(leading), ..KCentreOptions::new(count) };
+    for run in [run, run_plain] {
+        let coreset = run(&line, 1, &leading(2, 4));
+        assert_eq!((coreset.indices, coreset.covering_radius), (vec![0, 1, 4, 3], Some(1.0)));
+        assert_eq!(run(&[1.0, 1.0, 1.0, 5.0], 1, &leading(3, 4)).indices, [0, 1, 2, 3]);
+        assert_eq!(run(&line, 1, &leading(6, 6)).covering_radius, Some(0.0));
+    }
+    let error = |options| select(&line, 1, &options, &mut |_| ControlFlow::Continue(())).is_err();
+    assert!(error(leading(0, 4)) && error(leading(5, 4)) && error(leading(7, 9)));
+}
+
 #[test]
 fn selection_stops_when_only_duplicates_are_left() {
     let points: Vec<f32> = (0..3000).flat_map(|i| [(i % 7) as f32, ((i % 7) * (i % 7)) as f32]).collect();
@@ -210,13 +226,14 @@ proptest! {
         d in 1usize..4,
         count in 1usize..200,
         seed in 0u64..3,
-        kind in 0..3,
+        kind in 0..4,
     ) {
         let points: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
         let points = &points[..points.len() / d * d];
         let start = match kind {
             0 => Start::Index(points.len() / d / 2),
             1 => Start::Random { seed },
+            2 => Start::Leading(1 + seed as usize * 30 % count.min(points.len() / d)),
             _ => Start::MeanOfRandom { points: 4, seed },
         };
         let options = KCentreOptions { count, start, max_memory_bytes: None };

@@ -42,6 +42,8 @@ pub struct PadimConfig {
     pub sigma: f32,
     /// Precision of the stored Gaussians.
     pub precision: Precision,
+    /// Keep the moments as well, so that the model can be updated and merged exactly; the file grows about fivefold.
+    pub updatable: bool,
 }
 
 impl Default for PadimConfig {
@@ -52,6 +54,7 @@ impl Default for PadimConfig {
             epsilon: 0.01,
             sigma: 4.0,
             precision: Precision::default(),
+            updatable: false,
         }
     }
 }

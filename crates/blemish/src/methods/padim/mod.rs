@@ -5,11 +5,13 @@
 //! the good images; the score is the Mahalanobis distance. One pass over the images, a model whose size does not depend on their
 //! number; needs aligned parts and a few tens of images.
 //!
-//! Flow: feature maps -> `gather` (drawn channels on one grid) -> `positions` (streaming moments, Cholesky factors, distances).
+//! Flow: feature maps -> `gather` (drawn channels on one grid) -> `positions` (streaming moments, Cholesky factors, distances). Moments
+//! add up exactly, so models that keep them (`summary`) can be updated and merged.
 
 mod config;
 mod gather;
 mod positions;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,7 @@ pub use config::{PadimConfig, Precision, Variant};
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
+use crate::living::Living;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Needs, TrainingSet};
 use crate::state::State;
@@ -57,6 +60,83 @@ impl LeaveOneOut for Padim {
     }
 }
 
+/// Streams good images into the moments, from the start or from where an earlier fit ended, and factors them.
+fn learn(
+    backbone: Arc<Backbone>,
+    mut positions: Option<Positions>,
+    config: &PadimConfig,
+    train: &dyn TrainingSet,
+    context: &FitContext<'_>,
+) -> Result<Padim, Error> {
+    context.observer.stage("fitting Gaussians", Some(train.len() as u64));
+    train.for_each_features(&backbone, None, &mut |_, batch| {
+        let maps = &batch.maps;
+        let positions = match &mut positions {
+            Some(positions) => positions,
+            none => none.insert(start(config, maps, context.seed)?),
+        };
+        if !positions.fits(maps) {
+            let reason = "the images give another grid than the model's; use images of the same shape".into();
+            return Err(Error::Living { action: "update", reason });
+        }
+        positions.add(maps, batch.count)?;
+        context.observer.advance(batch.count as u64);
+        Ok(())
+    })?;
+    let Some(positions) = positions else {
+        return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
+    };
+    finish(backbone, positions, config, context)
+}
+
+/// Factors what was learnt.
+fn finish(
+    backbone: Arc<Backbone>,
+    positions: Positions,
+    config: &PadimConfig,
+    context: &FitContext<'_>,
+) -> Result<Padim, Error> {
+    if positions.count() <= positions.dimensions() as u64 {
+        context.observer.warn(&format!(
+            "{} images for {} dimensions: covariances are carried by epsilon; more images or fewer dimensions would help",
+            positions.count(),
+            positions.dimensions()
+        ));
+    }
+    context.observer.stage("factoring covariances", None);
+    Ok(Padim { backbone, model: positions.finish(config.clone())? })
+}
+
+impl Living for Padim {
+    /// Exact: equal to the fit on all images up to the rounding of sums in double precision.
+    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let positions = Positions::resume(&self.model, "update")?;
+        learn(self.backbone.clone(), Some(positions), self.model.config(), train, context)
+    }
+
+    /// Exact, as [`Self::update`].
+    fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
+        let [first, others @ ..] = parts else {
+            return Err(Error::Living { action: "merge", reason: "there are no models".into() });
+        };
+        context.observer.stage("merging Gaussians", Some(others.len() as u64));
+        let mut positions = Positions::resume(&first.model, "merge")?;
+        for other in others {
+            context.check_cancelled()?;
+            positions.merge(Positions::resume(&other.model, "merge")?)?;
+            context.observer.advance(1);
+        }
+        finish(first.backbone.clone(), positions, first.model.config(), context)
+    }
+
+    fn coverage(&self) -> String {
+        match self.model.count() {
+            Some(count) => format!("Gaussians of {count} images, updatable"),
+            None => "not updatable (fit with --updatable)".into(),
+        }
+    }
+}
+
 impl Method for Padim {
     type Config = PadimConfig;
 
@@ -78,30 +158,7 @@ impl Method for Padim {
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        let backbone = context.require_backbone(NAME)?;
-        let mut positions: Option<Positions> = None;
-        context.observer.stage("fitting Gaussians", Some(train.len() as u64));
-        train.for_each_features(&backbone, None, &mut |_, batch| {
-            let positions = match &mut positions {
-                Some(positions) => positions,
-                none => none.insert(start(config, &batch.maps, context.seed)?),
-            };
-            positions.add(&batch.maps, batch.count)?;
-            context.observer.advance(batch.count as u64);
-            Ok(())
-        })?;
-        let Some(positions) = positions else {
-            return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
-        };
-        if positions.count() <= positions.dimensions() as u64 {
-            context.observer.warn(&format!(
-                "{} images for {} dimensions: covariances are carried by epsilon; more images or fewer dimensions would help",
-                positions.count(),
-                positions.dimensions()
-            ));
-        }
-        context.observer.stage("factoring covariances", None);
-        Ok(Self { backbone, model: positions.finish(config.clone())? })
+        learn(context.require_backbone(NAME)?, None, config, train, context)
     }
 
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {

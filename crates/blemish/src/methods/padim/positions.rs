@@ -3,11 +3,12 @@
 use super::NAME;
 use super::config::{PadimConfig, Precision, Variant};
 use super::gather::gather;
+use super::summary::Summary;
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::PatchScores;
 use crate::region::cells_inside;
-use crate::state::{Shared, State};
+use crate::state::{Shared, State, StateError};
 use blemish_features::FeatureMap;
 use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, PositionGaussians};
 
@@ -22,6 +23,8 @@ pub(super) struct PositionModel {
     height: usize,
     width: usize,
     gaussians: PositionGaussians<Shared<f32>, Shared<u16>>,
+    /// Of updatable models.
+    summary: Option<Summary>,
     /// Images it was fitted on; `None` once it comes from a file.
     images: Option<u64>,
 }
@@ -39,6 +42,44 @@ impl Positions {
     pub(super) fn new(channels: Vec<u32>, height: usize, width: usize) -> Result<Self, Error> {
         let moments = GaussianAccumulator::new(height * width, channels.len()).map_err(fit_error)?;
         Ok(Self { channels, height, width, moments })
+    }
+
+    /// Goes on from a fitted model, which must be updatable.
+    pub(super) fn resume(model: &PositionModel, action: &'static str) -> Result<Self, Error> {
+        let summary = model.summary.as_ref().ok_or_else(|| Error::Living {
+            action,
+            reason: "this PaDiM model keeps its factors only, no moments; fit it with --updatable".into(),
+        })?;
+        let moments = summary.moments()?;
+        let (positions, dimensions) = (moments.positions(), moments.dimensions());
+        if (positions, dimensions) != (model.gaussians.positions(), model.gaussians.dimensions()) {
+            let reason =
+                format!("are of {positions} positions and {dimensions} dimensions, the factors are not");
+            return Err(StateError { name: "moments.mean".into(), reason }.into());
+        }
+        Ok(Self { channels: model.channels.to_vec(), height: model.height, width: model.width, moments })
+    }
+
+    /// Takes in what another model has learnt.
+    pub(super) fn merge(&mut self, mut other: Self) -> Result<(), Error> {
+        let refuse = |reason: String| Error::Living { action: "merge", reason };
+        if self.channels != other.channels {
+            return Err(refuse("the models drew other channels; fit all parts with the same --seed".into()));
+        }
+        if (self.height, self.width) != (other.height, other.width) {
+            return Err(refuse(format!(
+                "the models have grids of {}x{} and {}x{}; fit all parts on images of one size",
+                self.height, self.width, other.height, other.width
+            )));
+        }
+        self.moments.merge(&mut other.moments).map_err(fit_error)
+    }
+
+    /// Whether the first feature maps of an update have this grid and enough channels.
+    pub(super) fn fits(&self, maps: &[FeatureMap]) -> bool {
+        let available: usize = maps.iter().map(|map| map.channels).sum();
+        maps.first().is_some_and(|map| (map.height, map.width) == (self.height, self.width))
+            && self.channels.last().is_none_or(|&last| (last as usize) < available)
     }
 
     /// Takes the feature maps of `count` images in.
@@ -77,18 +118,25 @@ impl Positions {
         };
         let gaussians =
             PositionGaussians::from_parts(positions, dimensions, means.into(), factors).map_err(fit_error)?;
+        let summary = config.updatable.then(|| Summary::of(self.moments));
         Ok(PositionModel {
             config,
             channels: self.channels.into(),
             height: self.height,
             width: self.width,
             gaussians,
+            summary,
             images,
         })
     }
 }
 
 impl PositionModel {
+    /// Images that were learnt from; known of updatable models.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.summary.as_ref().map(Summary::count)
+    }
+
     pub(super) fn config(&self) -> &PadimConfig {
         &self.config
     }
@@ -162,6 +210,9 @@ impl PositionModel {
             Factors::Single(values) => state.set_f32("factors", &[positions, packed], values.clone()),
             Factors::Half(values) => state.set_f16("factors", &[positions, packed], values.clone()),
         }
+        if let Some(summary) = &self.summary {
+            summary.store(&mut state);
+        }
         state
     }
 
@@ -173,7 +224,7 @@ impl PositionModel {
             Precision::Single => Factors::Single(state.f32("factors", 2)?.1),
             Precision::Half => Factors::Half(state.f16("factors", 2)?.1),
         };
-        let wrong = |name: &str, reason: String| crate::state::StateError { name: name.into(), reason };
+        let wrong = |name: &str, reason: String| StateError { name: name.into(), reason };
         let &[height, width] = &grid[..] else {
             return Err(wrong("grid", "does not hold height and width".into()).into());
         };
@@ -185,10 +236,11 @@ impl PositionModel {
         }
         let gaussians = PositionGaussians::from_parts(shape[0], shape[1], means, factors)
             .map_err(|error| wrong("factors", error.to_string()))?;
-        Ok(Self { config, channels, height, width, gaussians, images: None })
+        let summary = Summary::restore(state)?;
+        Ok(Self { config, channels, height, width, gaussians, summary, images: None })
     }
 }
 
-fn fit_error(error: blemish_kernels::KernelError) -> Error {
+pub(super) fn fit_error(error: blemish_kernels::KernelError) -> Error {
     Error::Fit { method: NAME, reason: error.to_string() }
 }

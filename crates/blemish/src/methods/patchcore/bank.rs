@@ -2,6 +2,7 @@
 
 use super::NAME;
 use super::config::{ImageScore, PatchCoreConfig, Variant};
+use super::coverage::Coverage;
 use super::embedding::embed;
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
@@ -19,6 +20,8 @@ pub(crate) struct PatchBank {
     entries: Shared<f32>,
     dimensions: usize,
     covering_radius: Option<f32>,
+    /// `None` in files of older programs.
+    coverage: Option<Coverage>,
 }
 
 impl PatchBank {
@@ -34,13 +37,43 @@ impl PatchBank {
     ) -> Result<Self, Error> {
         let search = MemoryBank::new(entries.clone(), dimensions)
             .map_err(|error| Error::Fit { method: NAME, reason: error.to_string() })?;
-        Ok(Self { config, search, entries, dimensions, covering_radius })
+        Ok(Self { config, search, entries, dimensions, covering_radius, coverage: None })
     }
 
     pub(crate) fn restore(config: PatchCoreConfig, state: &State) -> Result<Self, Error> {
         let (shape, entries) = state.f32("bank", 2)?;
         let (_, radius) = state.f32("covering_radius", 1)?;
-        Self::new(config, entries, shape[1], radius.first().copied())
+        let bank = Self::new(config, entries, shape[1], radius.first().copied())?;
+        let coverage = Coverage::restore(state, bank.dimensions)?;
+        Ok(Self { coverage, ..bank })
+    }
+
+    /// The same bank with what it stands for.
+    pub(crate) fn with_coverage(self, coverage: Coverage) -> Self {
+        Self { coverage: Some(coverage), ..self }
+    }
+
+    /// What it stands for, for updates and merges.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the model was written before this was kept.
+    pub(crate) fn living(&self, action: &'static str) -> Result<&Coverage, Error> {
+        self.coverage.as_ref().ok_or_else(|| Error::Living {
+            action,
+            reason: "the model does not say how many patches it stands for, an older program wrote it; fit it again".into(),
+        })
+    }
+
+    pub(crate) fn coverage(&self) -> Option<&Coverage> {
+        self.coverage.as_ref()
+    }
+
+    pub(crate) fn entries(&self) -> &[f32] {
+        &self.entries
+    }
+
+    pub(crate) fn dimensions(&self) -> usize {
+        self.dimensions
     }
 
     pub(crate) fn state(&self) -> State {
@@ -48,6 +81,9 @@ impl PatchBank {
         state.set_f32("bank", &[self.len(), self.dimensions], self.entries.clone());
         let radius: Vec<f32> = self.covering_radius.into_iter().collect();
         state.set_f32("covering_radius", &[radius.len()], radius);
+        if let Some(coverage) = &self.coverage {
+            coverage.store(&mut state, self.dimensions);
+        }
         state
     }
 

@@ -65,6 +65,13 @@ pub struct PatchCoreConfig {
     pub sigma: f32,
     /// Interpolation of the map to the input's size. null: bilinear (official), nearest (anomalib).
     pub interpolation: Option<Interpolation>,
+    /// Measure the covering radius on the features themselves where the coreset was chosen on projections (one more search), so that
+    /// updates and merges can state theirs.
+    pub updatable: bool,
+    /// Models of about equal share that are to be merged. Each keeps that many times the picks of its bank, and the merged bank's
+    /// covering radius is then at most 4 times the smallest possible one. 1 keeps the bank alone.
+    #[schemars(range(min = 1, max = 1000))]
+    pub shards: usize,
 }
 
 impl Default for PatchCoreConfig {
@@ -83,6 +90,8 @@ impl Default for PatchCoreConfig {
             reweight_neighbours: 9,
             sigma: 4.0,
             interpolation: None,
+            updatable: false,
+            shards: 1,
         }
     }
 }

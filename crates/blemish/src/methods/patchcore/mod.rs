@@ -6,10 +6,12 @@
 //! wrong place is the defect.
 //!
 //! Flow: feature maps -> `embedding` (section 3.1 of the paper) -> `fit` (coreset, algorithm 1) -> `bank` (nearest neighbours, equation
-//! 6; image score, equation 7 or the maximum). Both released codes are variants, see [`Variant`].
+//! 6; image score, equation 7 or the maximum). Both released codes are variants, see [`Variant`]. Banks go on learning and are joined
+//! as composable coresets, see `coverage`.
 
 mod bank;
 mod config;
+mod coverage;
 mod embedding;
 mod fit;
 #[cfg(test)]
@@ -19,12 +21,14 @@ pub use config::{ImageScore, PatchCoreConfig, Variant};
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
+use crate::living::Living;
 use crate::map::{BlurBorder, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
 use crate::state::State;
 use bank::PatchBank;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
+use blemish_kernels::k_centre::Start;
 use std::sync::Arc;
 
 const NAME: &str = "patchcore";
@@ -41,12 +45,50 @@ impl PatchCore {
         self.bank.len()
     }
 
-    /// Largest distance of a training patch to its nearest bank entry, in the space the coreset was chosen in.
+    /// Largest distance of a training patch to its nearest bank entry: how much the coreset can add to a patch distance over the full
+    /// bank, at most.
     ///
-    /// Without projection this bounds how much the coreset can add to a patch distance over the full bank. `None` for the official
-    /// variant, whose picks are no pure farthest points.
+    /// On projections where the coreset was chosen on them and the model is not `updatable`, which does not bound anything. `None` for
+    /// the official variant unless it is `updatable`, since its picks are no pure farthest points and do not tell.
     pub fn covering_radius(&self) -> Option<f32> {
         self.bank.covering_radius()
+    }
+}
+
+impl Living for PatchCore {
+    /// A composable coreset: chosen among the old picks and all new patches, the old bank first while the cap leaves room for more.
+    /// The number of picks follows from the patches of all images together.
+    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let config = self.bank.config();
+        let collected = fit::collect(config, &self.backbone, train, Some(&self.bank), context)?;
+        let start = fit::next_start(config, &collected, self.bank.len());
+        let bank = fit::choose(config, &collected, start, context)?;
+        Ok(Self { backbone: self.backbone.clone(), bank })
+    }
+
+    /// The second round of a two-round coreset: chosen among the picks of all parts, starting from the first pick of the first.
+    ///
+    /// The parts may have been chosen on different projections, since features are kept whole and radii are measured on them.
+    fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
+        let [first, ..] = parts else {
+            return Err(Error::Living { action: "merge", reason: "there are no models".into() });
+        };
+        let banks: Vec<&PatchBank> = parts.iter().map(|part| &part.bank).collect();
+        let config = first.bank.config();
+        let collected = fit::join(config, &banks, context)?;
+        let bank = fit::choose(config, &collected, Start::Index(0), context)?;
+        Ok(Self { backbone: first.backbone.clone(), bank })
+    }
+
+    fn coverage(&self) -> String {
+        let Some(coverage) = self.bank.coverage() else {
+            return "not updatable (written by an older program)".into();
+        };
+        let within = match coverage.radius {
+            Some(radius) => format!("each at most {radius:.4} away"),
+            None => "how far away at most was not measured (fit with --updatable)".into(),
+        };
+        format!("{} entries for {} patches, {within}", self.bank.len(), coverage.patches)
     }
 }
 
@@ -79,10 +121,9 @@ impl Method for PatchCore {
             });
         }
         let backbone = context.require_backbone(NAME)?;
-        let collected = fit::collect(config, &backbone, train, context)?;
-        let coreset = fit::select(config, &collected, context)?;
-        let entries = collected.features.gather(&coreset.indices).into();
-        let bank = PatchBank::new(config.clone(), entries, collected.dimensions, coreset.covering_radius)?;
+        let collected = fit::collect(config, &backbone, train, None, context)?;
+        let start = fit::first_start(config, &collected, context.seed);
+        let bank = fit::choose(config, &collected, start, context)?;
         Ok(Self { backbone, bank })
     }
 

@@ -1,0 +1,77 @@
+"""How soon `predict --monitor` notices a lens that gets dirty, and whether it stays quiet before: BENCHMARKS.md, "Living models".
+
+    python3 benches/drift.py target/release/blemish ../shared/data/magnetic_tile --orders 5        (needs Pillow)
+
+Half of the good training images fit a PatchCore; the other half and the good test images are the line, in a random order. The first 100
+are the monitor's reference, the next 50 stay as they are, and then every image is a little more blurred, or darker, than the one before:
+the last one has a blur of 2 pixels, or 40 % of its brightness. "At once": all of the rest have a blur of 1 pixel, or half the brightness.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import subprocess
+import tempfile
+
+from PIL import Image, ImageFilter
+
+REFERENCE, QUIET = 100, 50
+CHANGES = {
+    "none": lambda image, share: image,
+    "blur": lambda image, share: image.filter(ImageFilter.GaussianBlur(2 * share)),
+    "dark": lambda image, share: image.point(lambda value: value * (1 - 0.6 * share)),
+    "blur at once": lambda image, share: image.filter(ImageFilter.GaussianBlur(1)) if share else image,
+    "dark at once": lambda image, share: image.point(lambda value: value * 0.5) if share else image,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("blemish", type=lambda path: pathlib.Path(path).resolve())
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--orders", type=int, default=5)
+    args = parser.parse_args()
+    good = sorted((args.data / "train/good").iterdir())
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "fit").mkdir()
+        for image in good[::2]:
+            (folder / "fit" / image.name).symlink_to(image.resolve())
+        call(args.blemish, "fit", folder / "fit", "-o", folder / "model")
+        for order in range(args.orders):
+            line = good[1::2] + sorted((args.data / "test/good").iterdir())
+            random.Random(order).shuffle(line)
+            for name, change in CHANGES.items():
+                run(args.blemish, folder / f"{name}-{order}", folder / "model", line, change, f"order {order}, {name}")
+
+
+def run(blemish, folder, model, line, change, title):
+    folder.mkdir()
+    changing = len(line) - REFERENCE - QUIET
+    paths = []
+    for at, source in enumerate(line):
+        share = max(0, at + 1 - REFERENCE - QUIET) / changing
+        paths.append(folder / f"{at:04}.png")
+        change(Image.open(source).convert("RGB"), share).save(paths[-1])
+    told = call(
+        blemish, "predict", model, *paths, "--json",
+        "--monitor", folder / "monitor.json", "--monitor-reference", REFERENCE,
+    )
+    drift = [json.loads(text) for text in told.splitlines() if '"monitor"' in text][-1]["drift"]
+    if drift is None:
+        print(f"{title}: no warning in {len(line) - REFERENCE} images", flush=True)
+    else:
+        after = drift["image"] - QUIET
+        print(f"{title}: {drift['kind']}, {after} of {changing} images after the change began, {after / changing:.0%} of it", flush=True)
+
+
+def call(blemish, *line):
+    done = subprocess.run([str(blemish), *map(str, line)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stderr
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+//! `blemish update` and `blemish merge`: models that go on learning.
+
+use super::fit::{check_writable, fit_options, report_skipped};
+use super::{engine_options, open};
+use crate::args::{LayoutArgs, MachineArgs, MergeArgs, UpdateArgs};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::output::print;
+use blemish::data::{Dataset, Layout, Sample, list_images};
+use blemish::{Detector, FitOptions};
+use std::path::Path;
+use std::time::Instant;
+
+pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let started = Instant::now();
+    let output = args.output.as_deref().unwrap_or(&args.model);
+    check_writable(output)?;
+    let engine = engine_options(&args.engine, threads)?;
+    let detector = Detector::load(&args.model, &engine)?;
+    let new = good_images(&args.data, &args.layout)?;
+    let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
+    let updated = detector.update(&new, &options)?;
+    updated.save(output)?;
+    console.finish();
+    report_skipped(new.skipped.iter().chain(updated.skipped()), console);
+    tell(&updated, output, "update", started, &args.machine)
+}
+
+pub fn merge(args: &MergeArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let started = Instant::now();
+    check_writable(&args.output)?;
+    let engine = engine_options(&args.engine, threads)?;
+    let parts =
+        args.models.iter().map(|model| Detector::load(model, &engine)).collect::<Result<Vec<_>, _>>()?;
+    let options: FitOptions<'_> = fit_options(&args.resources, engine, false, console);
+    let merged = Detector::merge(&parts, &options)?;
+    merged.save(&args.output)?;
+    console.finish();
+    tell(&merged, &args.output, "merge", started, &args.machine)
+}
+
+/// The good images of data sets as `fit` takes them, and of single files and globs.
+fn good_images(inputs: &[String], layout: &LayoutArgs) -> Result<Dataset, Failure> {
+    let mut all: Option<Dataset> = None;
+    for input in inputs {
+        let path = Path::new(input);
+        let is_list = path.extension().is_some_and(|extension| extension == "csv" || extension == "json");
+        let one = if path.is_dir() || is_list {
+            open(path, layout)?
+        } else {
+            let train = list_images(&[input])?.iter().map(|path| Sample::unlabelled(path)).collect();
+            Dataset {
+                root: path.to_owned(),
+                layout: Layout::Folder,
+                category: String::new(),
+                train,
+                test: Vec::new(),
+                skipped: Vec::new(),
+            }
+        };
+        match &mut all {
+            None => all = Some(one),
+            Some(all) => {
+                all.train.extend(one.train);
+                all.skipped.extend(one.skipped);
+            }
+        }
+    }
+    all.ok_or_else(|| Failure::new("there are no new images; name files or folders of good images"))
+}
+
+fn tell(
+    detector: &Detector,
+    output: &Path,
+    verb: &str,
+    started: Instant,
+    machine: &MachineArgs,
+) -> Result<(), Failure> {
+    let header = detector.header();
+    let (images, seconds) = (header.data.images, started.elapsed().as_secs_f64());
+    let bytes = std::fs::metadata(output).map_or(0, |metadata| metadata.len());
+    let coverage = detector.coverage().unwrap_or_default();
+    if machine.json {
+        let summary = serde_json::json!({
+            "model": output.display().to_string(), "method": header.method, "images": images,
+            "coverage": coverage, "bytes": bytes, "seconds": seconds,
+        });
+        return print(&summary.to_string());
+    }
+    print(&format!(
+        "wrote {}: {} after the {verb} stands for {images} images in {seconds:.1} s, {:.1} MB\n{coverage}",
+        output.display(),
+        header.method,
+        bytes as f64 / 1e6
+    ))
+}

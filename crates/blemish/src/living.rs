@@ -1,0 +1,245 @@
+//! Living models: what a fitted detector can still learn, and how detectors fitted on parts of the images become one.
+//!
+//! A method whose state can be summed up implements [`Living`]; the registry hands it out as a [`LivingEntry`], so whether a method can
+//! do it is known before any work. Neither verb needs the images of the earlier fits.
+
+use crate::detector::{Detector, FitOptions};
+use crate::error::Error;
+use crate::method::{FitContext, Fitted, Method, TrainingSet};
+use crate::model_file::{DataHeader, Header};
+use crate::training::LoadedSet;
+use crate::verification;
+use crate::view::View;
+use blemish_data::Dataset;
+use std::any::Any;
+use std::marker::PhantomData;
+
+/// A method whose models can learn on and be joined.
+pub trait Living: Method {
+    /// The model that a fit on the old and the new images would have given, as nearly as the method promises. `context.seed` is that
+    /// of the old fit.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the model was not made for it; else as [`Method::fit`].
+    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error>;
+
+    /// Joins models of equal settings, backbone and transform, in the order given; there is at least one.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the models do not go together.
+    fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error>;
+
+    /// What the model stands for and how well, in a few words.
+    fn coverage(&self) -> String;
+}
+
+/// [`Living`], for any fitted method.
+pub trait LivingEntry: Send + Sync {
+    /// See [`Living::update`].
+    ///
+    /// # Errors
+    /// As there.
+    fn update(
+        &self,
+        model: &dyn Fitted,
+        train: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error>;
+    /// See [`Living::merge`].
+    ///
+    /// # Errors
+    /// As there.
+    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error>;
+    /// See [`Living::coverage`].
+    fn coverage(&self, model: &dyn Fitted) -> String;
+}
+
+/// The registry's [`LivingEntry`] of a method type.
+pub(crate) struct LivingModels<M>(PhantomData<fn() -> M>);
+
+impl<M> LivingModels<M> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+/// The method behind a fitted model; the registry entry that leads here is that of the model's own method.
+fn typed<M: Method>(model: &dyn Fitted) -> Result<&M, Error> {
+    let model: &dyn Any = model;
+    model
+        .downcast_ref()
+        .ok_or(Error::Living { action: "merge", reason: "the models are of different methods".into() })
+}
+
+impl<M: Living> LivingEntry for LivingModels<M> {
+    fn update(
+        &self,
+        model: &dyn Fitted,
+        train: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error> {
+        Ok(Box::new(typed::<M>(model)?.update(train, context)?))
+    }
+    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error> {
+        let parts = parts.iter().map(|model| typed(*model)).collect::<Result<Vec<&M>, _>>()?;
+        Ok(Box::new(M::merge(&parts, context)?))
+    }
+    fn coverage(&self, model: &dyn Fitted) -> String {
+        typed::<M>(model).map(Living::coverage).unwrap_or_default()
+    }
+}
+
+impl Detector {
+    /// This detector after learning from more good images, without those it has learnt from before.
+    ///
+    /// The calibration is dropped: its scores are not those of the new model. The verification record is made anew.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the method cannot be updated, the model was not fitted for it or looks at tiles or several sizes; else as [`Self::fit`].
+    pub fn update(&self, new: &Dataset, options: &FitOptions<'_>) -> Result<Self, Error> {
+        let living = self.living("update")?;
+        let train = LoadedSet::new(new, self.transform(), options);
+        let method = living.update(self.learner("update")?, &train, &self.context(options))?;
+        let skipped = train.skipped();
+        options.observer.stage("digesting the images", None);
+        let added = DataHeader {
+            category: self.data.category.clone(),
+            images: new.train.len() - skipped.len(),
+            digest: blemish_data::dataset_digest(&new.train)?,
+        };
+        let mut updated = self.successor(method, joined(&[&self.data, &added]), &[self], options)?;
+        updated.skipped = skipped;
+        Ok(updated)
+    }
+
+    /// The detector that one fit on the images of all `parts` would have given, without those images.
+    ///
+    /// Calibrations are dropped, as by [`Self::update`].
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the models cannot be merged (as there), or the parts differ in method, settings, backbone, layers or transform.
+    pub fn merge(parts: &[Self], options: &FitOptions<'_>) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Living { action: "merge", reason };
+        let [first, others @ ..] = parts else { return Err(refuse("there are no models to merge".into())) };
+        let living = first.living("merge")?;
+        let expected = first.header();
+        for (number, other) in others.iter().enumerate() {
+            if let Some(difference) = difference(&expected, &other.header()) {
+                return Err(refuse(format!(
+                    "model {} has {difference}; fit all parts with the same method, settings, backbone and transform",
+                    number + 2
+                )));
+            }
+        }
+        let methods = parts.iter().map(|part| part.learner("merge")).collect::<Result<Vec<_>, _>>()?;
+        let method = living.merge(&methods, &first.context(options))?;
+        let data: Vec<&DataHeader> = parts.iter().map(|part| &part.data).collect();
+        first.successor(method, joined(&data), &parts.iter().collect::<Vec<_>>(), options)
+    }
+
+    /// What the model stands for and how well, for methods that can say so.
+    pub fn coverage(&self) -> Option<String> {
+        Some(self.entry.living()?.coverage(self.whole()?))
+    }
+
+    fn living(&self, action: &'static str) -> Result<&'static dyn LivingEntry, Error> {
+        self.entry.living().ok_or_else(|| Error::Living {
+            action,
+            reason: format!(
+                "models of {} do not learn on; fit anew on all images, or use one of: {}",
+                self.entry.info().name,
+                crate::registry::living_names()
+            ),
+        })
+    }
+
+    /// The method that learns on.
+    fn learner(&self, action: &'static str) -> Result<&dyn Fitted, Error> {
+        let reason = "models that look at tiles or at several sizes do not learn on; fit anew on all images";
+        self.whole().ok_or_else(|| Error::Living { action, reason: reason.into() })
+    }
+
+    fn context<'a>(&self, options: &FitOptions<'a>) -> FitContext<'a> {
+        FitContext {
+            seed: self.seed,
+            backbone: self.backbone.clone(),
+            memory_limit: options.memory_limit,
+            scratch: options.scratch.clone(),
+            prompts: Vec::new(),
+            observer: options.observer,
+        }
+    }
+
+    /// A detector like this one around a new method; what is shown and verified comes from `parts`.
+    fn successor(
+        &self,
+        method: Box<dyn Fitted>,
+        data: DataHeader,
+        parts: &[&Self],
+        options: &FitOptions<'_>,
+    ) -> Result<Self, Error> {
+        if parts.iter().any(|part| part.calibration.is_some()) {
+            options.observer.warn(
+                "the calibration belongs to the old model and is dropped; `blemish calibrate --with-good` makes one from good images that the new model has not seen",
+            );
+        }
+        // Only pictures use it, and scores hardly move: the average over the images.
+        let mean = |of: fn(&Self) -> f32| {
+            let sum: f64 =
+                parts.iter().map(|part| f64::from(of(part)) * part.data.images.max(1) as f64).sum();
+            (sum / parts.iter().map(|part| part.data.images.max(1) as f64).sum::<f64>()) as f32
+        };
+        let mut successor = Self {
+            entry: self.entry,
+            views: vec![View::of_whole_images(self.transform().clone(), method)],
+            backbone: self.backbone.clone(),
+            seed: self.seed,
+            data,
+            colour_range: (mean(|part| part.colour_range.0), mean(|part| part.colour_range.1)),
+            calibration: None,
+            verification: Default::default(),
+            skipped: Vec::new(),
+            trimmed: Vec::new(),
+        };
+        let stored: Vec<_> = parts.iter().map(|part| &part.verification).collect();
+        successor.verification = verification::renew(&successor, &stored, &options.engine)?;
+        Ok(successor)
+    }
+}
+
+/// What is the header of data that came in parts: their images together, and a digest of their digests in order.
+fn joined(parts: &[&DataHeader]) -> DataHeader {
+    let mut categories: Vec<&str> = parts.iter().map(|part| part.category.as_str()).collect();
+    categories.dedup();
+    let digests: Vec<&str> = parts.iter().map(|part| part.digest.as_str()).collect();
+    DataHeader {
+        category: categories.join("+"),
+        images: parts.iter().map(|part| part.images).sum(),
+        digest: verification::hexadecimal(&verification::sha256([digests.join("+").as_bytes()])),
+    }
+}
+
+/// What keeps a model from being merged with the first, in words.
+fn difference(first: &Header, other: &Header) -> Option<String> {
+    if first.method != other.method {
+        return Some(format!("method {}, the first {}", other.method, first.method));
+    }
+    for (name, value) in &first.settings {
+        let theirs = other.settings.get(name).unwrap_or(&serde_json::Value::Null);
+        if theirs != value {
+            return Some(format!("setting {name} = {theirs}, the first {value}"));
+        }
+    }
+    match (&first.backbone, &other.backbone) {
+        (Some(first), Some(other)) if first.name != other.name => {
+            return Some(format!("backbone {}, the first {}", other.name, first.name));
+        }
+        (Some(first), Some(other)) if first.layers != other.layers => {
+            let (theirs, ours) = (other.layers.join(","), first.layers.join(","));
+            return Some(format!("layers {theirs}, the first {ours}"));
+        }
+        (Some(first), Some(other)) if first.digest != other.digest => {
+            return Some("other backbone weights than the first (their digests differ)".into());
+        }
+        _ => {}
+    }
+    (first.transform != other.transform).then(|| "another image transform than the first".into())
+}

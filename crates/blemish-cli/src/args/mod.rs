@@ -1,0 +1,167 @@
+//! The command line's grammar: this file has the program and its commands, the others the options of each kind of command.
+
+mod choose;
+mod data;
+mod fit;
+mod lookup;
+mod score;
+mod shared;
+mod values;
+
+pub use choose::*;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use data::*;
+pub use fit::*;
+pub use lookup::*;
+pub use score::*;
+pub use shared::*;
+pub use values::{InputSize, Size};
+
+/// Finds what does not belong in an image after seeing only good ones.
+#[derive(Debug, Parser)]
+#[command(name = "blemish", version, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (the message says what, where and how to mend it), 2 wrong usage, \
+3 anomalies were found and predict --fail-on-anomaly was asked for, 130 interrupted.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// CPU threads; all cores by default. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere")]
+    pub threads: Option<usize>,
+    /// How progress is told: a bar on a terminal, lines in a log, JSON Lines for machines (on standard error).
+    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, help_heading = "Everywhere")]
+    pub progress: ProgressStyle,
+    /// Say more (repeat for more); RUST_LOG also works.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere")]
+    pub verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// A bar on a terminal, lines elsewhere.
+    Auto,
+    /// Bars.
+    Bar,
+    /// Plain lines.
+    Plain,
+    /// JSON Lines.
+    Json,
+    /// Nothing.
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows the main job on a made-up inspection set: synthesise, fit, evaluate, draw.
+    Demo(DemoArgs),
+    /// Learns from good images and writes a model file.
+    Fit(Box<FitArgs>),
+    /// Scores images with a model and shows where.
+    Predict(PredictArgs),
+    /// Measures a model on labelled images.
+    Eval(EvalArgs),
+    /// Sets a model's thresholds anew; its scores stay as they are.
+    Calibrate(CalibrateArgs),
+    /// Recommends a method and settings for your good images, within a limit of time an image.
+    Pick(Box<PickArgs>),
+    /// Compares methods on labelled data sets, over seeds: a leaderboard as HTML, CSV and Markdown.
+    Bench(Box<BenchArgs>),
+    /// Lets a model learn from more good images, without those it was fitted on.
+    Update(UpdateArgs),
+    /// Joins models that were fitted on parts of the images.
+    Merge(MergeArgs),
+    /// Proves that a model scores here as it did where it was fitted.
+    Verify(VerifyArgs),
+    /// Lists the methods, or one method's settings.
+    Methods(MethodsArgs),
+    /// Keeps backbone weights: list, add, pull, verify, path.
+    #[command(subcommand)]
+    Weights(WeightsCommand),
+    /// Makes and imports data sets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Tells what a model, ONNX graph or weight file holds.
+    Info(InfoArgs),
+    /// Prints a shell's completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    /// Whether progress is for a program, not a person.
+    pub fn is_for_machines(&self) -> bool {
+        match self {
+            Self::Demo(args) => args.machine.json,
+            Self::Fit(args) => args.machine.json,
+            Self::Predict(args) => args.machine.json,
+            Self::Calibrate(args) => args.machine.json,
+            Self::Data(DataCommand::Suspects(args)) => args.machine.json,
+            Self::Pick(args) => args.machine.json,
+            Self::Bench(args) => args.machine.json,
+            Self::Update(args) => args.machine.json,
+            Self::Merge(args) => args.machine.json,
+            Self::Verify(args) => args.machine.json,
+            Self::Data(DataCommand::Synth(args)) => args.machine.json,
+            Self::Data(DataCommand::Check(args)) => args.machine.json,
+            Self::Data(DataCommand::Import(ImportCommand::Elpv { machine, .. })) => machine.json,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_promised_grammar_parses() {
+        for line in [
+            "blemish fit DATA",
+            "blemish fit DATA --method padim --backbone resnet18 --layers layer2,layer3 --weights W --size 256x256 --seed 3 --set a=b --set c=d -o M",
+            "blemish fit DATA --tile 256x256 --tile-overlap 64 --tile-models each --multi-scale 256,384,512",
+            "blemish predict M a.png b/ *.jpg -o OUT --format csv",
+            "blemish eval M DATA --json OUT.json",
+            "blemish eval M DATA --json",
+            "blemish fit DATA --json",
+            "blemish predict M a.png --json",
+            "blemish demo",
+            "blemish pick DATA --latency 50 -o M",
+            "blemish bench A B --methods patchcore:coreset_ratio=0.01:size=320x320,padim --seeds 3 -o OUT",
+            "blemish data check DATA --json",
+            "blemish eval M DATA --report R.html",
+            "blemish methods patchcore",
+            "blemish weights list",
+            "blemish weights add F",
+            "blemish weights pull resnet18",
+            "blemish weights verify",
+            "blemish weights path",
+            "blemish data synth OUT",
+            "blemish data import elpv WHEEL OUT",
+            "blemish info M",
+            "blemish fit DATA --false-alarm 0.05 --folds 10 --trim 2%",
+            "blemish predict M a.png -o OUT --export coco,labelme --min-area 20 --fail-on-anomaly",
+            "blemish calibrate M --false-alarm 0.05",
+            "blemish calibrate M --with-good a b -o N",
+            "blemish calibrate M --labelled DATA --by cost --miss-cost 20 --defect-share 0.01",
+            "blemish data suspects DATA -o DIR --show 5",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Options that several commands have.
+
+use super::values::{InputSize, Size, bytes, image_size, range, side, size};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Of commands that take a while.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// For machines: results as JSON on standard output, progress as JSON Lines on standard error.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the backbone runs.
+#[derive(Clone, Debug, Args)]
+pub struct EngineArgs {
+    /// Device: auto, cpu, cuda[:N], vulkan[:N], wgpu[:N], metal[:N].
+    #[arg(long, default_value = "auto", help_heading = "Engine")]
+    pub device: String,
+    /// Engine that runs the backbone: auto, native, rten, ort (ONNX Runtime, loaded at run time), burn.
+    #[arg(long, default_value = "auto", help_heading = "Engine")]
+    pub engine: String,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LayoutArgs {
+    /// Folder of test images (a `good` folder and one a defect), for a plain folder of good images.
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub test_dir: Option<PathBuf>,
+    /// Folder of defect masks, for a plain folder of good images.
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub mask_dir: Option<PathBuf>,
+    /// Category, where the data holds several.
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    pub category: Option<String>,
+    /// Leave broken images out instead of stopping; they are listed at the end.
+    #[arg(long, help_heading = "Data")]
+    pub skip_bad: bool,
+}
+
+/// Of commands that fit.
+#[derive(Clone, Debug, Args)]
+pub struct ResourceArgs {
+    /// Images (or tiles) per batch.
+    #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Resources")]
+    pub batch_size: usize,
+    /// Memory for what the fit collects, such as 4GiB; what does not fit goes to a temporary file.
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Resources")]
+    pub memory_limit: Option<u64>,
+    /// Folder for large temporary files; the system's by default.
+    #[arg(long, value_name = "DIR", help_heading = "Resources")]
+    pub scratch: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct BackboneArgs {
+    /// Architecture, or an ONNX file of your own; the embedded EfficientNet-Lite0 by default.
+    #[arg(long, value_name = "NAME|FILE.onnx", help_heading = "Backbone")]
+    pub backbone: Option<String>,
+    /// Feature maps to use, shallow to deep; `blemish info NAME` lists them.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...", help_heading = "Backbone")]
+    pub layers: Vec<String>,
+    /// Weight file (.pth, .safetensors); the embedded ones or the local store's by default.
+    #[arg(long, value_name = "FILE", help_heading = "Backbone")]
+    pub weights: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct TransformArgs {
+    /// Size images are resized to: 256x256 (width x height), one number for the shorter side, or `native` to leave them.
+    #[arg(long, value_name = "WxH", value_parser = image_size, help_heading = "Images")]
+    pub size: Option<InputSize>,
+    /// Centre crop after resizing, such as 224x224.
+    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Images")]
+    pub crop: Option<Size>,
+    /// Mask image: where to look (bright) and what to ignore (black).
+    #[arg(long, value_name = "FILE", help_heading = "Images")]
+    pub roi: Option<PathBuf>,
+    /// Values that mean black and white in float images, such as 0,4095.
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, help_heading = "Images")]
+    pub value_range: Option<(f32, f32)>,
+}
+
+/// What a model looks at.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ViewArgs {
+    /// Cut images into tiles of this size; without --size at the images' own size, so that small defects stay visible.
+    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Large images and small defects")]
+    pub tile: Option<Size>,
+    /// Pixels that neighbouring tiles share at least; a quarter of the tile by default.
+    #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
+    pub tile_overlap: Option<usize>,
+    /// One model for all tiles, or one for each place in the image (for aligned parts; all images of one size).
+    #[arg(
+        long,
+        value_enum,
+        requires = "tile",
+        default_value_t,
+        help_heading = "Large images and small defects"
+    )]
+    pub tile_models: TileModelsArg,
+    /// Learn from so many tiles of each image, drawn at random by the seed; all by default.
+    #[arg(long, value_name = "N", requires = "tile", help_heading = "Large images and small defects")]
+    pub tiles_per_image: Option<usize>,
+    /// Look at several input sizes (shorter sides, such as 256,384,512) and merge their maps.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = side, help_heading = "Large images and small defects")]
+    pub multi_scale: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TileModelsArg {
+    /// One model learns all tiles.
+    #[default]
+    Shared,
+    /// Each place has a model of its own.
+    Each,
+}

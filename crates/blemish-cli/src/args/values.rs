@@ -1,0 +1,111 @@
+//! Values of options, read and refused.
+
+use blemish::Trim;
+
+/// A size on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Exact { width: usize, height: usize },
+    ShorterSide(usize),
+}
+
+/// The size that images are brought to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputSize {
+    /// Each at its own.
+    Native,
+    Resized(Size),
+}
+
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+pub(super) fn image_size(text: &str) -> Result<InputSize, String> {
+    if text == "native" { Ok(InputSize::Native) } else { size(text).map(InputSize::Resized) }
+}
+
+pub(super) fn size(text: &str) -> Result<Size, String> {
+    match text.split_once(['x', 'X']) {
+        Some((width, height)) => Ok(Size::Exact { width: side(width)?, height: side(height)? }),
+        None => side(text).map(Size::ShorterSide),
+    }
+}
+
+pub(super) fn side(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(number) if (8..=16_384).contains(&number) => Ok(number),
+        _ => Err(format!("`{text}` is not a size between 8 and 16384")),
+    }
+}
+
+pub(super) fn range(text: &str) -> Result<(f32, f32), String> {
+    let (low, high) = text.split_once(',').ok_or("write it as LOW,HIGH")?;
+    let number = |text: &str| text.trim().parse::<f32>().map_err(|_| format!("`{text}` is not a number"));
+    let (low, high) = (number(low)?, number(high)?);
+    if low < high { Ok((low, high)) } else { Err("LOW must be below HIGH".into()) }
+}
+
+pub(super) fn trim(text: &str) -> Result<Trim, String> {
+    text.parse()
+}
+
+/// A number that is not negative, such as an area or a cost.
+pub(super) fn amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err(format!("`{text}` is not a number of 0 or more")),
+    }
+}
+
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
+        _ => Err(format!("`{text}` is not a share above 0 and up to 1")),
+    }
+}
+
+pub(super) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err(format!("`{text}` is not a number above 0")),
+    }
+}
+
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let number: f64 = text[..split].parse().map_err(|_| format!("`{text}` is not a size such as 4GiB"))?;
+    let unit = match text[split..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        unit => return Err(format!("`{unit}` is no unit; use MB, MiB, GB or GiB")),
+    };
+    Ok((number * unit) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_and_refused() {
+        assert_eq!(size("320x256"), Ok(Size::Exact { width: 320, height: 256 }));
+        assert_eq!(size("256"), Ok(Size::ShorterSide(256)));
+        assert!(size("0x4").is_err() && size("axb").is_err());
+        assert_eq!(bytes("1.5GiB"), Ok(1_610_612_736));
+        assert_eq!(bytes("200MB"), Ok(200_000_000));
+        assert!(bytes("many").is_err() && bytes("3 apples").is_err());
+        assert_eq!(range("0,4095"), Ok((0.0, 4095.0)));
+        assert!(range("3,1").is_err());
+        assert_eq!(key_value("a = b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(key_value("nothing").is_err());
+        assert!(trim("2%").is_ok() && trim("some").is_err());
+        assert!(amount("-1").is_err() && share("0").is_err() && share("1") == Ok(1.0));
+    }
+}

@@ -3,7 +3,7 @@
 use crate::args::ScoreFormat;
 use crate::failure::Failure;
 use blemish::Decision;
-use blemish::data::files::unfinished;
+use blemish::data::files::{self, unfinished};
 use blemish::metrics::Region;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
@@ -150,11 +150,7 @@ impl ScoreWriter {
 
 /// Writes a small text file under a temporary name first.
 pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    let fail = |error: &std::io::Error| Failure::io("write", path, error);
-    let mut file = unfinished(path).map_err(|error| fail(&error))?;
-    file.write_all(text.as_bytes()).map_err(|error| fail(&error))?;
-    file.persist(path).map_err(|error| fail(&error.error))?;
-    Ok(())
+    files::write(path, text.as_bytes()).map_err(|error| Failure::io("write", path, &error))
 }
 
 /// Prints to standard output; a closed pipe ends the program quietly.

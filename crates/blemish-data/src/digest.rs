@@ -30,7 +30,7 @@ pub fn dataset_digest(samples: &[Sample]) -> Result<String, DataError> {
         all.update(name.as_bytes());
         all.update(digest);
     }
-    Ok(hexadecimal(&all.finalize().into()))
+    Ok(hexadecimal(&all.finalize()))
 }
 
 /// SHA-256 of one file, as 64 hexadecimal digits.
@@ -41,9 +41,10 @@ pub fn file_sha256(path: &Path) -> Result<String, DataError> {
     Ok(hexadecimal(&file_digest(path)?))
 }
 
-fn hexadecimal(digest: &[u8; 32]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in digest {
+/// Bytes as hexadecimal digits, two each.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }

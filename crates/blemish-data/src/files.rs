@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
@@ -21,10 +21,20 @@ pub fn unfinished(path: &Path) -> io::Result<NamedTempFile> {
     builder.prefix(UNFINISHED).tempfile_in(folder)
 }
 
+/// Writes a whole file under a temporary name, then renames it.
+///
+/// # Errors
+/// The system's; an existing file stays as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = unfinished(path)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn a_file_that_is_not_completed_leaves_nothing() {
@@ -38,6 +48,8 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         unfinished(&path).unwrap().persist(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"");
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 
     #[cfg(unix)]

@@ -4,7 +4,7 @@
 //! again without its fold: features of tiles are too many to keep.
 
 use crate::calibrate::{
-    CalibrationConfig, EachScored, HELD_OUT, OutOfFold, Quiet, calibration, deal, units, without,
+    CalibrationConfig, EachScored, HELD_OUT, OutOfFold, Quiet, conclude, deal, units, without,
 };
 use crate::detector::{DetectorConfig, FitOptions};
 use crate::error::Error;
@@ -101,7 +101,7 @@ impl<'a> ComposedFits<'a> {
             let views = self.fit(&without(&all, &held_out), observer)?;
             observer.stage("scoring held-out images", Some(held_out.len() as u64));
             self.score(&views, &held_out, &mut collect)?;
-            let calibration = calibration(&good, Source::HeldOut { refitted: false }, config, observer);
+            let calibration = conclude(Ok(Source::HeldOut { refitted: false }), &good, config, observer)?;
             return Ok(Composed { views, calibration, images: self.without_skipped(&all) });
         }
         let views = self.fit(&all, observer)?;
@@ -109,26 +109,26 @@ impl<'a> ComposedFits<'a> {
         if config.folds == 0 {
             return Ok(Composed { views, calibration: None, images: usable });
         }
-        let dealt = deal(self.samples(), &usable, config.folds, self.seed());
-        let groups = units(self.samples(), &usable).len();
-        let source = match dealt.len() {
-            0 | 1 => Source::Unstated,
-            folds => Source::Folds { folds, groups: (groups < usable.len()).then_some(groups) },
-        };
-        if dealt.len() > 1 {
-            observer.stage("calibrating", Some(usable.len() as u64));
-            match self.score_folds(&usable, &dealt, &mut collect) {
-                Ok(()) => {}
-                // Fewer images may not allow what all of them do.
-                Err(Error::Fit { reason, .. }) => {
-                    observer.warn(&format!("no calibration, since a fold cannot be fitted: {reason}"));
-                    return Ok(Composed { views, calibration: None, images: usable });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let calibration = calibration(&good, source, config, observer);
+        let outcome = self.out_of_sample(&usable, config.folds, &mut collect);
+        let calibration = conclude(outcome, &good, config, observer)?;
         Ok(Composed { views, calibration, images: usable })
+    }
+
+    /// Scores images of a fit by models fitted without them.
+    fn out_of_sample(
+        &self,
+        images: &[usize],
+        folds: usize,
+        each: &mut EachScored<'_>,
+    ) -> Result<Source, Error> {
+        let dealt = deal(self.samples(), images, folds, self.seed());
+        if dealt.len() < 2 {
+            return Ok(Source::Unstated);
+        }
+        let groups = units(self.samples(), images).len();
+        self.options.observer.stage("calibrating", Some(images.len() as u64));
+        self.score_folds(images, &dealt, each)?;
+        Ok(Source::Folds { folds: dealt.len(), groups: (groups < images.len()).then_some(groups) })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::composed::{Composed, ComposedFits};
 use crate::decision::Decision;
 use crate::error::Error;
 use crate::map::Scored;
-use crate::method::{Fitted, MethodEntry};
+use crate::method::{FitContext, Fitted, MethodEntry};
 use crate::model_file::{self, DataHeader, FORMAT_VERSION, Header};
 use crate::observer::{Observer, Silent};
 use crate::prepared::Prepared;
@@ -71,6 +71,19 @@ impl Default for DetectorConfig {
     }
 }
 
+impl DetectorConfig {
+    /// The image transform where none was set: the images' own size for tiles, else what the method's variant prescribes.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMethod`], [`Error::Setting`].
+    pub fn default_transform(&self) -> Result<Transform, Error> {
+        match self.tiles {
+            Some(_) => Ok(Transform::native()),
+            None => registry::method(&self.method)?.default_transform(&self.settings),
+        }
+    }
+}
+
 /// How to run a fit; none of it changes the model.
 #[derive(Clone)]
 pub struct FitOptions<'a> {
@@ -97,6 +110,20 @@ impl Default for FitOptions<'_> {
             memory_limit: None,
             scratch: None,
             observer: &Silent,
+        }
+    }
+}
+
+impl<'a> FitOptions<'a> {
+    /// What surrounds a fit run with these options.
+    pub(crate) fn context(&self, seed: u64, backbone: Option<Arc<Backbone>>) -> FitContext<'a> {
+        FitContext {
+            seed,
+            backbone,
+            memory_limit: self.memory_limit,
+            scratch: self.scratch.clone(),
+            prompts: Vec::new(),
+            observer: self.observer,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::training::LoadedSet;
 use crate::verification;
 use crate::view::View;
 use blemish_data::Dataset;
+use blemish_data::digest::hexadecimal;
 use std::any::Any;
 use std::marker::PhantomData;
 
@@ -97,7 +98,11 @@ impl Detector {
     pub fn update(&self, new: &Dataset, options: &FitOptions<'_>) -> Result<Self, Error> {
         let living = self.living("update")?;
         let train = LoadedSet::new(new, self.transform(), options);
-        let method = living.update(self.learner("update")?, &train, &self.context(options))?;
+        let method = living.update(
+            self.learner("update")?,
+            &train,
+            &options.context(self.seed, self.backbone.clone()),
+        )?;
         let skipped = train.skipped();
         options.observer.stage("digesting the images", None);
         let added = DataHeader {
@@ -130,7 +135,7 @@ impl Detector {
             }
         }
         let methods = parts.iter().map(|part| part.learner("merge")).collect::<Result<Vec<_>, _>>()?;
-        let method = living.merge(&methods, &first.context(options))?;
+        let method = living.merge(&methods, &options.context(first.seed, first.backbone.clone()))?;
         let data: Vec<&DataHeader> = parts.iter().map(|part| &part.data).collect();
         first.successor(method, joined(&data), &parts.iter().collect::<Vec<_>>(), options)
     }
@@ -155,17 +160,6 @@ impl Detector {
     fn learner(&self, action: &'static str) -> Result<&dyn Fitted, Error> {
         let reason = "models that look at tiles or at several sizes do not learn on; fit anew on all images";
         self.whole().ok_or_else(|| Error::Living { action, reason: reason.into() })
-    }
-
-    fn context<'a>(&self, options: &FitOptions<'a>) -> FitContext<'a> {
-        FitContext {
-            seed: self.seed,
-            backbone: self.backbone.clone(),
-            memory_limit: options.memory_limit,
-            scratch: options.scratch.clone(),
-            prompts: Vec::new(),
-            observer: options.observer,
-        }
     }
 
     /// A detector like this one around a new method; what is shown and verified comes from `parts`.
@@ -213,7 +207,7 @@ fn joined(parts: &[&DataHeader]) -> DataHeader {
     DataHeader {
         category: categories.join("+"),
         images: parts.iter().map(|part| part.images).sum(),
-        digest: verification::hexadecimal(&verification::sha256([digests.join("+").as_bytes()])),
+        digest: hexadecimal(&verification::sha256([digests.join("+").as_bytes()])),
     }
 }
 

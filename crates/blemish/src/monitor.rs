@@ -2,10 +2,9 @@
 
 use crate::detector::Detector;
 use crate::error::Error;
-use blemish_data::files::unfinished;
+use blemish_data::files;
 use blemish_eval::{Calibration, DriftMonitor, DriftOptions, Source};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Scores that a reference must have.
@@ -94,10 +93,7 @@ impl Monitor {
     pub fn save(&self) -> Result<(), Error> {
         let fail = |source| Error::Io { action: "write", path: self.path.clone(), source };
         let text = serde_json::to_string(&self.content).map_err(|error| fail(error.into()))?;
-        let mut file = unfinished(&self.path).map_err(fail)?;
-        file.write_all(text.as_bytes()).map_err(fail)?;
-        file.persist(&self.path).map_err(|error| fail(error.error))?;
-        Ok(())
+        files::write(&self.path, text.as_bytes()).map_err(fail)
     }
 }
 

@@ -26,10 +26,9 @@ impl Prepared {
     pub(crate) fn new(config: &DetectorConfig, options: &FitOptions<'_>) -> Result<Self, Error> {
         config.calibration.check()?;
         let entry = registry::method(&config.method)?;
-        let transform = match (&config.transform, &config.tiles) {
-            (Some(transform), _) => transform.clone(),
-            (None, Some(_)) => Transform::native(),
-            (None, None) => entry.default_transform(&config.settings)?,
+        let transform = match &config.transform {
+            Some(transform) => transform.clone(),
+            None => config.default_transform()?,
         };
         // More than one are views of their own.
         let transform = match config.input_sizes.as_slice() {
@@ -55,13 +54,9 @@ impl Prepared {
         let loaded = LoadedSet::new(dataset, &self.transform, options);
         let limits = CacheLimits::new(options.memory_limit, options.scratch.clone());
         let context = FitContext {
-            seed: config.seed,
-            backbone: self.backbone.clone(),
             // What the cache may take is not there for the method.
             memory_limit: options.memory_limit.map(|limit| limit - limits.in_memory.min(limit)),
-            scratch: options.scratch.clone(),
-            prompts: Vec::new(),
-            observer: options.observer,
+            ..options.context(config.seed, self.backbone.clone())
         };
         let fits = Fits { entry: self.entry, settings: &config.settings, context: &context };
         work(&fits, &CachingSet::new(&loaded, limits))

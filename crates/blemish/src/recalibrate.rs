@@ -1,6 +1,6 @@
 //! Other thresholds for a fitted model: another rate, fresh good images, labelled defects. Scores and tensors stay as they are.
 
-use crate::calibrate::check_rate;
+use crate::calibrate::{CalibrationConfig, check_rate};
 use crate::detector::{Detector, ScoreOptions};
 use crate::error::Error;
 use crate::evaluate::EvaluateOptions;
@@ -35,14 +35,18 @@ pub fn recalibrate(
     let (mut header, state) = model_file::read(model)?;
     let known = match header.calibration.as_ref().map(|calibration| calibration.rule) {
         Some(Rule::FalseAlarm { rate }) => rate,
-        _ => 0.01,
+        _ => CalibrationConfig::default().false_alarm,
     };
     let rate = request.false_alarm.unwrap_or(known);
     check_rate(rate)?;
     let mut skipped = Vec::new();
+    let mut loaded = None;
     let mut score = |samples: &[Sample]| -> Result<Labelled, Error> {
-        let detector = Detector::load(model, engine)?;
-        let (labelled, left_out) = score_samples(&detector, samples, options)?;
+        let detector = match &mut loaded {
+            Some(detector) => detector,
+            none => none.insert(Detector::load(model, engine)?),
+        };
+        let (labelled, left_out) = score_samples(detector, samples, options)?;
         skipped.extend(left_out);
         Ok(labelled)
     };

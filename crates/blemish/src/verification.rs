@@ -13,6 +13,7 @@ use crate::detector::{Detector, ScoreOptions};
 use crate::error::Error;
 use crate::state::{State, StateError};
 use crate::view::View;
+use blemish_data::digest::hexadecimal;
 use blemish_data::transform::{MAXIMUM_SIDE, PlanarImage};
 use blemish_data::{ImageBatch, Mask, Pixels, RgbImage, Sample, Transform, png, read_image, read_size};
 use blemish_features::{Engine, EngineOptions};
@@ -400,9 +401,4 @@ pub(crate) fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] 
     let mut digest = Sha256::new();
     parts.into_iter().for_each(|part| digest.update(part));
     digest.finalize().into()
-}
-
-/// Two digits a byte.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

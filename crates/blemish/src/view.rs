@@ -183,14 +183,8 @@ impl Fitting<'_> {
     }
 
     fn model(&self, set: &dyn TrainingSet, observer: &dyn Observer) -> Result<Box<dyn Fitted>, Error> {
-        let context = FitContext {
-            seed: self.config.seed,
-            backbone: self.prepared.backbone.clone(),
-            memory_limit: self.options.memory_limit,
-            scratch: self.options.scratch.clone(),
-            prompts: Vec::new(),
-            observer,
-        };
+        let context = self.options.context(self.config.seed, self.prepared.backbone.clone());
+        let context = FitContext { observer, ..context };
         self.prepared.entry.fit(&self.config.settings, set, &context)
     }
 }

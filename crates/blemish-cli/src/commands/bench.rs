@@ -93,11 +93,10 @@ pub fn run(args: &BenchArgs, threads: Option<usize>, console: &Console) -> Resul
 }
 
 fn facts(args: &BenchArgs) -> Vec<(String, String)> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     vec![
         ("command".into(), super::report::command_line()),
         ("blemish".into(), env!("CARGO_PKG_VERSION").into()),
-        ("machine".into(), format!("{processors} processors, {} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("machine".into(), super::report::machine()),
         ("seeds".into(), format!("0 to {}", args.seeds - 1)),
         (
             "memory".into(),

@@ -6,10 +6,10 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::files::unfinished;
-use blemish::data::{Dataset, Skipped, Transform};
+use blemish::data::{Dataset, Skipped};
 use blemish::features::{BackboneSpec, EngineOptions};
 use blemish::metrics::Calibration;
-use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Observer};
+use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Observer, Suspect};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -34,11 +34,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     let images = detector.header().data.images;
     let seconds = started.elapsed().as_secs_f64();
     if args.machine.json {
-        let trimmed: Vec<serde_json::Value> = detector
-            .trimmed()
-            .iter()
-            .map(|one| serde_json::json!({"path": one.path.display().to_string(), "score": one.score, "deviations": one.deviations}))
-            .collect();
+        let trimmed: Vec<serde_json::Value> = detector.trimmed().iter().map(suspect).collect();
         let summary = serde_json::json!({
             "model": output.display().to_string(),
             "method": config.method,
@@ -84,13 +80,10 @@ pub fn prepare<'a>(
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
     let dataset = open(&args.data, &args.layout)?;
-    let tiles = tiles(&args.views);
-    let default_transform =
-        if tiles.is_some() { Transform::native() } else { entry.default_transform(&settings)? };
-    let config = DetectorConfig {
+    let mut config = DetectorConfig {
         method: args.method.clone(),
-        transform: Some(transform(&args.transform, default_transform)?),
-        tiles,
+        transform: None,
+        tiles: tiles(&args.views),
         input_sizes: args.views.multi_scale.clone(),
         settings,
         backbone: backbone_spec(&args.backbone)?,
@@ -98,6 +91,7 @@ pub fn prepare<'a>(
         calibration: CalibrationConfig { folds: args.folds, ..CalibrationConfig::default() },
         trim: None,
     };
+    config.transform = Some(transform(&args.transform, config.default_transform()?)?);
     let engine = engine_options(&args.engine, threads)?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
     Ok((config, dataset, options))
@@ -123,6 +117,11 @@ pub fn summary(calibration: &Calibration) -> serde_json::Value {
         "origin": calibration.origin(),
         "promise": calibration.promise(),
     })
+}
+
+/// A suspicious training image, for machines.
+pub fn suspect(one: &Suspect) -> serde_json::Value {
+    serde_json::json!({"path": one.path.display().to_string(), "score": one.score, "deviations": one.deviations})
 }
 
 /// The backbone of the command line; nothing said is the embedded one.

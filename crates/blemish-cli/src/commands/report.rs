@@ -186,7 +186,6 @@ fn provenance(
             format!("{} broken images", outcome.skipped.len() + dataset.skipped.len()),
         ));
     }
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = memory::peak().map_or("the system does not tell".into(), |bytes| {
         format!("{} at most, with the pixel scores of all test images", readable_bytes(bytes))
     });
@@ -196,10 +195,7 @@ fn provenance(
         ("images per second".into(), format!("{:.1}", images as f64 / outcome.scoring_seconds.max(1e-9))),
         ("memory".into(), memory),
         ("model file".into(), readable_bytes(model_bytes)),
-        (
-            "machine".into(),
-            format!("{processors} processors, {} {}", std::env::consts::OS, std::env::consts::ARCH),
-        ),
+        ("machine".into(), machine()),
     ];
     Ok(Provenance { command: command_line(), facts, costs })
 }
@@ -215,6 +211,12 @@ fn input(transform: &Transform) -> String {
         transform.crop.map_or(String::new(), |crop| format!(", centre {}x{}", crop.width, crop.height));
     let region = transform.region_of_interest.as_ref().map_or("", |_| ", within a region of interest");
     format!("{size}{crop}{region}")
+}
+
+/// What it runs on, in words.
+pub fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{processors} processors, {} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// The command as it was typed, quoted for a shell.

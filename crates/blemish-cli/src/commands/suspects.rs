@@ -1,6 +1,6 @@
 //! `blemish data suspects`: training images that look defective, ranked, with pictures.
 
-use super::fit::{prepare, report_skipped};
+use super::fit::{prepare, report_skipped, suspect};
 use crate::args::SuspectsArgs;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -29,11 +29,7 @@ pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Re
         draw(&shown, transform)?.save_png(&sheet)?;
     }
     if args.machine.json {
-        let ranked: Vec<_> = found
-            .ranked
-            .iter()
-            .map(|one| json!({"path": one.path.display().to_string(), "score": one.score, "deviations": one.deviations}))
-            .collect();
+        let ranked: Vec<_> = found.ranked.iter().map(suspect).collect();
         return print(&json!({"ranking": list, "pictures": sheet, "suspects": ranked}).to_string());
     }
     let mut text = "rank     score  deviations  image\n".to_owned();

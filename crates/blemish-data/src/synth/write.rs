@@ -3,7 +3,7 @@
 use super::error::SynthError;
 use super::generator::Generator;
 use super::look::{Defect, Look};
-use crate::files::{UNFINISHED, unfinished};
+use crate::files::{self, UNFINISHED};
 use crate::mask::Mask;
 use crate::reader::{Pixels, RgbImage};
 use image::ImageEncoder;
@@ -11,7 +11,6 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -117,7 +116,7 @@ pub fn write_synthetic_set(
     let path = out.join(MARKER);
     let text = serde_json::to_string_pretty(&marker)
         .map_err(|error| SynthError::io("write", &path)(error.into()))?;
-    write_whole(&path, format!("{text}\n").as_bytes())?;
+    files::write(&path, format!("{text}\n").as_bytes()).map_err(SynthError::io("write", &path))?;
     let (done, total) = (AtomicU64::new(0), tasks.len() as u64);
     tasks.par_iter().try_for_each(|task| {
         task.run(&generator, out)?;
@@ -287,13 +286,5 @@ fn write_png(
         // Sides are at most 16,384.
         .write_image(bytes, width as u32, height as u32, kind)
         .map_err(|error| SynthError::Encode { path: path.to_path_buf(), detail: error.to_string() })?;
-    write_whole(path, &encoded)
-}
-
-/// Writes a file under a temporary name in its folder, then renames it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SynthError> {
-    let mut file = unfinished(path).map_err(SynthError::io("write", path))?;
-    file.write_all(bytes).map_err(SynthError::io("write", path))?;
-    file.persist(path).map_err(|error| SynthError::io("write", path)(error.error))?;
-    Ok(())
+    files::write(path, &encoded).map_err(SynthError::io("write", path))
 }

@@ -8,9 +8,9 @@ use super::normality::Normality;
 use super::planes::planes;
 use super::responses::Features;
 use super::{Classical, FilterMember, StatisticalMember, StructuralMember};
+use crate::detector::FitOptions;
 use crate::error::Error;
-use crate::method::{EachBatch, FitContext, Method, TrainingSet};
-use crate::observer::Silent;
+use crate::method::{EachBatch, Method, TrainingSet};
 use blemish_data::ImageBatch;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -38,14 +38,7 @@ fn batch((height, width): (usize, usize), pixels: &[f32]) -> ImageBatch {
 }
 
 fn fit<M: super::Member>(config: &ClassicalConfig, images: &Images) -> Result<Classical<M>, Error> {
-    let context = FitContext {
-        seed: 1,
-        backbone: None,
-        memory_limit: None,
-        scratch: None,
-        prompts: Vec::new(),
-        observer: &Silent,
-    };
+    let context = FitOptions::default().context(1, None);
     Classical::<M>::fit(config, images, &context)
 }
 

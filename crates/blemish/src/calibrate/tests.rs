@@ -1,0 +1,177 @@
+//! Folds, groups and held-out parts on a method whose scores a reader can check.
+
+use super::*;
+use crate::detector::FitOptions;
+use crate::feature_cache::CacheLimits;
+use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
+use crate::method::{Entry, Method, Needs};
+use crate::state::State;
+use crate::training::LoadedSet;
+use blemish_data::{Dataset, ImageBatch, Layout, Transform};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+
+#[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+struct NoSettings {}
+
+/// Learns the mean brightness of images; an image scores by its distance to it. `LONG` says that it trains for long.
+struct Brightness<const LONG: bool> {
+    mean: f32,
+    config: NoSettings,
+}
+
+fn means(batch: &ImageBatch) -> Vec<f32> {
+    let mean = |image: &[f32]| image.iter().sum::<f32>() / image.len() as f32;
+    (0..batch.count).map(|index| mean(batch.image(index))).collect()
+}
+
+impl<const LONG: bool> Method for Brightness<LONG> {
+    type Config = NoSettings;
+    const INFO: MethodInfo = MethodInfo {
+        name: "brightness",
+        summary: "",
+        advice: "",
+        citation: "",
+        family: "",
+        needs: Needs { strides: &[], long_training: LONG, prompts: false },
+    };
+    fn fit(_: &NoSettings, train: &dyn TrainingSet, _: &FitContext<'_>) -> Result<Self, Error> {
+        let (mut sum, mut count) = (0.0, 0.0);
+        train.for_each_batch(None, &mut |_, batch| {
+            means(batch).into_iter().for_each(|mean| sum += mean);
+            count += batch.count as f32;
+            Ok(())
+        })?;
+        Ok(Self { mean: sum / count, config: NoSettings {} })
+    }
+    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+        let score = |mean: f32| (mean - self.mean).abs();
+        let patches =
+            |mean| PatchScores { height: 1, width: 1, values: vec![score(mean)], image_score: None };
+        Ok(means(batch).into_iter().map(patches).collect())
+    }
+    fn map_stage(&self) -> MapStage {
+        MapStage { interpolation: Interpolation::Nearest, sigma: 0.0, border: BlurBorder::Mirror }
+    }
+    fn state(&self) -> State {
+        State::default()
+    }
+    fn config(&self) -> &NoSettings {
+        &self.config
+    }
+    fn restore(_: NoSettings, _: State, _: Option<Arc<Backbone>>) -> Result<Self, Error> {
+        Ok(Self { mean: 0.0, config: NoSettings {} })
+    }
+}
+
+static QUICK: Entry<Brightness<false>> = Entry::new();
+static LONG: Entry<Brightness<true>> = Entry::new();
+
+/// Grey images of brightness 0, 10, 20, ... of 255.
+fn greys(folder: &Path, count: u8) -> Dataset {
+    let train = (0..count).map(|number| {
+        let path = folder.join(format!("{number:03}.png"));
+        image::GrayImage::from_pixel(16, 16, image::Luma([10 * number])).save(&path).unwrap();
+        Sample::unlabelled(&path)
+    });
+    Dataset {
+        root: folder.to_owned(),
+        layout: Layout::Folder,
+        category: "greys".into(),
+        train: train.collect(),
+        test: Vec::new(),
+        skipped: Vec::new(),
+    }
+}
+
+fn calibrated(entry: &'static dyn MethodEntry, dataset: &Dataset, config: &CalibrationConfig) -> Calibrated {
+    let transform = Arc::new(Transform::resize_to(16, 16));
+    let loaded = LoadedSet::new(dataset, &transform, &FitOptions::default());
+    let context = FitOptions::default().context(1, None);
+    let fits = Fits { entry, settings: &Settings::new(), context: &context };
+    let set = CachingSet::new(&loaded, CacheLimits::new(None, None));
+    fits.fit_calibrated(&set, None, config).unwrap()
+}
+
+fn score_of(method: &dyn Fitted, grey: f32) -> f32 {
+    let batch =
+        ImageBatch { count: 1, height: 1, width: 1, pixels: vec![grey / 255.0; 3], region_of_interest: None };
+    method.score(&batch).unwrap()[0].values[0]
+}
+
+/// Of greys 0, 10, .. 40, the mean without one is (100 - own) / 4.
+#[test]
+fn leave_one_out_scores_are_those_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = greys(folder.path(), 5);
+    let outcome = calibrated(&QUICK, &dataset, &CalibrationConfig { folds: 9, false_alarm: 0.2 });
+    let calibration = outcome.calibration.unwrap();
+    let mut expected = [0.0f32, 10.0, 20.0, 30.0, 40.0].map(|own| ((100.0 - own) / 4.0 - own).abs() / 255.0);
+    expected.sort_unstable_by(f32::total_cmp);
+    for (found, expected) in calibration.image_scores.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+    }
+    assert_eq!(calibration.image_scores, calibration.map_maxima);
+    assert_eq!(calibration.source, Source::Folds { folds: 5, groups: None });
+    // The model itself has learnt from all five: its mean is 20.
+    assert!(score_of(&*outcome.method, 20.0) < 1e-5);
+}
+
+#[test]
+fn a_method_that_trains_for_long_is_fitted_once_without_a_fifth() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = greys(folder.path(), 10);
+    let outcome = calibrated(&LONG, &dataset, &CalibrationConfig::default());
+    let calibration = outcome.calibration.unwrap();
+    assert_eq!(calibration.source, Source::HeldOut { refitted: false });
+    assert_eq!(calibration.images(), 2);
+    // The mean over all is 45; two that are not a pair around it were left out of the model.
+    let held_out = deal(&dataset.train, &(0..10).collect::<Vec<_>>(), 5, 1).swap_remove(0);
+    let mean = (450 - 10 * held_out.iter().sum::<usize>()) as f32 / 8.0;
+    assert!(score_of(&*outcome.method, mean) < 1e-5);
+    let none = calibrated(&LONG, &dataset, &CalibrationConfig { folds: 0, ..CalibrationConfig::default() });
+    assert!(none.calibration.is_none() && score_of(&*none.method, 45.0) < 1e-5);
+}
+
+#[test]
+fn images_of_a_group_are_scored_by_models_that_know_none_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dataset = greys(folder.path(), 6);
+    for (index, sample) in dataset.train.iter_mut().enumerate() {
+        sample.group = (index < 4).then(|| (index / 2).to_string());
+    }
+    let folds = deal(&dataset.train, &[0, 1, 2, 3, 4, 5], 3, 7);
+    let with = |image: usize| folds.iter().position(|fold| fold.contains(&image));
+    assert!(with(0) == with(1) && with(2) == with(3) && with(0) != with(2), "{folds:?}");
+    assert_eq!(folds.iter().map(Vec::len).sum::<usize>(), 6);
+    let calibration =
+        calibrated(&QUICK, &dataset, &CalibrationConfig { folds: 3, false_alarm: 0.2 }).calibration;
+    assert_eq!(calibration.unwrap().source, Source::Folds { folds: 3, groups: Some(4) });
+    dataset.train.iter_mut().for_each(|sample| sample.group = Some("all".into()));
+    assert!(calibrated(&QUICK, &dataset, &CalibrationConfig::default()).calibration.is_none());
+}
+
+#[test]
+fn folds_are_even_complete_and_fixed_by_the_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = greys(folder.path(), 13).train;
+    let images: Vec<usize> = (0..13).collect();
+    let folds = deal(&samples, &images, 5, 3);
+    assert_eq!(folds, deal(&samples, &images, 5, 3));
+    assert_ne!(folds, deal(&samples, &images, 5, 4));
+    let mut all = folds.concat();
+    all.sort_unstable();
+    assert_eq!(all, images);
+    assert!(folds.iter().all(|fold| fold.len() == 2 || fold.len() == 3), "{folds:?}");
+    assert_eq!(without(&images, &folds[0]).len(), 13 - folds[0].len());
+}
+
+#[test]
+fn wrong_rates_and_single_folds_are_refused() {
+    for rate in [0.0, 1.0, -0.1, f64::NAN] {
+        assert!(check_rate(rate).unwrap_err().to_string().contains("false_alarm"));
+    }
+    let one = CalibrationConfig { folds: 1, ..CalibrationConfig::default() };
+    assert!(one.check().unwrap_err().to_string().contains("2 and more"));
+}

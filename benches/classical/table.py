@@ -59,7 +59,7 @@ def run(binary, arguments, folder):
 
 
 def measure(binary, data, arguments, folder):
-    fit, _ = run(binary, f"fit {data} {arguments} -o model.blemish", folder)
+    fit, _ = run(binary, f"fit {data} {arguments} --folds 0 -o model.blemish", folder)
     run(binary, f"eval model.blemish {data} --json metrics.json", folder)
     metrics = json.loads((folder / "metrics.json").read_text())
     # All test images less the good ones: what starting costs does not count.

@@ -1,5 +1,6 @@
 //! Pointwise non-linearities, by arithmetic alone so that the bits do not depend on a mathematics library.
 
+use crate::simd::functions::exp;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 
 /// A pointwise non-linearity.
@@ -68,37 +69,12 @@ fn sigmoid<V: Lanes>(x: V) -> V {
     V::load(&values)
 }
 
-/// exp(x) for |x| up to 87, beyond which it is taken at 87; relative error below 2e-7.
-///
-/// 2^n exp(r) with |r| at most ln(2) / 2, exp(r) by its Taylor polynomial of degree 7.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Adding and taking away 1.5 x 2^23 rounds to the nearest integer.
-    const ROUND: f32 = 12_582_912.0;
-    // ln(2) in two parts, the first with so few bits that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.0, 87.0);
-    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
-    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
-    let mut sum = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        sum = r.mul_add(sum, coefficient);
-    }
-    sum * f32::from_bits((((n as i32) + 127) << 23) as u32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn exp_and_sigmoid_follow_double_precision() {
-        for i in -8000..=8000 {
-            let x = i as f32 * 0.01;
-            let exact = f64::from(x).exp();
-            assert!((f64::from(exp(x)) - exact).abs() <= 2e-7 * exact, "{x}");
-        }
+    fn the_sigmoid_follows_double_precision() {
         let mut values = [-200.0, -87.5, -1.0, 0.0, 0.5, 90.0, 1e30];
         let exact = values.map(|x: f32| 1.0 / (1.0 + (-f64::from(x)).exp()));
         Activation::Sigmoid.apply(&mut values);

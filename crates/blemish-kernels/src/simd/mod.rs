@@ -8,6 +8,7 @@
 //! How it works: bodies are `#[inline(always)]` functions over any [`Lanes`]; [`widest`] calls them inside a
 //! function whose target features are set, so that one source is compiled once for each width.
 
+pub mod functions;
 mod lanes;
 
 #[cfg(target_arch = "x86_64")]

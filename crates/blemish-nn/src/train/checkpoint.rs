@@ -1,0 +1,119 @@
+//! Everything a training needs to go on, in one file that is replaced as a whole.
+
+use super::optimiser::Memory;
+use super::{Curve, TrainError};
+use crate::weights::{self, Values};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where and how often progress is kept.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    /// The file.
+    pub path: PathBuf,
+    /// Time between two writes.
+    pub every: Duration,
+    /// Whether to go on from the file if it is there.
+    pub resume: bool,
+    /// Tells trainings apart: settings, seed, data. A file of another one is refused.
+    pub fingerprint: String,
+}
+
+/// A training under way.
+pub(super) struct Progress<M> {
+    pub(super) network: M,
+    pub(super) memories: Vec<Memory>,
+    /// Steps done.
+    pub(super) done: u64,
+    pub(super) curve: Curve,
+}
+
+const NETWORK: &str = "network.";
+
+fn values(tensor: &Tensor<1>) -> Vec<f32> {
+    tensor.clone().into_data().try_into_vec::<f32>().unwrap_or_default()
+}
+
+/// Writes a checkpoint.
+pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>) -> Result<(), TrainError> {
+    let mut tensors: BTreeMap<String, Values> = weights::collect(&progress.network)
+        .into_iter()
+        .map(|(name, values)| (format!("{NETWORK}{name}"), values))
+        .collect();
+    for (index, memory) in progress.memories.iter().enumerate() {
+        let parts = [("first", Some(&memory.first)), ("second", Some(&memory.second)), ("average", memory.average.as_ref())];
+        for (kind, tensor) in parts {
+            if let Some(tensor) = tensor {
+                let values = values(tensor);
+                tensors.insert(format!("{kind}.{index}"), (vec![values.len()], values));
+            }
+        }
+    }
+    let views = tensors.iter().map(|(name, (shape, values))| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
+        Ok((name.as_str(), view.map_err(|error| fail(&checkpoints.path, error))?))
+    });
+    let views = views.collect::<Result<Vec<_>, TrainError>>()?;
+    let curve = serde_json::to_string(&progress.curve).map_err(|error| fail(&checkpoints.path, error))?;
+    let header = HashMap::from([
+        ("fingerprint".to_owned(), checkpoints.fingerprint.clone()),
+        ("done".to_owned(), progress.done.to_string()),
+        ("curve".to_owned(), curve),
+    ]);
+    let bytes = serialize(views, Some(header)).map_err(|error| fail(&checkpoints.path, error))?;
+    blemish_data::files::write(&checkpoints.path, &bytes).map_err(|error| fail(&checkpoints.path, error))
+}
+
+/// Goes on from a checkpoint, if there is one and it is wanted.
+pub(super) fn read<M: Module>(
+    checkpoints: &Checkpoints,
+    mut fresh: Progress<M>,
+    device: &Device,
+) -> Result<Progress<M>, TrainError> {
+    let path = &checkpoints.path;
+    if !checkpoints.resume || !path.exists() {
+        return Ok(fresh);
+    }
+    let bytes = std::fs::read(path).map_err(|error| fail(path, error))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| fail(path, error))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(path, error))?;
+    let lookup = |key: &str| {
+        let value = header.metadata().as_ref().and_then(|metadata| metadata.get(key)).cloned();
+        value.ok_or_else(|| fail(path, format!("it does not say its {key}")))
+    };
+    if lookup("fingerprint")? != checkpoints.fingerprint {
+        return Err(TrainError::OtherTraining { path: path.clone() });
+    }
+    fresh.done = lookup("done")?.parse().map_err(|error| fail(path, error))?;
+    fresh.curve = serde_json::from_str(&lookup("curve")?).map_err(|error| fail(path, error))?;
+    let take = |name: &str| {
+        let view = file.tensor(name).map_err(|error| fail(path, error))?;
+        if view.dtype() != Dtype::F32 {
+            return Err(fail(path, format!("{name} is not in single precision")));
+        }
+        Ok((view.shape().to_vec(), bytemuck::pod_collect_to_vec::<u8, f32>(view.data())))
+    };
+    fresh.network = weights::load(fresh.network, |name: &str| take(&format!("{NETWORK}{name}")))?;
+    for (index, memory) in fresh.memories.iter_mut().enumerate() {
+        let tensor = |kind: &str, old: &Tensor<1>| {
+            let (shape, values) = take(&format!("{kind}.{index}"))?;
+            if shape != old.dims() {
+                return Err(fail(path, format!("{kind}.{index} has shape {shape:?}")));
+            }
+            Ok(Tensor::from_data(TensorData::new(values, [shape[0]]), device))
+        };
+        memory.first = tensor("first", &memory.first)?;
+        memory.second = tensor("second", &memory.second)?;
+        memory.average = memory.average.as_ref().map(|average| tensor("average", average)).transpose()?;
+    }
+    Ok(fresh)
+}
+
+fn fail(path: &Path, reason: impl ToString) -> TrainError {
+    TrainError::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+}

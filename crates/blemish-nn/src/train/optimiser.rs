@@ -1,0 +1,152 @@
+//! Adam and Adamax over all weights of a network, with the gradients' norm clipped and a running average.
+
+use super::TrainError;
+use blemish_ops::{AdamStep, adam_step, square_sum};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Which rule, with its constants; the gradient of weight decay is added to the loss's (L2).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Optimiser {
+    /// Adamax instead of Adam.
+    pub adamax: bool,
+    /// Decay of the first and second moment.
+    pub betas: [f64; 2],
+    /// Keeps quotients finite.
+    pub epsilon: f64,
+    /// Weight decay.
+    pub decay: f64,
+}
+
+impl Optimiser {
+    /// Adam with its usual constants.
+    pub const ADAM: Self = Self { adamax: false, betas: [0.9, 0.999], epsilon: 1e-8, decay: 0.0 };
+}
+
+/// What an optimiser remembers of one weight, as flat tensors.
+#[derive(Clone)]
+pub(super) struct Memory {
+    pub(super) first: Tensor<1>,
+    pub(super) second: Tensor<1>,
+    /// Running average of the weight, where one is kept.
+    pub(super) average: Option<Tensor<1>>,
+}
+
+/// Memories of the trained weights, in the order of the network.
+pub(super) fn memories<M: Module>(network: &M, with_average: bool) -> Vec<Memory> {
+    struct Make {
+        made: Vec<Memory>,
+        with_average: bool,
+    }
+    impl ModuleVisitor for Make {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if value.is_require_grad() {
+                let value = flat(value.inner());
+                let average = self.with_average.then(|| value.clone());
+                self.made.push(Memory { first: value.zeros_like(), second: value.zeros_like(), average });
+            }
+        }
+    }
+    let mut make = Make { made: Vec::new(), with_average };
+    network.visit(&mut make);
+    make.made
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let values = tensor.dims().iter().product::<usize>();
+    tensor.reshape([values])
+}
+
+/// Gradients of the trained weights, in the order of the network; `None` for those the loss does not depend on.
+fn gradients_of<M: Module>(network: &M, gradients: &mut Gradients) -> Vec<Option<Tensor<1>>> {
+    struct Take<'a> {
+        taken: Vec<Option<Tensor<1>>>,
+        gradients: &'a mut Gradients,
+    }
+    impl ModuleVisitor for Take<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if value.is_require_grad() {
+                self.taken.push(value.grad_remove(self.gradients).map(flat));
+            }
+        }
+    }
+    let mut take = Take { taken: Vec::new(), gradients };
+    network.visit(&mut take);
+    take.taken
+}
+
+struct Update<'a> {
+    gradients: std::vec::IntoIter<Option<Tensor<1>>>,
+    memories: std::slice::IterMut<'a, Memory>,
+    step: AdamStep,
+    average: Option<f64>,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, mapper) = param.consume();
+        if !value.is_require_grad() {
+            return Param::from_mapped_value(id, value, mapper);
+        }
+        let (Some(gradient), Some(memory)) = (self.gradients.next(), self.memories.next()) else {
+            return Param::from_mapped_value(id, value, mapper);
+        };
+        let shape = value.dims();
+        let mut value = flat(value.inner());
+        if let Some(gradient) = gradient {
+            // Handed over, not shared: what nobody else holds is updated in place.
+            let first = std::mem::replace(&mut memory.first, Tensor::empty([0], &value.device()));
+            let second = std::mem::replace(&mut memory.second, Tensor::empty([0], &value.device()));
+            [value, memory.first, memory.second] = adam_step([value, gradient, first, second], self.step);
+        }
+        if let (Some(decay), Some(average)) = (self.average, &mut memory.average) {
+            *average = average.clone() * decay + value.clone() * (1.0 - decay);
+        }
+        let value = Tensor::from_inner(value.reshape(shape)).require_grad();
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
+
+/// One step: the network with updated weights.
+///
+/// # Errors
+/// [`TrainError::NotFinite`] if a gradient is not a finite number.
+pub(super) fn step<M: Module>(
+    network: M,
+    mut gradients: Gradients,
+    memories: &mut [Memory],
+    mut step: AdamStep,
+    clip: Option<f64>,
+    average: Option<f64>,
+) -> Result<M, TrainError> {
+    let gradients = gradients_of(&network, &mut gradients);
+    let norm = gradients.iter().flatten().map(|gradient| square_sum(gradient.clone())).sum::<f64>().sqrt();
+    if !norm.is_finite() {
+        return Err(TrainError::NotFinite { step: step.number - 1, what: "gradient" });
+    }
+    step.gradient_scale = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
+    let mut update = Update { gradients: gradients.into_iter(), memories: memories.iter_mut(), step, average };
+    Ok(network.map(&mut update))
+}
+
+/// The network with the running averages as weights, where they are kept.
+pub(super) fn averaged<M: Module>(network: M, memories: Vec<Memory>) -> M {
+    struct Put(std::vec::IntoIter<Memory>);
+    impl ModuleMapper for Put {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| {
+                if !value.is_require_grad() {
+                    return value;
+                }
+                match self.0.next().and_then(|memory| memory.average) {
+                    Some(average) => Tensor::from_inner(average.reshape(value.dims())).require_grad(),
+                    None => value,
+                }
+            })
+        }
+    }
+    network.map(&mut Put(memories.into_iter()))
+}

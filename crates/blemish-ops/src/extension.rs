@@ -1,0 +1,366 @@
+//! The operations as an extension of Burn: on its CPU backend, and with gradients.
+
+use crate::adam::{self, AdamStep};
+use crate::convolution::{self, Geometry};
+use crate::coupling::{self, Coupling};
+use crate::permutation;
+use crate::real::Real;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::{Flex, FlexTensor};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Shape, TensorData};
+
+/// What the CPU backend gains.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Operations: Backend {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self>;
+
+    fn convolve_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self>;
+
+    fn convolve_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    fn couple(x: FloatTensor<Self>, raw: FloatTensor<Self>, coupling: Coupling) -> FloatTensor<Self>;
+
+    fn couple_gradient(
+        x: FloatTensor<Self>,
+        raw: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        coupling: Coupling,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    fn permute(x: FloatTensor<Self>, order: Vec<usize>) -> FloatTensor<Self>;
+
+    fn adam(
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    fn square_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// A tensor's values in order.
+fn contiguous(tensor: &FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
+}
+
+fn tensor<T: Real>(values: Vec<T>, shape: Shape) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+fn geometry(x: &Shape, weight: &Shape, stride: usize, padding: usize) -> Geometry {
+    Geometry {
+        batch: x[0],
+        inputs: x[1],
+        outputs: weight[0],
+        height: x[2],
+        width: x[3],
+        kernel: weight[2],
+        stride,
+        padding,
+    }
+}
+
+/// Values of an image's channels, and positions, of images x channels x positions.
+fn extent(shape: &Shape) -> [usize; 2] {
+    let positions = shape.iter().skip(2).product();
+    [shape[1] * positions, positions]
+}
+
+/// Runs a body for the number type of a tensor.
+macro_rules! by_type {
+    ($tensor:expr, $T:ident => $body:expr) => {
+        match $tensor.dtype() {
+            DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            // The public functions send other types to Burn's own operations.
+            other => unreachable!("no kernels for {other:?}"),
+        }
+    };
+}
+
+impl Operations for Flex {
+    fn convolve(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        stride: usize,
+        padding: usize,
+    ) -> FlexTensor {
+        let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
+        let (height, width) = geometry.output_size();
+        let shape = Shape::from([geometry.batch, geometry.outputs, height, width]);
+        let (x, weight, bias) = (contiguous(&x), contiguous(&weight), contiguous(&bias));
+        by_type!(x, T => {
+            let (x, weight, bias) = (x.storage::<T>(), weight.storage::<T>(), bias.storage::<T>());
+            tensor(convolution::forward(geometry, x, weight, bias), shape)
+        })
+    }
+
+    fn convolve_input_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        stride: usize,
+        padding: usize,
+    ) -> FlexTensor {
+        let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
+        let (weight, gradient) = (contiguous(&weight), contiguous(&gradient));
+        by_type!(weight, T => {
+            let (weight, gradient) = (weight.storage::<T>(), gradient.storage::<T>());
+            tensor(convolution::input_gradient(geometry, weight, gradient), x.shape())
+        })
+    }
+
+    fn convolve_weight_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        stride: usize,
+        padding: usize,
+    ) -> (FlexTensor, FlexTensor) {
+        let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
+        let (x, gradient) = (contiguous(&x), contiguous(&gradient));
+        by_type!(x, T => {
+            let (x, gradient) = (x.storage::<T>(), gradient.storage::<T>());
+            let weights = convolution::weight_gradient(geometry, x, gradient);
+            let bias = convolution::bias_gradient(geometry, gradient);
+            (tensor(weights, weight.shape()), tensor(bias, Shape::from([geometry.outputs])))
+        })
+    }
+
+    fn couple(x: FlexTensor, raw: FlexTensor, coupling: Coupling) -> FlexTensor {
+        let mut shape = x.shape();
+        let extent = extent(&shape);
+        shape[1] += 1;
+        let (x, raw) = (contiguous(&x), contiguous(&raw));
+        by_type!(x, T => {
+            tensor(coupling::forward(coupling, extent, x.storage::<T>(), raw.storage::<T>()), shape)
+        })
+    }
+
+    fn couple_gradient(
+        x: FlexTensor,
+        raw: FlexTensor,
+        gradient: FlexTensor,
+        coupling: Coupling,
+    ) -> (FlexTensor, FlexTensor) {
+        let extent = extent(&x.shape());
+        let (x, raw, gradient) = (contiguous(&x), contiguous(&raw), contiguous(&gradient));
+        by_type!(x, T => {
+            let (values, raws, gradient) = (x.storage::<T>(), raw.storage::<T>(), gradient.storage::<T>());
+            let (dx, draw) = coupling::backward(coupling, extent, values, raws, gradient);
+            (tensor(dx, x.shape()), tensor(draw, raw.shape()))
+        })
+    }
+
+    fn permute(x: FlexTensor, order: Vec<usize>) -> FlexTensor {
+        let shape = x.shape();
+        let [_, positions] = extent(&shape);
+        let x = contiguous(&x);
+        by_type!(x, T => tensor(permutation::permute(x.storage::<T>(), positions, &order), shape))
+    }
+
+    fn adam(
+        value: FlexTensor,
+        gradient: FlexTensor,
+        first: FlexTensor,
+        second: FlexTensor,
+        step: AdamStep,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let gradient = contiguous(&gradient);
+        // Contiguous copies are made only of what is not so already; values that nobody else holds are updated in place.
+        let own = |tensor: FlexTensor| if tensor.is_contiguous() { tensor } else { contiguous(&tensor) };
+        let (mut value, mut first, mut second) = (own(value), own(first), own(second));
+        by_type!(gradient, T => {
+            let moments = (first.storage_mut::<T>(), second.storage_mut::<T>());
+            adam::update(step, value.storage_mut::<T>(), gradient.storage::<T>(), moments.0, moments.1);
+        });
+        (value, first, second)
+    }
+
+    fn square_sum(x: FlexTensor) -> FlexTensor {
+        let x = contiguous(&x);
+        let sum = by_type!(x, T => adam::square_sum(x.storage::<T>()));
+        tensor(vec![sum], Shape::from([1]))
+    }
+}
+
+#[derive(Debug)]
+struct Convolve;
+
+impl<B: Operations> Backward<B, 3> for Convolve {
+    type State = (FloatTensor<B>, FloatTensor<B>, usize, usize);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, weight, stride, padding) = ops.state;
+        if let Some(node) = x_node {
+            let gradient =
+                B::convolve_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride, padding);
+            grads.register::<B>(node.id, gradient);
+        }
+        if weight_node.is_some() || bias_node.is_some() {
+            let (weights, bias) = B::convolve_weight_gradient(x, weight, gradient, stride, padding);
+            weight_node.into_iter().for_each(|node| grads.register::<B>(node.id, weights.clone()));
+            bias_node.into_iter().for_each(|node| grads.register::<B>(node.id, bias.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Couple;
+
+impl<B: Operations> Backward<B, 2> for Couple {
+    type State = (FloatTensor<B>, FloatTensor<B>, Coupling);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, raw, coupling) = ops.state;
+        let (dx, draw) = B::couple_gradient(x, raw, gradient, coupling);
+        let [x_node, raw_node] = ops.parents;
+        x_node.into_iter().for_each(|node| grads.register::<B>(node.id, dx.clone()));
+        raw_node.into_iter().for_each(|node| grads.register::<B>(node.id, draw.clone()));
+    }
+}
+
+#[derive(Debug)]
+struct Permute;
+
+impl<B: Operations> Backward<B, 1> for Permute {
+    type State = Vec<usize>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::permute(gradient, permutation::inverse(&ops.state)));
+        }
+    }
+}
+
+impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let out = B::convolve(x.clone(), weight.clone(), bias.into_primitive(), stride, padding);
+        match Convolve.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x, weight, stride, padding), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    // Gradients of gradients are not needed by any method: the gradients below are constants to the graph.
+
+    fn convolve_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        constant(B::convolve_input_gradient(x, weight, gradient.into_primitive(), stride, padding))
+    }
+
+    fn convolve_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let (weights, bias) =
+            B::convolve_weight_gradient(x, weight, gradient.into_primitive(), stride, padding);
+        (constant(weights), constant(bias))
+    }
+
+    fn couple(x: FloatTensor<Self>, raw: FloatTensor<Self>, coupling: Coupling) -> FloatTensor<Self> {
+        let nodes = [x.node(), raw.node()];
+        let (x, raw) = (x.into_primitive(), raw.into_primitive());
+        let out = B::couple(x.clone(), raw.clone(), coupling);
+        match Couple.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x, raw, coupling), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn couple_gradient(
+        x: FloatTensor<Self>,
+        raw: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        coupling: Coupling,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let gradient = gradient.into_primitive();
+        let (dx, draw) = B::couple_gradient(x.into_primitive(), raw.into_primitive(), gradient, coupling);
+        (constant(dx), constant(draw))
+    }
+
+    fn permute(x: FloatTensor<Self>, order: Vec<usize>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let out = B::permute(x.into_primitive(), order.clone());
+        match Permute.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(order, out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn adam(
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (value, gradient) = (value.into_primitive(), gradient.into_primitive());
+        let out = B::adam(value, gradient, first.into_primitive(), second.into_primitive(), step);
+        (constant(out.0), constant(out.1), constant(out.2))
+    }
+
+    fn square_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        constant(B::square_sum(x.into_primitive()))
+    }
+}
+
+/// A tensor that the graph takes as given.
+fn constant<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<Autodiff<B>> {
+    Autodiff::<B>::from_inner(tensor)
+}

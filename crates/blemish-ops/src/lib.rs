@@ -1,0 +1,139 @@
+//! Differentiable operations that Burn's CPU backend lacks or has slow, as an extension of that backend.
+//!
+//! | operation | instead of |
+//! |---|---|
+//! | [`convolve`] | convolution through a column buffer of every image |
+//! | [`couple`] | a dozen pointwise operations and as many buffers in each coupling block |
+//! | [`permute_channels`] | gathers and, for the gradient, scatters |
+//! | [`adam_step`], [`square_sum`] | passes over the weights and their moments for each term of an update |
+//!
+//! Each exists once as a kernel on slices with a gradient written by hand, for single and double precision. On other devices the same
+//! functions are made of Burn's own operations, to which the tests compare the kernels.
+
+mod adam;
+mod convolution;
+mod coupling;
+mod extension;
+mod permutation;
+mod real;
+#[cfg(test)]
+mod tests;
+
+pub use adam::{AdamKind, AdamStep};
+pub use coupling::{Clamp, Coupling};
+
+use burn::backend::Dispatch;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
+use convolution::Geometry;
+use extension::Operations;
+
+/// Whether the kernels here serve a tensor.
+fn is_ours<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.dtype(), DType::F32 | DType::F64) && tensor.device() == Device::flex()
+}
+
+/// Convolution with zero padding: x batch x inputs x height x width, `weight` outputs x inputs x k x k, `bias` outputs.
+///
+/// # Panics
+/// If the shapes do not fit each other or the kernel does not fit into the padded map.
+pub fn convolve(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    let ([batch, inputs, height, width], [outputs, channels, kernel, columns]) = (x.dims(), weight.dims());
+    assert!(
+        inputs == channels && kernel == columns && bias.dims() == [outputs],
+        "a convolution of {channels} channels meets a map of {inputs}"
+    );
+    let geometry = Geometry { batch, inputs, outputs, height, width, kernel, stride, padding };
+    assert!(geometry.is_valid(), "the kernel does not fit: {geometry:?}");
+    if !is_ours(&x) {
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        return conv2d(x, weight, Some(bias), options);
+    }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve(x, weight, bias, stride, padding))
+}
+
+/// The pointwise half of a coupling block. x is batch x n x height x width, `raw` batch x 2n x height x width: r, then t.
+///
+/// Returns the new values and the log-determinant at every position (batch x 1 x height x width): the sum of s over the channels.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn couple(x: Tensor<4>, raw: Tensor<4>, coupling: Coupling) -> (Tensor<4>, Tensor<4>) {
+    let ([batch, channels, height, width], dims) = (x.dims(), raw.dims());
+    assert_eq!(dims, [batch, 2 * channels, height, width], "a coupling's subnet gives another shape");
+    if !is_ours(&x) {
+        let (scale, shift) = scale_and_shift(raw, coupling);
+        let log_det = scale.clone().sum_dim(1);
+        let y = if coupling.shift_first { (x + shift) * scale.exp() } else { x * scale.exp() + shift };
+        return (y, log_det);
+    }
+    let out = Dispatch::couple(x.into_dispatch(), raw.into_dispatch(), coupling);
+    let out = Tensor::<4>::from_dispatch(out);
+    (out.clone().narrow(1, 0, channels), out.narrow(1, channels, 1))
+}
+
+/// s and gain * t of a raw output: what [`couple`] scales and shifts by, and its inverse undoes.
+pub fn scale_and_shift(raw: Tensor<4>, coupling: Coupling) -> (Tensor<4>, Tensor<4>) {
+    let channels = raw.dims()[1] / 2;
+    let r = raw.clone().narrow(1, 0, channels);
+    let shift = raw.narrow(1, channels, channels) * coupling.gain;
+    let scale = match coupling.clamp {
+        Clamp::Tanh { limit, rate } => (r * rate).tanh() * limit,
+        Clamp::Atan { limit, rate } => (r * rate).atan() * limit,
+        Clamp::Sigmoid { floor } => (activation::sigmoid(r + 2.0) * (1.0 - floor) + floor).log(),
+        Clamp::None => r.zeros_like(),
+    };
+    (scale, shift)
+}
+
+/// Channel c of the result is channel `order[c]` of x (batch x channels x height x width).
+///
+/// # Panics
+/// If `order` is not a permutation of the channels.
+pub fn permute_channels(x: Tensor<4>, order: &[usize]) -> Tensor<4> {
+    let mut seen = vec![false; order.len()];
+    order.iter().for_each(|&channel| seen[channel] = true);
+    assert!(order.len() == x.dims()[1] && seen.iter().all(|&seen| seen), "not a permutation of the channels");
+    if !is_ours(&x) {
+        let order: Vec<i32> = order.iter().map(|&channel| channel as i32).collect();
+        let indices = Tensor::<1, Int>::from_data(TensorData::from(&order[..]), &x.device());
+        return x.select(1, indices);
+    }
+    Tensor::from_dispatch(Dispatch::permute(x.into_dispatch(), order.to_vec()))
+}
+
+/// The order that undoes another.
+pub fn inverse_order(order: &[usize]) -> Vec<usize> {
+    permutation::inverse(order)
+}
+
+/// One update of a tensor: value, gradient, first and second moment to value and moments. Nothing of it enters a graph.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn adam_step(tensors: [Tensor<1>; 4], step: AdamStep) -> [Tensor<1>; 3] {
+    let length = tensors[0].dims();
+    assert!(tensors.iter().all(|tensor| tensor.dims() == length), "moments of another tensor");
+    if !is_ours(&tensors[0]) {
+        return adam::composed(tensors, step);
+    }
+    let [value, gradient, first, second] = tensors.map(Tensor::into_dispatch);
+    let (value, first, second) = Dispatch::adam(value, gradient, first, second, step);
+    [value, first, second].map(Tensor::from_dispatch)
+}
+
+/// Sum of the squares of a tensor's values.
+pub fn square_sum(x: Tensor<1>) -> f64 {
+    if !is_ours(&x) {
+        return (x.clone() * x).sum().into_scalar::<f64>();
+    }
+    Tensor::<1>::from_dispatch(Dispatch::square_sum(x.into_dispatch())).into_scalar::<f64>()
+}

@@ -1,0 +1,215 @@
+use crate::{
+    AdamKind, AdamStep, Clamp, Coupling, adam_step, convolve, couple, inverse_order, permute_channels, scale_and_shift, square_sum,
+};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// Values between -1 and 1 in double precision, with gradients.
+fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let values: Vec<f64> =
+        (0..shape.iter().product()).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0).collect();
+    let device = Device::flex().autodiff();
+    Tensor::from_data(TensorData::new(values, shape), (&device, DType::F64)).require_grad()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().convert::<f64>().try_into_vec().unwrap()
+}
+
+fn close(ours: &[f64], exact: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), exact.len());
+    for (ours, exact) in ours.iter().zip(exact) {
+        assert!((ours - exact).abs() <= tolerance * (1.0 + exact.abs()), "{ours} instead of {exact}");
+    }
+}
+
+/// What the last tensor's weighted sum makes of the gradients of the others.
+fn gradients<const N: usize>(out: Tensor<4>, inputs: [Tensor<4>; N]) -> Vec<Vec<f64>> {
+    let weights = random(out.dims(), 99).detach();
+    let gradients = (out * weights).sum().backward();
+    inputs.map(|input| values(input.grad(&gradients).unwrap())).to_vec()
+}
+
+#[test]
+fn convolutions_and_their_gradients_equal_burns_own() {
+    // Batch, inputs, outputs, height, width, kernel, stride, padding; more images than a task takes, odd sizes, strides that leave rest.
+    let cases = [
+        [2, 3, 4, 5, 7, 3, 1, 1],
+        [1, 2, 5, 6, 6, 1, 1, 0],
+        [3, 4, 2, 8, 8, 3, 2, 1],
+        [2, 3, 3, 9, 7, 5, 2, 2],
+        [2, 3, 3, 4, 4, 5, 1, 2],
+        [2, 2, 2, 7, 8, 2, 3, 0],
+        [40, 2, 3, 11, 6, 3, 1, 1],
+        [2, 70, 67, 4, 4, 3, 1, 1],
+        [2, 3, 4, 1, 1, 3, 1, 1],
+        [2, 3, 4, 1, 2, 5, 2, 2],
+    ];
+    for case @ [batch, inputs, outputs, height, width, kernel, stride, padding] in cases {
+        let x = random([batch, inputs, height, width], 1);
+        let weight = random([outputs, inputs, kernel, kernel], 2);
+        let bias = random([outputs], 3);
+        let ours = convolve(x.clone(), weight.clone(), bias.clone(), stride, padding);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        let theirs = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
+        let (a, b) = (ours.dims(), theirs.dims());
+        assert_eq!(a, b, "{case:?}");
+        let weights = random(a, 99).detach();
+        let ours = (ours * weights.clone()).sum().backward();
+        let theirs = (theirs * weights).sum().backward();
+        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
+        close(&values(weight.grad(&ours).unwrap()), &values(weight.grad(&theirs).unwrap()), 1e-12);
+        close(&values(bias.grad(&ours).unwrap()), &values(bias.grad(&theirs).unwrap()), 1e-12);
+    }
+}
+
+#[test]
+fn convolution_of_one_value_is_a_product() {
+    let device = Device::flex();
+    let one = |value: f32| Tensor::<4>::from_data([[[[value]]]], &device);
+    let out = convolve(one(3.0), one(2.0), Tensor::from_data([0.5], &device), 1, 0);
+    assert_eq!(out.into_data().try_into_vec::<f32>().unwrap(), [6.5]);
+}
+
+fn couplings() -> [Coupling; 5] {
+    [
+        Coupling { clamp: Clamp::Tanh { limit: 2.0, rate: 0.1 }, gain: 0.1, shift_first: false },
+        Coupling { clamp: Clamp::Tanh { limit: 1.9, rate: 1.0 }, gain: 1.0, shift_first: true },
+        Coupling { clamp: Clamp::Atan { limit: 0.636 * 3.0, rate: 1.0 / 3.0 }, gain: 1.0, shift_first: false },
+        Coupling { clamp: Clamp::Sigmoid { floor: 0.01 }, gain: 1.0, shift_first: true },
+        Coupling { clamp: Clamp::None, gain: 1.0, shift_first: false },
+    ]
+}
+
+#[test]
+fn couplings_and_their_gradients_equal_the_composition_of_burns_operations() {
+    for coupling in couplings() {
+        for shape @ [batch, channels, height, width] in [[2, 3, 4, 5], [7, 4, 1, 1]] {
+            let x = random(shape, 1);
+            let raw = random([batch, 2 * channels, height, width], 2) * 3.0;
+            let (y, log_det) = couple(x.clone(), raw.clone(), coupling);
+            assert_eq!(log_det.dims(), [batch, 1, height, width]);
+            let ours = Tensor::cat(vec![y, log_det], 1);
+            let (scale, shift) = scale_and_shift(raw.clone(), coupling);
+            let y = match coupling.shift_first {
+                true => (x.clone() + shift) * scale.clone().exp(),
+                false => x.clone() * scale.clone().exp() + shift,
+            };
+            let theirs = Tensor::cat(vec![y, scale.sum_dim(1)], 1);
+            close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
+            let raw_leaf = random([batch, 2 * channels, height, width], 2);
+            let composed = |ours: bool| {
+                let raw = raw_leaf.clone() * 3.0;
+                let out = if ours {
+                    let (y, log_det) = couple(x.clone(), raw, coupling);
+                    Tensor::cat(vec![y, log_det], 1)
+                } else {
+                    let (scale, shift) = scale_and_shift(raw, coupling);
+                    let y = match coupling.shift_first {
+                        true => (x.clone() + shift) * scale.clone().exp(),
+                        false => x.clone() * scale.clone().exp() + shift,
+                    };
+                    Tensor::cat(vec![y, scale.sum_dim(1)], 1)
+                };
+                gradients(out, [x.clone(), raw_leaf.clone()])
+            };
+            for (ours, theirs) in composed(true).iter().zip(composed(false)) {
+                close(ours, &theirs, 1e-11);
+            }
+        }
+    }
+}
+
+#[test]
+fn single_precision_follows_double_precision() {
+    for coupling in couplings() {
+        let (x, raw) = (random([2, 3, 5, 7], 1).detach(), random([2, 6, 5, 7], 2).detach() * 5.0);
+        let exact = couple(x.clone(), raw.clone(), coupling).0;
+        let ours = couple(x.cast(DType::F32), raw.cast(DType::F32), coupling).0;
+        close(&values(ours), &values(exact), 1e-6);
+    }
+}
+
+#[test]
+fn permuting_back_restores_and_the_gradient_follows_the_values() {
+    let order = [2, 0, 3, 1];
+    let x = random([3, 4, 2, 3], 5);
+    let permuted = permute_channels(x.clone(), &order);
+    let first = |tensor: &Tensor<4>, channel| values(tensor.clone().narrow(1, channel, 1));
+    assert_eq!(first(&permuted, 0), first(&x, 2));
+    let back = permute_channels(permuted.clone(), &inverse_order(&order));
+    assert_eq!(values(back), values(x.clone()));
+    let weights = random(permuted.dims(), 99).detach();
+    let expected = values(permute_channels(weights, &inverse_order(&order)));
+    assert_eq!(gradients(permuted, [x])[0], expected);
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let single = |tensor: Tensor<4>| tensor.detach().cast(DType::F32).detach().require_grad();
+            let (x, weight) = (single(random([9, 20, 17, 19], 1)), single(random([70, 20, 3, 3], 2)));
+            let bias = Tensor::<1>::zeros([70], &x.device());
+            let out = convolve(x.clone(), weight.clone(), bias, 1, 1);
+            let gradients = out.clone().powf_scalar(2.0).sum().backward();
+            [values(out), values(x.grad(&gradients).unwrap()), values(weight.grad(&gradients).unwrap())]
+        })
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+#[should_panic(expected = "does not fit")]
+fn a_kernel_larger_than_the_padded_map_is_refused() {
+    let device = Device::flex();
+    let normal = Distribution::Normal(0.0, 1.0);
+    let x = Tensor::<4>::random([1, 1, 2, 2], normal, &device);
+    let _ = convolve(x, Tensor::random([1, 1, 5, 5], normal, &device), Tensor::zeros([1], &device), 1, 1);
+}
+
+#[test]
+fn adam_follows_its_formulas_and_the_composition_of_burns_operations() {
+    let step = AdamStep {
+        kind: AdamKind::Adam,
+        rate: 0.1,
+        betas: [0.9, 0.99],
+        epsilon: 1e-8,
+        decay: 0.01,
+        gradient_scale: 0.5,
+        number: 3,
+    };
+    let vector = |seed| random([5000], seed).detach();
+    for kind in [AdamKind::Adam, AdamKind::Adamax] {
+        let step = AdamStep { kind, ..step };
+        let inputs = || [vector(1), vector(2), vector(3), vector(4).abs()];
+        let ours = adam_step(inputs(), step).map(values);
+        let [value, gradient, first, second] = inputs().map(values);
+        for i in 0..value.len() {
+            let g = 0.5 * gradient[i] + 0.01 * value[i];
+            let m = 0.9 * first[i] + 0.1 * g;
+            let (v, size) = match kind {
+                AdamKind::Adam => {
+                    let v = 0.99 * second[i] + 0.01 * g * g;
+                    (v, (v / (1.0 - 0.99f64.powi(3))).sqrt() + 1e-8)
+                }
+                AdamKind::Adamax => {
+                    let v = (0.99 * second[i]).max(g.abs() + 1e-8);
+                    (v, v)
+                }
+            };
+            let updated = value[i] - 0.1 * m / (1.0 - 0.9f64.powi(3)) / size;
+            close(&[ours[0][i], ours[1][i], ours[2][i]], &[updated, m, v], 1e-12);
+        }
+        let composed = crate::adam::composed(inputs(), step).map(values);
+        ours.iter().zip(&composed).for_each(|(ours, theirs)| close(ours, theirs, 1e-12));
+    }
+    let x = vector(1);
+    let sum: f64 = values(x.clone()).iter().map(|x| x * x).sum();
+    assert!((square_sum(x) - sum).abs() < 1e-9 * sum);
+}

@@ -37,6 +37,8 @@ struct Stage {
     done: u64,
     started: Instant,
     told: Instant,
+    /// How it stands, in a few words.
+    status: String,
     bar: Option<ProgressBar>,
 }
 
@@ -48,7 +50,15 @@ impl Console {
             chosen => chosen,
         };
         let now = Instant::now();
-        let stage = Stage { name: String::new(), total: None, done: 0, started: now, told: now, bar: None };
+        let stage = Stage {
+            name: String::new(),
+            total: None,
+            done: 0,
+            started: now,
+            told: now,
+            status: String::new(),
+            bar: None,
+        };
         Self { style, stage: Mutex::new(stage) }
     }
 
@@ -105,7 +115,15 @@ impl Observer for Console {
         self.finish();
         let mut stage = self.lock();
         let now = Instant::now();
-        *stage = Stage { name: name.to_owned(), total, done: 0, started: now, told: now, bar: None };
+        *stage = Stage {
+            name: name.to_owned(),
+            total,
+            done: 0,
+            started: now,
+            told: now,
+            status: String::new(),
+            bar: None,
+        };
         match self.style {
             ProgressStyle::Bar => stage.bar = Some(bar(name, total)),
             ProgressStyle::Json => {
@@ -129,13 +147,24 @@ impl Observer for Console {
         }
         stage.told = Instant::now();
         match (self.style, stage.total) {
-            (ProgressStyle::Plain, Some(total)) => eprintln!("{}: {} of {total}", stage.name, stage.done),
+            (ProgressStyle::Plain, Some(total)) => {
+                let separator = if stage.status.is_empty() { "" } else { ", " };
+                eprintln!("{}: {} of {total}{separator}{}", stage.name, stage.done, stage.status);
+            }
             (ProgressStyle::Plain, None) => eprintln!("{}: {}", stage.name, stage.done),
             (ProgressStyle::Json, total) => event(&serde_json::json!({
-                "event": "progress", "stage": stage.name, "done": stage.done, "total": total,
+                "event": "progress", "stage": stage.name, "done": stage.done, "total": total, "status": stage.status,
             })),
             _ => {}
         }
+    }
+
+    fn status(&self, words: &str) {
+        let mut stage = self.lock();
+        if let Some(bar) = &stage.bar {
+            bar.set_message(words.to_owned());
+        }
+        stage.status = words.to_owned();
     }
 
     fn warn(&self, message: &str) {
@@ -164,8 +193,8 @@ impl Observer for Quiet<'_> {
 
 fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     let template = match total {
-        Some(_) => "{msg:>24} {bar:32} {pos}/{len} {per_sec} {eta}",
-        None => "{msg:>24} {spinner} {elapsed}",
+        Some(_) => "{prefix:>24} {bar:32} {pos}/{len} {per_sec} {eta} {msg}",
+        None => "{prefix:>24} {spinner} {elapsed} {msg}",
     };
     let bar = match total {
         Some(total) => ProgressBar::new(total),
@@ -175,7 +204,7 @@ fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     if let Ok(style) = BarStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_message(name.to_owned());
+    bar.set_prefix(name.to_owned());
     bar
 }
 

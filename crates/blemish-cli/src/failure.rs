@@ -54,6 +54,11 @@ impl Failure {
         Error::Interrupted.into()
     }
 
+    /// An interruption after which something can be gone on with.
+    pub fn interrupted_with(text: &str) -> Self {
+        Self { kind: Kind::Interruption, ..Self::new(text) }
+    }
+
     /// Images that are anomalous, where that is to end the program.
     pub fn anomaly(anomalous: usize, images: usize) -> Self {
         Self { kind: Kind::Anomaly, ..Self::new(format!("{anomalous} of {images} images are anomalous")) }

@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release -p blemish-nn --example train_speed -- maps|vectors|wide [steps]`; `RAYON_NUM_THREADS` sets the threads.
 
-use blemish_nn::flow::{Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy};
+use blemish_nn::flow::{
+    Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy,
+};
 use blemish_nn::init::Init;
 use blemish_nn::layers::Subnet;
 use blemish_nn::train::{Optimiser, Plan, Schedule, TrainError, Verdict, Watch, train};
@@ -43,7 +45,11 @@ fn main() {
     let device = Device::flex().autodiff();
     let mut init = Init::new(0, &device);
     let tanh = Coupling { clamp: Clamp::Tanh { limit: 2.0, rate: 0.1 }, gain: 0.1, shift_first: false };
-    let atan = Coupling { clamp: Clamp::Atan { limit: 0.636 * 3.0, rate: 1.0 / 3.0 }, gain: 1.0, shift_first: false };
+    let atan = Coupling {
+        clamp: Clamp::Atan { limit: 0.636 * 3.0, rate: 1.0 / 3.0 },
+        gain: 1.0,
+        shift_first: false,
+    };
     let mut pieces = Vec::new();
     let (shape, condition, scale) = match stack.as_str() {
         "maps" => {
@@ -69,7 +75,10 @@ fn main() {
         _ => {
             for _ in 0..4 {
                 pieces.push(Piece::Permutation(Permutation::new(768, &mut init)));
-                let mut step = |changes| HalfStep { changes, subnet: Subnet::dense(&[384, 2048, 2048, 2048, 768], &mut init) };
+                let mut step = |changes| HalfStep {
+                    changes,
+                    subnet: Subnet::dense(&[384, 2048, 2048, 2048, 768], &mut init),
+                };
                 let steps = vec![step(Part::First), step(Part::Second)];
                 pieces.push(Piece::Coupling(CouplingBlock { first: 384, steps, coupling: atan }));
             }

@@ -10,12 +10,24 @@ pub struct Init {
     random: ChaCha12Rng,
     device: Device,
     dtype: DType,
+    /// Nothing is drawn: all will be replaced by stored weights.
+    is_blank: bool,
 }
 
 impl Init {
     /// Single precision on a device, with gradients where the device keeps them.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { random: ChaCha12Rng::seed_from_u64(seed), device: device.clone(), dtype: DType::F32 }
+        Self {
+            random: ChaCha12Rng::seed_from_u64(seed),
+            device: device.clone(),
+            dtype: DType::F32,
+            is_blank: false,
+        }
+    }
+
+    /// Weights of value 0 and channels in their own order, to be replaced by stored ones.
+    pub fn blank(device: &Device) -> Self {
+        Self { is_blank: true, ..Self::new(0, device) }
     }
 
     /// The same in double precision, for numeric checks.
@@ -36,6 +48,9 @@ impl Init {
 
     /// Uniform between -bound and bound.
     pub fn uniform<const D: usize>(&mut self, bound: f32, shape: [usize; D]) -> Param<Tensor<D>> {
+        if self.is_blank {
+            return self.constant(0.0, shape);
+        }
         let values = (0..shape.iter().product()).map(|_| self.random.random_range(-1.0f32..1.0) * bound);
         let values = values.collect();
         self.of(values, shape)
@@ -43,6 +58,9 @@ impl Init {
 
     /// Normal with mean 0.
     pub fn normal<const D: usize>(&mut self, deviation: f32, shape: [usize; D]) -> Param<Tensor<D>> {
+        if self.is_blank {
+            return self.constant(0.0, shape);
+        }
         let values = (0..shape.iter().product()).map(|_| deviation * self.gaussian() as f32).collect();
         self.of(values, shape)
     }
@@ -50,7 +68,9 @@ impl Init {
     /// A random order of `count` channels.
     pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
-        order.shuffle(&mut self.random);
+        if !self.is_blank {
+            order.shuffle(&mut self.random);
+        }
         order
     }
 
@@ -58,6 +78,9 @@ impl Init {
     ///
     /// Gram-Schmidt on Gaussian rows, which spreads evenly over all rotations.
     pub fn rotation(&mut self, size: usize) -> Vec<f64> {
+        if self.is_blank {
+            return (0..size * size).map(|at| f64::from(u8::from(at / size == at % size))).collect();
+        }
         let mut rows: Vec<Vec<f64>> = Vec::with_capacity(size);
         while rows.len() < size {
             let mut row: Vec<f64> = (0..size).map(|_| self.gaussian()).collect();
@@ -94,18 +117,21 @@ impl Init {
 /// Sign of the determinant, by elimination.
 fn determinant_sign(matrix: &[f64], size: usize) -> f64 {
     let factors = LowerUpper::new(matrix, size);
-    let swaps = factors.order.iter().enumerate().fold((vec![false; size], 1.0), |(mut seen, mut sign), (start, _)| {
-        let (mut at, mut length) = (start, 0);
-        while !seen[at] {
-            seen[at] = true;
-            at = factors.order[at];
-            length += 1;
-        }
-        if length > 0 && length % 2 == 0 {
-            sign = -sign;
-        }
-        (seen, sign)
-    });
+    let swaps = factors.order.iter().enumerate().fold(
+        (vec![false; size], 1.0),
+        |(mut seen, mut sign), (start, _)| {
+            let (mut at, mut length) = (start, 0);
+            while !seen[at] {
+                seen[at] = true;
+                at = factors.order[at];
+                length += 1;
+            }
+            if length > 0 && length % 2 == 0 {
+                sign = -sign;
+            }
+            (seen, sign)
+        },
+    );
     (0..size).map(|i| factors.values[i * size + i].signum()).product::<f64>() * swaps.1
 }
 

@@ -45,7 +45,13 @@ impl AdamStep {
 const CHUNK: usize = 1 << 14;
 
 /// Updates value, first and second moment in place.
-pub(crate) fn update<T: Real>(step: AdamStep, value: &mut [T], gradient: &[T], first: &mut [T], second: &mut [T]) {
+pub(crate) fn update<T: Real>(
+    step: AdamStep,
+    value: &mut [T],
+    gradient: &[T],
+    first: &mut [T],
+    second: &mut [T],
+) {
     let [b1, b2] = step.betas.map(T::of);
     let [c1, c2] = step.corrections();
     let (rate, root) = (T::of(step.rate / c1), T::of(1.0 / c2));

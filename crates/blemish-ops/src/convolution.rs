@@ -256,8 +256,7 @@ pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradien
 pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
     let positions = g.batch * g.plane();
-    let (laid, gradients) =
-        rayon::join(|| g.lay_out(x, g.batch), || g.lay_out_gradient(gradient, g.batch));
+    let (laid, gradients) = rayon::join(|| g.lay_out(x, g.batch), || g.lay_out_gradient(gradient, g.batch));
     let mut packed = vec![T::default(); g.taps() * g.outputs * g.inputs];
     let blocks: Vec<(usize, usize, &mut [T])> = packed
         .chunks_mut(g.outputs * g.inputs)

@@ -126,8 +126,7 @@ impl<T: Real> Kernel for Backward<'_, T> {
             let range = start..start + step;
             let (x, r, t) = (&self.x[range.clone()], &r[range.clone()], &t[range.clone()]);
             let dy = &dy[range.clone()];
-            let (dx, dr, dt) =
-                (&mut self.dx[range.clone()], &mut dr[range.clone()], &mut dt[range]);
+            let (dx, dr, dt) = (&mut self.dx[range.clone()], &mut dr[range.clone()], &mut dt[range]);
             for i in 0..step {
                 let (s, slope) = scale(self.coupling.clamp, r[i]);
                 let factor = s.exp();

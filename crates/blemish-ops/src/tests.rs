@@ -1,5 +1,6 @@
 use crate::{
-    AdamKind, AdamStep, Clamp, Coupling, adam_step, convolve, couple, inverse_order, permute_channels, scale_and_shift, square_sum,
+    AdamKind, AdamStep, Clamp, Coupling, adam_step, convolve, couple, inverse_order, permute_channels,
+    scale_and_shift, square_sum,
 };
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -9,8 +10,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 /// Values between -1 and 1 in double precision, with gradients.
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let mut random = StdRng::seed_from_u64(seed);
-    let values: Vec<f64> =
-        (0..shape.iter().product()).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0).collect();
+    let values: Vec<f64> = (0..shape.iter().product())
+        .map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0)
+        .collect();
     let device = Device::flex().autodiff();
     Tensor::from_data(TensorData::new(values, shape), (&device, DType::F64)).require_grad()
 }
@@ -79,7 +81,11 @@ fn couplings() -> [Coupling; 5] {
     [
         Coupling { clamp: Clamp::Tanh { limit: 2.0, rate: 0.1 }, gain: 0.1, shift_first: false },
         Coupling { clamp: Clamp::Tanh { limit: 1.9, rate: 1.0 }, gain: 1.0, shift_first: true },
-        Coupling { clamp: Clamp::Atan { limit: 0.636 * 3.0, rate: 1.0 / 3.0 }, gain: 1.0, shift_first: false },
+        Coupling {
+            clamp: Clamp::Atan { limit: 0.636 * 3.0, rate: 1.0 / 3.0 },
+            gain: 1.0,
+            shift_first: false,
+        },
         Coupling { clamp: Clamp::Sigmoid { floor: 0.01 }, gain: 1.0, shift_first: true },
         Coupling { clamp: Clamp::None, gain: 1.0, shift_first: false },
     ]

@@ -15,6 +15,7 @@ use crate::settings::Settings;
 use crate::state::State;
 use crate::suspects::{self, Suspect, Trim};
 use crate::tiled::{TileOptions, score_batch};
+use crate::trainer::TrainingOptions;
 use crate::verification;
 use crate::view::{self, View, ViewHeader, Work};
 use blemish_data::{
@@ -95,8 +96,10 @@ pub struct FitOptions<'a> {
     pub skip_bad: bool,
     /// Bytes of memory for what is collected during the fit.
     pub memory_limit: Option<u64>,
-    /// Folder for checkpoints and large temporary files; `None` is the system's.
+    /// Folder for large temporary files; `None` is the system's.
     pub scratch: Option<PathBuf>,
+    /// How methods that train for long are run.
+    pub training: TrainingOptions,
     /// Progress, warnings, cancellation.
     pub observer: &'a dyn Observer,
 }
@@ -109,6 +112,7 @@ impl Default for FitOptions<'_> {
             skip_bad: false,
             memory_limit: None,
             scratch: None,
+            training: TrainingOptions::default(),
             observer: &Silent,
         }
     }
@@ -123,6 +127,7 @@ impl<'a> FitOptions<'a> {
             memory_limit: self.memory_limit,
             scratch: self.scratch.clone(),
             prompts: Vec::new(),
+            training: self.training.clone(),
             observer: self.observer,
         }
     }

@@ -50,6 +50,14 @@ pub enum Error {
         /// Why, and what to change.
         reason: String,
     },
+    /// A training that cannot go on.
+    #[error("cannot train {method}: {reason}")]
+    Train {
+        /// The method.
+        method: &'static str,
+        /// Why, and what to change.
+        reason: String,
+    },
     /// The work was interrupted on request.
     #[error("interrupted; nothing was written")]
     Interrupted,

@@ -75,7 +75,9 @@ pub mod suspects;
 #[cfg(test)]
 mod testing;
 pub mod tiled;
+mod trainer;
 mod training;
+mod training_features;
 pub mod verification;
 pub mod view;
 
@@ -93,3 +95,4 @@ pub use observer::{Observer, Silent};
 pub use recalibrate::{Recalibration, recalibrate};
 pub use suspects::{Suspect, Trim, find_suspects};
 pub use tiled::{TileModels, TileOptions};
+pub use trainer::TrainingOptions;

@@ -20,6 +20,7 @@ use crate::map::{MapStage, PatchScores};
 use crate::observer::Observer;
 use crate::settings::{self, SettingInfo, Settings};
 use crate::state::State;
+use crate::trainer::TrainingOptions;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use schemars::JsonSchema;
@@ -108,6 +109,8 @@ pub struct FitContext<'a> {
     pub scratch: Option<PathBuf>,
     /// Text prompts, for methods steered by them.
     pub prompts: Vec<String>,
+    /// How methods that train for long are run.
+    pub training: TrainingOptions,
     /// Progress, warnings, cancellation.
     pub observer: &'a dyn Observer,
 }

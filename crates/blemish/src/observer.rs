@@ -10,6 +10,10 @@ pub trait Observer: Send + Sync {
     fn advance(&self, steps: u64) {
         let _ = steps;
     }
+    /// How the current stage stands, in a few words (loss, rate); replaces what was told before.
+    fn status(&self, words: &str) {
+        let _ = words;
+    }
     /// Something a user should know that does not stop the work.
     fn warn(&self, message: &str) {
         let _ = message;
@@ -38,6 +42,9 @@ impl Observer for Named<'_> {
     }
     fn advance(&self, steps: u64) {
         self.inner.advance(steps);
+    }
+    fn status(&self, words: &str) {
+        self.inner.status(words);
     }
     fn warn(&self, message: &str) {
         self.inner.warn(&format!("{}{message}", self.name));

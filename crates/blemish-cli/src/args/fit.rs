@@ -3,10 +3,11 @@
 use super::shared::{
     BackboneArgs, EngineArgs, LayoutArgs, MachineArgs, ResourceArgs, TransformArgs, ViewArgs,
 };
-use super::values::{amount, key_value, share, trim};
+use super::values::{amount, duration, key_value, share, trim};
 use blemish::Trim;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a fit learns from and with what.
 #[derive(Debug, Args)]
@@ -55,6 +56,12 @@ pub struct FitArgs {
     /// Leave out the N most suspicious training images, or P% of them; they are listed.
     #[arg(long, value_name = "N|P%", value_parser = trim, help_heading = "Decisions")]
     pub trim: Option<Trim>,
+    /// End a training after this time, such as 90s, 20m or 2h, with a usable model.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Training")]
+    pub time_limit: Option<Duration>,
+    /// Go on from the checkpoint of an interrupted training of the same model.
+    #[arg(long, help_heading = "Training")]
+    pub resume: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }

@@ -1,6 +1,7 @@
 //! Values of options, read and refused.
 
 use blemish::Trim;
+use std::time::Duration;
 
 /// A size on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,21 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         unit => return Err(format!("`{unit}` is no unit; use MB, MiB, GB or GiB")),
     };
     Ok((number * unit) as u64)
+}
+
+/// A time such as 90s, 20m or 2h; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    let seconds = number.trim().parse::<f64>().ok().map(|number| number * unit);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("`{text}` is no time; write 90s, 20m or 2h"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use blemish::data::files::unfinished;
 use blemish::data::{Dataset, Skipped};
 use blemish::features::{BackboneSpec, EngineOptions};
 use blemish::metrics::Calibration;
-use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Observer, Suspect};
+use blemish::{
+    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Suspect, TrainingOptions,
+};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,9 +28,14 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     config.trim = args.trim;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
     check_writable(&output)?;
-    let detector = Detector::fit(&config, &dataset, &options)?;
+    let options = FitOptions { training: training(args, &output), ..options };
+    let detector = fit_or_keep(&config, &dataset, &options)?;
     detector.save(&output)?;
     console.finish();
+    for checkpoint in options.training.checkpoints() {
+        // The model is complete; a checkpoint that stays is waste, not a fault.
+        let _ = std::fs::remove_file(checkpoint);
+    }
     report_skipped(dataset.skipped.iter().chain(detector.skipped()), console);
     let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let images = detector.header().data.images;
@@ -69,6 +76,29 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         config.method,
         bytes as f64 / 1e6
     ))
+}
+
+/// Checkpoints lie beside the model that they become.
+fn training(args: &FitArgs, output: &Path) -> TrainingOptions {
+    let mut checkpoint = output.to_owned().into_os_string();
+    checkpoint.push(".checkpoint");
+    TrainingOptions { time_limit: args.time_limit, checkpoint: Some(checkpoint.into()), resume: args.resume }
+}
+
+/// A fit; if it was interrupted, the error says how to go on.
+fn fit_or_keep(
+    config: &DetectorConfig,
+    dataset: &Dataset,
+    options: &FitOptions<'_>,
+) -> Result<Detector, Failure> {
+    match Detector::fit(config, dataset, options) {
+        Err(Error::Interrupted) if !options.training.checkpoints().is_empty() => {
+            Err(Failure::interrupted_with(
+                "interrupted; the same command with --resume goes on from its checkpoint",
+            ))
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Data, configuration and options of a fit from the command line.
@@ -152,6 +182,7 @@ pub fn fit_options<'a>(
         skip_bad,
         memory_limit: args.memory_limit,
         scratch: args.scratch.clone(),
+        training: TrainingOptions::default(),
         observer,
     }
 }

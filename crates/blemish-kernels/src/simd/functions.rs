@@ -35,7 +35,8 @@ pub fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     // Near 0 the quotient of exponentials would cancel; there a polynomial fitted to tanh(x) / x - 1 in x^2.
-    const FITTED: [f32; 5] = [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1];
+    const FITTED: [f32; 5] =
+        [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1];
     let square = x * x;
     let near = (x * square).mul_add(polynomial(square, FITTED), x);
     let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);

@@ -90,7 +90,8 @@ impl CouplingBlock {
     /// Forward, with every actnorm of the subnets set by what reaches it.
     pub(super) fn start(&mut self, x: Tensor<4>, condition: Option<&Tensor<4>>) -> Tensor<4> {
         for index in 0..self.steps.len() {
-            let before = Self { first: self.first, steps: self.steps[..index].to_vec(), coupling: self.coupling };
+            let before =
+                Self { first: self.first, steps: self.steps[..index].to_vec(), coupling: self.coupling };
             let (first, second) = self.parts(before.forward(x.clone(), condition).0);
             let given = match self.steps[index].changes {
                 Part::First => second,

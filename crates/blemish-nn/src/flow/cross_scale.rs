@@ -60,11 +60,7 @@ impl CrossSubnet {
         let own = |scale: usize| self.outer[scale].forward(h[scale].clone());
         let up = |from: usize| self.up[from - 1].forward(double(h[from].clone()));
         let down = |from: usize| self.down[from].forward(h[from].clone());
-        [
-            (own(0) + up(1)) * gamma(0),
-            (own(1) + down(0) + up(2)) * gamma(1),
-            (own(2) + down(1)) * gamma(2),
-        ]
+        [(own(0) + up(1)) * gamma(0), (own(1) + down(0) + up(2)) * gamma(1), (own(2) + down(1)) * gamma(2)]
     }
 }
 

@@ -108,7 +108,9 @@ impl Mixing {
             lower: init.of(pick(&|row, column| column < row), shape),
             upper: init.of(pick(&|row, column| column > row), shape),
             log_diagonal: init.of(diagonal.iter().map(|d| d.abs().ln() as f32).collect(), [channels]),
-            sign: init.of(diagonal.iter().map(|d| d.signum() as f32).collect(), [channels]).set_require_grad(false),
+            sign: init
+                .of(diagonal.iter().map(|d| d.signum() as f32).collect(), [channels])
+                .set_require_grad(false),
             mask: init.of(mask, shape).set_require_grad(false),
         }
     }
@@ -136,7 +138,9 @@ impl Mixing {
         let diagonal = self.sign.val() * self.log_diagonal.val().exp();
         let z = permute_channels(z, &self.order);
         let mut solved: Vec<Option<Tensor<4>>> = vec![None; channels];
-        let weigh = |matrix: &Tensor<2>, row, column| matrix.clone().slice([row..row + 1, column..column + 1]).reshape([1, 1, 1, 1]);
+        let weigh = |matrix: &Tensor<2>, row, column| {
+            matrix.clone().slice([row..row + 1, column..column + 1]).reshape([1, 1, 1, 1])
+        };
         for row in 0..channels {
             let mut value = z.clone().narrow(1, row, 1);
             for (column, other) in solved.iter().enumerate().take(row) {
@@ -147,7 +151,8 @@ impl Mixing {
         for row in (0..channels).rev() {
             let mut value = solved[row].clone().unwrap_or_else(|| z.clone());
             for column in row + 1..channels {
-                value = value - solved[column].clone().unwrap_or_else(|| z.clone()) * weigh(&upper, row, column);
+                value =
+                    value - solved[column].clone().unwrap_or_else(|| z.clone()) * weigh(&upper, row, column);
             }
             solved[row] = Some(value / diagonal.clone().narrow(0, row, 1).reshape([1, 1, 1, 1]));
         }

@@ -24,7 +24,7 @@ mod tests;
 pub use coupling::{CouplingBlock, HalfStep, Part};
 pub use cross_scale::{CrossScaleBlock, CrossScaleConfig};
 pub use mixing::{Mixing, Permutation, Rotation};
-pub use normalise::{ActNorm, ChannelAffine};
+pub use normalise::{ActNorm, ChannelAffine, LayerNorm};
 pub use squeeze::{squeeze, unsqueeze};
 
 use burn::module::Module;

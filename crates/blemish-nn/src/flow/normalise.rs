@@ -38,7 +38,8 @@ impl ActNorm {
         let values = x.clone().into_data().convert::<f64>().try_into_vec::<f64>().unwrap_or_default();
         let (positions, count) = (height * width, (batch * height * width) as f64);
         let each = |channel: usize, of: &dyn Fn(f64) -> f64| {
-            let images = (0..batch).map(|image| &values[(image * channels + channel) * positions..][..positions]);
+            let images =
+                (0..batch).map(|image| &values[(image * channels + channel) * positions..][..positions]);
             images.flatten().map(|&value| of(value)).sum::<f64>() / count
         };
         let statistics = (0..channels).map(|channel| {
@@ -95,5 +96,32 @@ impl ChannelAffine {
     /// x.
     pub fn inverse(&self, z: Tensor<4>) -> Tensor<4> {
         (z - along(self.offset.val())) / along(self.scale())
+    }
+}
+
+/// Every image's map to mean 0 and variance 1 over channels and positions together; no part of a flow, whose density is that of its result.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// Scale and shift of every value, where they are learned.
+    learned: Option<(Param<Tensor<3>>, Param<Tensor<3>>)>,
+}
+
+impl LayerNorm {
+    /// For maps of channels x height x width.
+    pub fn new(shape: [usize; 3], is_learned: bool, init: &Init) -> Self {
+        Self { learned: is_learned.then(|| (init.constant(1.0, shape), init.constant(0.0, shape))) }
+    }
+
+    /// (x - mean) / sqrt(variance + 1e-5), scaled and shifted if learned.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let shape @ [batch, channels, height, width] = x.dims();
+        let x = x.reshape([batch, channels * height * width]);
+        let x = x.clone() - x.mean_dim(1);
+        let variance = (x.clone() * x.clone()).mean_dim(1);
+        let x = (x / (variance + 1e-5).sqrt()).reshape(shape);
+        match &self.learned {
+            Some((scale, shift)) => x * scale.val().unsqueeze() + shift.val().unsqueeze(),
+            None => x,
+        }
     }
 }

@@ -46,7 +46,11 @@ pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>
         .map(|(name, values)| (format!("{NETWORK}{name}"), values))
         .collect();
     for (index, memory) in progress.memories.iter().enumerate() {
-        let parts = [("first", Some(&memory.first)), ("second", Some(&memory.second)), ("average", memory.average.as_ref())];
+        let parts = [
+            ("first", Some(&memory.first)),
+            ("second", Some(&memory.second)),
+            ("average", memory.average.as_ref()),
+        ];
         for (kind, tensor) in parts {
             if let Some(tensor) = tensor {
                 let values = values(tensor);

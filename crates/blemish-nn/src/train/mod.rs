@@ -85,6 +85,11 @@ pub struct Curve {
 const PARTS: u64 = 200;
 
 impl Curve {
+    /// A finished curve.
+    pub fn of(part: u64, losses: Vec<f64>) -> Self {
+        Self { part, losses, sum: 0.0, count: 0 }
+    }
+
     fn new(steps: u64) -> Self {
         Self { part: steps.div_ceil(PARTS).max(1), ..Self::default() }
     }
@@ -109,7 +114,9 @@ impl Curve {
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// A loss or gradient overflowed.
-    #[error("the {what} of step {step} is not a finite number; lower the learning rate, clip gradients or look for broken images")]
+    #[error(
+        "the {what} of step {step} is not a finite number; lower the learning rate, clip gradients or look for broken images"
+    )]
     NotFinite {
         /// Steps done before.
         step: u64,
@@ -128,7 +135,9 @@ pub enum TrainError {
         reason: String,
     },
     /// The checkpoint is of other settings, another seed or other data.
-    #[error("the checkpoint {path} is of another training; repeat its settings, seed and images, or start without it")]
+    #[error(
+        "the checkpoint {path} is of another training; repeat its settings, seed and images, or start without it"
+    )]
     OtherTraining {
         /// The file.
         path: PathBuf,
@@ -222,7 +231,8 @@ fn has_stalled<M>(progress: &Progress<M>, patience: Patience) -> bool {
     if *count != 0 || losses.len() % parts != 0 {
         return false;
     }
-    let means: Vec<f64> = losses.chunks_exact(parts).map(|losses| losses.iter().sum::<f64>() / parts as f64).collect();
+    let means: Vec<f64> =
+        losses.chunks_exact(parts).map(|losses| losses.iter().sum::<f64>() / parts as f64).collect();
     let best = (0..means.len()).min_by(|&a, &b| means[a].total_cmp(&means[b])).unwrap_or(0);
     means.len() as u64 > best as u64 + patience.windows
 }

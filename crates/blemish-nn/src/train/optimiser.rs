@@ -128,7 +128,8 @@ pub(super) fn step<M: Module>(
         return Err(TrainError::NotFinite { step: step.number - 1, what: "gradient" });
     }
     step.gradient_scale = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
-    let mut update = Update { gradients: gradients.into_iter(), memories: memories.iter_mut(), step, average };
+    let mut update =
+        Update { gradients: gradients.into_iter(), memories: memories.iter_mut(), step, average };
     Ok(network.map(&mut update))
 }
 

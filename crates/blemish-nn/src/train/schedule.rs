@@ -71,7 +71,8 @@ mod tests {
     fn cosine_in_stairs_gives_the_values_of_cflows_meta_epochs() {
         let decay = Decay::Cosine { floor: 2e-7, stairs: 25 };
         let schedule = Schedule { rate: 2e-4, warm_up: 16, decay };
-        let close = |rate: f64, expected: f64| assert!((rate / expected - 1.0).abs() < 1e-5, "{rate} {expected}");
+        let close =
+            |rate: f64, expected: f64| assert!((rate / expected - 1.0).abs() < 1e-5, "{rate} {expected}");
         // 8 steps a meta epoch.
         let at = |epoch: u64| Schedule { warm_up: 0, ..schedule }.at(epoch * 8 + 3, 200);
         close(at(0), 2e-4);

@@ -19,6 +19,7 @@ use crate::map::Scored;
 use crate::method::{FitContext, Fitted, MethodEntry, MethodInfo, TrainingSet};
 use crate::observer::Observer;
 use crate::settings::Settings;
+use crate::trainer::TrainingOptions;
 use blemish_data::Sample;
 use blemish_eval::{Calibration, Extremes, Source};
 use blemish_features::Backbone;
@@ -192,6 +193,8 @@ impl Fits<'_> {
             backbone: self.context.backbone.clone(),
             scratch: self.context.scratch.clone(),
             prompts: self.context.prompts.clone(),
+            // A checkpoint is of the model's own training.
+            training: TrainingOptions { checkpoint: None, resume: false, ..self.context.training },
             observer: &quiet,
             ..*self.context
         };

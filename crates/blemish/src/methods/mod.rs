@@ -1,5 +1,6 @@
 //! One folder a method; no method imports another.
 
 pub mod classical;
+pub mod flows;
 pub mod padim;
 pub mod patchcore;

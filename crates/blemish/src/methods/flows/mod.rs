@@ -1,0 +1,78 @@
+//! Normalizing flows: exact likelihood of frozen features, learned by the one training loop.
+//!
+//! | method | models | map |
+//! |---|---|---|
+//! | [`fastflow`] | each feature map by a convolutional flow | latent probability at each position |
+//! | [`cflow`] | each position's vector, given where it lies | likelihood at each position |
+//! | [`csflow`] | three sizes of the image jointly | latent energy |
+//! | [`differnet`] | one pooled vector an image, averaged over rotations | gradient of the loss |
+//! | [`glow`] | feature maps or pixels by a multi-scale flow | exact likelihood at each position |
+//!
+//! All are made of the pieces of `blemish_nn::flow`.
+
+pub mod fastflow;
+
+use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
+use crate::state::{State, StateError};
+use crate::training_features::{MapSize, sizes_of};
+use blemish_features::{Backbone, FeatureMap};
+use blemish_nn::{Device, Tensor, TensorData};
+use std::sync::Arc;
+
+/// The device that fitted flows score on.
+fn scoring_device() -> Device {
+    Device::flex()
+}
+
+/// A batch's map of one layer as a tensor.
+fn tensor_of(map: &FeatureMap, count: usize, device: &Device) -> Tensor<4> {
+    let shape = [count, map.channels, map.height, map.width];
+    Tensor::from_data(TensorData::new(map.data.clone(), shape), device)
+}
+
+/// A tensor's values on the host.
+fn values_of<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+    tensor.into_data().try_into_vec::<f32>().map_err(|error| Error::Score { reason: format!("{error:?}") })
+}
+
+/// Refuses maps that the flow was not made for.
+fn check_channels(batch: &FeatureBatch, sizes: &[MapSize]) -> Result<(), Error> {
+    let channels = |sizes: &[MapSize]| sizes.iter().map(|size| size.channels).collect::<Vec<_>>();
+    let (found, expected) = (channels(&sizes_of(batch)), channels(sizes));
+    if found != expected {
+        let reason = format!("the backbone gives maps of {found:?} channels, the model is for {expected:?}");
+        return Err(Error::Score { reason });
+    }
+    Ok(())
+}
+
+/// Keeps the sizes of the maps that a model is for.
+fn store_sizes(sizes: &[MapSize], state: &mut State) {
+    let values: Vec<u32> = sizes
+        .iter()
+        .flat_map(|size| [size.channels, size.height, size.width])
+        .map(|side| side as u32)
+        .collect();
+    state.set_u32("sizes", &[sizes.len(), 3], values);
+}
+
+/// The sizes that [`store_sizes`] kept.
+fn load_sizes(state: &State) -> Result<Vec<MapSize>, Error> {
+    let (shape, values) = state.u32("sizes", 2)?;
+    // Weights of such a size could not be in a file; only a corrupt one has them.
+    let is_sound = |&value: &u32| (1..=1 << 16).contains(&value);
+    if shape[1] != 3 || !values.iter().all(is_sound) || shape[0] > 64 {
+        return Err(StateError { name: "sizes".into(), reason: "does not hold sizes of maps".into() }.into());
+    }
+    let size = |sides: &[u32]| MapSize {
+        channels: sides[0] as usize,
+        height: sides[1] as usize,
+        width: sides[2] as usize,
+    };
+    Ok(values.chunks_exact(3).map(size).collect())
+}
+
+fn restored_backbone(method: &'static str, backbone: Option<Arc<Backbone>>) -> Result<Arc<Backbone>, Error> {
+    backbone.ok_or(Error::Fit { method, reason: "the model file has no backbone".into() })
+}

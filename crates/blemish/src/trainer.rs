@@ -1,0 +1,319 @@
+//! Between the methods that train networks and the one training loop: progress, limits, checkpoints, weights in model files.
+
+use crate::error::Error;
+use crate::method::FitContext;
+use crate::state::{State, StateError};
+use blemish_data::loader::order_of;
+use blemish_nn::train::{
+    Checkpoints, Curve, Optimiser, Plan, Schedule, TrainError, Trained, Verdict, Watch, train,
+};
+use blemish_nn::weights::{self, Values, WeightError, trained_values};
+use blemish_nn::{Device, Module, Tensor};
+use serde::Serialize;
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Time between two checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+/// How methods that train for long are run; none of it changes what an uninterrupted training learns.
+#[derive(Clone, Debug, Default)]
+pub struct TrainingOptions {
+    /// Ends the training after this time, with a usable model.
+    pub time_limit: Option<Duration>,
+    /// Keeps progress in files of this name with an ending for each network.
+    pub checkpoint: Option<PathBuf>,
+    /// Goes on from the checkpoint, if there is one.
+    pub resume: bool,
+}
+
+impl TrainingOptions {
+    /// The checkpoints there are on disk.
+    pub fn checkpoints(&self) -> Vec<PathBuf> {
+        let Some(base) = &self.checkpoint else { return Vec::new() };
+        let (Some(folder), Some(name)) = (base.parent(), base.file_name().and_then(|name| name.to_str()))
+        else {
+            return Vec::new();
+        };
+        let folder = if folder.as_os_str().is_empty() { std::path::Path::new(".") } else { folder };
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_one = |path: &PathBuf| {
+            let own = path.file_name().and_then(|own| own.to_str()).unwrap_or_default();
+            own.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+        };
+        entries.map(|entry| entry.path()).filter(is_one).collect()
+    }
+}
+
+/// What a paper says of its training.
+pub(crate) struct Recipe {
+    pub(crate) steps: u64,
+    pub(crate) optimiser: Optimiser,
+    pub(crate) schedule: Schedule,
+    pub(crate) clip: Option<f64>,
+    pub(crate) average: Option<f64>,
+}
+
+/// Runs the trainings of one fit.
+pub(crate) struct Trainer<'a> {
+    method: &'static str,
+    context: &'a FitContext<'a>,
+    fingerprint: String,
+    started: Instant,
+    /// Trainings there will be, and those that have begun.
+    networks: usize,
+    begun: Cell<usize>,
+}
+
+impl<'a> Trainer<'a> {
+    /// For a fit of `networks` trainings one after the other; `data` is a checksum of what they learn from.
+    pub(crate) fn new(
+        method: &'static str,
+        settings: &impl Serialize,
+        data: u32,
+        networks: usize,
+        context: &'a FitContext<'a>,
+    ) -> Self {
+        let settings = serde_json::to_string(settings).unwrap_or_default();
+        let fingerprint = format!("{method} {settings} seed {} data {data:08x}", context.seed);
+        Self { method, context, fingerprint, started: Instant::now(), networks, begun: Cell::new(0) }
+    }
+
+    /// The device that networks are trained on.
+    pub(crate) fn device(&self) -> Device {
+        Device::flex().autodiff()
+    }
+
+    /// Trains a network called `name`; see [`train`]. `activations` is about how many values a step keeps for its gradients.
+    pub(crate) fn run<M: Module, B>(
+        &self,
+        name: &str,
+        network: M,
+        recipe: Recipe,
+        activations: usize,
+        batch: impl FnMut(u64) -> Result<B, Error>,
+        loss: impl Fn(&M, B) -> Tensor<1>,
+    ) -> Result<Trained<M>, Error> {
+        let weights = trained_values(&network);
+        // Weights, gradients and two moments (and the average), and what is kept for the gradients, with their own gradients.
+        let bytes = 4 * ((4 + usize::from(recipe.average.is_some())) * weights + 2 * activations) as u64;
+        self.check_memory(bytes)?;
+        let describe = |time: &str| {
+            format!(
+                "training {name}: {:.1} M weights, about {:.1} GB{time}",
+                weights as f64 / 1e6,
+                bytes as f64 / 1e9
+            )
+        };
+        let begun = self.begun.get();
+        self.begun.set(begun + 1);
+        let share = (begun + 1) as f64 / self.networks as f64;
+        let watch = Progress {
+            trainer: self,
+            describe: &describe,
+            steps: recipe.steps,
+            ends: self.context.training.time_limit.map(|limit| self.started + limit.mul_f64(share)),
+            first: Cell::new(None),
+            told: Cell::new(0),
+        };
+        self.context.observer.stage(&describe(""), Some(recipe.steps));
+        let checkpoints = self.context.training.checkpoint.as_ref().map(|path| {
+            let mut path = path.clone().into_os_string();
+            path.push(format!("-{}", name.replace(' ', "-")));
+            Checkpoints {
+                path: path.into(),
+                every: CHECKPOINT_EVERY,
+                resume: self.context.training.resume,
+                fingerprint: format!("{} {name} {} steps", self.fingerprint, recipe.steps),
+            }
+        });
+        let plan = Plan {
+            steps: recipe.steps,
+            optimiser: recipe.optimiser,
+            schedule: recipe.schedule,
+            clip: recipe.clip,
+            average: recipe.average,
+            patience: None,
+            checkpoints,
+        };
+        let trained = train(network, &plan, &self.device(), batch_errors(batch), loss, &watch);
+        let trained = trained.map_err(|failure| match failure {
+            Failure::Other(error) => error,
+            Failure::Train(TrainError::Interrupted) => Error::Interrupted,
+            Failure::Train(error) => Error::Train { method: self.method, reason: error.to_string() },
+        })?;
+        if trained.steps < recipe.steps {
+            self.context.observer.warn(&format!(
+                "{name} was ended by the time limit after {} of {} steps",
+                trained.steps, recipe.steps
+            ));
+        }
+        Ok(trained)
+    }
+
+    /// Refuses what would run out of memory.
+    fn check_memory(&self, bytes: u64) -> Result<(), Error> {
+        let available = self.context.memory_limit.or_else(available_memory);
+        let Some(available) = available.filter(|&available| bytes > available) else { return Ok(()) };
+        let reason = format!(
+            "a training step needs about {:.1} GB and {:.1} GB are free; set a smaller batch or hidden width, use a smaller --size or fewer \
+             --layers, or raise --memory-limit",
+            bytes as f64 / 1e9,
+            available as f64 / 1e9
+        );
+        Err(Error::Train { method: self.method, reason })
+    }
+}
+
+/// Memory that can be had without swapping; `None` where the system does not tell.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+enum Failure {
+    Train(TrainError),
+    Other(Error),
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        Self::Train(error)
+    }
+}
+
+fn batch_errors<B>(mut batch: impl FnMut(u64) -> Result<B, Error>) -> impl FnMut(u64) -> Result<B, Failure> {
+    move |step| batch(step).map_err(Failure::Other)
+}
+
+struct Progress<'a> {
+    trainer: &'a Trainer<'a>,
+    describe: &'a dyn Fn(&str) -> String,
+    steps: u64,
+    ends: Option<Instant>,
+    /// When the first step of this run had been done, and its number.
+    first: Cell<Option<(Instant, u64)>>,
+    /// Steps told to the observer.
+    told: Cell<u64>,
+}
+
+impl Watch for Progress<'_> {
+    fn verdict(&self) -> Verdict {
+        if self.trainer.context.observer.is_cancelled() {
+            return Verdict::Stop;
+        }
+        // A limit too short for anything still gives a model of one step.
+        let is_over = self.ends.is_some_and(|ends| Instant::now() >= ends);
+        if is_over && self.first.get().is_some() { Verdict::Finish } else { Verdict::Go }
+    }
+
+    fn step(&self, done: u64, loss: f64, rate: f64) {
+        let observer = self.trainer.context.observer;
+        match self.first.get() {
+            None => self.first.set(Some((Instant::now(), done))),
+            // The first step finds caches cold; the second tells how long it will take.
+            Some((since, first)) if done == first + 1 => {
+                let seconds = since.elapsed().as_secs_f64() * (self.steps - done) as f64;
+                let time = match seconds {
+                    ..120.0 => format!(", about {seconds:.0} s"),
+                    ..7200.0 => format!(", about {:.0} min", seconds / 60.0),
+                    _ => format!(", about {:.1} h", seconds / 3600.0),
+                };
+                if seconds > 10.0 {
+                    observer.stage(&(self.describe)(&time), Some(self.steps));
+                    self.told.set(0);
+                }
+            }
+            Some(_) => {}
+        }
+        observer.status(&format!("loss {loss:.4}, rate {rate:.1e}"));
+        observer.advance(done - self.told.get());
+        self.told.set(done);
+    }
+}
+
+/// What step number `step` learns from: a batch of `size` of `count` samples, shuffled anew by the seed in every epoch, the last
+/// incomplete batch of an epoch left out.
+pub(crate) fn batch_of(step: u64, count: usize, size: usize, seed: u64) -> Vec<usize> {
+    let size = size.min(count).max(1);
+    let per_epoch = (count / size).max(1) as u64;
+    let (epoch, within) = (step / per_epoch, (step % per_epoch) as usize);
+    // Neighbouring seeds give unrelated orders, so that the sum is as good as any other mixture.
+    let order = order_of(count, Some(seed.wrapping_add(epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+    order[within * size..][..size].to_vec()
+}
+
+/// Puts a network's weights, and the loss curve of its training, into a model's state.
+pub(crate) fn store<M: Module>(network: &M, prefix: &str, curve: &Curve, state: &mut State) {
+    for (name, (shape, values)) in weights::collect(network) {
+        state.set_f32(&format!("{prefix}{name}"), &shape, values);
+    }
+    store_curve(prefix, curve, state);
+}
+
+/// Puts a loss curve into a model's state: mean losses, and the steps of each.
+pub(crate) fn store_curve(prefix: &str, curve: &Curve, state: &mut State) {
+    let losses: Vec<f32> = curve.losses.iter().map(|&loss| loss as f32).collect();
+    state.set_f32(&format!("loss_curve.{prefix}values"), &[losses.len()], losses);
+    state.set_count(&format!("loss_curve.{prefix}part"), curve.part);
+}
+
+/// A loss curve as [`store_curve`] keeps it.
+pub(crate) fn load_curve(prefix: &str, state: &State) -> Result<Curve, StateError> {
+    let (_, losses) = state.f32(&format!("loss_curve.{prefix}values"), 1)?;
+    let part = state.count(&format!("loss_curve.{prefix}part"))?;
+    Ok(Curve::of(part, losses.iter().map(|&loss| f64::from(loss)).collect()))
+}
+
+/// A network with the weights that a model's state has for it.
+pub(crate) fn load<M: Module>(network: M, prefix: &str, state: &State) -> Result<M, Error> {
+    weights::load(network, |name: &str| -> Result<Values, LoadError> {
+        let name = format!("{prefix}{name}");
+        let rank = state.tensors().get(&name).map_or(1, |tensor| tensor.shape.len());
+        let (shape, values) = state.f32(&name, rank).map_err(LoadError)?;
+        Ok((shape.to_vec(), values.to_vec()))
+    })
+    .map_err(|LoadError(error)| Error::State(error))
+}
+
+struct LoadError(StateError);
+
+impl From<WeightError> for LoadError {
+    fn from(error: WeightError) -> Self {
+        Self(StateError { name: error.name, reason: error.reason })
+    }
+}
+
+/// Keeps the fixed orders of channels, which no seed need make again.
+pub(crate) fn store_orders<'a>(
+    prefix: &str,
+    orders: impl Iterator<Item = &'a mut Vec<usize>>,
+    state: &mut State,
+) {
+    for (number, order) in orders.enumerate() {
+        let values: Vec<u32> = order.iter().map(|&channel| channel as u32).collect();
+        state.set_u32(&format!("{prefix}order.{number}"), &[values.len()], values);
+    }
+}
+
+/// Puts the kept orders in place.
+pub(crate) fn load_orders<'a>(
+    prefix: &str,
+    orders: impl Iterator<Item = &'a mut Vec<usize>>,
+    state: &State,
+) -> Result<(), Error> {
+    for (number, order) in orders.enumerate() {
+        let name = format!("{prefix}order.{number}");
+        let values: Vec<usize> = state.u32(&name, 1)?.1.iter().map(|&channel| channel as usize).collect();
+        let mut sorted = values.clone();
+        sorted.sort_unstable();
+        if values.len() != order.len() || !sorted.into_iter().eq(0..order.len()) {
+            let reason = format!("is no order of {} channels", order.len());
+            return Err(StateError { name, reason }.into());
+        }
+        *order = values;
+    }
+    Ok(())
+}

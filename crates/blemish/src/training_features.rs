@@ -1,0 +1,112 @@
+//! Feature maps of all training images, by image and layer, for trainings that pass over them hundreds of times.
+
+use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
+use crate::method::{FitContext, TrainingSet};
+use crate::rows::{RowStore, Rows};
+use blemish_features::Backbone;
+use blemish_nn::{Device, Tensor, TensorData};
+
+/// Bytes of features kept in memory where no limit was given; more goes to a temporary file.
+const IN_MEMORY: u64 = 1 << 30;
+
+/// Most bytes of features that are kept at all.
+const LARGEST: u64 = 64 << 30;
+
+/// Channels, height and width of a layer's maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapSize {
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl MapSize {
+    pub(crate) fn values(self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+/// The maps of all training images.
+pub(crate) struct TrainingFeatures {
+    /// One a layer, shallow to deep.
+    pub(crate) sizes: Vec<MapSize>,
+    layers: Vec<Rows>,
+    /// Checksum of all values.
+    pub(crate) digest: u32,
+}
+
+/// Sizes of a batch's maps.
+pub(crate) fn sizes_of(batch: &FeatureBatch) -> Vec<MapSize> {
+    let size = |map: &blemish_features::FeatureMap| MapSize {
+        channels: map.channels,
+        height: map.height,
+        width: map.width,
+    };
+    batch.maps.iter().map(size).collect()
+}
+
+impl TrainingFeatures {
+    /// One pass over the images; `change` may alter a batch's maps before they are kept.
+    pub(crate) fn collect(
+        method: &'static str,
+        backbone: &Backbone,
+        train: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Self, Error> {
+        context.observer.stage("extracting features", Some(train.len() as u64));
+        let mut sizes: Vec<MapSize> = Vec::new();
+        let mut stores: Vec<RowStore> = Vec::new();
+        let limit = context.memory_limit.map_or(IN_MEMORY, |limit| limit / 4);
+        let mut hasher = crc32fast::Hasher::new();
+        train.for_each_features(backbone, None, &mut |_, batch| {
+            let found = sizes_of(batch);
+            if sizes.is_empty() {
+                let all: usize = found.iter().map(|size| size.values()).sum();
+                let bytes = 4 * (all * train.len()) as u64;
+                if bytes > LARGEST {
+                    let reason = format!(
+                        "the features of {} images take {} GiB, more than the {} GiB that are kept; use a smaller --size, fewer --layers or \
+                         fewer images",
+                        train.len(),
+                        bytes >> 30,
+                        LARGEST >> 30
+                    );
+                    return Err(Error::Fit { method, reason });
+                }
+                // Each layer gets its part of the memory.
+                let part = |size: &MapSize| limit * size.values() as u64 / all.max(1) as u64;
+                let store = |size: &MapSize| RowStore::new(size.values(), Some(part(size)), context.scratch.as_deref());
+                stores = found.iter().map(store).collect();
+                sizes = found.clone();
+            }
+            if sizes != found {
+                let reason = "the images give maps of different sizes; resize them all alike with --size WxH".into();
+                return Err(Error::Fit { method, reason });
+            }
+            for (store, map) in stores.iter_mut().zip(&batch.maps) {
+                hasher.update(bytemuck::cast_slice(&map.data));
+                store.push(&map.data)?;
+            }
+            context.observer.advance(batch.count as u64);
+            Ok(())
+        })?;
+        if stores.is_empty() {
+            return Err(Error::Fit { method, reason: "there are no training images".into() });
+        }
+        let layers = stores.into_iter().map(RowStore::finish).collect::<Result<_, _>>()?;
+        Ok(Self { sizes, layers, digest: hasher.finalize() })
+    }
+
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.layers.first().map_or(0, Rows::len)
+    }
+
+    /// A layer's maps of some images, images x channels x height x width.
+    pub(crate) fn batch(&self, layer: usize, images: &[usize], device: &Device) -> Tensor<4> {
+        let MapSize { channels, height, width } = self.sizes[layer];
+        let values = self.layers[layer].gather(images);
+        Tensor::from_data(TensorData::new(values, [images.len(), channels, height, width]), device)
+    }
+}

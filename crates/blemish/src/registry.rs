@@ -3,16 +3,20 @@
 use crate::error::Error;
 use crate::method::{Entry, MethodEntry};
 use crate::methods::classical::{FilterBank, Statistical, Structural};
+use crate::methods::flows::cflow::CFlow;
+use crate::methods::flows::csflow::CsFlow;
 use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 6] = [
+static METHODS: [&dyn MethodEntry; 8] = [
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
     &Entry::<Statistical>::new(),
     &Entry::<Structural>::new(),
     &Entry::<FilterBank>::new(),
     &Entry::<FastFlow>::new(),
+    &Entry::<CFlow>::new(),
+    &Entry::<CsFlow>::new(),
 ];
 
 /// Every method there is, the default one first.

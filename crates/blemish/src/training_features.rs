@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
-use crate::method::{FitContext, TrainingSet};
+use crate::method::{EachFeatures, FitContext, TrainingSet};
 use crate::rows::{RowStore, Rows};
 use blemish_features::Backbone;
 use blemish_nn::{Device, Tensor, TensorData};
@@ -47,28 +47,38 @@ pub(crate) fn sizes_of(batch: &FeatureBatch) -> Vec<MapSize> {
 }
 
 impl TrainingFeatures {
-    /// One pass over the images; `change` may alter a batch's maps before they are kept.
+    /// One pass over the images.
     pub(crate) fn collect(
         method: &'static str,
         backbone: &Backbone,
         train: &dyn TrainingSet,
         context: &FitContext<'_>,
     ) -> Result<Self, Error> {
-        context.observer.stage("extracting features", Some(train.len() as u64));
+        Self::gather(method, train.len(), context, |each| train.for_each_features(backbone, None, each))
+    }
+
+    /// What one pass of `pass` over `count` images gives.
+    pub(crate) fn gather(
+        method: &'static str,
+        count: usize,
+        context: &FitContext<'_>,
+        pass: impl FnOnce(&mut EachFeatures<'_>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        context.observer.stage("extracting features", Some(count as u64));
         let mut sizes: Vec<MapSize> = Vec::new();
         let mut stores: Vec<RowStore> = Vec::new();
         let limit = context.memory_limit.map_or(IN_MEMORY, |limit| limit / 4);
         let mut hasher = crc32fast::Hasher::new();
-        train.for_each_features(backbone, None, &mut |_, batch| {
+        pass(&mut |_, batch| {
             let found = sizes_of(batch);
             if sizes.is_empty() {
                 let all: usize = found.iter().map(|size| size.values()).sum();
-                let bytes = 4 * (all * train.len()) as u64;
+                let bytes = 4 * (all * count) as u64;
                 if bytes > LARGEST {
                     let reason = format!(
                         "the features of {} images take {} GiB, more than the {} GiB that are kept; use a smaller --size, fewer --layers or \
                          fewer images",
-                        train.len(),
+                        count,
                         bytes >> 30,
                         LARGEST >> 30
                     );
@@ -76,12 +86,15 @@ impl TrainingFeatures {
                 }
                 // Each layer gets its part of the memory.
                 let part = |size: &MapSize| limit * size.values() as u64 / all.max(1) as u64;
-                let store = |size: &MapSize| RowStore::new(size.values(), Some(part(size)), context.scratch.as_deref());
+                let store = |size: &MapSize| {
+                    RowStore::new(size.values(), Some(part(size)), context.scratch.as_deref())
+                };
                 stores = found.iter().map(store).collect();
                 sizes = found.clone();
             }
             if sizes != found {
-                let reason = "the images give maps of different sizes; resize them all alike with --size WxH".into();
+                let reason =
+                    "the images give maps of different sizes; resize them all alike with --size WxH".into();
                 return Err(Error::Fit { method, reason });
             }
             for (store, map) in stores.iter_mut().zip(&batch.maps) {
@@ -101,6 +114,11 @@ impl TrainingFeatures {
     /// Number of images.
     pub(crate) fn len(&self) -> usize {
         self.layers.first().map_or(0, Rows::len)
+    }
+
+    /// A layer's maps of some images, on the host.
+    pub(crate) fn values(&self, layer: usize, images: &[usize]) -> Vec<f32> {
+        self.layers[layer].gather(images)
     }
 
     /// A layer's maps of some images, images x channels x height x width.

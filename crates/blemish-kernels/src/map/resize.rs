@@ -8,6 +8,24 @@
 /// If the length of `map` is not that of `from`, or a size is zero.
 pub fn resize_bilinear(map: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     check(map, from, to);
+    interpolate(map, from, to, taps)
+}
+
+/// Bilinear interpolation that puts the corner cells onto the corner pixels (`align_corners = true`), else as [`resize_bilinear`].
+///
+/// # Panics
+/// As there.
+pub fn resize_aligned(map: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    check(map, from, to);
+    interpolate(map, from, to, aligned_taps)
+}
+
+fn interpolate(
+    map: &[f32],
+    from: (usize, usize),
+    to: (usize, usize),
+    taps: fn(usize, usize) -> Vec<(usize, usize, f32)>,
+) -> Vec<f32> {
     let (vertical, horizontal) = (taps(from.0, to.0), taps(from.1, to.1));
     let widened: Vec<f32> = map
         .chunks_exact(from.1)
@@ -28,6 +46,18 @@ fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     (0..to)
         .map(|target| {
             let source = ((target as f32 + 0.5) * (from as f32 / to as f32) - 0.5).max(0.0);
+            let low = (source as usize).min(from - 1);
+            (low, (low + 1).min(from - 1), source - low as f32)
+        })
+        .collect()
+}
+
+/// The same with the first and last target on the first and last source.
+fn aligned_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let step = if to > 1 { (from - 1) as f32 / (to - 1) as f32 } else { 0.0 };
+    (0..to)
+        .map(|target| {
+            let source = target as f32 * step;
             let low = (source as usize).min(from - 1);
             (low, (low + 1).min(from - 1), source - low as f32)
         })

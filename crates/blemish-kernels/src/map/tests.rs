@@ -64,3 +64,10 @@ fn blur_equals_the_plain_double_sum() {
         }
     }
 }
+
+#[test]
+fn aligned_corners_keep_the_corner_cells() {
+    let resized = resize_aligned(&[0.0, 1.0, 0.0, 1.0], (2, 2), (2, 3));
+    assert_eq!(resized, [0.0, 0.5, 1.0, 0.0, 0.5, 1.0]);
+    assert_eq!(resize_aligned(&[3.0], (1, 1), (2, 2)), [3.0; 4]);
+}

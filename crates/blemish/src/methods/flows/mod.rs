@@ -10,6 +10,8 @@
 //!
 //! All are made of the pieces of `blemish_nn::flow`.
 
+pub mod cflow;
+pub mod csflow;
 pub mod fastflow;
 
 use crate::error::Error;
@@ -75,4 +77,14 @@ fn load_sizes(state: &State) -> Result<Vec<MapSize>, Error> {
 
 fn restored_backbone(method: &'static str, backbone: Option<Arc<Backbone>>) -> Result<Arc<Backbone>, Error> {
     backbone.ok_or(Error::Fit { method, reason: "the model file has no backbone".into() })
+}
+
+/// `count` finite numbers of a model's state.
+fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>, Error> {
+    let (_, values) = state.f32(name, 1)?;
+    if values.len() != count || !values.iter().all(|value| value.is_finite()) {
+        let reason = format!("does not hold {count} finite numbers");
+        return Err(StateError { name: name.into(), reason }.into());
+    }
+    Ok(values.to_vec())
 }

@@ -1,1 +1,63 @@
+use super::*;
+use blemish_nn::weights::trained_values;
+use blemish_nn::{Device, TensorData};
 
+const RESNET18: [MapSize; 3] = [
+    MapSize { channels: 64, height: 64, width: 64 },
+    MapSize { channels: 128, height: 32, width: 32 },
+    MapSize { channels: 256, height: 16, width: 16 },
+];
+
+fn network(config: &FastFlowConfig, sizes: &[MapSize]) -> Network {
+    Network::new(config, sizes, &mut Init::new(0, &Device::flex().autodiff()))
+}
+
+#[test]
+fn networks_for_resnet18_have_the_published_sizes() {
+    let config = FastFlowConfig::default();
+    assert_eq!(trained_values(&network(&config, &RESNET18)), 4_657_408);
+    let alternating = FastFlowConfig { kernels: Some(Kernels::Alternating), ..config.clone() };
+    assert_eq!(trained_values(&network(&alternating, &RESNET18)), 2_593_024);
+    let learned = FastFlowConfig { norm: Norm::Learned, ..config };
+    assert_eq!(trained_values(&network(&learned, &RESNET18)), 5_574_912);
+}
+
+#[test]
+fn a_network_of_1x1_kernels_sees_no_neighbours_and_one_of_3x3_does() {
+    let sizes = [MapSize { channels: 4, height: 9, width: 9 }];
+    let reach = |blocks, kernels| {
+        let config =
+            FastFlowConfig { blocks, kernels: Some(kernels), norm: Norm::None, ..FastFlowConfig::default() };
+        let network = network(&config, &sizes);
+        let values: Vec<f32> = (0..4 * 81).map(|value| (value as f32 * 0.7).sin()).collect();
+        let mut moved = values.clone();
+        // All channels at the centre: whatever half a block reads, it reads a change.
+        (0..4).for_each(|channel| moved[channel * 81 + 40] += 1.0);
+        let run = |values: Vec<f32>| {
+            let x = Tensor::from_data(TensorData::new(values, [1, 4, 9, 9]), &Device::flex().autodiff());
+            values_of(network.forward(0, x).0).unwrap()
+        };
+        let (before, after) = (run(values), run(moved));
+        let changed =
+            |at: &usize| (0..4).any(|channel| before[channel * 81 + at] != after[channel * 81 + at]);
+        (0..81).filter(changed).map(|at| (at / 9).abs_diff(4).max((at % 9).abs_diff(4))).max().unwrap()
+    };
+    assert_eq!(reach(1, Kernels::Three), 2);
+    assert_eq!(reach(1, Kernels::Alternating), 2);
+    assert_eq!(reach(2, Kernels::Alternating), 2);
+    assert_eq!(reach(2, Kernels::Three), 4);
+}
+
+#[test]
+fn the_loss_is_a_mean_over_images() {
+    let sizes = [MapSize { channels: 4, height: 3, width: 3 }];
+    let network = network(&FastFlowConfig::default(), &sizes);
+    let image = |seed: f32| {
+        let values: Vec<f32> = (0..36).map(|value| (value as f32 * seed).sin()).collect();
+        Tensor::<4>::from_data(TensorData::new(values, [1, 4, 3, 3]), &Device::flex().autodiff())
+    };
+    let loss = |x: Tensor<4>| values_of(network.loss(vec![x], 1.0)).unwrap()[0];
+    let (one, other) = (loss(image(0.3)), loss(image(0.8)));
+    let both = loss(Tensor::cat(vec![image(0.3), image(0.8)], 0));
+    assert!((both - (one + other) / 2.0).abs() < 1e-4, "{both}");
+}

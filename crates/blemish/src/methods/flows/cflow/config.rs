@@ -1,0 +1,62 @@
+//! Settings of CFlow.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What mixes channels between blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixing {
+    /// A fixed random rotation, as in the official code.
+    Rotation,
+    /// A fixed random order, as in anomalib: costs nothing.
+    Index,
+}
+
+/// Settings of CFlow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CFlowConfig {
+    /// Coupling blocks of each layer's flow.
+    #[schemars(range(min = 1, max = 32))]
+    pub blocks: usize,
+    /// Channels of the code that tells a subnet where a position lies, a multiple of 4; 0 for none (parts in any position).
+    #[schemars(range(min = 0, max = 1024))]
+    pub condition: usize,
+    /// Bound of the logarithm of a coupling's scale.
+    #[schemars(range(min = 0.1, max = 5.0))]
+    pub clamp: f64,
+    /// What mixes channels between blocks. null: a rotation for maps of up to 512 channels, else an order.
+    pub mixing: Option<Mixing>,
+    /// Passes over the images for each layer; the paper trains for 200.
+    #[schemars(range(min = 1))]
+    pub epochs: u64,
+    /// Images whose positions are shuffled together.
+    #[schemars(range(min = 1, max = 1024))]
+    pub batch: usize,
+    /// Positions of an update: 256 in the official code, 64 in anomalib. More train faster.
+    #[schemars(range(min = 1))]
+    pub fibers: usize,
+    /// Learning rate of Adam after the warm-up; it falls along a cosine to a thousandth.
+    #[schemars(range(min = 0.0000001, max = 0.1))]
+    pub rate: f64,
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    #[schemars(range(min = 0.0, max = 64.0))]
+    pub sigma: f32,
+}
+
+impl Default for CFlowConfig {
+    fn default() -> Self {
+        Self {
+            blocks: 8,
+            condition: 128,
+            clamp: 1.9,
+            mixing: None,
+            epochs: 25,
+            batch: 32,
+            fibers: 256,
+            rate: 2e-4,
+            sigma: 0.0,
+        }
+    }
+}

@@ -6,9 +6,10 @@ use crate::methods::classical::{FilterBank, Statistical, Structural};
 use crate::methods::flows::cflow::CFlow;
 use crate::methods::flows::csflow::CsFlow;
 use crate::methods::flows::fastflow::FastFlow;
+use crate::methods::flows::glow::Glow;
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 8] = [
+static METHODS: [&dyn MethodEntry; 9] = [
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
     &Entry::<Statistical>::new(),
@@ -17,6 +18,7 @@ static METHODS: [&dyn MethodEntry; 8] = [
     &Entry::<FastFlow>::new(),
     &Entry::<CFlow>::new(),
     &Entry::<CsFlow>::new(),
+    &Entry::<Glow>::new(),
 ];
 
 /// Every method there is, the default one first.

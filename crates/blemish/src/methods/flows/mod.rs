@@ -13,6 +13,7 @@
 pub mod cflow;
 pub mod csflow;
 pub mod fastflow;
+pub mod glow;
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;

@@ -134,7 +134,7 @@ impl Method for CsFlow {
         advice: "for decisions on whole images at high resolution; its maps are coarse, and training and scoring want a GPU or --set hidden=256",
         citation: "Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection, WACV 2022, arXiv 2110.02855",
         family: "flow",
-        needs: Needs { strides: &[32], long_training: true, prompts: false },
+        needs: Needs { strides: &[16], long_training: true, prompts: false },
     };
 
     fn default_transform(config: &Self::Config) -> Transform {

@@ -1,6 +1,6 @@
 //! Known values, and the blur against its definition.
 
-use super::{Border, gaussian_blur, gaussian_weights, resize_bilinear, resize_nearest};
+use super::{Border, gaussian_blur, gaussian_weights, resize_aligned, resize_bilinear, resize_nearest};
 
 #[test]
 fn bilinear_has_half_pixel_centres() {

@@ -212,6 +212,8 @@ pub fn train<M: Module, B, E: From<TrainError>>(
             kept = Instant::now();
         }
     }
+    // Where several networks are trained one after the other, a resume finds this one done.
+    keep(plan, &progress)?;
     let Progress { mut network, memories, done, mut curve } = progress;
     curve.close();
     if plan.average.is_some() {

@@ -14,6 +14,8 @@ pub mod cflow;
 pub mod csflow;
 pub mod fastflow;
 pub mod glow;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;

@@ -1,0 +1,209 @@
+//! What every flow promises: it finds a defect, does not depend on the batch, survives being stored, resumes bit for bit and can be
+//! ended early. On tiny images with the embedded backbone.
+
+use crate::detector::FitOptions;
+use crate::error::Error;
+use crate::map::PatchScores;
+use crate::method::{EachBatch, Fitted, TrainingSet};
+use crate::observer::Observer;
+use crate::registry;
+use crate::state::{StateTensor, Values};
+use crate::trainer::TrainingOptions;
+use blemish_data::ImageBatch;
+use blemish_features::{Backbone, BackboneSpec, EngineOptions};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const SIDE: usize = 128;
+
+/// Settings of small flows of each method.
+const SMALL: [(&str, &[(&str, &str)]); 5] = [
+    ("fastflow", &[("blocks", "2"), ("steps", "30"), ("batch", "4"), ("rate", "0.003")]),
+    ("cflow", &[("blocks", "2"), ("condition", "16"), ("epochs", "6"), ("batch", "4"), ("rate", "0.002")]),
+    (
+        "csflow",
+        &[
+            ("blocks", "1"),
+            ("hidden", "8"),
+            ("side", "128"),
+            ("steps", "40"),
+            ("batch", "4"),
+            ("rate", "0.003"),
+        ],
+    ),
+    ("glow", &[("depth", "2"), ("width", "16"), ("steps", "30"), ("batch", "4"), ("rate", "0.002")]),
+    (
+        "glow",
+        &[
+            ("input", "image"),
+            ("depth", "1"),
+            ("width", "8"),
+            ("levels", "2"),
+            ("steps", "20"),
+            ("batch", "4"),
+            ("rate", "0.002"),
+        ],
+    ),
+];
+
+/// Stripes that lie a little differently in every image; a defective one has a bright patch.
+fn image(number: usize, is_defective: bool) -> Vec<f32> {
+    let plane: Vec<f32> = (0..SIDE * SIDE)
+        .map(|at| {
+            let (y, x) = (at / SIDE, at % SIDE);
+            let noise = ((at * 7919 + number * 104_729) % 997) as f32 / 997.0 * 0.05;
+            let stripes = 0.4 + 0.2 * ((x + 2 * number) as f32 * 0.4).sin();
+            let inside = is_defective && (40..72).contains(&y) && (56..88).contains(&x);
+            if inside { 0.95 - noise } else { stripes + noise }
+        })
+        .collect();
+    plane.repeat(3)
+}
+
+fn batch(images: &[Vec<f32>]) -> ImageBatch {
+    ImageBatch {
+        count: images.len(),
+        height: SIDE,
+        width: SIDE,
+        pixels: images.concat(),
+        region_of_interest: None,
+    }
+}
+
+struct Good(usize);
+
+impl TrainingSet for Good {
+    fn len(&self) -> usize {
+        self.0
+    }
+    fn category(&self, _: usize) -> &str {
+        "stripes"
+    }
+    fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
+        (0..self.0).try_for_each(|number| each(&[number], &batch(&[image(number, false)])))
+    }
+}
+
+/// Cancels after so many steps of progress.
+struct Impatient {
+    steps: AtomicU64,
+    after: u64,
+}
+
+impl Observer for Impatient {
+    fn advance(&self, steps: u64) {
+        self.steps.fetch_add(steps, Ordering::Relaxed);
+    }
+    fn is_cancelled(&self) -> bool {
+        self.steps.load(Ordering::Relaxed) >= self.after
+    }
+}
+
+fn backbone(strides: &[usize]) -> Arc<Backbone> {
+    Arc::new(Backbone::load(&BackboneSpec::default(), strides, &EngineOptions::default()).unwrap())
+}
+
+fn fit(
+    (method, settings): (&str, &[(&str, &str)]),
+    options: &FitOptions<'_>,
+) -> Result<Box<dyn Fitted>, Error> {
+    let entry = registry::method(method)?;
+    let pairs: Vec<(String, String)> =
+        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let context = options.context(3, Some(backbone(entry.info().needs.strides)));
+    entry.fit(&entry.parse(&pairs)?, &Good(8), &context)
+}
+
+fn largest(scores: &PatchScores) -> (usize, f32) {
+    let best = scores.values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    (best.0, *best.1)
+}
+
+#[test]
+fn defects_are_found_where_they_are_and_scores_depend_on_nothing_else() {
+    for small in SMALL {
+        let model = fit(small, &FitOptions::default()).unwrap();
+        let images = [image(20, false), image(21, true), image(22, false)];
+        let together = model.score(&batch(&images)).unwrap();
+        let alone: Vec<PatchScores> = images
+            .iter()
+            .flat_map(|image| model.score(&batch(std::slice::from_ref(image))).unwrap())
+            .collect();
+        for (one, other) in alone.iter().zip(&together) {
+            let scale = largest(other).1.abs().max(1e-3);
+            let differs = one.values.iter().zip(&other.values).any(|(a, b)| (a - b).abs() > 1e-4 * scale);
+            assert!(!differs, "{small:?}: a score depends on the batch");
+        }
+        let (at, worst) = largest(&together[1]);
+        let good = largest(&together[0]).1.max(largest(&together[2]).1);
+        assert!(worst > good, "{small:?}: {worst} is not above {good}");
+        let (y, x) = (at / together[1].width, at % together[1].width);
+        let cell = SIDE / together[1].width;
+        let near = |at: usize, from: usize, to: usize| (from..to).contains(&(at * cell + cell / 2));
+        assert!(near(y, 24, 88) && near(x, 40, 104), "{small:?}: the defect is seen at ({y}, {x})");
+        // As a model file keeps it.
+        let entry = registry::method(small.0).unwrap();
+        let restored =
+            entry.restore(&model.settings(), model.state(), Some(backbone(entry.info().needs.strides)));
+        assert_eq!(restored.unwrap().score(&batch(&images)).unwrap(), together, "{small:?}");
+    }
+}
+
+/// Bits of all weights and of the loss curve.
+fn weights(model: &dyn Fitted) -> Vec<(String, Vec<u32>)> {
+    let state = model.state();
+    let bits = |(name, tensor): (&String, &StateTensor)| match &tensor.values {
+        Values::F32(values) => Some((name.clone(), values.iter().map(|value| value.to_bits()).collect())),
+        _ => None,
+    };
+    state.tensors().iter().filter_map(bits).collect()
+}
+
+fn training(checkpoint: &Path, resume: bool) -> TrainingOptions {
+    TrainingOptions { time_limit: None, checkpoint: Some(checkpoint.to_owned()), resume }
+}
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.checkpoint");
+    for small in SMALL {
+        let whole = fit(small, &FitOptions::default()).unwrap();
+        // 8 images are extracted first; then a training is stopped at its 13th step, one of two (cflow) in the second.
+        let after = 8 + 13 + if small.0 == "cflow" { 20 } else { 0 };
+        let observer = Impatient { steps: AtomicU64::new(0), after };
+        let options =
+            FitOptions { observer: &observer, training: training(&path, false), ..FitOptions::default() };
+        assert!(matches!(fit(small, &options), Err(Error::Interrupted)), "{small:?}");
+        let found = training(&path, true).checkpoints();
+        assert!(!found.is_empty(), "{small:?} left no checkpoint");
+        let options = FitOptions { training: training(&path, true), ..FitOptions::default() };
+        let resumed = fit(small, &options).unwrap();
+        assert!(weights(&*resumed) == weights(&*whole), "{small:?}: another model after a resume");
+        found
+            .into_iter()
+            .chain(training(&path, true).checkpoints())
+            .for_each(|path| drop(std::fs::remove_file(path)));
+    }
+}
+
+#[test]
+fn a_time_limit_ends_a_training_with_a_usable_model() {
+    let options = FitOptions {
+        training: TrainingOptions { time_limit: Some(Duration::from_nanos(1)), ..TrainingOptions::default() },
+        ..FitOptions::default()
+    };
+    for small in SMALL {
+        let scores = fit(small, &options).unwrap().score(&batch(&[image(9, true)])).unwrap();
+        assert!(scores[0].values.iter().all(|score| score.is_finite()), "{small:?}");
+    }
+}
+
+#[test]
+fn a_step_that_cannot_fit_into_memory_is_refused_with_settings_to_change() {
+    let options = FitOptions { memory_limit: Some(1 << 20), ..FitOptions::default() };
+    let message = fit(SMALL[0], &options).err().unwrap().to_string();
+    assert!(message.contains("fastflow") && message.contains("smaller batch"), "{message}");
+}

@@ -102,7 +102,8 @@ impl<'a> ComposedFits<'a> {
             observer.stage("scoring held-out images", Some(held_out.len() as u64));
             self.score(&views, &held_out, &mut collect)?;
             let calibration = conclude(Ok(Source::HeldOut { refitted: false }), &good, config, observer)?;
-            return Ok(Composed { views, calibration, images: self.without_skipped(&all) });
+            let images = self.without_skipped(&without(&all, &held_out));
+            return Ok(Composed { views, calibration, images });
         }
         let views = self.fit(&all, observer)?;
         let usable = self.without_skipped(&all);

@@ -498,9 +498,10 @@ fn learn_whole(
                 (Some(kept), trimmed)
             }
         };
-        let Calibrated { method, calibration } =
+        let Calibrated { method, calibration, held_out } =
             fits.fit_calibrated(set, chosen.as_deref(), &config.calibration)?;
-        let images = chosen.unwrap_or_else(|| set.loaded().usable());
+        let mut images = chosen.unwrap_or_else(|| set.loaded().usable());
+        images.retain(|image| !held_out.contains(image));
         let views = vec![View::of_whole_images(prepared.transform.clone(), method)];
         Ok(Learnt { views, calibration, trimmed, images, skipped: set.loaded().skipped() })
     })

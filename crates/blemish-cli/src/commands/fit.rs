@@ -94,7 +94,7 @@ fn fit_or_keep(
     match Detector::fit(config, dataset, options) {
         Err(Error::Interrupted) if !options.training.checkpoints().is_empty() => {
             Err(Failure::interrupted_with(
-                "interrupted; the same command with --resume goes on from its checkpoint",
+                "interrupted: the same command with --resume goes on from its checkpoint",
             ))
         }
         other => Ok(other?),

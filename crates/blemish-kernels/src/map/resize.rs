@@ -24,7 +24,7 @@ fn interpolate(
     map: &[f32],
     from: (usize, usize),
     to: (usize, usize),
-    taps: fn(usize, usize) -> Vec<(usize, usize, f32)>,
+    taps: fn(usize, usize) -> Vec<Tap>,
 ) -> Vec<f32> {
     let (vertical, horizontal) = (taps(from.0, to.0), taps(from.1, to.1));
     let widened: Vec<f32> = map
@@ -41,8 +41,11 @@ fn interpolate(
     resized
 }
 
+/// Lower and upper source cell of a target cell, and the share of the upper one.
+type Tap = (usize, usize, f32);
+
 /// The lower and upper source cell of every target cell, and the share of the upper one.
-fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+fn taps(from: usize, to: usize) -> Vec<Tap> {
     (0..to)
         .map(|target| {
             let source = ((target as f32 + 0.5) * (from as f32 / to as f32) - 0.5).max(0.0);
@@ -53,7 +56,7 @@ fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
 }
 
 /// The same with the first and last target on the first and last source.
-fn aligned_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+fn aligned_taps(from: usize, to: usize) -> Vec<Tap> {
     let step = if to > 1 { (from - 1) as f32 / (to - 1) as f32 } else { 0.0 };
     (0..to)
         .map(|target| {

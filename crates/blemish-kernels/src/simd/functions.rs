@@ -35,8 +35,7 @@ pub fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     // Near 0 the quotient of exponentials would cancel; there a polynomial fitted to tanh(x) / x - 1 in x^2.
-    const FITTED: [f32; 5] =
-        [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1];
+    const FITTED: [f32; 5] = [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1];
     let square = x * x;
     let near = (x * square).mul_add(polynomial(square, FITTED), x);
     let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);
@@ -47,7 +46,7 @@ pub fn tanh(x: f32) -> f32 {
 #[inline(always)]
 pub fn atan(x: f32) -> f32 {
     // Fitted to atan(x) / x - 1 in x^2 for |x| up to tan(pi / 8), to which the identities of the tangent bring every x.
-    const FITTED: [f32; 4] = [8.053_744_5e-2, -1.387_768_6e-1, 1.997_771_1e-1, -3.333_294_9e-1];
+    const FITTED: [f32; 4] = [8.053_744_5e-2, -1.387_768_6e-1, 1.997_771_1e-1, -3.333_295e-1];
     let size = x.abs();
     let (reduced, base) = if size > 2.414_213_6 {
         (-1.0 / size, FRAC_PI_2)

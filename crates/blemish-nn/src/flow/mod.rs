@@ -31,6 +31,9 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 /// One invertible piece.
+///
+/// A chain has tens of them, so their size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Piece {
     /// See [`ActNorm`].

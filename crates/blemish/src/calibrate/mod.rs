@@ -87,6 +87,8 @@ pub(crate) struct Fits<'a> {
 pub(crate) struct Calibrated {
     pub(crate) method: Box<dyn Fitted>,
     pub(crate) calibration: Option<Calibration>,
+    /// Images that the model has not learnt from, so that it could be calibrated on them.
+    pub(crate) held_out: Vec<usize>,
 }
 
 /// Takes the outcome of every image that is scored, by its index in the set.
@@ -113,7 +115,7 @@ impl Fits<'_> {
         };
         let all: Vec<usize> = chosen.map_or_else(|| (0..set.len()).collect(), <[usize]>::to_vec);
         if config.folds == 0 {
-            return Ok(Calibrated { method: fit_on_chosen()?, calibration: None });
+            return Ok(Calibrated { method: fit_on_chosen()?, calibration: None, held_out: Vec::new() });
         }
         let mut good = Vec::new();
         let mut collect = |_: usize, scored: Scored| good.push(scored.extremes());
@@ -127,13 +129,13 @@ impl Fits<'_> {
             self.score(&*method, set, &held_out, &mut collect)?;
             let outcome = Ok(Source::HeldOut { refitted: false });
             let calibration = conclude(outcome, &good, config, self.context.observer)?;
-            return Ok(Calibrated { method, calibration });
+            return Ok(Calibrated { method, calibration, held_out });
         }
         let method = fit_on_chosen()?;
         let usable = chosen.map_or_else(|| set.loaded().usable(), <[usize]>::to_vec);
         let outcome = self.out_of_sample(&*method, set, &usable, config.folds, &mut collect);
         let calibration = conclude(outcome, &good, config, self.context.observer)?;
-        Ok(Calibrated { method, calibration })
+        Ok(Calibrated { method, calibration, held_out: Vec::new() })
     }
 
     /// Scores images of a fit by models fitted without them: all of them in folds, or one fold only where features are not kept.

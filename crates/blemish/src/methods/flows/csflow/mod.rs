@@ -96,7 +96,7 @@ pub struct CsFlow {
 /// Every `step`th row and column of a batch of images.
 fn reduced(batch: &ImageBatch, step: usize) -> Vec<f32> {
     let rows = batch.pixels.chunks_exact(batch.width).enumerate();
-    let kept = rows.filter(|(row, _)| row % batch.height % step == 0);
+    let kept = rows.filter(|(row, _)| (row % batch.height).is_multiple_of(step));
     kept.flat_map(|(_, row)| row.iter().step_by(step).copied()).collect()
 }
 

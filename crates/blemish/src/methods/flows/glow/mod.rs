@@ -211,7 +211,7 @@ impl Glow {
 
 fn check_multiple(network: &Network, size: MapSize) -> Result<(), String> {
     let multiple = network.multiple();
-    if size.height % multiple == 0 && size.width % multiple == 0 {
+    if size.height.is_multiple_of(multiple) && size.width.is_multiple_of(multiple) {
         return Ok(());
     }
     Err(format!(

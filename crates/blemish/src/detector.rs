@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::state::State;
 use crate::suspects::{self, Suspect, Trim};
 use crate::tiled::{TileOptions, score_batch};
-use crate::trainer::TrainingOptions;
+use crate::trainer::{self, TrainingOptions};
 use crate::verification;
 use crate::view::{self, View, ViewHeader, Work};
 use blemish_data::{
@@ -464,6 +464,14 @@ impl Detector {
         let decide = |calibration| Decision::new(calibration, scored, self.transform(), size, minimum_area);
         let decision = self.calibration.as_ref().map(decide).transpose();
         decision.map_err(|fault| Error::Score { reason: fault.to_string() })
+    }
+
+    /// What the loss did over the training of each network, for methods that train any: a name, the steps of a part, and the mean loss
+    /// of every part.
+    pub fn loss_curves(&self) -> Vec<(String, u64, Vec<f64>)> {
+        let of_view = |view: &View| trainer::loss_curves(&view.state());
+        let curves = self.views.iter().flat_map(of_view);
+        curves.map(|(name, curve)| (name, curve.part, curve.losses)).collect()
     }
 
     /// Training images that were left out because they looked defective; empty for a loaded detector.

@@ -267,6 +267,18 @@ pub(crate) fn load_curve(prefix: &str, state: &State) -> Result<Curve, StateErro
     Ok(Curve::of(part, losses.iter().map(|&loss| f64::from(loss)).collect()))
 }
 
+/// All loss curves in a model's state, each with the name of its network ("" for an only one).
+pub(crate) fn loss_curves(state: &State) -> Vec<(String, Curve)> {
+    let name_of = |name: &String| Some(name.strip_prefix("loss_curve.")?.strip_suffix("values")?.to_owned());
+    let prefixes = state.tensors().keys().filter_map(name_of);
+    prefixes
+        .filter_map(|prefix| {
+            let curve = load_curve(&prefix, state).ok()?;
+            Some((prefix.trim_end_matches('.').replace('.', " "), curve))
+        })
+        .collect()
+}
+
 /// A network with the weights that a model's state has for it.
 pub(crate) fn load<M: Module>(network: M, prefix: &str, state: &State) -> Result<M, Error> {
     weights::load(network, |name: &str| -> Result<Values, LoadError> {

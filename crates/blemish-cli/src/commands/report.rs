@@ -9,8 +9,8 @@ use blemish::metrics::{pr_curve, roc_curve};
 use blemish::{Detector, Scored};
 use blemish_report::Picture;
 use blemish_report::html::{
-    Curves, EvalReport, Evidence, Finding, ImageLine, Provenance, Rule, Threshold, ThresholdOrigin,
-    eval_page, readable_bytes,
+    Curves, EvalReport, Evidence, Finding, ImageLine, LossCurve, Provenance, Rule, Threshold,
+    ThresholdOrigin, eval_page, readable_bytes,
 };
 use std::path::{Path, PathBuf};
 
@@ -75,6 +75,7 @@ impl Gathered {
                 .map(|points| thin(&points, CURVE_STEP, |point| (point.recall, point.precision)))
                 .unwrap_or_default(),
             pro: outcome.pro_curve.clone(),
+            losses: detector.loss_curves().into_iter().map(loss_curve).collect(),
         };
         let (threshold, pixel_threshold) = thresholds(detector, outcome, &scores);
         let draw = |list: &[Kept]| -> Result<Vec<Finding>, Failure> {
@@ -92,6 +93,10 @@ impl Gathered {
             provenance: provenance(model, detector, dataset, outcome)?,
         }))
     }
+}
+
+fn loss_curve((network, part, losses): (String, u64, Vec<f64>)) -> LossCurve {
+    LossCurve { network, part, losses }
 }
 
 /// The model's own thresholds; where it has none, those of the best F1.

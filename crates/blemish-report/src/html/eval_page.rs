@@ -1,7 +1,7 @@
 //! The report of one evaluation.
 
 use super::chart::{Curve, Histogram, short};
-use super::eval_report::{Counts, EvalReport, ImageLine, Rule, share};
+use super::eval_report::{Counts, EvalReport, ImageLine, LossCurve, Rule, share};
 use super::evidence::Finding;
 use super::page::{json, page, percent};
 use blemish_eval::report::{DefectReport, ImageSummary, PixelSummary};
@@ -214,6 +214,36 @@ fn curves(report: &EvalReport, counts: &Counts) -> Markup {
             }))
         }
         p.soft { "Curves are thinned for drawing: no point left out lies farther than 0.002 of an axis from the line. Metrics are computed on all of them." }
+        @if !report.curves.losses.is_empty() {
+            h2 { "Training" }
+            div.three { @for curve in &report.curves.losses { (loss(curve)) } }
+        }
+    }
+}
+
+/// A loss from its lowest to its highest value: where it starts depends on sizes and says nothing.
+fn loss(curve: &LossCurve) -> Markup {
+    let (low, high) = curve
+        .losses
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &loss| (low.min(loss), high.max(loss)));
+    let span = (high - low).max(f64::MIN_POSITIVE);
+    let step = |part: usize| (part as f64 + 0.5) * curve.part as f64;
+    let points: Vec<(f64, f64)> =
+        curve.losses.iter().enumerate().map(|(part, &loss)| (step(part), (loss - low) / span)).collect();
+    let last = curve.losses.last().copied().unwrap_or(low);
+    html! {
+        figure {
+            h3 { "Loss " (curve.network) }
+            @if points.is_empty() { p.soft { "The training made no step." } } @else {
+                (Curve {
+                    description: "Training loss against steps",
+                    x_label: "steps", y_label: "loss, lowest to highest",
+                    x_end: (curve.losses.len() as u64 * curve.part) as f64, points: &points, marker: None, with_chance: false,
+                }.draw())
+                figcaption { (format!("From {} at the highest to {} at the lowest; {} at the end.", short(high), short(low), short(last))) }
+            }
+        }
     }
 }
 

@@ -94,6 +94,19 @@ pub struct Curves {
     pub pr: Vec<PrPoint>,
     /// Of regions, up to a false positive rate of 0.3.
     pub pro: Vec<ProPoint>,
+    /// Of the training, one a network; empty for a method that trains none.
+    pub losses: Vec<LossCurve>,
+}
+
+/// What the loss did over the training of a network.
+#[derive(Clone, Debug)]
+pub struct LossCurve {
+    /// Which network, where there are several.
+    pub network: String,
+    /// Steps that each value is the mean of.
+    pub part: u64,
+    /// Mean losses, in order.
+    pub losses: Vec<f64>,
 }
 
 /// What it takes to get the same page again, and what it cost.

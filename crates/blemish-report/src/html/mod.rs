@@ -17,6 +17,8 @@ mod page;
 
 pub use bench_page::bench_page;
 pub use eval_page::eval_page;
-pub use eval_report::{Curves, EvalReport, ImageLine, Provenance, Rule, Threshold, ThresholdOrigin};
+pub use eval_report::{
+    Curves, EvalReport, ImageLine, LossCurve, Provenance, Rule, Threshold, ThresholdOrigin,
+};
 pub use evidence::{Evidence, Finding};
 pub use page::readable_bytes;

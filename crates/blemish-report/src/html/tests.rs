@@ -28,6 +28,7 @@ fn report(rule: Rule) -> EvalReport {
         roc: blemish_eval::roc_curve(&scores, &labels).unwrap(),
         pr: blemish_eval::pr_curve(&scores, &labels).unwrap(),
         pro,
+        losses: vec![LossCurve { network: "flow".into(), part: 5, losses: vec![3.0, 2.0, 2.5] }],
     };
     let finding = |name: &str, side: usize| {
         let picture = Picture::new(vec![90; side * side * 3], (side, side)).unwrap();
@@ -125,6 +126,14 @@ fn pictures_are_small_and_their_sum_is_bounded() {
     let page = eval_page(&report);
     assert!(page.len() < PICTURE_BYTES + (1 << 20), "{} bytes", page.len());
     assert!(page.contains("more were left out"));
+}
+
+#[test]
+fn a_training_shows_what_its_loss_did() {
+    let page = eval_page(&report(Rule::Above));
+    assert!(page.contains("Loss flow") && page.contains("From 3 at the highest to 2 at the lowest; 2.5 at the end."));
+    // Steps 2.5, 7.5 and 12.5 of 15; the lowest value lies on the axis, the highest at the top.
+    assert!(page.contains("points=\"104.3,14.0 217.0,256.0 329.7,135.0\""));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +35,20 @@ pub(super) struct Progress<M> {
 }
 
 const NETWORK: &str = "network.";
+
+/// Bytes of the SHA-256 of all before it, which the file ends with.
+const DIGEST: usize = 32;
+
+/// Length and count of parts, then the bits of sum and losses: decimal numbers do not always come back to the last bit.
+type CurveBits = (u64, u64, u64, Vec<u64>);
+
+fn bits(Curve { part, losses, sum, count }: &Curve) -> CurveBits {
+    (*part, *count, sum.to_bits(), losses.iter().map(|loss| loss.to_bits()).collect())
+}
+
+fn of_bits((part, count, sum, losses): CurveBits) -> Curve {
+    Curve { part, losses: losses.into_iter().map(f64::from_bits).collect(), sum: f64::from_bits(sum), count }
+}
 
 fn values(tensor: &Tensor<1>) -> Vec<f32> {
     tensor.clone().into_data().try_into_vec::<f32>().unwrap_or_default()
@@ -63,13 +78,16 @@ pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>
         Ok((name.as_str(), view.map_err(|error| fail(&checkpoints.path, error))?))
     });
     let views = views.collect::<Result<Vec<_>, TrainError>>()?;
-    let curve = serde_json::to_string(&progress.curve).map_err(|error| fail(&checkpoints.path, error))?;
+    let curve =
+        serde_json::to_string(&bits(&progress.curve)).map_err(|error| fail(&checkpoints.path, error))?;
     let header = HashMap::from([
         ("fingerprint".to_owned(), checkpoints.fingerprint.clone()),
         ("done".to_owned(), progress.done.to_string()),
         ("curve".to_owned(), curve),
     ]);
-    let bytes = serialize(views, Some(header)).map_err(|error| fail(&checkpoints.path, error))?;
+    let mut bytes = serialize(views, Some(header)).map_err(|error| fail(&checkpoints.path, error))?;
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
     blemish_data::files::write(&checkpoints.path, &bytes).map_err(|error| fail(&checkpoints.path, error))
 }
 
@@ -84,8 +102,13 @@ pub(super) fn read<M: Module>(
         return Ok(fresh);
     }
     let bytes = std::fs::read(path).map_err(|error| fail(path, error))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| fail(path, error))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(path, error))?;
+    let intact =
+        bytes.split_last_chunk::<DIGEST>().filter(|(bytes, digest)| Sha256::digest(bytes)[..] == digest[..]);
+    let Some((bytes, _)) = intact else {
+        return Err(fail(path, "it is damaged or incomplete; delete it to start anew"));
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| fail(path, error))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| fail(path, error))?;
     let lookup = |key: &str| {
         let value = header.metadata().as_ref().and_then(|metadata| metadata.get(key)).cloned();
         value.ok_or_else(|| fail(path, format!("it does not say its {key}")))
@@ -94,7 +117,7 @@ pub(super) fn read<M: Module>(
         return Err(TrainError::OtherTraining { path: path.clone() });
     }
     fresh.done = lookup("done")?.parse().map_err(|error| fail(path, error))?;
-    fresh.curve = serde_json::from_str(&lookup("curve")?).map_err(|error| fail(path, error))?;
+    fresh.curve = of_bits(serde_json::from_str(&lookup("curve")?).map_err(|error| fail(path, error))?);
     let take = |name: &str| {
         let view = file.tensor(name).map_err(|error| fail(path, error))?;
         if view.dtype() != Dtype::F32 {
@@ -102,7 +125,11 @@ pub(super) fn read<M: Module>(
         }
         Ok((view.shape().to_vec(), bytemuck::pod_collect_to_vec::<u8, f32>(view.data())))
     };
-    fresh.network = weights::load(fresh.network, |name: &str| take(&format!("{NETWORK}{name}")))?;
+    let network = weights::load(fresh.network, |name: &str| take(&format!("{NETWORK}{name}")));
+    fresh.network = network.map_err(|error| match error {
+        TrainError::Weight(error) => fail(path, error),
+        other => other,
+    })?;
     for (index, memory) in fresh.memories.iter_mut().enumerate() {
         let tensor = |kind: &str, old: &Tensor<1>| {
             let (shape, values) = take(&format!("{kind}.{index}"))?;

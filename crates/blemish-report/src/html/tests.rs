@@ -131,7 +131,10 @@ fn pictures_are_small_and_their_sum_is_bounded() {
 #[test]
 fn a_training_shows_what_its_loss_did() {
     let page = eval_page(&report(Rule::Above));
-    assert!(page.contains("Loss flow") && page.contains("From 3 at the highest to 2 at the lowest; 2.5 at the end."));
+    assert!(
+        page.contains("Loss flow")
+            && page.contains("From 3 at the highest to 2 at the lowest; 2.5 at the end.")
+    );
     // Steps 2.5, 7.5 and 12.5 of 15; the lowest value lies on the axis, the highest at the top.
     assert!(page.contains("points=\"104.3,14.0 217.0,256.0 329.7,135.0\""));
 }

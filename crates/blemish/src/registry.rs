@@ -3,16 +3,18 @@
 use crate::error::Error;
 use crate::method::{Entry, MethodEntry};
 use crate::methods::classical::{FilterBank, Statistical, Structural};
+use crate::methods::flows::differnet::DifferNet;
 use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 6] = [
+static METHODS: [&dyn MethodEntry; 7] = [
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
     &Entry::<Statistical>::new(),
     &Entry::<Structural>::new(),
     &Entry::<FilterBank>::new(),
     &Entry::<FastFlow>::new(),
+    &Entry::<DifferNet>::new(),
 ];
 
 /// Every method there is, the default one first.

@@ -10,6 +10,7 @@
 //!
 //! All are made of the pieces of `blemish_nn::flow`.
 
+pub mod differnet;
 pub mod fastflow;
 
 use crate::error::Error;

@@ -155,4 +155,19 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// [`FeatureError`](crate::FeatureError) if the engine fails, naming it.
     fn run(&self, input: &[f32], size: [usize; 3]) -> Result<Vec<FeatureMap>, crate::FeatureError>;
+
+    /// Gradient with respect to `input` of something whose gradient with respect to the maps of [`Self::run`] is given.
+    ///
+    /// # Errors
+    /// [`FeatureError`](crate::FeatureError) if the engine fails or, as most, knows no gradients.
+    fn input_gradient(
+        &self,
+        input: &[f32],
+        size: [usize; 3],
+        gradients: &[FeatureMap],
+    ) -> Result<Vec<f32>, crate::FeatureError> {
+        let _ = (input, size, gradients);
+        let reason = "it gives no gradients".to_owned();
+        Err(crate::FeatureError::Engine { engine: "backbone", reason })
+    }
 }

@@ -5,11 +5,12 @@ use crate::method::{Entry, MethodEntry};
 use crate::methods::classical::{FilterBank, Statistical, Structural};
 use crate::methods::flows::cflow::CFlow;
 use crate::methods::flows::csflow::CsFlow;
+use crate::methods::flows::differnet::DifferNet;
 use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::flows::glow::Glow;
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 9] = [
+static METHODS: [&dyn MethodEntry; 10] = [
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
     &Entry::<Statistical>::new(),
@@ -19,6 +20,7 @@ static METHODS: [&dyn MethodEntry; 9] = [
     &Entry::<CFlow>::new(),
     &Entry::<CsFlow>::new(),
     &Entry::<Glow>::new(),
+    &Entry::<DifferNet>::new(),
 ];
 
 /// Every method there is, the default one first.

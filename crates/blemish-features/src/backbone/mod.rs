@@ -16,9 +16,10 @@ pub use spec::{BackboneSource, BackboneSpec};
 pub use state::BackboneState;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::assemble::{assemble, variant_for};
-use crate::executors::{self, EngineOptions};
+use crate::executors::{self, Device, EngineOptions};
 use crate::graph::{Executor, FeatureMap, Graph, Normalization};
 use crate::networks::{self, Architecture, TapInfo};
 use crate::{FeatureError, weights};
@@ -33,6 +34,9 @@ pub struct Backbone {
     /// The description, absent for a network that came as an ONNX file.
     graph: Option<Graph>,
     executor: Box<dyn Executor>,
+    device: Device,
+    /// The network once more on an engine with gradients, from the first time they are asked for.
+    differentiable: OnceLock<Box<dyn Executor>>,
 }
 
 impl Backbone {
@@ -74,6 +78,8 @@ impl Backbone {
                     state,
                     digest,
                     executor,
+                    device: options.device,
+                    differentiable: OnceLock::new(),
                 })
             }
             BackboneState::Onnx { bytes, layers, normalization } => {
@@ -86,6 +92,8 @@ impl Backbone {
                     state,
                     digest,
                     executor,
+                    device: options.device,
+                    differentiable: OnceLock::new(),
                 })
             }
         }
@@ -123,6 +131,43 @@ impl Backbone {
     /// # Errors
     /// [`FeatureError::BadInput`] if the number of values is another, [`FeatureError::InputTooSmall`], or the engine fails.
     pub fn extract(&self, rgb: &[f32], size: [usize; 3]) -> Result<Vec<FeatureMap>, FeatureError> {
+        self.check_input(rgb, size)?;
+        self.executor.run(&self.normalized(rgb, size[1] * size[2]), size)
+    }
+
+    /// Whether [`Self::input_gradient`] can be had: of the built-in networks, in a build with Burn.
+    pub fn has_gradients(&self) -> bool {
+        cfg!(feature = "burn") && self.graph.is_some()
+    }
+
+    /// Gradient with respect to the normalised input, N x 3 x H x W, of something whose gradient with respect to the maps of
+    /// [`Self::extract`] is given, in their order and sizes. With respect to `rgb` it is this over the standard deviations.
+    ///
+    /// # Errors
+    /// As [`Self::extract`]; [`FeatureError::Engine`] without [`Self::has_gradients`].
+    pub fn input_gradient(
+        &self,
+        rgb: &[f32],
+        size: [usize; 3],
+        gradients: &[FeatureMap],
+    ) -> Result<Vec<f32>, FeatureError> {
+        self.check_input(rgb, size)?;
+        self.differentiable()?.input_gradient(&self.normalized(rgb, size[1] * size[2]), size, gradients)
+    }
+
+    fn differentiable(&self) -> Result<&dyn Executor, FeatureError> {
+        if let Some(executor) = self.differentiable.get() {
+            return Ok(&**executor);
+        }
+        let (Some(graph), BackboneState::Network { weights, .. }) = (&self.graph, &self.state) else {
+            let reason = "it gives no gradients; use one of the built-in networks".into();
+            return Err(FeatureError::Engine { engine: "onnx", reason });
+        };
+        let executor = executors::build_differentiable(graph, weights, self.device)?;
+        Ok(&**self.differentiable.get_or_init(|| executor))
+    }
+
+    fn check_input(&self, rgb: &[f32], size: [usize; 3]) -> Result<(), FeatureError> {
         let [count, height, width] = size;
         let values = count * 3 * height * width;
         if rgb.len() != values || values == 0 {
@@ -131,7 +176,7 @@ impl Backbone {
         if let Some(graph) = &self.graph {
             graph.output_sizes(height, width)?;
         }
-        self.executor.run(&self.normalized(rgb, height * width), size)
+        Ok(())
     }
 
     /// (x - mean) / std, channel by channel.

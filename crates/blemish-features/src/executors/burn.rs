@@ -23,7 +23,19 @@ pub(crate) struct BurnExecutor {
 impl BurnExecutor {
     /// Brings the weights of a graph to a device.
     pub(crate) fn new(graph: &Graph, weights: &Weights, device: Device) -> Result<Self, FeatureError> {
-        let device = guarded(|| open(device))??;
+        Self::on(guarded(|| open(device))??, graph, weights)
+    }
+
+    /// The same with gradients with respect to the input.
+    pub(crate) fn differentiable(
+        graph: &Graph,
+        weights: &Weights,
+        device: Device,
+    ) -> Result<Self, FeatureError> {
+        Self::on(guarded(|| open(device))??.autodiff(), graph, weights)
+    }
+
+    fn on(device: BurnDevice, graph: &Graph, weights: &Weights) -> Result<Self, FeatureError> {
         let convolution = |(id, node): (NodeId, &Node)| {
             matches!(node.op, Op::Conv { .. }).then(|| {
                 let tensor = |kind: &str| {
@@ -114,6 +126,29 @@ impl Executor for BurnExecutor {
                 Ok(FeatureMap { channels, height, width, data })
             };
             maps.into_iter().map(read).collect()
+        })?
+    }
+
+    fn input_gradient(
+        &self,
+        input: &[f32],
+        [count, height, width]: [usize; 3],
+        gradients: &[FeatureMap],
+    ) -> Result<Vec<f32>, FeatureError> {
+        guarded(|| {
+            let data = TensorData::new(input.to_vec(), [count, 3, height, width]);
+            let image = Tensor::<4>::from_data(data, &self.device).require_grad();
+            let maps = self.forward(image.clone())?;
+            // What has the given gradients: the product with them.
+            let weighed = maps.into_iter().zip(gradients).map(|(map, gradient)| {
+                let data = TensorData::new(gradient.data.clone(), map.dims());
+                (map * Tensor::from_data(data, &self.device)).sum()
+            });
+            let sum =
+                weighed.reduce(|a, b| a + b).ok_or_else(|| fail(&"there is no gradient to go on from"))?;
+            let gradient = image.grad(&sum.backward());
+            let gradient = gradient.ok_or_else(|| fail(&"no feature map depends on the image"))?;
+            gradient.try_into_vec_as::<f32>().map_err(|error| fail(&error))
         })?
     }
 }

@@ -43,6 +43,21 @@ pub fn build(
     }
 }
 
+/// Brings a network of ours up on the engine that has gradients.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_differentiable(
+    graph: &Graph,
+    weights: &Weights,
+    device: Device,
+) -> Result<Box<dyn Executor>, FeatureError> {
+    #[cfg(feature = "burn")]
+    return Ok(Box::new(burn::BurnExecutor::differentiable(graph, weights, device)?));
+    #[cfg(not(feature = "burn"))]
+    build_burn(graph, weights, &EngineOptions { device, ..EngineOptions::default() })
+}
+
 /// Brings a user's ONNX graph up on an engine; `layers` are names of tensors in it.
 ///
 /// # Errors

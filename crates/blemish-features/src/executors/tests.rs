@@ -1,5 +1,7 @@
 //! Every operator against values worked out by hand, and every engine against the others.
 
+#[cfg(feature = "burn")]
+use super::Device;
 use super::{Engine, EngineOptions, build};
 use crate::graph::{Activation, FeatureMap, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
 
@@ -175,6 +177,38 @@ mod agreement {
     #[test]
     fn burn_agrees_on_every_kind_of_network() {
         agrees_on_every_kind(Engine::Burn);
+    }
+
+    #[cfg(feature = "burn")]
+    #[test]
+    fn gradients_agree_with_differences_on_every_kind_of_network() {
+        for name in EVERY_KIND {
+            let architecture: Architecture = name.parse().unwrap();
+            let graph = networks::build(architecture).cut(&architecture.layers_at(&[8, 16])).unwrap();
+            let weights = made_up(&graph);
+            let size = [1, 96, 80];
+            let input: Vec<f32> =
+                (0..3 * 96 * 80).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
+            let native = build(&graph, &weights, &EngineOptions::default()).unwrap();
+            // Half the sum of the squares of all maps, whose gradient with respect to the maps is the maps.
+            let energy = |input: &[f32]| {
+                let maps = native.run(input, size).unwrap();
+                let squares = maps.iter().flat_map(|map| &map.data).map(|&x| f64::from(x).powi(2));
+                0.5 * squares.sum::<f64>()
+            };
+            let differentiable = super::super::build_differentiable(&graph, &weights, Device::Cpu).unwrap();
+            let maps = native.run(&input, size).unwrap();
+            let gradient = differentiable.input_gradient(&input, size, &maps).unwrap();
+            // Along the gradient, so that all its values count.
+            let length: f64 = gradient.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            let moved = |by: f64| {
+                let step = by / length;
+                let moved = input.iter().zip(&gradient).map(|(x, g)| x + (step * f64::from(*g)) as f32);
+                energy(&moved.collect::<Vec<f32>>())
+            };
+            let found = (moved(0.05) - moved(-0.05)) / 0.1;
+            assert!((found / length - 1.0).abs() < 1e-2, "{name}: {found} along a gradient of {length}");
+        }
     }
 
     #[cfg(feature = "ort")]

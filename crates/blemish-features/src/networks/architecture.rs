@@ -87,12 +87,15 @@ impl Architecture {
 
     /// The layers that methods use when none are asked for: the last feature map of each of the given strides.
     ///
-    /// Strides 4, 8 and 16 have one; PaDiM takes all three, PatchCore 8 and 16. Other strides are left out.
+    /// Strides 4, 8 and 16 have one; PaDiM takes all three, PatchCore 8 and 16. Stride 32 has one in AlexNet, its last pooling, which
+    /// DifferNet takes. Other strides are left out.
     pub fn layers_at(self, strides: &[usize]) -> Vec<String> {
         let layers = self.row().2;
+        let last = (self == AlexNet).then_some((32, "features.12"));
         [4, 8, 16]
             .into_iter()
             .zip(layers)
+            .chain(last)
             .filter(|(stride, _)| strides.contains(stride))
             .map(|(_, layer)| layer.to_owned())
             .collect()

@@ -13,6 +13,7 @@
 //! | [`windows`] | sums and histograms of sliding windows, by blocks |
 //! | [`distance`] | distances of histograms |
 //! | [`registration`] | phase correlation, affine refinement, warping |
+//! | [`rotation`] | rotation on the same canvas and reduction, there and back |
 //!
 //! Every function is a loop over rows that vectorises, alone on its thread: callers run images or planes side by side. All of it is
 //! bound by the caches, a few reads and writes a pixel and filter, except Gabor filters (taps) and the Fourier transforms.
@@ -26,6 +27,7 @@ pub mod fourier;
 pub mod gabor;
 pub mod morphology;
 pub mod registration;
+pub mod rotation;
 #[cfg(test)]
 mod tests;
 pub mod wavelet;

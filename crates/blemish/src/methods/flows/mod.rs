@@ -5,12 +5,14 @@
 //! | [`fastflow`] | each feature map by a convolutional flow | latent probability at each position |
 //! | [`cflow`] | each position's vector, given where it lies | likelihood at each position |
 //! | [`csflow`] | three sizes of the image jointly | latent energy |
+//! | [`differnet`] | one pooled vector an image, averaged over rotations | gradient of the loss |
 //! | [`glow`] | feature maps or pixels by a multi-scale flow | exact likelihood at each position |
 //!
 //! All are made of the pieces of `blemish_nn::flow`.
 
 pub mod cflow;
 pub mod csflow;
+pub mod differnet;
 pub mod fastflow;
 pub mod glow;
 #[cfg(test)]

@@ -4,7 +4,6 @@ mod args;
 mod commands;
 mod console;
 mod failure;
-mod memory;
 mod method_spec;
 mod output;
 mod pictures;

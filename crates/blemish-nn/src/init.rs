@@ -96,7 +96,7 @@ impl Init {
             rows.push(row);
         }
         let mut matrix: Vec<f64> = rows.concat();
-        if determinant_sign(&matrix, size) < 0.0 {
+        if !LowerUpper::new(&matrix, size).is_proper() {
             matrix[..size].iter_mut().for_each(|value| *value = -*value);
         }
         matrix
@@ -114,43 +114,26 @@ impl Init {
     }
 }
 
-/// Sign of the determinant, by elimination.
-fn determinant_sign(matrix: &[f64], size: usize) -> f64 {
-    let factors = LowerUpper::new(matrix, size);
-    let swaps = factors.order.iter().enumerate().fold(
-        (vec![false; size], 1.0),
-        |(mut seen, mut sign), (start, _)| {
-            let (mut at, mut length) = (start, 0);
-            while !seen[at] {
-                seen[at] = true;
-                at = factors.order[at];
-                length += 1;
-            }
-            if length > 0 && length % 2 == 0 {
-                sign = -sign;
-            }
-            (seen, sign)
-        },
-    );
-    (0..size).map(|i| factors.values[i * size + i].signum()).product::<f64>() * swaps.1
-}
-
 /// P A = L U with row pivots: row i of the factors is row `order[i]` of A.
 pub(crate) struct LowerUpper {
     pub(crate) order: Vec<usize>,
     /// L below the diagonal (ones on it), U on and above it.
     pub(crate) values: Vec<f64>,
+    /// Whether the order is an odd permutation.
+    is_odd: bool,
 }
 
 impl LowerUpper {
     pub(crate) fn new(matrix: &[f64], size: usize) -> Self {
         let mut values = matrix.to_vec();
         let mut order: Vec<usize> = (0..size).collect();
+        let mut is_odd = false;
         for column in 0..size {
             let pivot = (column..size)
                 .max_by(|&a, &b| values[a * size + column].abs().total_cmp(&values[b * size + column].abs()));
             let pivot = pivot.unwrap_or(column);
             order.swap(column, pivot);
+            is_odd ^= pivot != column;
             for i in 0..size {
                 values.swap(column * size + i, pivot * size + i);
             }
@@ -162,6 +145,13 @@ impl LowerUpper {
                 }
             }
         }
-        Self { order, values }
+        Self { order, values, is_odd }
+    }
+
+    /// Whether the determinant is positive.
+    fn is_proper(&self) -> bool {
+        let size = self.order.len();
+        let negative = (0..size).filter(|i| self.values[i * size + i] < 0.0).count();
+        (negative % 2 == 1) == self.is_odd
     }
 }

@@ -63,11 +63,6 @@ pub(crate) trait Operations: Backend {
     fn square_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// A tensor's values in order.
-fn contiguous(tensor: &FlexTensor) -> FlexTensor {
-    tensor.to_contiguous()
-}
-
 fn tensor<T: Real>(values: Vec<T>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
@@ -120,7 +115,7 @@ impl Operations for Flex {
         let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
         let (height, width) = geometry.output_size();
         let shape = Shape::from([geometry.batch, geometry.outputs, height, width]);
-        let (x, weight, bias) = (contiguous(&x), contiguous(&weight), contiguous(&bias));
+        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
         by_type!(x, T => {
             let (x, weight, bias) = (x.storage::<T>(), weight.storage::<T>(), bias.storage::<T>());
             tensor(convolution::forward(geometry, x, weight, bias), shape)
@@ -135,7 +130,7 @@ impl Operations for Flex {
         padding: usize,
     ) -> FlexTensor {
         let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
-        let (weight, gradient) = (contiguous(&weight), contiguous(&gradient));
+        let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
         by_type!(weight, T => {
             let (weight, gradient) = (weight.storage::<T>(), gradient.storage::<T>());
             tensor(convolution::input_gradient(geometry, weight, gradient), x.shape())
@@ -150,7 +145,7 @@ impl Operations for Flex {
         padding: usize,
     ) -> (FlexTensor, FlexTensor) {
         let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
-        let (x, gradient) = (contiguous(&x), contiguous(&gradient));
+        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
         by_type!(x, T => {
             let (x, gradient) = (x.storage::<T>(), gradient.storage::<T>());
             let weights = convolution::weight_gradient(geometry, x, gradient);
@@ -163,7 +158,7 @@ impl Operations for Flex {
         let mut shape = x.shape();
         let extent = extent(&shape);
         shape[1] += 1;
-        let (x, raw) = (contiguous(&x), contiguous(&raw));
+        let (x, raw) = (x.to_contiguous(), raw.to_contiguous());
         by_type!(x, T => {
             tensor(coupling::forward(coupling, extent, x.storage::<T>(), raw.storage::<T>()), shape)
         })
@@ -176,7 +171,7 @@ impl Operations for Flex {
         coupling: Coupling,
     ) -> (FlexTensor, FlexTensor) {
         let extent = extent(&x.shape());
-        let (x, raw, gradient) = (contiguous(&x), contiguous(&raw), contiguous(&gradient));
+        let (x, raw, gradient) = (x.to_contiguous(), raw.to_contiguous(), gradient.to_contiguous());
         by_type!(x, T => {
             let (values, raws, gradient) = (x.storage::<T>(), raw.storage::<T>(), gradient.storage::<T>());
             let (dx, draw) = coupling::backward(coupling, extent, values, raws, gradient);
@@ -187,7 +182,7 @@ impl Operations for Flex {
     fn permute(x: FlexTensor, order: Vec<usize>) -> FlexTensor {
         let shape = x.shape();
         let [_, positions] = extent(&shape);
-        let x = contiguous(&x);
+        let x = x.to_contiguous();
         by_type!(x, T => tensor(permutation::permute(x.storage::<T>(), positions, &order), shape))
     }
 
@@ -198,9 +193,9 @@ impl Operations for Flex {
         second: FlexTensor,
         step: AdamStep,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let gradient = contiguous(&gradient);
+        let gradient = gradient.to_contiguous();
         // Contiguous copies are made only of what is not so already; values that nobody else holds are updated in place.
-        let own = |tensor: FlexTensor| if tensor.is_contiguous() { tensor } else { contiguous(&tensor) };
+        let own = |tensor: FlexTensor| if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
         let (mut value, mut first, mut second) = (own(value), own(first), own(second));
         by_type!(gradient, T => {
             let moments = (first.storage_mut::<T>(), second.storage_mut::<T>());
@@ -210,7 +205,7 @@ impl Operations for Flex {
     }
 
     fn square_sum(x: FlexTensor) -> FlexTensor {
-        let x = contiguous(&x);
+        let x = x.to_contiguous();
         let sum = by_type!(x, T => adam::square_sum(x.storage::<T>()));
         tensor(vec![sum], Shape::from([1]))
     }

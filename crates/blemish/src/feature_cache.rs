@@ -34,7 +34,12 @@ pub(crate) struct CacheLimits {
 impl CacheLimits {
     /// A quarter of the memory limit, where there is one.
     pub(crate) fn new(memory_limit: Option<u64>, folder: Option<PathBuf>) -> Self {
-        Self { in_memory: memory_limit.map_or(IN_MEMORY, |limit| limit / 4), largest: LARGEST, folder }
+        Self { in_memory: Self::in_memory(memory_limit), largest: LARGEST, folder }
+    }
+
+    /// Bytes of features that stay in memory.
+    pub(crate) fn in_memory(memory_limit: Option<u64>) -> u64 {
+        memory_limit.map_or(IN_MEMORY, |limit| limit / 4)
     }
 }
 
@@ -105,6 +110,11 @@ impl<'a> CachingSet<'a> {
     /// Whether the features of a whole pass were too many to keep.
     pub(crate) fn has_declined(&self) -> bool {
         matches!(self.state(), State::Declined)
+    }
+
+    /// Whether a pass has left features that later ones need not extract.
+    pub(crate) fn has_kept(&self) -> bool {
+        matches!(self.state(), State::Kept(_))
     }
 
     /// Some of the images, as a training set of their own.

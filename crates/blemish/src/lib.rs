@@ -58,6 +58,7 @@ mod feature_batch;
 mod feature_cache;
 pub mod living;
 pub mod map;
+pub mod memory;
 pub mod method;
 pub mod methods;
 pub mod model_file;

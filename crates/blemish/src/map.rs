@@ -88,6 +88,11 @@ impl Scored {
 }
 
 impl MapStage {
+    /// Bilinear interpolation and a blur that mirrors at the border.
+    pub(crate) fn bilinear(sigma: f32) -> Self {
+        Self { interpolation: Interpolation::Bilinear, sigma, border: BlurBorder::Mirror }
+    }
+
     /// Brings the patch scores of a batch to maps of `height` x `width`, see [`Self::finish`].
     ///
     /// # Errors

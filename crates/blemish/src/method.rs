@@ -136,6 +136,17 @@ impl FitContext<'_> {
     }
 }
 
+/// The backbone of a stored model, for a method that needs one.
+///
+/// # Errors
+/// [`Error::Fit`] if the file has none.
+pub(crate) fn stored_backbone(
+    method: &'static str,
+    backbone: Option<Arc<Backbone>>,
+) -> Result<Arc<Backbone>, Error> {
+    backbone.ok_or(Error::Fit { method, reason: "the model file has no backbone".into() })
+}
+
 /// What a method can do that knows, without another fit, how it would score its own training images had it not seen them.
 pub trait LeaveOneOut {
     /// Patch scores of images that the method was fitted on, each as if fitted on all the others.

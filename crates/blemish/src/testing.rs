@@ -1,7 +1,10 @@
-//! Shared by the tests of the methods: golden values and comparison.
+//! Shared by the tests of the methods: images, golden values and comparison.
 
+use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
+use crate::method::{EachBatch, TrainingSet};
 use crate::state::{State, StateTensor, Values};
+use blemish_data::ImageBatch;
 use blemish_features::FeatureMap;
 
 /// The golden values of anomalib's own model code; `tests/golden/make_anomalib.py` makes them.
@@ -49,4 +52,26 @@ pub(crate) fn relative_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let scale = b.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     a.iter().zip(b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / scale
+}
+
+/// Images of one size, 3 x H x W each, as a batch.
+pub(crate) fn image_batch((height, width): (usize, usize), images: &[Vec<f32>]) -> ImageBatch {
+    ImageBatch { count: images.len(), height, width, pixels: images.concat(), region_of_interest: None }
+}
+
+/// Training images of any sizes, 3 x H x W each, one a batch.
+pub(crate) struct Images(pub(crate) Vec<((usize, usize), Vec<f32>)>);
+
+impl TrainingSet for Images {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn category(&self, _: usize) -> &str {
+        "made up"
+    }
+    fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
+        self.0.iter().enumerate().try_for_each(|(index, (size, pixels))| {
+            each(&[index], &image_batch(*size, std::slice::from_ref(pixels)))
+        })
+    }
 }

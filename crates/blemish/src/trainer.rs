@@ -1,17 +1,17 @@
 //! Between the methods that train networks and the one training loop: progress, limits, checkpoints, weights in model files.
 
 use crate::error::Error;
+use crate::memory;
 use crate::method::FitContext;
 use crate::state::{State, StateError};
 use blemish_data::loader::order_of;
-use blemish_nn::train::{
-    Checkpoints, Curve, Optimiser, Plan, Schedule, TrainError, Trained, Verdict, Watch, train,
-};
+use blemish_nn::flow::Ordered;
+use blemish_nn::train::{Checkpoints, Curve, Plan, TrainError, Trained, Verdict, Watch, train};
 use blemish_nn::weights::{self, Values, WeightError, trained_values};
 use blemish_nn::{Device, Module, Tensor};
 use serde::Serialize;
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Time between two checkpoints.
@@ -29,6 +29,14 @@ pub struct TrainingOptions {
 }
 
 impl TrainingOptions {
+    /// The same for one of several models of a fit, whose checkpoints have names of their own.
+    pub(crate) fn of_model(&self, number: usize) -> Self {
+        Self {
+            checkpoint: self.checkpoint.as_ref().map(|path| with_ending(path, &number.to_string())),
+            ..*self
+        }
+    }
+
     /// The checkpoints there are on disk.
     pub fn checkpoints(&self) -> Vec<PathBuf> {
         let Some(base) = &self.checkpoint else { return Vec::new() };
@@ -36,7 +44,7 @@ impl TrainingOptions {
         else {
             return Vec::new();
         };
-        let folder = if folder.as_os_str().is_empty() { std::path::Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let is_one = |path: &PathBuf| {
             let own = path.file_name().and_then(|own| own.to_str()).unwrap_or_default();
@@ -46,13 +54,16 @@ impl TrainingOptions {
     }
 }
 
-/// What a paper says of its training.
-pub(crate) struct Recipe {
-    pub(crate) steps: u64,
-    pub(crate) optimiser: Optimiser,
-    pub(crate) schedule: Schedule,
-    pub(crate) clip: Option<f64>,
-    pub(crate) average: Option<f64>,
+/// A name with more behind a dash, as [`TrainingOptions::checkpoints`] looks for.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    path.push(format!("-{ending}"));
+    path.into()
+}
+
+/// The device that networks are trained on.
+pub(crate) fn device() -> Device {
+    Device::flex().autodiff()
 }
 
 /// Runs the trainings of one fit.
@@ -80,24 +91,19 @@ impl<'a> Trainer<'a> {
         Self { method, context, fingerprint, started: Instant::now(), networks, begun: Cell::new(0) }
     }
 
-    /// The device that networks are trained on.
-    pub(crate) fn device(&self) -> Device {
-        Device::flex().autodiff()
-    }
-
-    /// Trains a network called `name`; see [`train`]. `activations` is about how many values a step keeps for its gradients.
+    /// Trains a network called `name` by a plan, to which the checkpoints of this fit are added; see [`train`]. `activations` is about how many values a step keeps for its gradients.
     pub(crate) fn run<M: Module, B>(
         &self,
         name: &str,
         network: M,
-        recipe: Recipe,
+        plan: Plan,
         activations: usize,
         batch: impl FnMut(u64) -> Result<B, Error>,
         loss: impl Fn(&M, B) -> Tensor<1>,
     ) -> Result<Trained<M>, Error> {
         let weights = trained_values(&network);
         // Weights, gradients and two moments (and the average), and what is kept for the gradients, with their own gradients.
-        let bytes = 4 * ((4 + usize::from(recipe.average.is_some())) * weights + 2 * activations) as u64;
+        let bytes = 4 * ((4 + usize::from(plan.average.is_some())) * weights + 2 * activations) as u64;
         self.check_memory(bytes)?;
         let describe = |time: &str| {
             format!(
@@ -112,41 +118,29 @@ impl<'a> Trainer<'a> {
         let watch = Progress {
             trainer: self,
             describe: &describe,
-            steps: recipe.steps,
+            steps: plan.steps,
             ends: self.context.training.time_limit.map(|limit| self.started + limit.mul_f64(share)),
             first: Cell::new(None),
             told: Cell::new(0),
         };
-        self.context.observer.stage(&describe(""), Some(recipe.steps));
-        let checkpoints = self.context.training.checkpoint.as_ref().map(|path| {
-            let mut path = path.clone().into_os_string();
-            path.push(format!("-{}", name.replace(' ', "-")));
-            Checkpoints {
-                path: path.into(),
-                every: CHECKPOINT_EVERY,
-                resume: self.context.training.resume,
-                fingerprint: format!("{} {name} {} steps", self.fingerprint, recipe.steps),
-            }
+        self.context.observer.stage(&describe(""), Some(plan.steps));
+        let checkpoints = self.context.training.checkpoint.as_ref().map(|path| Checkpoints {
+            path: with_ending(path, &name.replace(' ', "-")),
+            every: CHECKPOINT_EVERY,
+            resume: self.context.training.resume,
+            fingerprint: format!("{} {name} {} steps", self.fingerprint, plan.steps),
         });
-        let plan = Plan {
-            steps: recipe.steps,
-            optimiser: recipe.optimiser,
-            schedule: recipe.schedule,
-            clip: recipe.clip,
-            average: recipe.average,
-            patience: None,
-            checkpoints,
-        };
-        let trained = train(network, &plan, &self.device(), batch_errors(batch), loss, &watch);
+        let plan = Plan { checkpoints, ..plan };
+        let trained = train(network, &plan, &device(), batch_errors(batch), loss, &watch);
         let trained = trained.map_err(|failure| match failure {
             Failure::Other(error) => error,
             Failure::Train(TrainError::Interrupted) => Error::Interrupted,
             Failure::Train(error) => Error::Train { method: self.method, reason: error.to_string() },
         })?;
-        if trained.steps < recipe.steps {
+        if trained.steps < plan.steps {
             self.context.observer.warn(&format!(
                 "{name} was ended by the time limit after {} of {} steps",
-                trained.steps, recipe.steps
+                trained.steps, plan.steps
             ));
         }
         Ok(trained)
@@ -154,7 +148,7 @@ impl<'a> Trainer<'a> {
 
     /// Refuses what would run out of memory.
     fn check_memory(&self, bytes: u64) -> Result<(), Error> {
-        let available = self.context.memory_limit.or_else(available_memory);
+        let available = self.context.memory_limit.or_else(memory::available);
         let Some(available) = available.filter(|&available| bytes > available) else { return Ok(()) };
         let reason = format!(
             "a training step needs about {:.1} GB and {:.1} GB are free; set a smaller batch or hidden width, use a smaller --size or fewer \
@@ -164,13 +158,6 @@ impl<'a> Trainer<'a> {
         );
         Err(Error::Train { method: self.method, reason })
     }
-}
-
-/// Memory that can be had without swapping; `None` where the system does not tell.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
 enum Failure {
@@ -245,23 +232,23 @@ pub(crate) fn batch_of(step: u64, count: usize, size: usize, seed: u64) -> Vec<u
     order[within * size..][..size].to_vec()
 }
 
-/// Puts a network's weights, and the loss curve of its training, into a model's state.
-pub(crate) fn store<M: Module>(network: &M, prefix: &str, curve: &Curve, state: &mut State) {
+/// Puts a network's weights, its orders of channels (which no seed need make again) and the loss curve of its training into a model's
+/// state.
+pub(crate) fn store<M: Module + Ordered>(network: &M, prefix: &str, curve: &Curve, state: &mut State) {
     for (name, (shape, values)) in weights::collect(network) {
         state.set_f32(&format!("{prefix}{name}"), &shape, values);
     }
-    store_curve(prefix, curve, state);
-}
-
-/// Puts a loss curve into a model's state: mean losses, and the steps of each.
-pub(crate) fn store_curve(prefix: &str, curve: &Curve, state: &mut State) {
+    for (number, order) in network.clone().orders().into_iter().enumerate() {
+        let values: Vec<u32> = order.iter().map(|&channel| channel as u32).collect();
+        state.set_u32(&format!("{prefix}order.{number}"), &[values.len()], values);
+    }
     let losses: Vec<f32> = curve.losses.iter().map(|&loss| loss as f32).collect();
     state.set_f32(&format!("loss_curve.{prefix}values"), &[losses.len()], losses);
     state.set_count(&format!("loss_curve.{prefix}part"), curve.part);
 }
 
-/// A loss curve as [`store_curve`] keeps it.
-pub(crate) fn load_curve(prefix: &str, state: &State) -> Result<Curve, StateError> {
+/// A loss curve as [`store`] keeps it: mean losses, and the steps of each.
+fn load_curve(prefix: &str, state: &State) -> Result<Curve, StateError> {
     let (_, losses) = state.f32(&format!("loss_curve.{prefix}values"), 1)?;
     let part = state.count(&format!("loss_curve.{prefix}part"))?;
     Ok(Curve::of(part, losses.iter().map(|&loss| f64::from(loss)).collect()))
@@ -279,44 +266,16 @@ pub(crate) fn loss_curves(state: &State) -> Vec<(String, Curve)> {
         .collect()
 }
 
-/// A network with the weights that a model's state has for it.
-pub(crate) fn load<M: Module>(network: M, prefix: &str, state: &State) -> Result<M, Error> {
-    weights::load(network, |name: &str| -> Result<Values, LoadError> {
+/// A network with what [`store`] has kept of it, and its loss curve.
+pub(crate) fn load<M: Module + Ordered>(blank: M, prefix: &str, state: &State) -> Result<(M, Curve), Error> {
+    let mut network = weights::load(blank, |name: &str| -> Result<Values, LoadError> {
         let name = format!("{prefix}{name}");
         let rank = state.tensors().get(&name).map_or(1, |tensor| tensor.shape.len());
         let (shape, values) = state.f32(&name, rank).map_err(LoadError)?;
         Ok((shape.to_vec(), values.to_vec()))
     })
-    .map_err(|LoadError(error)| Error::State(error))
-}
-
-struct LoadError(StateError);
-
-impl From<WeightError> for LoadError {
-    fn from(error: WeightError) -> Self {
-        Self(StateError { name: error.name, reason: error.reason })
-    }
-}
-
-/// Keeps the fixed orders of channels, which no seed need make again.
-pub(crate) fn store_orders<'a>(
-    prefix: &str,
-    orders: impl Iterator<Item = &'a mut Vec<usize>>,
-    state: &mut State,
-) {
-    for (number, order) in orders.enumerate() {
-        let values: Vec<u32> = order.iter().map(|&channel| channel as u32).collect();
-        state.set_u32(&format!("{prefix}order.{number}"), &[values.len()], values);
-    }
-}
-
-/// Puts the kept orders in place.
-pub(crate) fn load_orders<'a>(
-    prefix: &str,
-    orders: impl Iterator<Item = &'a mut Vec<usize>>,
-    state: &State,
-) -> Result<(), Error> {
-    for (number, order) in orders.enumerate() {
+    .map_err(|LoadError(error)| Error::State(error))?;
+    for (number, order) in network.orders().into_iter().enumerate() {
         let name = format!("{prefix}order.{number}");
         let values: Vec<usize> = state.u32(&name, 1)?.1.iter().map(|&channel| channel as usize).collect();
         let mut sorted = values.clone();
@@ -327,5 +286,13 @@ pub(crate) fn load_orders<'a>(
         }
         *order = values;
     }
-    Ok(())
+    Ok((network, load_curve(prefix, state)?))
+}
+
+struct LoadError(StateError);
+
+impl From<WeightError> for LoadError {
+    fn from(error: WeightError) -> Self {
+        Self(StateError { name: error.name, reason: error.reason })
+    }
 }

@@ -2,13 +2,11 @@
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
+use crate::feature_cache::CacheLimits;
 use crate::method::{EachFeatures, FitContext, TrainingSet};
 use crate::rows::{RowStore, Rows};
 use blemish_features::Backbone;
 use blemish_nn::{Device, Tensor, TensorData};
-
-/// Bytes of features kept in memory where no limit was given; more goes to a temporary file.
-const IN_MEMORY: u64 = 1 << 30;
 
 /// Most bytes of features that are kept at all.
 const LARGEST: u64 = 64 << 30;
@@ -67,7 +65,7 @@ impl TrainingFeatures {
         context.observer.stage("extracting features", Some(count as u64));
         let mut sizes: Vec<MapSize> = Vec::new();
         let mut stores: Vec<RowStore> = Vec::new();
-        let limit = context.memory_limit.map_or(IN_MEMORY, |limit| limit / 4);
+        let limit = CacheLimits::in_memory(context.memory_limit);
         let mut hasher = crc32fast::Hasher::new();
         pass(&mut |_, batch| {
             let found = sizes_of(batch);
@@ -124,7 +122,9 @@ impl TrainingFeatures {
     /// A layer's maps of some images, images x channels x height x width.
     pub(crate) fn batch(&self, layer: usize, images: &[usize], device: &Device) -> Tensor<4> {
         let MapSize { channels, height, width } = self.sizes[layer];
-        let values = self.layers[layer].gather(images);
-        Tensor::from_data(TensorData::new(values, [images.len(), channels, height, width]), device)
+        Tensor::from_data(
+            TensorData::new(self.values(layer, images), [images.len(), channels, height, width]),
+            device,
+        )
     }
 }

@@ -20,6 +20,7 @@ use blemish_data::{
 };
 use blemish_kernels::map::resize_bilinear;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// Good images that the scale of a view is measured on.
@@ -106,12 +107,13 @@ pub(crate) fn fit(
     };
     transforms.iter().try_for_each(Transform::check)?;
     let mut views = Vec::with_capacity(transforms.len());
+    let models = Cell::new(0);
     let mut skipped = Vec::new();
     for (number, transform) in transforms.iter().enumerate() {
         let name = if transforms.len() > 1 { format!("size {}: ", sides[number]) } else { String::new() };
         let observer = Named { name, inner: options.observer };
         let options = FitOptions { observer: &observer, ..options.clone() };
-        let fitting = Fitting { prepared, config, dataset, options: &options };
+        let fitting = Fitting { prepared, config, dataset, options: &options, models: &models };
         let (mut view, left_out) = fitting.view(&Arc::new(transform.clone()))?;
         if transforms.len() > 1 {
             let work = Work { batch_size: options.batch_size, observer: &observer };
@@ -129,6 +131,8 @@ struct Fitting<'a> {
     config: &'a DetectorConfig,
     dataset: &'a Dataset,
     options: &'a FitOptions<'a>,
+    /// Models fitted so far, of earlier views, too.
+    models: &'a Cell<usize>,
 }
 
 impl Fitting<'_> {
@@ -184,7 +188,9 @@ impl Fitting<'_> {
 
     fn model(&self, set: &dyn TrainingSet, observer: &dyn Observer) -> Result<Box<dyn Fitted>, Error> {
         let context = self.options.context(self.config.seed, self.prepared.backbone.clone());
-        let context = FitContext { observer, ..context };
+        let number = self.models.replace(self.models.get() + 1);
+        let training = context.training.of_model(number);
+        let context = FitContext { observer, training, ..context };
         self.prepared.entry.fit(&self.config.settings, set, &context)
     }
 }

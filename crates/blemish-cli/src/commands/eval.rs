@@ -70,7 +70,7 @@ fn as_json(outcome: &EvaluationOutcome) -> Result<Value, Failure> {
     value["run"] = json!({
         "scoring_seconds": outcome.scoring_seconds,
         "images_per_second": (counts.good + counts.defective) as f64 / outcome.scoring_seconds.max(1e-9),
-        "peak_memory_bytes": crate::memory::peak(),
+        "peak_memory_bytes": blemish::memory::peak(),
     });
     Ok(value)
 }

@@ -51,7 +51,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
             "calibration": detector.calibration().map(summary),
             "bytes": bytes,
             "seconds": seconds,
-            "peak_memory_bytes": crate::memory::peak(),
+            "peak_memory_bytes": blemish::memory::peak(),
         });
         return print(&summary.to_string());
     }

@@ -1,9 +1,9 @@
 //! The HTML report of an evaluation: gathers what the page shows while the images go by.
 
 use crate::failure::Failure;
-use crate::memory;
 use blemish::data::{Dataset, Label, Mask, Resize, Sample, Transform};
 use blemish::evaluate::EvaluationOutcome;
+use blemish::memory;
 use blemish::metrics::curve::{CURVE_STEP, thin};
 use blemish::metrics::{pr_curve, roc_curve};
 use blemish::{Detector, Scored};

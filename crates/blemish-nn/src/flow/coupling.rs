@@ -45,7 +45,7 @@ impl CouplingBlock {
     /// z and the log-determinant per position.
     pub fn forward(&self, x: Tensor<4>, condition: Option<&Tensor<4>>) -> (Tensor<4>, Tensor<4>) {
         let (mut first, mut second) = self.parts(x);
-        let mut sum: Option<Tensor<4>> = None;
+        let mut log_dets = Vec::new();
         for step in &self.steps {
             let log_det;
             match step.changes {
@@ -58,15 +58,10 @@ impl CouplingBlock {
                     (second, log_det) = couple(second, raw, self.coupling);
                 }
             }
-            sum = Some(match sum {
-                Some(sum) => sum + log_det,
-                None => log_det,
-            });
+            log_dets.push(log_det);
         }
         let z = Tensor::cat(vec![first, second], 1);
-        let [batch, _, height, width] = z.dims();
-        let none = || Tensor::zeros([batch, 1, height, width], (&z.device(), z.dtype()));
-        let sum = sum.unwrap_or_else(none);
+        let sum = super::sum(log_dets, &z);
         (z, sum)
     }
 

@@ -159,17 +159,15 @@ pub(super) fn double(x: Tensor<4>) -> Tensor<4> {
 
 /// Doubles one dimension: new values lie a quarter of a step before and after each old one.
 fn interleave<const DIM: usize>(x: Tensor<4>, side: usize) -> Tensor<5> {
-    let shift = |start: usize, edge: usize| {
-        let inner = x.clone().narrow(DIM, start, side - 1);
-        let edge = x.clone().narrow(DIM, edge, 1);
-        if start == 0 { vec![edge, inner] } else { vec![inner, edge] }
-    };
-    let neighbour = |parts: Vec<Tensor<4>>| if side == 1 { x.clone() } else { Tensor::cat(parts, DIM) };
+    let part = |start: usize, length: usize| x.clone().narrow(DIM, start, length);
     let (before, after) = match side {
         1 => (x.clone(), x.clone()),
-        _ => (neighbour(shift(0, 0)), neighbour(shift(1, side - 1))),
+        _ => (
+            Tensor::cat(vec![part(0, 1), part(0, side - 1)], DIM),
+            Tensor::cat(vec![part(1, side - 1), part(side - 1, 1)], DIM),
+        ),
     };
     let even = x.clone() * 0.75 + before * 0.25;
-    let odd = x.clone() * 0.75 + after * 0.25;
+    let odd = x * 0.75 + after * 0.25;
     Tensor::stack(vec![even, odd], DIM + 1)
 }

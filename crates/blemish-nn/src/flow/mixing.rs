@@ -95,7 +95,7 @@ impl Mixing {
 
     /// Of an invertible matrix, row-major.
     pub fn of(matrix: &[f64], channels: usize, init: &Init) -> Self {
-        let LowerUpper { order, values } = LowerUpper::new(matrix, channels);
+        let LowerUpper { order, values, .. } = LowerUpper::new(matrix, channels);
         let pick = |keep: &dyn Fn(usize, usize) -> bool| {
             let value = |at: usize| if keep(at / channels, at % channels) { values[at] as f32 } else { 0.0 };
             (0..values.len()).map(value).collect::<Vec<f32>>()

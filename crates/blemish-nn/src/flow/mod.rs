@@ -97,22 +97,16 @@ impl Chain {
     /// z and the log-determinant per position, batch x 1 x height x width.
     pub fn forward(&self, x: Tensor<4>, condition: Option<&Tensor<4>>) -> (Tensor<4>, Tensor<4>) {
         let [batch, _, height, width] = x.dims();
-        let mut sum: Option<Tensor<4>> = None;
+        let mut log_dets = Vec::new();
         let mut z = x;
         for piece in &self.pieces {
-            let (next, log_det) = piece.forward(z, condition);
-            z = next;
-            if let Some(log_det) = log_det {
-                sum = Some(match sum {
-                    Some(sum) => sum + log_det,
-                    None => log_det,
-                });
-            }
+            let log_det;
+            (z, log_det) = piece.forward(z, condition);
+            log_dets.extend(log_det);
         }
-        let none = || Tensor::zeros([batch, 1, height, width], (&z.device(), z.dtype()));
-        let sum = sum.unwrap_or_else(none);
         // Channel-wise pieces have the same log-determinant everywhere and know neither batch nor size.
-        (z, sum.expand([batch, 1, height, width]))
+        let sum = sum(log_dets, &z).expand([batch, 1, height, width]);
+        (z, sum)
     }
 
     /// x.
@@ -124,9 +118,23 @@ impl Chain {
     pub fn start(&mut self, x: Tensor<4>, condition: Option<&Tensor<4>>) -> Tensor<4> {
         self.pieces.iter_mut().fold(x, |x, piece| piece.start(x, condition))
     }
+}
 
-    /// The fixed orders of its permutations and mixings, which no optimiser knows, in the order of the pieces.
-    pub fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+/// The sum of log-determinants; zeros for each position of z without any.
+fn sum(log_dets: Vec<Tensor<4>>, z: &Tensor<4>) -> Tensor<4> {
+    let [batch, _, height, width] = z.dims();
+    let none = || Tensor::zeros([batch, 1, height, width], (&z.device(), z.dtype()));
+    log_dets.into_iter().reduce(|a, b| a + b).unwrap_or_else(none)
+}
+
+/// A network with fixed orders of channels, which are no weights but must be kept with them.
+pub trait Ordered {
+    /// The orders of its permutations and mixings, in the order of the pieces.
+    fn orders(&mut self) -> Vec<&mut Vec<usize>>;
+}
+
+impl Ordered for Chain {
+    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
         let order = |piece| match piece {
             &mut Piece::Permutation(ref mut piece) => Some(&mut piece.order),
             Piece::Mixing(piece) => Some(&mut piece.order),

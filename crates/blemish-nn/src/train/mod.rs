@@ -42,6 +42,13 @@ pub struct Plan {
     pub checkpoints: Option<Checkpoints>,
 }
 
+impl Plan {
+    /// Nothing but steps at a rate.
+    pub fn new(steps: u64, optimiser: Optimiser, schedule: Schedule) -> Self {
+        Self { steps, optimiser, schedule, clip: None, average: None, patience: None, checkpoints: None }
+    }
+}
+
 /// Ends a training whose mean loss over `window` steps has not reached a new low for `windows` windows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Patience {

@@ -109,8 +109,8 @@ impl Fits<'_> {
         let is_long = self.entry.info().needs.long_training;
         let fit_on_chosen = || match chosen {
             Some(chosen) => self.fit(&set.subset(chosen)),
-            // Features are kept for later fits and epochs only.
-            None if config.folds == 0 && !is_long => self.fit(set.loaded()),
+            // Features are kept for later fits only; a training keeps its own for its epochs.
+            None if config.folds == 0 => self.fit(set.loaded()),
             None => self.fit(set),
         };
         let all: Vec<usize> = chosen.map_or_else(|| (0..set.len()).collect(), <[usize]>::to_vec);
@@ -120,9 +120,6 @@ impl Fits<'_> {
         let mut good = Vec::new();
         let mut collect = |_: usize, scored: Scored| good.push(scored.extremes());
         if is_long && all.len() > 1 {
-            if let Some(backbone) = &self.context.backbone {
-                self.keep_features(set, backbone)?;
-            }
             let held_out = deal(set.loaded().samples(), &all, HELD_OUT, self.context.seed).swap_remove(0);
             let method = self.fit(&set.subset(&without(&all, &held_out)))?;
             self.context.observer.stage("scoring held-out images", Some(held_out.len() as u64));
@@ -222,8 +219,9 @@ impl Fits<'_> {
             self.context.observer.advance(positions.len() as u64);
         };
         let subset = set.subset(images);
-        let mut needs_images = self.context.backbone.is_none();
-        if let Some(backbone) = &self.context.backbone {
+        let mut needs_images = true;
+        if let Some(backbone) = self.context.backbone.as_ref().filter(|_| set.has_kept()) {
+            needs_images = false;
             subset.for_each_features(backbone, None, &mut |positions, features| {
                 let Some(patches) = model.score_features(features)? else {
                     needs_images = true;

@@ -10,31 +10,14 @@ use super::responses::Features;
 use super::{Classical, FilterMember, StatisticalMember, StructuralMember};
 use crate::detector::FitOptions;
 use crate::error::Error;
-use crate::method::{EachBatch, Method, TrainingSet};
+use crate::method::Method;
+use crate::testing::{Images, image_batch};
 use blemish_data::ImageBatch;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Images of one size each, 3 x H x W.
-struct Images(Vec<((usize, usize), Vec<f32>)>);
-
-impl TrainingSet for Images {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-    fn category(&self, _: usize) -> &str {
-        "made up"
-    }
-    fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        self.0
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, (size, pixels))| each(&[index], &batch(*size, pixels)))
-    }
-}
-
-fn batch((height, width): (usize, usize), pixels: &[f32]) -> ImageBatch {
-    ImageBatch { count: 1, height, width, pixels: pixels.to_vec(), region_of_interest: None }
+fn batch(size: (usize, usize), pixels: &[f32]) -> ImageBatch {
+    image_batch(size, &[pixels.to_vec()])
 }
 
 fn fit<M: super::Member>(config: &ClassicalConfig, images: &Images) -> Result<Classical<M>, Error> {

@@ -22,9 +22,19 @@ use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::state::{State, StateError};
 use crate::training_features::{MapSize, sizes_of};
-use blemish_features::{Backbone, FeatureMap};
+use blemish_features::FeatureMap;
 use blemish_nn::{Device, Tensor, TensorData};
-use std::sync::Arc;
+use blemish_ops::{Clamp, Coupling};
+
+/// Both raw outputs times 0.1, the logarithm of the scale bounded by `clamp`: exp(clamp tanh(0.1 r)) x + 0.1 t.
+fn tanh_coupling(clamp: f64) -> Coupling {
+    Coupling { clamp: Clamp::Tanh { limit: clamp, rate: 0.1 }, gain: 0.1, shift_first: false }
+}
+
+/// exp(0.636 clamp atan(r / clamp)) x + t; 0.636 is the published codes' 2 / pi.
+fn atan_coupling(clamp: f64) -> Coupling {
+    Coupling { clamp: Clamp::Atan { limit: 0.636 * clamp, rate: 1.0 / clamp }, gain: 1.0, shift_first: false }
+}
 
 /// The device that fitted flows score on.
 fn scoring_device() -> Device {
@@ -77,10 +87,6 @@ fn load_sizes(state: &State) -> Result<Vec<MapSize>, Error> {
         width: sides[2] as usize,
     };
     Ok(values.chunks_exact(3).map(size).collect())
-}
-
-fn restored_backbone(method: &'static str, backbone: Option<Arc<Backbone>>) -> Result<Arc<Backbone>, Error> {
-    backbone.ok_or(Error::Fit { method, reason: "the model file has no backbone".into() })
 }
 
 /// `count` finite numbers of a model's state.

@@ -1,15 +1,18 @@
 //! What every flow promises: it finds a defect, does not depend on the batch, survives being stored, resumes bit for bit and can be
 //! ended early. On tiny images with the embedded backbone.
 
-use crate::detector::FitOptions;
+use crate::calibrate::CalibrationConfig;
+use crate::detector::{Detector, DetectorConfig, FitOptions};
 use crate::error::Error;
 use crate::map::PatchScores;
-use crate::method::{EachBatch, Fitted, TrainingSet};
-use crate::observer::Observer;
+use crate::method::Fitted;
+use crate::observer::{Observer, Silent};
 use crate::registry;
 use crate::state::{StateTensor, Values};
+use crate::testing::{Images, image_batch};
 use crate::trainer::TrainingOptions;
-use blemish_data::ImageBatch;
+use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
+use blemish_data::{ImageBatch, open_dataset};
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -63,27 +66,7 @@ fn image(number: usize, is_defective: bool) -> Vec<f32> {
 }
 
 fn batch(images: &[Vec<f32>]) -> ImageBatch {
-    ImageBatch {
-        count: images.len(),
-        height: SIDE,
-        width: SIDE,
-        pixels: images.concat(),
-        region_of_interest: None,
-    }
-}
-
-struct Good(usize);
-
-impl TrainingSet for Good {
-    fn len(&self) -> usize {
-        self.0
-    }
-    fn category(&self, _: usize) -> &str {
-        "stripes"
-    }
-    fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        (0..self.0).try_for_each(|number| each(&[number], &batch(&[image(number, false)])))
-    }
+    image_batch((SIDE, SIDE), images)
 }
 
 /// Cancels after so many steps of progress.
@@ -113,7 +96,8 @@ fn fit(
     let pairs: Vec<(String, String)> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let context = options.context(3, Some(backbone(entry.info().needs.strides)));
-    entry.fit(&entry.parse(&pairs)?, &Good(8), &context)
+    let good = Images((0..8).map(|number| ((SIDE, SIDE), image(number, false))).collect());
+    entry.fit(&entry.parse(&pairs)?, &good, &context)
 }
 
 fn largest(scores: &PatchScores) -> (usize, f32) {
@@ -206,4 +190,42 @@ fn a_step_that_cannot_fit_into_memory_is_refused_with_settings_to_change() {
     let options = FitOptions { memory_limit: Some(1 << 20), ..FitOptions::default() };
     let message = fit(SMALL[0], &options).err().unwrap().to_string();
     assert!(message.contains("fastflow") && message.contains("smaller batch"), "{message}");
+}
+
+#[test]
+fn each_model_of_a_fit_resumes_from_its_own_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("fabric");
+    let small = SynthOptions {
+        train: 3,
+        test_good: 1,
+        test_per_defect: 1,
+        height: 64,
+        width: 64,
+        ..SynthOptions::new(Look::Fabric)
+    };
+    write_synthetic_set(&set, &small, &|_, _| {}).unwrap();
+    let dataset = open_dataset(&set, &Default::default()).unwrap();
+    let pairs = [("depth", "1"), ("width", "8"), ("steps", "10"), ("batch", "2")];
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = DetectorConfig {
+        method: "glow".into(),
+        settings: registry::method("glow").unwrap().parse(&pairs).unwrap(),
+        input_sizes: vec![64, 96],
+        calibration: CalibrationConfig { folds: 0, ..CalibrationConfig::default() },
+        ..DetectorConfig::default()
+    };
+    let path = folder.path().join("model.checkpoint");
+    let fit = |observer, resume| {
+        let options = FitOptions { observer, training: training(&path, resume), ..FitOptions::default() };
+        Detector::fit(&config, &dataset, &options)
+    };
+    // Two extractions of 3 images, the first training, what is measured between, and part of the second training.
+    let observer = Impatient { steps: AtomicU64::new(0), after: 3 + 10 + 3 + 3 + 5 };
+    assert!(matches!(fit(&observer, false), Err(Error::Interrupted)));
+    let names = training(&path, true).checkpoints().len();
+    assert_eq!(names, 2, "one checkpoint a model");
+    let (resumed, whole) = (fit(&Silent, true).unwrap(), fit(&Silent, false).unwrap());
+    let score = |detector: &Detector| detector.score_file(&dataset.test[0].path).unwrap();
+    assert_eq!(score(&resumed), score(&whole));
 }

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::living::Living;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Needs, TrainingSet};
+use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::{Backbone, FeatureMap};
@@ -194,8 +194,7 @@ impl Method for Padim {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone =
-            backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
+        let backbone = stored_backbone(NAME, backbone)?;
         Ok(Self { backbone, model: PositionModel::restore(config, &state)? })
     }
 }

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::living::Living;
 use crate::map::{BlurBorder, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
 use bank::PatchBank;
 use blemish_data::{ImageBatch, Transform};
@@ -156,8 +156,7 @@ impl Method for PatchCore {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone =
-            backbone.ok_or(Error::Fit { method: NAME, reason: "the model file has no backbone".into() })?;
+        let backbone = stored_backbone(NAME, backbone)?;
         Ok(Self { backbone, bank: PatchBank::restore(config, &state)? })
     }
 }

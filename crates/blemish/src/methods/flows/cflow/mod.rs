@@ -14,14 +14,13 @@ mod tests;
 
 pub use config::{CFlowConfig, Mixing};
 
-use super::fastflow::tanh_coupling;
-use super::{check_channels, scoring_device, values_of};
+use super::{check_channels, scoring_device, tanh_coupling, values_of};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
-use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::map::{MapStage, PatchScores};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::trainer::{self, Recipe, Trainer, batch_of};
+use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures};
 use blemish_data::loader::order_of;
 use blemish_data::{ImageBatch, Transform};
@@ -32,7 +31,7 @@ use blemish_nn::flow::{
 };
 use blemish_nn::init::Init;
 use blemish_nn::layers::Subnet;
-use blemish_nn::train::{Curve, Decay, Optimiser, Schedule};
+use blemish_nn::train::{Curve, Decay, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use burn::tensor::activation::softplus;
 use rayon::prelude::*;
@@ -183,7 +182,7 @@ fn train_layer(
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<Layer, Error> {
-    let device = trainer.device();
+    let device = trainer::device();
     let size = features.sizes[number];
     let positions = size.height * size.width;
     let codes = position_codes(size, config.condition);
@@ -193,23 +192,18 @@ fn train_layer(
     let updates = (images * positions).div_ceil(config.fibers) as u64;
     let batches = (features.len() / images).max(1) as u64;
     let steps = config.epochs * batches * updates;
-    let recipe = Recipe {
-        steps,
-        optimiser: Optimiser::ADAM,
-        schedule: Schedule {
-            rate: config.rate,
-            warm_up: (2 * steps / STAIRS).min(steps / 2),
-            decay: Decay::Cosine { floor: config.rate / 1000.0, stairs: STAIRS },
-        },
-        clip: None,
-        average: None,
+    let schedule = Schedule {
+        rate: config.rate,
+        warm_up: (2 * steps / STAIRS).min(steps / 2),
+        decay: Decay::Cosine { floor: config.rate / 1000.0, stairs: STAIRS },
     };
+    let plan = Plan::new(steps, Optimiser::ADAM, schedule);
     let kept = config.fibers * (6 * size.channels + 4 * config.condition) * config.blocks;
     let mut loaded: Option<(u64, Vec<f32>, Vec<usize>)> = None;
     let trained = trainer.run(
         &format!("{NAME} layer {}", number + 1),
         flow,
-        recipe,
+        plan,
         kept,
         |step| {
             let (batch, update) = (step / updates, (step % updates) as usize);
@@ -282,11 +276,7 @@ impl Method for CFlow {
     }
 
     fn map_stage(&self) -> MapStage {
-        MapStage {
-            interpolation: Interpolation::Bilinear,
-            sigma: self.config.sigma,
-            border: BlurBorder::Mirror,
-        }
+        MapStage::bilinear(self.config.sigma)
     }
 
     fn state(&self) -> State {
@@ -298,7 +288,6 @@ impl Method for CFlow {
         for (number, layer) in self.layers.iter().enumerate() {
             let prefix = format!("layer.{number}.");
             trainer::store(&layer.flow, &prefix, &layer.curve, &mut state);
-            trainer::store_orders(&prefix, layer.flow.clone().orders().into_iter(), &mut state);
         }
         state
     }
@@ -308,15 +297,13 @@ impl Method for CFlow {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = super::restored_backbone(NAME, backbone)?;
+        let backbone = stored_backbone(NAME, backbone)?;
         let sizes = super::load_sizes(&state)?;
         let largest = super::finite("largest", sizes.len(), &state)?;
         let layer = |(number, (size, largest)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
             let blank = flow(&config, size.channels, &mut Init::blank(&scoring_device()));
-            let mut flow = trainer::load(blank, &prefix, &state)?;
-            trainer::load_orders(&prefix, flow.orders().into_iter(), &state)?;
-            let curve = trainer::load_curve(&prefix, &state)?;
+            let (flow, curve) = trainer::load(blank, &prefix, &state)?;
             Ok(Layer { size, flow, curve, codes: position_codes(size, config.condition), largest })
         };
         let layers = sizes.into_iter().zip(largest).enumerate().map(layer).collect::<Result<_, _>>()?;

@@ -10,21 +10,21 @@ mod tests;
 
 pub use config::{CsFlowConfig, Score};
 
-use super::{check_channels, scoring_device, tensor_of, values_of};
+use super::{atan_coupling, check_channels, scoring_device, tensor_of, values_of};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
-use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::map::{MapStage, PatchScores};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::trainer::{self, Recipe, Trainer, batch_of};
+use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
-use blemish_nn::flow::{CrossScaleBlock, CrossScaleConfig, latent_energy};
+use blemish_kernels::image::rotation::{thin, thinned};
+use blemish_nn::flow::{CrossScaleBlock, CrossScaleConfig, Ordered, latent_energy};
 use blemish_nn::init::Init;
-use blemish_nn::train::{Curve, Optimiser, Schedule};
+use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor};
-use blemish_ops::{Clamp, Coupling};
 use std::sync::Arc;
 
 const NAME: &str = "csflow";
@@ -37,8 +37,7 @@ struct Network {
 
 impl Network {
     fn new(config: &CsFlowConfig, channels: usize, init: &mut Init) -> Self {
-        let clamp = Clamp::Atan { limit: 0.636 * config.clamp, rate: 1.0 / config.clamp };
-        let coupling = Coupling { clamp, gain: 1.0, shift_first: false };
+        let coupling = atan_coupling(config.clamp);
         let block = |number| {
             let kernel = if number + 1 == config.blocks { 5 } else { 3 };
             CrossScaleBlock::new(
@@ -49,38 +48,32 @@ impl Network {
         Self { blocks: (0..config.blocks).map(block).collect() }
     }
 
-    /// z of every scale, and the sum of the log-determinants of all images.
-    fn forward(&self, mut z: [Tensor<4>; 3]) -> ([Tensor<4>; 3], Option<Tensor<1>>) {
-        let mut sum: Option<Tensor<1>> = None;
+    /// z of every scale, and the log-determinants of every block and scale.
+    fn forward(&self, mut z: [Tensor<4>; 3]) -> ([Tensor<4>; 3], Vec<Tensor<4>>) {
+        let mut log_dets = Vec::new();
         for block in &self.blocks {
-            let log_dets;
-            (z, log_dets) = block.forward(z);
-            for log_det in log_dets {
-                let log_det = log_det.sum();
-                sum = Some(match sum {
-                    Some(sum) => sum + log_det,
-                    None => log_det,
-                });
-            }
+            let of_block;
+            (z, of_block) = block.forward(z);
+            log_dets.extend(of_block);
         }
-        (z, sum)
+        (z, log_dets)
     }
 
     /// Mean over the images of (sum of z^2 / 2 - log-determinant) per value.
     fn loss(&self, maps: [Tensor<4>; 3]) -> Tensor<1> {
         let values: usize = maps.iter().map(|map| map.dims().iter().product::<usize>()).sum();
-        let (z, log_det) = self.forward(maps);
+        let (z, log_dets) = self.forward(maps);
         let [a, b, c] = z.map(|z| latent_energy(z).sum());
+        let gain = log_dets.into_iter().map(Tensor::sum).reduce(|a, b| a + b);
         let energy = a + b + c;
-        let cost = match log_det {
-            Some(log_det) => energy - log_det,
-            None => energy,
-        };
-        cost / values as f64
+        gain.map_or(energy.clone(), |gain| energy - gain) / values as f64
     }
+}
 
-    fn orders(&mut self) -> impl Iterator<Item = &mut Vec<usize>> {
-        self.blocks.iter_mut().flat_map(|block| block.permutations.iter_mut()).map(|piece| &mut piece.order)
+impl Ordered for Network {
+    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+        let permutations = self.blocks.iter_mut().flat_map(|block| &mut block.permutations);
+        permutations.map(|piece| &mut piece.order).collect()
     }
 }
 
@@ -95,9 +88,10 @@ pub struct CsFlow {
 
 /// Every `step`th row and column of a batch of images.
 fn reduced(batch: &ImageBatch, step: usize) -> Vec<f32> {
-    let rows = batch.pixels.chunks_exact(batch.width).enumerate();
-    let kept = rows.filter(|(row, _)| (row % batch.height).is_multiple_of(step));
-    kept.flat_map(|(_, row)| row.iter().step_by(step).copied()).collect()
+    let size = (batch.height, batch.width);
+    let mut pixels = Vec::new();
+    batch.pixels.chunks_exact(size.0 * size.1).for_each(|plane| thin(plane, size, step, &mut pixels));
+    pixels
 }
 
 /// The deepest layer's maps of three sizes of a batch of images, as if of three layers.
@@ -106,7 +100,8 @@ fn three_scales(backbone: &Backbone, batch: &ImageBatch) -> Result<FeatureBatch,
     let mut maps = Vec::with_capacity(3);
     for step in [1, 2, 4] {
         let pixels = reduced(batch, step);
-        let found = backbone.extract(&pixels, [count, height.div_ceil(step), width.div_ceil(step)])?;
+        let (height, width) = thinned((height, width), step);
+        let found = backbone.extract(&pixels, [count, height, width])?;
         maps.extend(found.into_iter().next_back());
     }
     let halves = |fine: usize, coarse: usize| fine == 2 * coarse;
@@ -148,7 +143,7 @@ impl Method for CsFlow {
         })?;
         let sizes = features.sizes.clone();
         let trainer = Trainer::new(NAME, config, features.digest, 1, context);
-        let device = trainer.device();
+        let device = trainer::device();
         let channels = sizes.first().map_or(0, |size| size.channels);
         if channels < 2 {
             return Err(Error::Fit {
@@ -157,20 +152,16 @@ impl Method for CsFlow {
             });
         }
         let network = Network::new(config, channels, &mut Init::new(context.seed, &device));
-        let recipe = Recipe {
-            steps: config.steps,
-            optimiser: Optimiser { epsilon: 1e-4, decay: 1e-5, ..Optimiser::ADAM },
-            schedule: Schedule::constant(config.rate),
-            clip: Some(config.clip),
-            average: None,
-        };
+        let optimiser = Optimiser { epsilon: 1e-4, decay: 1e-5, ..Optimiser::ADAM };
+        let plan = Plan::new(config.steps, optimiser, Schedule::constant(config.rate));
+        let plan = Plan { clip: Some(config.clip), ..plan };
         let positions: usize = sizes.iter().map(|size| size.height * size.width).sum();
         let kept =
             config.batch.min(features.len()) * positions * config.blocks * (6 * config.hidden + 8 * channels);
         let trained = trainer.run(
             NAME,
             network,
-            recipe,
+            plan,
             kept,
             |step| {
                 let images = batch_of(step, features.len(), config.batch, context.seed);
@@ -189,21 +180,18 @@ impl Method for CsFlow {
         let tensor = |scale: usize| tensor_of(&features.maps[scale], batch.count, &device);
         let (z, _) = self.network.forward([0, 1, 2].map(tensor));
         let [first, ..] = &features.maps[..] else { return Ok(Vec::new()) };
-        let energies = z.map(|z| values_of(latent_energy(z)));
-        let mut scales = Vec::with_capacity(3);
-        for energy in energies {
-            scales.push(energy?);
-        }
+        let scales = z.into_iter().map(|z| values_of(latent_energy(z))).collect::<Result<Vec<_>, _>>()?;
         let channels = first.channels as f32;
-        let positions: usize = scales.iter().map(|energy| energy.len() / batch.count.max(1)).sum();
-        let part = |scale: &[f32], image: usize| {
-            let length = scale.len() / batch.count;
-            scale[image * length..][..length].to_vec()
-        };
         let patches = (0..batch.count).map(|image| {
-            let sum: f64 = scales.iter().flat_map(|scale| part(scale, image)).map(f64::from).sum();
+            let parts = scales.iter().map(|scale| {
+                let length = scale.len() / batch.count;
+                &scale[image * length..][..length]
+            });
+            let parts: Vec<&[f32]> = parts.collect();
+            let positions: usize = parts.iter().map(|part| part.len()).sum();
+            let sum: f64 = parts.iter().copied().flatten().map(|&energy| f64::from(energy)).sum();
             let mean = (sum / (positions as f64 * f64::from(channels))) as f32;
-            let values = part(&scales[0], image).into_iter().map(|energy| 2.0 * energy / channels).collect();
+            let values = parts[0].iter().map(|energy| 2.0 * energy / channels).collect();
             let image_score = (self.config.score == Score::Mean).then_some(mean);
             PatchScores { height: first.height, width: first.width, values, image_score }
         });
@@ -211,18 +199,13 @@ impl Method for CsFlow {
     }
 
     fn map_stage(&self) -> MapStage {
-        MapStage {
-            interpolation: Interpolation::Bilinear,
-            sigma: self.config.sigma,
-            border: BlurBorder::Mirror,
-        }
+        MapStage::bilinear(self.config.sigma)
     }
 
     fn state(&self) -> State {
         let mut state = State::default();
         super::store_sizes(&self.sizes, &mut state);
         trainer::store(&self.network, "", &self.curve, &mut state);
-        trainer::store_orders("", self.network.clone().orders(), &mut state);
         state
     }
 
@@ -231,13 +214,11 @@ impl Method for CsFlow {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = super::restored_backbone(NAME, backbone)?;
+        let backbone = stored_backbone(NAME, backbone)?;
         let sizes = super::load_sizes(&state)?;
         let channels = sizes.first().map_or(0, |size| size.channels);
         let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device()));
-        let mut network = trainer::load(blank, "", &state)?;
-        trainer::load_orders("", network.orders(), &state)?;
-        let curve = trainer::load_curve("", &state)?;
+        let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, sizes, network, curve })
     }
 }

@@ -25,13 +25,14 @@ mod views;
 
 pub use config::{DifferNetConfig, Localisation};
 
-use super::values_of;
+use super::{atan_coupling, values_of};
 use crate::error::Error;
+use crate::feature_cache::CacheLimits;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::rows::{RowStore, Rows};
 use crate::state::State;
-use crate::trainer::{self, Recipe, Trainer, batch_of};
+use crate::trainer::{self, Trainer, batch_of};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::image::rotation::rotate_back;
@@ -39,9 +40,8 @@ use blemish_kernels::map::{Border, gaussian_blur};
 use blemish_nn::flow::{Chain, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy};
 use blemish_nn::init::Init;
 use blemish_nn::layers::Subnet;
-use blemish_nn::train::{Curve, Optimiser, Schedule};
+use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
-use blemish_ops::{Clamp, Coupling};
 use rayon::prelude::*;
 use std::sync::Arc;
 use views::{Views, angles};
@@ -51,14 +51,9 @@ const NAME: &str = "differnet";
 /// Weight decay, epsilon and moments of the published training.
 const OPTIMISER: Optimiser = Optimiser { adamax: false, betas: [0.8, 0.8], epsilon: 1e-4, decay: 1e-5 };
 
-/// Bytes of vectors kept in memory where no limit was given.
-const IN_MEMORY: u64 = 1 << 30;
-
 /// A flow for vectors of `dimensions` values.
 fn flow(config: &DifferNetConfig, dimensions: usize, init: &mut Init) -> Chain {
-    // 0.636 is the published code's 2 / pi.
-    let clamp = Clamp::Atan { limit: 0.636 * config.clamp, rate: 1.0 / config.clamp };
-    let coupling = Coupling { clamp, gain: 1.0, shift_first: false };
+    let coupling = atan_coupling(config.clamp);
     let first = dimensions / 2;
     let second = dimensions - first;
     let width = config.width;
@@ -100,7 +95,7 @@ fn collect(
     context: &FitContext<'_>,
 ) -> Result<(Rows, u32), Error> {
     context.observer.stage("extracting features", Some(train.len() as u64));
-    let limit = context.memory_limit.map_or(IN_MEMORY, |limit| limit / 4);
+    let limit = CacheLimits::in_memory(context.memory_limit);
     let mut store = RowStore::new(views.dimensions(), Some(limit), context.scratch.as_deref());
     let mut hasher = crc32fast::Hasher::new();
     train.for_each_batch(None, &mut |_, batch| {
@@ -130,15 +125,11 @@ impl DifferNet {
         Views { backbone: &self.backbone, scales: self.config.scales }
     }
 
-    fn device() -> Device {
-        Device::flex().autodiff()
-    }
-
     /// Mean of z^2 over the rotations and channels.
     fn image_score(&self, image: &[f32], size: (usize, usize)) -> Result<f32, Error> {
         let views = self.views();
         let vectors = views.vectors(image, size, &angles(self.config.transforms, self.config.rotation))?;
-        let (z, _) = self.network.forward(tensor_of(vectors, views.dimensions(), &Self::device()), None);
+        let (z, _) = self.network.forward(tensor_of(vectors, views.dimensions(), &trainer::device()), None);
         Ok(mean_square(&values_of(z.inner())?))
     }
 
@@ -151,7 +142,7 @@ impl DifferNet {
     ) -> Result<Vec<f32>, Error> {
         let views = self.views();
         let vectors = views.vectors(image, size, angles)?;
-        let vectors = tensor_of(vectors, views.dimensions(), &Self::device()).require_grad();
+        let vectors = tensor_of(vectors, views.dimensions(), &trainer::device()).require_grad();
         let gradients = losses(&self.network, vectors.clone()).sum().backward();
         let missing = || Error::Score { reason: "the loss does not depend on the image".into() };
         values_of(vectors.grad(&gradients).ok_or_else(missing)?)
@@ -215,20 +206,14 @@ impl Method for DifferNet {
             return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
         }
         let trainer = Trainer::new(NAME, config, digest, 1, context);
-        let device = trainer.device();
+        let device = trainer::device();
         let network = flow(config, dimensions, &mut Init::new(context.seed, &device));
-        let recipe = Recipe {
-            steps: config.steps,
-            optimiser: OPTIMISER,
-            schedule: Schedule::constant(config.rate),
-            clip: None,
-            average: None,
-        };
+        let plan = Plan::new(config.steps, OPTIMISER, Schedule::constant(config.rate));
         let kept = config.batch.min(rows.len()) * config.blocks * (6 * config.width + 4 * dimensions);
         let trained = trainer.run(
             NAME,
             network,
-            recipe,
+            plan,
             kept,
             |step| {
                 let drawn = batch_of(step, rows.len(), config.batch, context.seed);
@@ -262,7 +247,6 @@ impl Method for DifferNet {
     fn state(&self) -> State {
         let mut state = State::default();
         trainer::store(&self.network, "", &self.curve, &mut state);
-        trainer::store_orders("", self.network.clone().orders().into_iter(), &mut state);
         state
     }
 
@@ -271,12 +255,10 @@ impl Method for DifferNet {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = super::restored_backbone(NAME, backbone)?;
+        let backbone = stored_backbone(NAME, backbone)?;
         let dimensions = Views { backbone: &backbone, scales: config.scales }.dimensions();
-        let blank = flow(&config, dimensions, &mut Init::blank(&Self::device()));
-        let mut network = trainer::load(blank, "", &state)?.no_grad();
-        trainer::load_orders("", network.orders().into_iter(), &state)?;
-        let curve = trainer::load_curve("", &state)?;
-        Ok(Self { backbone, config, network, curve })
+        let blank = flow(&config, dimensions, &mut Init::blank(&trainer::device()));
+        let (network, curve) = trainer::load(blank, "", &state)?;
+        Ok(Self { backbone, config, network: network.no_grad(), curve })
     }
 }

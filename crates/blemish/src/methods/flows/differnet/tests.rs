@@ -3,9 +3,8 @@
 use super::views::{Views, angles};
 use super::{DifferNet, DifferNetConfig, Localisation, flow, losses, mean_square, tensor_of};
 use crate::detector::FitOptions;
-use crate::error::Error;
-use crate::method::{EachBatch, Method, TrainingSet};
-use crate::testing::relative_difference;
+use crate::method::Method;
+use crate::testing::{Images, image_batch, relative_difference};
 use blemish_data::ImageBatch;
 use blemish_features::graph::Tensor as StoredTensor;
 use blemish_features::networks::build;
@@ -29,23 +28,7 @@ fn image(of: impl Fn(f64, f64) -> f64) -> Vec<f32> {
 }
 
 fn batch(images: &[Vec<f32>]) -> ImageBatch {
-    let (count, pixels) = (images.len(), images.concat());
-    ImageBatch { count, height: SIDE, width: SIDE, pixels, region_of_interest: None }
-}
-
-struct Images(Vec<Vec<f32>>);
-
-impl TrainingSet for Images {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-    fn category(&self, _: usize) -> &str {
-        "made up"
-    }
-    fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        let indices: Vec<usize> = (0..self.0.len()).collect();
-        each(&indices, &batch(&self.0))
-    }
+    image_batch(SIZE, images)
 }
 
 fn embedded() -> Arc<Backbone> {
@@ -91,13 +74,14 @@ fn tiny() -> DifferNetConfig {
 
 fn fit(config: &DifferNetConfig, images: Vec<Vec<f32>>) -> DifferNet {
     let context = FitOptions::default().context(1, Some(embedded()));
-    DifferNet::fit(config, &Images(images), &context).unwrap()
+    DifferNet::fit(config, &Images(images.into_iter().map(|image| (SIZE, image)).collect()), &context)
+        .unwrap()
 }
 
 /// A flow that has learned nothing yet.
 fn unfitted(config: DifferNetConfig, backbone: Arc<Backbone>) -> DifferNet {
     let dimensions = Views { backbone: &backbone, scales: config.scales }.dimensions();
-    let network = flow(&config, dimensions, &mut Init::new(3, &DifferNet::device()));
+    let network = flow(&config, dimensions, &mut Init::new(3, &crate::trainer::device()));
     DifferNet { backbone, config, network: blemish_nn::Module::no_grad(network), curve: Default::default() }
 }
 
@@ -200,7 +184,7 @@ fn gradients_are_those_of_finite_differences() {
         let picture = image(|y, x| 0.5 + 0.2 * (y / 7.0).sin() + 0.2 * (x / 5.0 + y / 11.0).cos());
         let loss = |pixels: &[f32]| {
             let vectors = views.vectors(pixels, SIZE, &[90.0]).unwrap();
-            let vectors = tensor_of(vectors, views.dimensions(), &DifferNet::device());
+            let vectors = tensor_of(vectors, views.dimensions(), &crate::trainer::device());
             f64::from(losses(&model.network, vectors).into_scalar::<f32>())
         };
         let gradients = model.vector_gradients(&picture, SIZE, &[90.0]).unwrap();

@@ -14,25 +14,25 @@ mod tests;
 
 pub use config::{FastFlowConfig, Kernels, Norm};
 
-use super::{check_channels, scoring_device, tensor_of, values_of};
+use super::{check_channels, scoring_device, tanh_coupling, tensor_of, values_of};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
-use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::map::{MapStage, PatchScores};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::trainer::{self, Recipe, Trainer, batch_of};
+use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::map::resize_bilinear;
 use blemish_nn::flow::{
-    Chain, ChannelAffine, CouplingBlock, HalfStep, LayerNorm, Part, Permutation, Piece, latent_energy,
+    Chain, ChannelAffine, CouplingBlock, HalfStep, LayerNorm, Ordered, Part, Permutation, Piece,
+    latent_energy,
 };
 use blemish_nn::init::Init;
 use blemish_nn::layers::Subnet;
-use blemish_nn::train::{Curve, Optimiser, Schedule};
+use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor};
-use blemish_ops::{Clamp, Coupling};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -43,11 +43,6 @@ const NAME: &str = "fastflow";
 pub(crate) struct Network {
     norms: Vec<LayerNorm>,
     flows: Vec<Chain>,
-}
-
-/// The coupling of FastFlow and CFlow: both raw outputs times 0.1.
-pub(super) fn tanh_coupling(clamp: f64) -> Coupling {
-    Coupling { clamp: Clamp::Tanh { limit: clamp, rate: 0.1 }, gain: 0.1, shift_first: false }
 }
 
 impl Network {
@@ -103,9 +98,11 @@ impl Network {
         let sum = each.reduce(|a, b| a + b);
         sum.unwrap_or_else(|| Tensor::zeros([1], &scoring_device())) / (images as f64 * scale)
     }
+}
 
-    fn orders(&mut self) -> impl Iterator<Item = &mut Vec<usize>> {
-        self.flows.iter_mut().flat_map(Chain::orders)
+impl Ordered for Network {
+    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+        self.flows.iter_mut().flat_map(Chain::orders).collect()
     }
 }
 
@@ -172,16 +169,12 @@ impl Method for FastFlow {
         let features = TrainingFeatures::collect(NAME, &backbone, train, context)?;
         let sizes = features.sizes.clone();
         let trainer = Trainer::new(NAME, config, features.digest, 1, context);
-        let device = trainer.device();
+        let device = trainer::device();
         let network = Network::new(config, &sizes, &mut Init::new(context.seed, &device));
         let values: usize = sizes.iter().map(|size| size.values()).sum();
-        let recipe = Recipe {
-            steps: config.steps,
-            optimiser: Optimiser { decay: config.weight_decay, ..Optimiser::ADAM },
-            schedule: Schedule::constant(config.rate),
-            clip: config.clip,
-            average: None,
-        };
+        let optimiser = Optimiser { decay: config.weight_decay, ..Optimiser::ADAM };
+        let plan = Plan::new(config.steps, optimiser, Schedule::constant(config.rate));
+        let plan = Plan { clip: config.clip, ..plan };
         // With a clipped gradient the loss is per value, so that the bound means the same for every size.
         let scale = if config.clip.is_some() { values as f64 } else { 1.0 };
         let batch = config.batch.min(features.len());
@@ -189,7 +182,7 @@ impl Method for FastFlow {
         let trained = trainer.run(
             NAME,
             network,
-            recipe,
+            plan,
             kept,
             |step| {
                 let images = batch_of(step, features.len(), config.batch, context.seed);
@@ -210,18 +203,13 @@ impl Method for FastFlow {
     }
 
     fn map_stage(&self) -> MapStage {
-        MapStage {
-            interpolation: Interpolation::Bilinear,
-            sigma: self.config.sigma,
-            border: BlurBorder::Mirror,
-        }
+        MapStage::bilinear(self.config.sigma)
     }
 
     fn state(&self) -> State {
         let mut state = State::default();
         super::store_sizes(&self.sizes, &mut state);
         trainer::store(&self.network, "", &self.curve, &mut state);
-        trainer::store_orders("", self.network.clone().orders(), &mut state);
         state
     }
 
@@ -230,12 +218,10 @@ impl Method for FastFlow {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = super::restored_backbone(NAME, backbone)?;
+        let backbone = stored_backbone(NAME, backbone)?;
         let sizes = super::load_sizes(&state)?;
         let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device()));
-        let mut network = trainer::load(blank, "", &state)?;
-        trainer::load_orders("", network.orders(), &state)?;
-        let curve = trainer::load_curve("", &state)?;
+        let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, sizes, network, curve })
     }
 }

@@ -19,17 +19,17 @@ pub use config::{CouplingKind, GlowConfig, Input, Score};
 use super::{check_channels, scoring_device, values_of};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
-use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use crate::map::{MapStage, PatchScores};
+use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::trainer::{self, Recipe, Trainer, batch_of};
+use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures};
 use blemish_data::png;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::{Backbone, FeatureMap};
 use blemish_kernels::map::{resize_bilinear, resize_nearest};
 use blemish_nn::init::Init;
-use blemish_nn::train::{Curve, Decay, Optimiser, Schedule};
+use blemish_nn::train::{Curve, Decay, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use network::Glow as Network;
 use rand::{RngExt, SeedableRng};
@@ -228,7 +228,7 @@ fn train_layer(
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<Layer, Error> {
-    let device = trainer.device();
+    let device = trainer::device();
     let size = features.sizes[number];
     let standard = match config.input {
         Input::Features => standard_of(features, number),
@@ -242,13 +242,8 @@ fn train_layer(
     check_multiple(&network, size).map_err(|reason| Error::Fit { method: NAME, reason })?;
     let first = batch_of(0, features.len(), FIRST.min(features.len()).min(4 * config.batch), seed);
     network.start(prepare(&first, seed, &device));
-    let recipe = Recipe {
-        steps: config.steps,
-        optimiser: Optimiser::ADAM,
-        schedule: Schedule { rate: config.rate, warm_up: config.steps / 10, decay: Decay::Constant },
-        clip: Some(config.clip),
-        average: None,
-    };
+    let schedule = Schedule { rate: config.rate, warm_up: config.steps / 10, decay: Decay::Constant };
+    let plan = Plan { clip: Some(config.clip), ..Plan::new(config.steps, Optimiser::ADAM, schedule) };
     let depth = config.depth.unwrap_or(8) * config.levels.unwrap_or(1);
     let width = config.width.unwrap_or(size.channels);
     let kept =
@@ -256,7 +251,7 @@ fn train_layer(
     let trained = trainer.run(
         &format!("{NAME} layer {}", number + 1),
         network,
-        recipe,
+        plan,
         kept,
         |step| {
             let images = batch_of(step, features.len(), config.batch, seed);
@@ -324,11 +319,7 @@ impl Method for Glow {
     }
 
     fn map_stage(&self) -> MapStage {
-        MapStage {
-            interpolation: Interpolation::Bilinear,
-            sigma: self.config.sigma,
-            border: BlurBorder::Mirror,
-        }
+        MapStage::bilinear(self.config.sigma)
     }
 
     fn state(&self) -> State {
@@ -343,7 +334,6 @@ impl Method for Glow {
             state.set_f32(&format!("{prefix}standard.shift"), &[shift.len()], shift);
             state.set_f32(&format!("{prefix}standard.factor"), &[factor.len()], factor);
             trainer::store(&layer.network, &prefix, &layer.curve, &mut state);
-            trainer::store_orders(&prefix, layer.network.clone().orders(), &mut state);
         }
         state
     }
@@ -353,7 +343,7 @@ impl Method for Glow {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = super::restored_backbone(NAME, backbone)?;
+        let backbone = stored_backbone(NAME, backbone)?;
         let sizes = super::load_sizes(&state)?;
         let typical = super::finite("typical", sizes.len(), &state)?;
         let layer = |(number, (size, typical)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
@@ -364,9 +354,7 @@ impl Method for Glow {
                 super::finite(&format!("{prefix}standard.factor"), channels, &state)?,
             );
             let blank = Network::new(&config, size.channels, &mut Init::blank(&scoring_device()));
-            let mut network = trainer::load(blank, &prefix, &state)?;
-            trainer::load_orders(&prefix, network.orders(), &state)?;
-            let curve = trainer::load_curve(&prefix, &state)?;
+            let (network, curve) = trainer::load(blank, &prefix, &state)?;
             Ok(Layer { size, standard, network, curve, typical })
         };
         let layers = sizes.into_iter().zip(typical).enumerate().map(layer).collect::<Result<_, _>>()?;

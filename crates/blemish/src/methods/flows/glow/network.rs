@@ -2,7 +2,7 @@
 
 use super::config::{CouplingKind, GlowConfig, Input};
 use blemish_nn::flow::{
-    ActNorm, Chain, CouplingBlock, HalfStep, Mixing, Part, Piece, latent_energy, squeeze,
+    ActNorm, Chain, CouplingBlock, HalfStep, Mixing, Ordered, Part, Piece, latent_energy, squeeze,
 };
 use blemish_nn::init::Init;
 use blemish_nn::layers::{Conv, Subnet};
@@ -105,9 +105,11 @@ impl Glow {
         // There is one level at least.
         sum.map_or_else(|| unreachable!("a flow without levels"), |sum| sum / values)
     }
+}
 
-    pub(super) fn orders(&mut self) -> impl Iterator<Item = &mut Vec<usize>> {
-        self.levels.iter_mut().flat_map(|level| level.steps.orders())
+impl Ordered for Glow {
+    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+        self.levels.iter_mut().flat_map(|level| level.steps.orders()).collect()
     }
 }
 

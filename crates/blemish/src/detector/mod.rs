@@ -1,30 +1,31 @@
 //! The detector: everything between a folder of good images and scores, in four verbs: fit, score, save, load.
 
-use crate::backbone_file;
-use crate::calibrate::{CachedFits, Calibrated, CalibrationConfig};
+mod config;
+mod file;
+
+pub use config::{DetectorConfig, FitOptions, ScoreOptions};
+
+use crate::calibrate::{CachedFits, Calibrated, without};
 use crate::composed::{Composed, ComposedFits};
 use crate::decision::Decision;
 use crate::error::Error;
 use crate::map::Scored;
-use crate::method::{FitContext, Fitted, MethodEntry};
-use crate::model_file::{self, DataHeader, FORMAT_VERSION, Header};
-use crate::observer::{Observer, Silent};
+use crate::method::{Fitted, MethodEntry};
+use crate::model_file::DataHeader;
 use crate::prepared::Prepared;
-use crate::registry;
-use crate::settings::Settings;
 use crate::state::State;
-use crate::suspects::{self, Suspect, Trim};
-use crate::tiled::{TileOptions, score_batch};
-use crate::trainer::{self, TrainingOptions};
+use crate::suspects::{self, Suspect};
+use crate::tiled::score_batch;
+use crate::trainer;
 use crate::verification;
-use crate::view::{self, View, ViewHeader, Work};
+use crate::view::{self, View, Work};
 use blemish_data::{
     DataError, Dataset, DecodedImage, DecodedImages, ImageBatch, Loader, LoaderOptions, Mask, RgbImage,
     Sample, Skipped, Transform, read_image,
 };
 use blemish_eval::Calibration;
-use blemish_features::{Backbone, BackboneSpec, EngineOptions};
-use std::path::{Path, PathBuf};
+use blemish_features::Backbone;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Training images looked at for the colours of pictures.
@@ -32,125 +33,6 @@ const SHOWN: usize = 4;
 
 /// Pixels of each of them that are looked at; of larger maps every so many.
 const SHOWN_PIXELS: usize = 1 << 20;
-
-/// What to fit. The default is PatchCore on the embedded backbone.
-#[derive(Clone, Debug)]
-pub struct DetectorConfig {
-    /// Name in the registry.
-    pub method: String,
-    /// Settings that differ from the method's defaults.
-    pub settings: Settings,
-    /// The frozen backbone; ignored by methods that need none.
-    pub backbone: BackboneSpec,
-    /// How images become input; `None` is what the method's variant prescribes, and for tiles the images' own size.
-    pub transform: Option<Transform>,
-    /// Cuts the transformed image into tiles; `None` looks at it as a whole.
-    pub tiles: Option<TileOptions>,
-    /// Input sizes (shorter sides, in pixels) whose maps are merged; empty is the transform's own size alone.
-    pub input_sizes: Vec<usize>,
-    /// Fixes every random choice.
-    pub seed: u64,
-    /// How thresholds are found.
-    pub calibration: CalibrationConfig,
-    /// Leaves the most suspicious training images out; they are told by [`Detector::trimmed`].
-    pub trim: Option<Trim>,
-}
-
-impl Default for DetectorConfig {
-    fn default() -> Self {
-        Self {
-            method: "patchcore".into(),
-            settings: Settings::new(),
-            backbone: BackboneSpec::default(),
-            transform: None,
-            tiles: None,
-            input_sizes: Vec::new(),
-            seed: 0,
-            calibration: CalibrationConfig::default(),
-            trim: None,
-        }
-    }
-}
-
-impl DetectorConfig {
-    /// The image transform where none was set: the images' own size for tiles, else what the method's variant prescribes.
-    ///
-    /// # Errors
-    /// [`Error::UnknownMethod`], [`Error::Setting`].
-    pub fn default_transform(&self) -> Result<Transform, Error> {
-        match self.tiles {
-            Some(_) => Ok(Transform::native()),
-            None => registry::method(&self.method)?.default_transform(&self.settings),
-        }
-    }
-}
-
-/// How to run a fit; none of it changes the model.
-#[derive(Clone)]
-pub struct FitOptions<'a> {
-    /// Engine, device and threads of the backbone.
-    pub engine: EngineOptions,
-    /// Images (or tiles) per batch.
-    pub batch_size: usize,
-    /// Leave broken images out instead of failing.
-    pub skip_bad: bool,
-    /// Bytes of memory for what is collected during the fit.
-    pub memory_limit: Option<u64>,
-    /// Folder for large temporary files; `None` is the system's.
-    pub scratch: Option<PathBuf>,
-    /// How methods that train for long are run.
-    pub training: TrainingOptions,
-    /// Progress, warnings, cancellation.
-    pub observer: &'a dyn Observer,
-}
-
-impl Default for FitOptions<'_> {
-    fn default() -> Self {
-        Self {
-            engine: EngineOptions::default(),
-            batch_size: 8,
-            skip_bad: false,
-            memory_limit: None,
-            scratch: None,
-            training: TrainingOptions::default(),
-            observer: &Silent,
-        }
-    }
-}
-
-impl<'a> FitOptions<'a> {
-    /// What surrounds a fit run with these options.
-    pub(crate) fn context(&self, seed: u64, backbone: Option<Arc<Backbone>>) -> FitContext<'a> {
-        FitContext {
-            seed,
-            backbone,
-            memory_limit: self.memory_limit,
-            scratch: self.scratch.clone(),
-            prompts: Vec::new(),
-            training: self.training.clone(),
-            observer: self.observer,
-        }
-    }
-}
-
-/// How to score images; none of it changes a score.
-#[derive(Clone, Copy)]
-pub struct ScoreOptions<'a> {
-    /// Images (or tiles) per batch.
-    pub batch_size: usize,
-    /// Leave broken images out instead of failing.
-    pub skip_bad: bool,
-    /// Read the masks, too.
-    pub with_masks: bool,
-    /// Progress in images; cancellation.
-    pub observer: &'a dyn Observer,
-}
-
-impl Default for ScoreOptions<'_> {
-    fn default() -> Self {
-        Self { batch_size: 8, skip_bad: false, with_masks: false, observer: &Silent }
-    }
-}
 
 /// An image that was scored.
 #[derive(Clone, Debug)]
@@ -339,100 +221,6 @@ impl Detector {
         Ok(loader.skipped().to_vec())
     }
 
-    /// Writes the detector as one `.blemish` file that holds everything scoring needs.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; an existing file stays as it was.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut state = self.tensors();
-        if let Some(backbone) = &self.backbone {
-            state.absorb(backbone_file::PREFIX, backbone_file::state(backbone));
-        }
-        state.absorb(verification::PREFIX, self.verification.clone());
-        model_file::write(path, &self.header(), &state)
-    }
-
-    /// What its methods have learnt.
-    pub(crate) fn tensors(&self) -> State {
-        let mut state = State::default();
-        for (number, view) in self.views.iter().enumerate() {
-            state.absorb(&prefix(number, self.views.len()), view.state());
-        }
-        state
-    }
-
-    /// Reads a detector, its tensors mapped into memory.
-    ///
-    /// # Errors
-    /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
-    pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Error> {
-        let (header, mut state) = model_file::read(path)?;
-        if header.calibration.as_ref().is_some_and(|calibration| !calibration.is_valid()) {
-            let reason = "its calibration is not one of finite, ascending scores".into();
-            return Err(Error::Corrupt { path: path.to_owned(), reason });
-        }
-        let entry = registry::method(&header.method)?;
-        let stored = state.split_off_prefix(backbone_file::PREFIX);
-        let verification = state.split_off_prefix(verification::PREFIX);
-        // Only here is it known which file a wrong tensor lies in.
-        let locate = |error| match error {
-            Error::State(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
-            Error::Data(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
-            other => other,
-        };
-        let backbone = match &header.backbone {
-            None => None,
-            Some(known) => Some(Arc::new(backbone_file::restore(known, &stored, engine).map_err(locate)?)),
-        };
-        let headers = match header.views.is_empty() {
-            true => vec![ViewHeader { transform: header.transform, tiles: None, spread: None }],
-            false => header.views,
-        };
-        let count = headers.len();
-        let restore = |state| entry.restore(&header.settings, state, backbone.clone());
-        let mut views = Vec::with_capacity(count);
-        for (number, header) in headers.into_iter().enumerate() {
-            let own = match prefix(number, count).as_str() {
-                "" => std::mem::take(&mut state),
-                prefix => state.split_off_prefix(prefix),
-            };
-            views.push(View::restore(header, own, &restore).map_err(locate)?);
-        }
-        Ok(Self {
-            entry,
-            views,
-            backbone,
-            seed: header.seed,
-            data: header.data,
-            colour_range: header.colour_range,
-            calibration: header.calibration,
-            verification,
-            skipped: Vec::new(),
-            trimmed: Vec::new(),
-        })
-    }
-
-    /// What a model file says of this detector.
-    pub fn header(&self) -> Header {
-        Header {
-            format_version: FORMAT_VERSION,
-            written_by: env!("CARGO_PKG_VERSION").into(),
-            method: self.entry.info().name.into(),
-            settings: self.views.first().map(View::settings).unwrap_or_default(),
-            backbone: self.backbone.as_deref().map(backbone_file::header),
-            transform: (**self.transform()).clone(),
-            seed: self.seed,
-            data: self.data.clone(),
-            colour_range: self.colour_range,
-            calibration: self.calibration.clone(),
-            views: match self.whole() {
-                Some(_) => Vec::new(),
-                None => self.views.iter().map(|view| view.header().clone()).collect(),
-            },
-            checksum: 0,
-        }
-    }
-
     /// Scores that pictures show as the coldest and the hottest colour.
     pub fn colour_range(&self) -> (f32, f32) {
         self.colour_range
@@ -485,11 +273,6 @@ impl Detector {
     }
 }
 
-/// What the names of a view's tensors begin with.
-fn prefix(view: usize, views: usize) -> String {
-    if views > 1 { format!("view.{view}.") } else { String::new() }
-}
-
 /// Learns from whole images at one size; features are kept for the calibration.
 fn learn_whole(
     prepared: &Prepared,
@@ -508,8 +291,7 @@ fn learn_whole(
         };
         let Calibrated { method, calibration, held_out } =
             fits.fit_calibrated(set, chosen.as_deref(), &config.calibration)?;
-        let mut images = chosen.unwrap_or_else(|| set.loaded().usable());
-        images.retain(|image| !held_out.contains(image));
+        let images = without(&chosen.unwrap_or_else(|| set.loaded().usable()), &held_out);
         let views = vec![View::of_whole_images(prepared.transform.clone(), method)];
         Ok(Learnt { views, calibration, trimmed, images, skipped: set.loaded().skipped() })
     })

@@ -1,0 +1,114 @@
+//! Detectors as model files.
+
+use super::Detector;
+use crate::backbone_file;
+use crate::error::Error;
+use crate::model_file::{self, FORMAT_VERSION, Header};
+use crate::registry;
+use crate::state::State;
+use crate::verification;
+use crate::view::{View, ViewHeader};
+use blemish_features::EngineOptions;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Detector {
+    /// Writes the detector as one `.blemish` file that holds everything scoring needs.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; an existing file stays as it was.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let mut state = self.tensors();
+        if let Some(backbone) = &self.backbone {
+            state.absorb(backbone_file::PREFIX, backbone_file::state(backbone));
+        }
+        state.absorb(verification::PREFIX, self.verification.clone());
+        model_file::write(path, &self.header(), &state)
+    }
+
+    /// What its methods have learnt.
+    pub(crate) fn tensors(&self) -> State {
+        let mut state = State::default();
+        for (number, view) in self.views.iter().enumerate() {
+            state.absorb(&prefix(number, self.views.len()), view.state());
+        }
+        state
+    }
+
+    /// Reads a detector, its tensors mapped into memory.
+    ///
+    /// # Errors
+    /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
+    pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Error> {
+        let (header, mut state) = model_file::read(path)?;
+        if header.calibration.as_ref().is_some_and(|calibration| !calibration.is_valid()) {
+            let reason = "its calibration is not one of finite, ascending scores".into();
+            return Err(Error::Corrupt { path: path.to_owned(), reason });
+        }
+        let entry = registry::method(&header.method)?;
+        let stored = state.split_off_prefix(backbone_file::PREFIX);
+        let verification = state.split_off_prefix(verification::PREFIX);
+        // Only here is it known which file a wrong tensor lies in.
+        let locate = |error| match error {
+            Error::State(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
+            Error::Data(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
+            other => other,
+        };
+        let backbone = match &header.backbone {
+            None => None,
+            Some(known) => Some(Arc::new(backbone_file::restore(known, &stored, engine).map_err(locate)?)),
+        };
+        let headers = match header.views.is_empty() {
+            true => vec![ViewHeader { transform: header.transform, tiles: None, spread: None }],
+            false => header.views,
+        };
+        let count = headers.len();
+        let restore = |state| entry.restore(&header.settings, state, backbone.clone());
+        let mut views = Vec::with_capacity(count);
+        for (number, header) in headers.into_iter().enumerate() {
+            let own = match prefix(number, count).as_str() {
+                "" => std::mem::take(&mut state),
+                prefix => state.split_off_prefix(prefix),
+            };
+            views.push(View::restore(header, own, &restore).map_err(locate)?);
+        }
+        Ok(Self {
+            entry,
+            views,
+            backbone,
+            seed: header.seed,
+            data: header.data,
+            colour_range: header.colour_range,
+            calibration: header.calibration,
+            verification,
+            skipped: Vec::new(),
+            trimmed: Vec::new(),
+        })
+    }
+
+    /// What a model file says of this detector.
+    pub fn header(&self) -> Header {
+        Header {
+            format_version: FORMAT_VERSION,
+            written_by: env!("CARGO_PKG_VERSION").into(),
+            method: self.entry.info().name.into(),
+            settings: self.views.first().map(View::settings).unwrap_or_default(),
+            backbone: self.backbone.as_deref().map(backbone_file::header),
+            transform: (**self.transform()).clone(),
+            seed: self.seed,
+            data: self.data.clone(),
+            colour_range: self.colour_range,
+            calibration: self.calibration.clone(),
+            views: match self.whole() {
+                Some(_) => Vec::new(),
+                None => self.views.iter().map(|view| view.header().clone()).collect(),
+            },
+            checksum: 0,
+        }
+    }
+}
+
+/// What the names of a view's tensors begin with.
+fn prefix(view: usize, views: usize) -> String {
+    if views > 1 { format!("view.{view}.") } else { String::new() }
+}

@@ -125,14 +125,7 @@ impl Detector {
             values.extend(scored.map.values.into_iter().step_by(step));
             Ok::<(), Error>(())
         })?;
-        let highest = values.iter().copied().fold(0.0f32, f32::max);
-        let middle = values.len() / 2;
-        let median = match values.is_empty() {
-            true => 0.0,
-            false => *values.select_nth_unstable_by(middle, f32::total_cmp).1,
-        };
-        let high = median + 3.0 * (highest - median);
-        Ok(if high > median { (median, high) } else { (median, median + 1.0) })
+        Ok(range_of(values))
     }
 
     /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others.
@@ -273,6 +266,19 @@ impl Detector {
     }
 }
 
+/// The coldest and the hottest colour for maps whose scores on good images are these: the median, and three times as far from it as the
+/// highest, whatever the sign of scores.
+fn range_of(mut scores: Vec<f32>) -> (f32, f32) {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let middle = scores.len() / 2;
+    let median = match scores.is_empty() {
+        true => 0.0,
+        false => *scores.select_nth_unstable_by(middle, f32::total_cmp).1,
+    };
+    let high = median + 3.0 * (highest - median);
+    if high > median { (median, high) } else { (median, median + 1.0) }
+}
+
 /// Learns from whole images at one size; features are kept for the calibration.
 fn learn_whole(
     prepared: &Prepared,
@@ -314,4 +320,17 @@ fn learn_composed(
     };
     let Composed { views, calibration, images } = fits.fit_calibrated(chosen, &config.calibration)?;
     Ok(Learnt { views, calibration, trimmed, images, skipped: fits.skipped() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range_of;
+
+    #[test]
+    fn colours_spread_over_scores_of_any_sign() {
+        assert_eq!(range_of(vec![1.0, 3.0, 2.0]), (2.0, 5.0));
+        assert_eq!(range_of(vec![-1.0, -3.0, -2.0]), (-2.0, 1.0));
+        assert_eq!(range_of(vec![-4.0; 3]), (-4.0, -3.0));
+        assert_eq!(range_of(Vec::new()), (0.0, 1.0));
+    }
 }

@@ -6,6 +6,8 @@
 
 pub mod assemble;
 pub mod backbone;
+#[cfg(feature = "burn")]
+pub mod burn_graph;
 pub mod error;
 pub mod executors;
 pub mod graph;

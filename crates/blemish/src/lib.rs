@@ -48,10 +48,14 @@
 //! 2. Add one line to `registry.rs`. The command line, the model file and the documentation find it there.
 
 mod backbone_file;
+mod bank;
 pub mod calibrate;
 mod composed;
 pub mod decision;
 pub mod detector;
+mod embedding;
+#[allow(dead_code, reason = "methods with trained encoders follow")]
+mod encoder;
 pub mod error;
 pub mod evaluate;
 mod feature_batch;

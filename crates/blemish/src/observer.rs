@@ -53,3 +53,15 @@ impl Observer for Named<'_> {
         self.inner.is_cancelled()
     }
 }
+
+/// Passes on warnings and cancellation only, for work that is one step of many.
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn warn(&self, message: &str) {
+        self.0.warn(message);
+    }
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}

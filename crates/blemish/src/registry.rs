@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::method::{Entry, MethodEntry};
 use crate::methods::classical::{FilterBank, Statistical, Structural};
+use crate::methods::fapm::Fapm;
 use crate::methods::flows::cflow::CFlow;
 use crate::methods::flows::csflow::CsFlow;
 use crate::methods::flows::differnet::DifferNet;
@@ -10,9 +11,10 @@ use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::flows::glow::Glow;
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
-static METHODS: [&dyn MethodEntry; 10] = [
+static METHODS: [&dyn MethodEntry; 11] = [
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
+    &Entry::<Fapm>::new().living(),
     &Entry::<Statistical>::new(),
     &Entry::<Structural>::new(),
     &Entry::<FilterBank>::new(),

@@ -5,6 +5,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::feature_cache::CacheLimits;
 use crate::method::{EachFeatures, FitContext, TrainingSet};
 use crate::rows::{RowStore, Rows};
+use crate::state::{State, StateError};
 use blemish_features::Backbone;
 use blemish_nn::{Device, Tensor, TensorData};
 
@@ -32,6 +33,35 @@ pub(crate) struct TrainingFeatures {
     layers: Vec<Rows>,
     /// Checksum of all values.
     pub(crate) digest: u32,
+}
+
+/// Keeps the sizes of the maps that a model is for.
+pub(crate) fn store_sizes(sizes: &[MapSize], state: &mut State) {
+    let values: Vec<u32> = sizes
+        .iter()
+        .flat_map(|size| [size.channels, size.height, size.width])
+        .map(|side| side as u32)
+        .collect();
+    state.set_u32("sizes", &[sizes.len(), 3], values);
+}
+
+/// The sizes that [`store_sizes`] kept, at least one.
+///
+/// # Errors
+/// [`Error::State`] if they are missing or out of range.
+pub(crate) fn load_sizes(state: &State) -> Result<Vec<MapSize>, Error> {
+    let (shape, values) = state.u32("sizes", 2)?;
+    // Weights of such a size could not be in a file; only a corrupt one has them.
+    let is_sound = |&value: &u32| (1..=1 << 16).contains(&value);
+    if shape[1] != 3 || !values.iter().all(is_sound) || !(1..=64).contains(&shape[0]) {
+        return Err(StateError { name: "sizes".into(), reason: "does not hold sizes of maps".into() }.into());
+    }
+    let size = |sides: &[u32]| MapSize {
+        channels: sides[0] as usize,
+        height: sides[1] as usize,
+        width: sides[2] as usize,
+    };
+    Ok(values.chunks_exact(3).map(size).collect())
 }
 
 /// Sizes of a batch's maps.

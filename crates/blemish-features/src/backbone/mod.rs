@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 
 use crate::assemble::{assemble, variant_for};
 use crate::executors::{self, Device, EngineOptions};
-use crate::graph::{Executor, FeatureMap, Graph, Normalization};
+use crate::graph::{Executor, FeatureMap, Graph, Normalization, Weights};
 use crate::networks::{self, Architecture, TapInfo};
 use crate::{FeatureError, weights};
 
@@ -124,6 +124,21 @@ impl Backbone {
         &self.state
     }
 
+    /// The description and weights of a built-in network, cut after the deepest tap, for those who train it further.
+    ///
+    /// # Errors
+    /// [`FeatureError::Engine`] for a user's own ONNX graph.
+    pub fn network(&self) -> Result<(&Graph, &Weights), FeatureError> {
+        match (&self.graph, &self.state) {
+            (Some(graph), BackboneState::Network { weights, .. }) => Ok((graph, weights)),
+            _ => {
+                let reason =
+                    "it cannot be trained or give gradients; use one of the built-in networks".into();
+                Err(FeatureError::Engine { engine: "onnx", reason })
+            }
+        }
+    }
+
     /// The feature maps of N images, one a tap.
     ///
     /// `rgb` is N x 3 x H x W in [0, 1], red first, for `size = [N, H, W]`; normalisation happens here.
@@ -159,10 +174,7 @@ impl Backbone {
         if let Some(executor) = self.differentiable.get() {
             return Ok(&**executor);
         }
-        let (Some(graph), BackboneState::Network { weights, .. }) = (&self.graph, &self.state) else {
-            let reason = "it gives no gradients; use one of the built-in networks".into();
-            return Err(FeatureError::Engine { engine: "onnx", reason });
-        };
+        let (graph, weights) = self.network()?;
         let executor = executors::build_differentiable(graph, weights, self.device)?;
         Ok(&**self.differentiable.get_or_init(|| executor))
     }

@@ -2,20 +2,16 @@
 
 use super::Device;
 use crate::FeatureError;
-use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Weights};
-use burn::tensor::module::{adaptive_avg_pool2d, conv2d, max_pool2d};
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{Device as BurnDevice, Tensor, TensorData, activation};
+use crate::burn_graph::{Interpreter, convolve};
+use crate::graph::{Executor, FeatureMap, Graph, Node, NodeId, Op, Weights};
+use burn::tensor::{Device as BurnDevice, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A graph on a device of Burn.
 pub(crate) struct BurnExecutor {
     device: BurnDevice,
-    nodes: Vec<Node>,
-    taps: Vec<NodeId>,
-    /// For each node, the step after which nothing reads it any more.
-    last_use: Vec<usize>,
+    interpreter: Interpreter,
     /// Kernel and bias of each convolution.
     convolutions: BTreeMap<NodeId, (Tensor<4>, Tensor<1>)>,
 }
@@ -50,63 +46,14 @@ impl BurnExecutor {
         };
         let upload = || graph.nodes.iter().enumerate().filter_map(convolution).collect::<Result<_, _>>();
         let convolutions = guarded(upload)??;
-        let taps: Vec<NodeId> = graph.taps.iter().map(|tap| tap.node).collect();
-        let mut last_use: Vec<usize> = (0..graph.nodes.len()).collect();
-        for (id, node) in graph.nodes.iter().enumerate() {
-            node.inputs.iter().for_each(|&input| last_use[input] = id);
-        }
-        taps.iter().for_each(|&tap| last_use[tap] = graph.nodes.len());
-        Ok(Self { convolutions, device, nodes: graph.nodes.clone(), taps, last_use })
+        Ok(Self { convolutions, device, interpreter: Interpreter::new(graph) })
     }
 
     /// The taps' tensors for a batch.
     fn forward(&self, image: Tensor<4>) -> Result<Vec<Tensor<4>>, FeatureError> {
-        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.nodes.len()];
-        values[0] = Some(image);
-        for (id, node) in self.nodes.iter().enumerate().skip(1) {
-            let inputs = node.inputs.iter().map(|&input| {
-                let value = values.get(input).and_then(Clone::clone);
-                value.ok_or_else(|| fail(&format!("step {} reads a value that is not there", node.name)))
-            });
-            let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-            values[id] = Some(self.apply(id, &node.op, inputs)?);
-            for &input in &node.inputs {
-                if self.last_use[input] == id {
-                    values[input] = None;
-                }
-            }
-        }
-        let tap = |&tap: &NodeId| values[tap].clone().ok_or_else(|| fail(&"a feature map was not computed"));
-        self.taps.iter().map(tap).collect()
-    }
-
-    fn apply(&self, id: NodeId, op: &Op, inputs: Vec<Tensor<4>>) -> Result<Tensor<4>, FeatureError> {
-        if matches!(op, Op::Concat) {
-            return Ok(Tensor::cat(inputs, 1));
-        }
-        let mut inputs = inputs.into_iter();
-        let mut next = || inputs.next().ok_or_else(|| fail(&format!("{op:?} lacks an input")));
-        let x = next()?;
-        Ok(match *op {
-            Op::Conv { kernel, stride, padding, groups } => {
-                let [_, _, height, width] = x.dims();
-                let around = [height, width].map(|side| sides(padding, side, kernel, stride));
-                let options = ConvOptions::new_with_padding([stride; 2], around, [1; 2], groups);
-                let (weight, bias) = &self.convolutions[&id];
-                conv2d(x, weight.clone(), Some(bias.clone()), options)
-            }
-            Op::MaxPool { kernel, stride, padding, ceil } => {
-                let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]);
-                max_pool2d(x, options.with_padding([padding; 2]).with_ceil_mode(ceil))
-            }
-            Op::Activation(Activation::Relu) => activation::relu(x),
-            Op::Activation(Activation::Relu6) => x.clamp(0.0, 6.0),
-            Op::Activation(Activation::Silu) => activation::silu(x),
-            Op::Activation(Activation::Sigmoid) => activation::sigmoid(x),
-            Op::GlobalAveragePool => adaptive_avg_pool2d(x, [1, 1]),
-            Op::Add => x + next()?,
-            Op::Multiply => x * next()?,
-            Op::Input | Op::Concat => x,
+        self.interpreter.forward(image, &|id, shape, x| {
+            let (weight, bias) = &self.convolutions[&id];
+            convolve(shape, x, weight.clone(), bias.clone())
         })
     }
 }
@@ -150,14 +97,6 @@ impl Executor for BurnExecutor {
             let gradient = gradient.ok_or_else(|| fail(&"no feature map depends on the image"))?;
             gradient.try_into_vec_as::<f32>().map_err(|error| fail(&error))
         })?
-    }
-}
-
-/// Padding before and after one side of the image.
-fn sides(padding: Padding, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
-    match padding {
-        Padding::Symmetric(around) => (around, around),
-        Padding::Same => super::same_padding(side, kernel, stride),
     }
 }
 

@@ -84,7 +84,7 @@ fn built_in_only(engine: &'static str) -> FeatureError {
 }
 
 /// Padding before and after one side of the image where an output is to have ceil(side / stride) windows.
-fn same_padding(side: usize, kernel: usize, stride: usize) -> (usize, usize) {
+pub(crate) fn same_padding(side: usize, kernel: usize, stride: usize) -> (usize, usize) {
     let missing = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
     (missing / 2, missing - missing / 2)
 }

@@ -119,6 +119,11 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
         self.dimensions
     }
 
+    /// What the rows lie in.
+    pub fn source(&self) -> &S {
+        &self.rows
+    }
+
     /// All rows, rows x dimensions.
     pub fn rows(&self) -> &[f32] {
         self.rows.as_ref()

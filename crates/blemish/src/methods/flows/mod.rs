@@ -63,32 +63,6 @@ fn check_channels(batch: &FeatureBatch, sizes: &[MapSize]) -> Result<(), Error> 
     Ok(())
 }
 
-/// Keeps the sizes of the maps that a model is for.
-fn store_sizes(sizes: &[MapSize], state: &mut State) {
-    let values: Vec<u32> = sizes
-        .iter()
-        .flat_map(|size| [size.channels, size.height, size.width])
-        .map(|side| side as u32)
-        .collect();
-    state.set_u32("sizes", &[sizes.len(), 3], values);
-}
-
-/// The sizes that [`store_sizes`] kept.
-fn load_sizes(state: &State) -> Result<Vec<MapSize>, Error> {
-    let (shape, values) = state.u32("sizes", 2)?;
-    // Weights of such a size could not be in a file; only a corrupt one has them.
-    let is_sound = |&value: &u32| (1..=1 << 16).contains(&value);
-    if shape[1] != 3 || !values.iter().all(is_sound) || shape[0] > 64 {
-        return Err(StateError { name: "sizes".into(), reason: "does not hold sizes of maps".into() }.into());
-    }
-    let size = |sides: &[u32]| MapSize {
-        channels: sides[0] as usize,
-        height: sides[1] as usize,
-        width: sides[2] as usize,
-    };
-    Ok(values.chunks_exact(3).map(size).collect())
-}
-
 /// `count` finite numbers of a model's state.
 fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>, Error> {
     let (_, values) = state.f32(name, 1)?;

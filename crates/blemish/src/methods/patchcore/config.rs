@@ -1,5 +1,8 @@
 //! Settings of PatchCore.
 
+use super::NAME;
+use crate::bank::{BankOptions, FirstPick, Projected};
+use crate::embedding::Aggregation;
 use crate::map::Interpolation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -111,5 +114,36 @@ impl PatchCoreConfig {
             Variant::Official => Interpolation::Bilinear,
             Variant::Anomalib => Interpolation::Nearest,
         })
+    }
+
+    pub(super) fn aggregation(&self) -> Aggregation {
+        let size = self.patch_size;
+        match self.variant {
+            Variant::Official => {
+                Aggregation::Pooled { size, layer: self.pretrain_dimension, joined: self.target_dimension }
+            }
+            Variant::Anomalib => Aggregation::Mean { size },
+        }
+    }
+
+    pub(super) fn bank(&self) -> BankOptions {
+        BankOptions {
+            method: NAME,
+            ratio: self.coreset_ratio,
+            min: 0,
+            max: self.coreset_max,
+            shards: self.shards,
+            is_updatable: self.updatable,
+            projection: match (self.projection_dimension, self.variant) {
+                (Some(0), _) => Projected::No,
+                (Some(to), _) => Projected::To(to),
+                (None, Variant::Official) => Projected::To(128),
+                (None, Variant::Anomalib) => Projected::WithinDistortion,
+            },
+            start: match self.variant {
+                Variant::Official => FirstPick::FarFromRandom(self.starting_points),
+                Variant::Anomalib => FirstPick::Random,
+            },
+        }
     }
 }

@@ -5,30 +5,26 @@
 //! strongest simple baseline for whole images: needs no alignment and works from ten good images on; weak where a normal part in the
 //! wrong place is the defect.
 //!
-//! Flow: feature maps -> `embedding` (section 3.1 of the paper) -> `fit` (coreset, algorithm 1) -> `bank` (nearest neighbours, equation
-//! 6; image score, equation 7 or the maximum). Both released codes are variants, see [`Variant`]. Banks go on learning and are joined
-//! as composable coresets, see `coverage`.
+//! Flow: feature maps -> `embedding` (section 3.1 of the paper) -> `bank` (coreset, algorithm 1) -> patch scores (nearest neighbours,
+//! equation 6; image score, equation 7 or the maximum). Both released codes are variants, see [`Variant`].
 
-mod bank;
 mod config;
-mod coverage;
-mod embedding;
-mod fit;
 #[cfg(test)]
 mod tests;
 
 pub use config::{ImageScore, PatchCoreConfig, Variant};
 
+use crate::bank::Bank;
+use crate::embedding::{Embedding, embed};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::living::Living;
 use crate::map::{BlurBorder, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use crate::region::cells_inside;
 use crate::state::State;
-use bank::PatchBank;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
-use blemish_kernels::k_centre::Start;
 use std::sync::Arc;
 
 const NAME: &str = "patchcore";
@@ -36,13 +32,13 @@ const NAME: &str = "patchcore";
 /// A fitted PatchCore.
 pub struct PatchCore {
     backbone: Arc<Backbone>,
-    bank: PatchBank,
+    scorer: Scorer,
 }
 
 impl PatchCore {
     /// Number of entries of the bank.
     pub fn bank_size(&self) -> usize {
-        self.bank.len()
+        self.scorer.bank.len()
     }
 
     /// Largest distance of a training patch to its nearest bank entry: how much the coreset can add to a patch distance over the full
@@ -51,44 +47,94 @@ impl PatchCore {
     /// On projections where the coreset was chosen on them and the model is not `updatable`, which does not bound anything. `None` for
     /// the official variant unless it is `updatable`, since its picks are no pure farthest points and do not tell.
     pub fn covering_radius(&self) -> Option<f32> {
-        self.bank.covering_radius()
+        self.scorer.bank.covering_radius()
     }
 }
 
-impl Living for PatchCore {
-    /// A composable coreset: chosen among the old picks and all new patches, the old bank first while the cap leaves room for more.
-    /// The number of picks follows from the patches of all images together.
-    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        let config = self.bank.config();
-        let collected = fit::collect(config, &self.backbone, train, Some(&self.bank), context)?;
-        let start = fit::next_start(config, &collected, self.bank.len());
-        let bank = fit::choose(config, &collected, start, context)?;
-        Ok(Self { backbone: self.backbone.clone(), bank })
+/// The bank and the rules that turn distances to it into scores.
+struct Scorer {
+    config: PatchCoreConfig,
+    bank: Bank,
+}
+
+impl Scorer {
+    /// Patch scores of images from the feature maps of their layers.
+    ///
+    /// # Errors
+    /// [`Error::Score`] if the features have another length than the bank's.
+    fn score(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let embedding = embed(self.config.aggregation(), &features.maps, features.count);
+        self.bank.check_length(embedding.dimensions)?;
+        let k = self.config.neighbours.min(self.bank.len());
+        let found = self.bank.nearest(&embedding.rows, k)?;
+        let (height, width) = (embedding.height, embedding.width);
+        let inside = cells_inside(features.region_of_interest.as_deref(), height, width);
+        let cells = height * width;
+        (0..features.count)
+            .map(|image| {
+                let squared = found.squared_distances[image * cells * k..][..cells * k].chunks_exact(k);
+                let values: Vec<f32> = squared
+                    .zip(&inside)
+                    .map(|(near, &is_inside)| if is_inside { self.patch_score(near) } else { 0.0 })
+                    .collect();
+                // Ties go to the first patch.
+                let worst =
+                    (0..cells).fold(0, |best, patch| if values[patch] > values[best] { patch } else { best });
+                let row =
+                    &embedding.rows[(image * cells + worst) * embedding.dimensions..][..embedding.dimensions];
+                let nearest = found.indices[(image * cells + worst) * k];
+                let image_score = Some(self.image_score(values[worst], row, nearest)?);
+                Ok(PatchScores { height, width, values, image_score })
+            })
+            .collect()
     }
 
-    /// The second round of a two-round coreset: chosen among the picks of all parts, starting from the first pick of the first.
-    ///
-    /// The parts may have been chosen on different projections, since features are kept whole and radii are measured on them.
+    /// The rule of the variant from a patch's squared neighbour distances to its score.
+    fn patch_score(&self, squared: &[f32]) -> f32 {
+        let sum: f32 = match self.config.variant {
+            Variant::Official => squared.iter().sum(),
+            Variant::Anomalib => squared.iter().map(|squared| squared.sqrt()).sum(),
+        };
+        sum / squared.len() as f32
+    }
+
+    /// The rule from the worst patch (its score, its feature and its nearest entry) to the image's score.
+    fn image_score(&self, patch_score: f32, row: &[f32], nearest: usize) -> Result<f32, Error> {
+        let b = self.config.reweight_neighbours.min(self.bank.len());
+        if self.config.image_score() == ImageScore::Max || b < 2 {
+            return Ok(patch_score);
+        }
+        self.bank.reweighted(patch_score, row, nearest, b)
+    }
+}
+
+fn embed_with(config: &PatchCoreConfig) -> impl Fn(&FeatureBatch) -> Embedding {
+    let aggregation = config.aggregation();
+    move |batch| embed(aggregation, &batch.maps, batch.count)
+}
+
+impl Living for PatchCore {
+    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let Scorer { config, bank } = &self.scorer;
+        let bank = bank.update(&config.bank(), context, |collector| {
+            collector.push_images(&self.backbone, train, &embed_with(config))
+        })?;
+        let scorer = Scorer { config: config.clone(), bank };
+        Ok(Self { backbone: self.backbone.clone(), scorer })
+    }
+
     fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
         let [first, ..] = parts else {
             return Err(Error::Living { action: "merge", reason: "there are no models".into() });
         };
-        let banks: Vec<&PatchBank> = parts.iter().map(|part| &part.bank).collect();
-        let config = first.bank.config();
-        let collected = fit::join(config, &banks, context)?;
-        let bank = fit::choose(config, &collected, Start::Index(0), context)?;
-        Ok(Self { backbone: first.backbone.clone(), bank })
+        let banks: Vec<&Bank> = parts.iter().map(|part| &part.scorer.bank).collect();
+        let config = first.scorer.config.clone();
+        let bank = Bank::merge(&config.bank(), &banks, context)?;
+        Ok(Self { backbone: first.backbone.clone(), scorer: Scorer { config, bank } })
     }
 
     fn coverage(&self) -> String {
-        let Some(coverage) = self.bank.coverage() else {
-            return "not updatable (written by an older program)".into();
-        };
-        let within = match coverage.radius {
-            Some(radius) => format!("each at most {radius:.4} away"),
-            None => "how far away at most was not measured (fit with --updatable)".into(),
-        };
-        format!("{} entries for {} patches, {within}", self.bank.len(), coverage.patches)
+        self.scorer.bank.describe_coverage()
     }
 }
 
@@ -121,22 +167,22 @@ impl Method for PatchCore {
             });
         }
         let backbone = context.require_backbone(NAME)?;
-        let collected = fit::collect(config, &backbone, train, None, context)?;
-        let start = fit::first_start(config, &collected, context.seed);
-        let bank = fit::choose(config, &collected, start, context)?;
-        Ok(Self { backbone, bank })
+        let bank = Bank::build(&config.bank(), context, |collector| {
+            collector.push_images(&backbone, train, &embed_with(config))
+        })?;
+        Ok(Self { backbone, scorer: Scorer { config: config.clone(), bank } })
     }
 
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.bank.score(&FeatureBatch::extract(&self.backbone, batch)?)
+        self.scorer.score(&FeatureBatch::extract(&self.backbone, batch)?)
     }
 
     fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.bank.score(features).map(Some)
+        self.scorer.score(features).map(Some)
     }
 
     fn map_stage(&self) -> MapStage {
-        let config = self.bank.config();
+        let config = &self.scorer.config;
         MapStage {
             interpolation: config.interpolation(),
             sigma: config.sigma,
@@ -148,15 +194,15 @@ impl Method for PatchCore {
     }
 
     fn state(&self) -> State {
-        self.bank.state()
+        self.scorer.bank.state()
     }
 
     fn config(&self) -> &Self::Config {
-        self.bank.config()
+        &self.scorer.config
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        Ok(Self { backbone, bank: PatchBank::restore(config, &state)? })
+        Ok(Self { backbone, scorer: Scorer { config, bank: Bank::restore(NAME, &state)? } })
     }
 }

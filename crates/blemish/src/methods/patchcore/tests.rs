@@ -1,36 +1,28 @@
 //! The analytic cases of the specification and agreement with anomalib's own model code.
 
-use super::PatchCoreConfig;
-use super::bank::{PatchBank, reweighted};
 use super::config::{ImageScore, Variant};
+use super::{NAME, PatchCoreConfig, Scorer};
+use crate::bank::Bank;
+use crate::embedding::embed;
 use crate::feature_batch::FeatureBatch;
 use crate::map::BlurBorder;
+use crate::state::Shared;
 use crate::testing::{batch, golden, relative_difference};
 use std::sync::Arc;
 
-#[test]
-fn weight_of_distances_2_3_4_is_091() {
-    assert!((reweighted(2.0, 2.0, &[2.0, 3.0, 4.0]) - 1.819_938_9).abs() < 1e-6);
-}
-
-#[test]
-fn weight_stays_between_its_bounds_and_huge_distances_do_not_overflow() {
-    for around in [vec![500.0, 500.0, 500.0], vec![500.0, 501.0, 502.0, 900.0]] {
-        let weight = reweighted(500.0, 500.0, &around) / 500.0;
-        assert!(weight >= 1.0 - 1.0 / around.len() as f32 - 1e-6 && weight <= 1.0, "{weight}");
-    }
-    assert_eq!(reweighted(0.0, 0.0, &[0.0, 0.0]), 0.0);
+fn scorer(config: PatchCoreConfig, entries: Shared<f32>, dimensions: usize) -> Scorer {
+    Scorer { config, bank: Bank::new(NAME, entries, dimensions, None).unwrap() }
 }
 
 #[test]
 fn maps_and_scores_agree_with_anomalib_given_its_bank() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
-    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], None).unwrap();
+    let scorer = scorer(PatchCoreConfig::default(), entries, shape[1]);
     let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
-    let scored = bank.score(&test).unwrap();
+    let scored = scorer.score(&test).unwrap();
     let stage = crate::map::MapStage {
-        interpolation: bank.config().interpolation(),
+        interpolation: scorer.config.interpolation(),
         sigma: 4.0,
         border: BlurBorder::Mirror,
     };
@@ -47,9 +39,9 @@ fn a_bank_of_all_patches_scores_its_own_images_zero() {
     let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
     for variant in [Variant::Anomalib, Variant::Official] {
         let config = PatchCoreConfig { variant, target_dimension: 40, ..PatchCoreConfig::default() };
-        let embedding = super::embedding::embed(&config, &test.maps, 3);
-        let bank = PatchBank::new(config, embedding.rows.into(), embedding.dimensions, None).unwrap();
-        for scored in bank.score(&test).unwrap() {
+        let embedding = embed(config.aggregation(), &test.maps, 3);
+        let scorer = scorer(config, embedding.rows.into(), embedding.dimensions);
+        for scored in scorer.score(&test).unwrap() {
             assert!(scored.values.iter().all(|&value| value == 0.0));
             assert_eq!(scored.image_score, Some(0.0));
         }
@@ -61,9 +53,7 @@ fn official_scores_are_squared_distances_and_their_maximum() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
     let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
-    let score = |config: PatchCoreConfig| {
-        PatchBank::new(config, entries.clone(), shape[1], None).unwrap().score(&test).unwrap()
-    };
+    let score = |config: PatchCoreConfig| scorer(config, entries.clone(), shape[1]).score(&test).unwrap();
     // patch_size 1 and target lengths equal to the channels make both variants embed alike.
     let root =
         PatchCoreConfig { image_score: Some(ImageScore::Max), patch_size: 1, ..PatchCoreConfig::default() };
@@ -81,13 +71,13 @@ fn official_scores_are_squared_distances_and_their_maximum() {
 fn what_lies_outside_the_region_neither_scores_nor_counts() {
     let golden = golden();
     let (shape, entries) = golden.f32("patchcore.bank", 2).unwrap();
-    let bank = PatchBank::new(PatchCoreConfig::default(), entries, shape[1], None).unwrap();
+    let scorer = scorer(PatchCoreConfig::default(), entries, shape[1]);
     let test = batch(&golden, "patchcore.test", &["layer2", "layer3"], 3);
     // The planted defect of image 1 lies in rows 3..6 of 16: the lower half does not see it.
     let marked = (0..64 * 64).map(|pixel| pixel / 64 >= 32).collect();
     let region = blemish_data::Mask { height: 64, width: 64, marked };
     let lower = FeatureBatch { region_of_interest: Some(Arc::new(region)), ..test.clone() };
-    let (all, lower) = (bank.score(&test).unwrap(), bank.score(&lower).unwrap());
+    let (all, lower) = (scorer.score(&test).unwrap(), scorer.score(&lower).unwrap());
     assert!(lower[1].values[..8 * 16].iter().all(|&value| value == 0.0));
     assert_eq!(lower[1].values[8 * 16..], all[1].values[8 * 16..]);
     assert!(lower[1].image_score < all[1].image_score);

@@ -21,7 +21,7 @@ use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
 use crate::trainer::{self, Trainer, batch_of};
-use crate::training_features::{MapSize, TrainingFeatures};
+use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
 use blemish_data::loader::order_of;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
@@ -282,7 +282,7 @@ impl Method for CFlow {
     fn state(&self) -> State {
         let mut state = State::default();
         let sizes: Vec<MapSize> = self.layers.iter().map(|layer| layer.size).collect();
-        super::store_sizes(&sizes, &mut state);
+        store_sizes(&sizes, &mut state);
         let largest: Vec<f32> = self.layers.iter().map(|layer| layer.largest).collect();
         state.set_f32("largest", &[largest.len()], largest);
         for (number, layer) in self.layers.iter().enumerate() {
@@ -298,7 +298,7 @@ impl Method for CFlow {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let sizes = super::load_sizes(&state)?;
+        let sizes = load_sizes(&state)?;
         let largest = super::finite("largest", sizes.len(), &state)?;
         let layer = |(number, (size, largest)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");

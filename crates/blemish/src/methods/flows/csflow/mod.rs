@@ -17,7 +17,7 @@ use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
 use crate::trainer::{self, Trainer, batch_of};
-use crate::training_features::{MapSize, TrainingFeatures};
+use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::image::rotation::{thin, thinned};
@@ -204,7 +204,7 @@ impl Method for CsFlow {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        super::store_sizes(&self.sizes, &mut state);
+        store_sizes(&self.sizes, &mut state);
         trainer::store(&self.network, "", &self.curve, &mut state);
         state
     }
@@ -215,7 +215,7 @@ impl Method for CsFlow {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let sizes = super::load_sizes(&state)?;
+        let sizes = load_sizes(&state)?;
         let channels = sizes.first().map_or(0, |size| size.channels);
         let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device()));
         let (network, curve) = trainer::load(blank, "", &state)?;

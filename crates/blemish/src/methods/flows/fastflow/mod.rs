@@ -21,7 +21,7 @@ use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
 use crate::trainer::{self, Trainer, batch_of};
-use crate::training_features::{MapSize, TrainingFeatures};
+use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::map::resize_bilinear;
@@ -208,7 +208,7 @@ impl Method for FastFlow {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        super::store_sizes(&self.sizes, &mut state);
+        store_sizes(&self.sizes, &mut state);
         trainer::store(&self.network, "", &self.curve, &mut state);
         state
     }
@@ -219,7 +219,7 @@ impl Method for FastFlow {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let sizes = super::load_sizes(&state)?;
+        let sizes = load_sizes(&state)?;
         let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device()));
         let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, sizes, network, curve })

@@ -23,7 +23,7 @@ use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
 use crate::trainer::{self, Trainer, batch_of};
-use crate::training_features::{MapSize, TrainingFeatures};
+use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
 use blemish_data::png;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::{Backbone, FeatureMap};
@@ -325,7 +325,7 @@ impl Method for Glow {
     fn state(&self) -> State {
         let mut state = State::default();
         let sizes: Vec<MapSize> = self.layers.iter().map(|layer| layer.size).collect();
-        super::store_sizes(&sizes, &mut state);
+        store_sizes(&sizes, &mut state);
         let typical: Vec<f32> = self.layers.iter().map(|layer| layer.typical).collect();
         state.set_f32("typical", &[typical.len()], typical);
         for (number, layer) in self.layers.iter().enumerate() {
@@ -344,7 +344,7 @@ impl Method for Glow {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let sizes = super::load_sizes(&state)?;
+        let sizes = load_sizes(&state)?;
         let typical = super::finite("typical", sizes.len(), &state)?;
         let layer = |(number, (size, typical)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");

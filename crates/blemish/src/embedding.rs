@@ -3,9 +3,27 @@
 //! Everything here is linear, so each layer is aggregated on its own small grid first and resized afterwards; the result is the same
 //! as resizing neighbourhoods, for a fraction of the work.
 
-use super::config::{PatchCoreConfig, Variant};
 use blemish_features::FeatureMap;
 use rayon::prelude::*;
+
+/// How the neighbourhood of a position becomes its feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aggregation {
+    /// The mean over `size` x `size` positions; layers are joined as they are (anomalib's PatchCore).
+    Mean {
+        /// Side of the neighbourhood, odd.
+        size: usize,
+    },
+    /// Each layer's neighbourhood flattened and pooled to `layer` means, the joined layers pooled to `joined` (PatchCore's authors).
+    Pooled {
+        /// Side of the neighbourhood, odd.
+        size: usize,
+        /// Values a layer.
+        layer: usize,
+        /// Values of the feature.
+        joined: usize,
+    },
+}
 
 /// One row per patch: image by image, row-major over the grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,25 +39,30 @@ pub(crate) struct Embedding {
 }
 
 /// A height x width grid of rows, patch-major.
-struct Grid {
-    height: usize,
-    width: usize,
-    dimensions: usize,
-    rows: Vec<f32>,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Grid {
+    /// Rows of the grid.
+    pub height: usize,
+    /// Columns of the grid.
+    pub width: usize,
+    /// Length of a row.
+    pub dimensions: usize,
+    /// (height x width) x `dimensions` values.
+    pub rows: Vec<f32>,
 }
 
 /// Embeds `count` images given the feature maps of their layers, shallow to deep. The first layer's grid is the patch grid.
-pub(crate) fn embed(config: &PatchCoreConfig, maps: &[FeatureMap], count: usize) -> Embedding {
+pub(crate) fn embed(aggregation: Aggregation, maps: &[FeatureMap], count: usize) -> Embedding {
     let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
     let images: Vec<Grid> =
-        (0..count).into_par_iter().map(|image| embed_one(config, maps, image, height, width)).collect();
+        (0..count).into_par_iter().map(|image| embed_one(aggregation, maps, image, height, width)).collect();
     let dimensions = images.first().map_or(0, |image| image.dimensions);
     let rows = images.into_iter().flat_map(|image| image.rows).collect();
     Embedding { rows, dimensions, height, width }
 }
 
 fn embed_one(
-    config: &PatchCoreConfig,
+    aggregation: Aggregation,
     maps: &[FeatureMap],
     image: usize,
     height: usize,
@@ -49,26 +72,26 @@ fn embed_one(
         .iter()
         .map(|map| {
             let grid = patch_major(map, image);
-            let grid = match config.variant {
-                Variant::Anomalib => neighbourhood_mean(&grid, config.patch_size),
-                Variant::Official => neighbourhood_pool(&grid, config.patch_size, config.pretrain_dimension),
+            let grid = match aggregation {
+                Aggregation::Mean { size } => neighbourhood_mean(&grid, size),
+                Aggregation::Pooled { size, layer, .. } => neighbourhood_pool(&grid, size, layer),
             };
             resize(grid, height, width)
         })
         .collect();
     let joined = concatenate(&layers, height, width);
-    match config.variant {
-        Variant::Anomalib => joined,
-        Variant::Official => Grid {
-            dimensions: config.target_dimension,
-            rows: adaptive_pool(&joined.rows, joined.dimensions, config.target_dimension),
+    match aggregation {
+        Aggregation::Mean { .. } => joined,
+        Aggregation::Pooled { joined: length, .. } => Grid {
+            dimensions: length,
+            rows: adaptive_pool(&joined.rows, joined.dimensions, length),
             ..joined
         },
     }
 }
 
-/// C x H x W to (H x W) x C.
-fn patch_major(map: &FeatureMap, image: usize) -> Grid {
+/// C x H x W of one image of a batch to (H x W) x C.
+pub(crate) fn patch_major(map: &FeatureMap, image: usize) -> Grid {
     let (positions, channels) = (map.height * map.width, map.channels);
     let source = &map.data[image * channels * positions..][..channels * positions];
     let mut rows = vec![0.0; positions * channels];
@@ -86,7 +109,7 @@ fn patch_major(map: &FeatureMap, image: usize) -> Grid {
 }
 
 /// Mean over a `size` x `size` neighbourhood; zeros outside the grid count (always divided by size squared).
-fn neighbourhood_mean(grid: &Grid, size: usize) -> Grid {
+pub(crate) fn neighbourhood_mean(grid: &Grid, size: usize) -> Grid {
     let radius = size / 2;
     let (height, width, dimensions) = (grid.height, grid.width, grid.dimensions);
     let mut across = vec![0.0f32; grid.rows.len()];
@@ -106,7 +129,7 @@ fn neighbourhood_mean(grid: &Grid, size: usize) -> Grid {
             add(target, &across[near * width * dimensions..][..width * dimensions], scale);
         }
     }
-    Grid { rows, ..*grid }
+    Grid { height, width, dimensions, rows }
 }
 
 /// The official aggregation: each neighbourhood is flattened channel by channel (zeros outside) and pooled to `length` means.
@@ -132,7 +155,7 @@ fn neighbourhood_pool(grid: &Grid, size: usize, length: usize) -> Grid {
             rows.extend(adaptive_pool(&flat, flat.len(), length));
         }
     }
-    Grid { dimensions: length, rows, ..*grid }
+    Grid { height: grid.height, width: grid.width, dimensions: length, rows }
 }
 
 /// Adaptive average pooling of every row: output i is the mean of inputs floor(i n/m) .. ceil((i+1) n/m).
@@ -148,7 +171,7 @@ pub(crate) fn adaptive_pool(rows: &[f32], from: usize, to: usize) -> Vec<f32> {
 }
 
 /// Bilinear, half-pixel centres, row by row of the grid.
-fn resize(grid: Grid, height: usize, width: usize) -> Grid {
+pub(crate) fn resize(grid: Grid, height: usize, width: usize) -> Grid {
     if (grid.height, grid.width) == (height, width) {
         return grid;
     }
@@ -184,7 +207,8 @@ fn taps(from: usize, to: usize) -> Vec<[(usize, f32); 2]> {
         .collect()
 }
 
-fn concatenate(layers: &[Grid], height: usize, width: usize) -> Grid {
+/// Joins layers of the same grid, row by row.
+pub(crate) fn concatenate(layers: &[Grid], height: usize, width: usize) -> Grid {
     let dimensions = layers.iter().map(|layer| layer.dimensions).sum();
     let mut rows = Vec::with_capacity(height * width * dimensions);
     for cell in 0..height * width {
@@ -277,21 +301,21 @@ mod tests {
 
     #[test]
     fn layers_join_on_the_first_grid_and_batches_split_freely() {
-        let config = PatchCoreConfig::default();
+        let mean = Aggregation::Mean { size: 3 };
         let two = |channels: usize, side: usize| {
             let one =
                 |image: usize| map(channels, side, side, move |c, y, x| (image * 3 + c + y * 2 + x) as f32);
             FeatureMap { data: [one(0).data, one(1).data].concat(), ..one(0) }
         };
         let maps = [two(4, 8), two(6, 4)];
-        let both = embed(&config, &maps, 2);
+        let both = embed(mean, &maps, 2);
         assert_eq!((both.dimensions, both.height, both.width), (10, 8, 8));
         let second: Vec<FeatureMap> = maps
             .iter()
             .map(|map| FeatureMap { data: map.data[map.data.len() / 2..].to_vec(), ..map.clone() })
             .collect();
-        assert_eq!(embed(&config, &second, 1).rows, both.rows[640..]);
-        let official = PatchCoreConfig { variant: Variant::Official, target_dimension: 7, ..config };
-        assert_eq!(embed(&official, &maps, 2).rows.len(), 2 * 64 * 7);
+        assert_eq!(embed(mean, &second, 1).rows, both.rows[640..]);
+        let pooled = Aggregation::Pooled { size: 3, layer: 1024, joined: 7 };
+        assert_eq!(embed(pooled, &maps, 2).rows.len(), 2 * 64 * 7);
     }
 }

@@ -11,11 +11,10 @@
 //! a bank can add to the distance of a patch over the full set of patches (before re-weighting). Radii are measured on the features
 //! themselves, never on projections.
 
-use super::config::PatchCoreConfig;
-use super::fit::fit_error;
+use super::BankOptions;
 use crate::error::Error;
 use crate::state::{Shared, State};
-use blemish_kernels::k_centre;
+use blemish_kernels::{KernelError, k_centre};
 
 /// The patches behind a bank.
 #[derive(Clone)]
@@ -68,11 +67,11 @@ impl Coverage {
 }
 
 /// How many picks make the bank, and how many are kept with the reserve, of `available` rows that stand for `patches` patches.
-pub(super) fn picks(config: &PatchCoreConfig, patches: u64, available: usize) -> (usize, usize) {
+pub(super) fn picks(options: &BankOptions, patches: u64, available: usize) -> (usize, usize) {
     let share =
-        |factor: f64| ((patches as f64 * config.coreset_ratio * factor) as usize).min(config.coreset_max);
+        |factor: f64| ((patches as f64 * options.ratio * factor) as usize).max(options.min).min(options.max);
     let bank = share(1.0).min(available);
-    (bank, share(config.shards as f64).clamp(bank, available.max(bank)))
+    (bank, share(options.shards as f64).clamp(bank, available.max(bank)))
 }
 
 /// Rows that stand for patches within a known distance of them.
@@ -89,13 +88,13 @@ pub(super) fn measured_radius(
     rows: &[f32],
     centres: &[f32],
     dimensions: usize,
-) -> Result<Option<f32>, Error> {
+) -> Result<Option<f32>, KernelError> {
     let known: Option<Vec<f32>> = parts.iter().map(|part| part.radius).collect();
     let Some(known) = known else { return Ok(None) };
     let (mut radius, mut start) = (0.0f32, 0);
     for (part, own) in parts.iter().zip(known).filter(|(part, _)| part.rows > 0) {
         let rows = &rows[start * dimensions..][..part.rows * dimensions];
-        radius = radius.max(own + k_centre::covering_radius(rows, centres, dimensions).map_err(fit_error)?);
+        radius = radius.max(own + k_centre::covering_radius(rows, centres, dimensions)?);
         start += part.rows;
     }
     Ok(Some(radius))
@@ -126,13 +125,24 @@ mod tests {
 
     #[test]
     fn picks_follow_the_global_number_of_patches() {
-        let config = PatchCoreConfig { coreset_ratio: 0.01, coreset_max: 100, ..PatchCoreConfig::default() };
+        let options = BankOptions {
+            method: "made up",
+            ratio: 0.01,
+            min: 0,
+            max: 100,
+            shards: 1,
+            is_updatable: false,
+            projection: crate::bank::Projected::No,
+            start: crate::bank::FirstPick::Random,
+        };
         // Three shards of 199 patches truncate to one pick each; together they are worth int(5.97) = 5.
-        assert_eq!(picks(&config, 199, 199), (1, 1));
-        assert_eq!(picks(&config, 597, 597), (5, 5));
-        assert_eq!(picks(&config, 597, 3), (3, 3));
-        assert_eq!(picks(&config, 1_000_000, 1_000_000), (100, 100));
-        let shards = PatchCoreConfig { shards: 3, ..config };
+        assert_eq!(picks(&options, 199, 199), (1, 1));
+        assert_eq!(picks(&options, 597, 597), (5, 5));
+        assert_eq!(picks(&options, 597, 3), (3, 3));
+        assert_eq!(picks(&options, 1_000_000, 1_000_000), (100, 100));
+        let least = BankOptions { min: 4, ..options.clone() };
+        assert_eq!((picks(&least, 199, 199), picks(&least, 3, 3)), ((4, 4), (3, 3)));
+        let shards = BankOptions { shards: 3, ..options };
         assert_eq!(picks(&shards, 2_000, 2_000), (20, 60));
         assert_eq!(picks(&shards, 5_000, 5_000), (50, 100));
         assert_eq!(picks(&shards, 2_000, 30), (20, 30));

@@ -1,0 +1,119 @@
+//! A [`Graph`] run node by node on tensors of Burn, with convolutions of the caller's: frozen ones in the engine, trained ones elsewhere.
+
+use crate::FeatureError;
+use crate::graph::{Activation, Graph, Node, NodeId, Op, Padding};
+use burn::tensor::module::{adaptive_avg_pool2d, conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Tensor, activation};
+
+/// Runs a graph, freeing each intermediate after its last use.
+#[derive(Clone, Debug)]
+pub struct Interpreter {
+    nodes: Vec<Node>,
+    taps: Vec<NodeId>,
+    /// For each node, the step after which nothing reads it any more.
+    last_use: Vec<usize>,
+}
+
+/// The form of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvolutionShape {
+    /// Step of the window.
+    pub stride: usize,
+    /// Zero padding.
+    pub padding: Padding,
+    /// Number of groups.
+    pub groups: usize,
+}
+
+/// A convolution of the caller's: node, form and input to output.
+pub type Convolve<'a> = dyn Fn(NodeId, ConvolutionShape, Tensor<4>) -> Tensor<4> + 'a;
+
+/// Burn's convolution.
+pub fn convolve(shape: ConvolutionShape, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    let ConvolutionShape { stride, padding, groups } = shape;
+    let ([_, _, height, width], kernel) = (x.dims(), weight.dims()[2]);
+    let around = [height, width].map(|side| match padding {
+        Padding::Symmetric(around) => (around, around),
+        Padding::Same => crate::executors::same_padding(side, kernel, stride),
+    });
+    conv2d(x, weight, Some(bias), ConvOptions::new_with_padding([stride; 2], around, [1; 2], groups))
+}
+
+impl Interpreter {
+    /// For a graph whose taps are what is wanted of it.
+    pub fn new(graph: &Graph) -> Self {
+        let taps: Vec<NodeId> = graph.taps.iter().map(|tap| tap.node).collect();
+        let mut last_use: Vec<usize> = (0..graph.nodes.len()).collect();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|&input| last_use[input] = id);
+        }
+        taps.iter().for_each(|&tap| last_use[tap] = graph.nodes.len());
+        Self { nodes: graph.nodes.clone(), taps, last_use }
+    }
+
+    /// The convolutions: their nodes and names, in the order of execution.
+    pub fn convolutions(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| matches!(node.op, Op::Conv { .. })).map(|(id, node)| (id, &*node.name))
+    }
+
+    /// The taps' tensors for a batch, N x C x H x W, normalised.
+    ///
+    /// # Errors
+    /// [`FeatureError::Engine`] for a graph that reads what was never computed.
+    pub fn forward(&self, image: Tensor<4>, convolve: &Convolve<'_>) -> Result<Vec<Tensor<4>>, FeatureError> {
+        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.nodes.len()];
+        values[0] = Some(image);
+        for (id, node) in self.nodes.iter().enumerate().skip(1) {
+            let inputs = node.inputs.iter().map(|&input| {
+                let value = values.get(input).and_then(Clone::clone);
+                value.ok_or_else(|| fail(&format!("step {} reads a value that is not there", node.name)))
+            });
+            let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+            values[id] = Some(apply(id, &node.op, inputs, convolve)?);
+            for &input in &node.inputs {
+                if self.last_use[input] == id {
+                    values[input] = None;
+                }
+            }
+        }
+        let tap = |&tap: &NodeId| values[tap].clone().ok_or_else(|| fail("a feature map was not computed"));
+        self.taps.iter().map(tap).collect()
+    }
+}
+
+fn apply(
+    id: NodeId,
+    op: &Op,
+    inputs: Vec<Tensor<4>>,
+    convolve: &Convolve<'_>,
+) -> Result<Tensor<4>, FeatureError> {
+    if matches!(op, Op::Concat) {
+        return Ok(Tensor::cat(inputs, 1));
+    }
+    let mut inputs = inputs.into_iter();
+    let mut next = || inputs.next().ok_or_else(|| fail(&format!("{op:?} lacks an input")));
+    let x = next()?;
+    Ok(match *op {
+        Op::Conv { stride, padding, groups, .. } => {
+            convolve(id, ConvolutionShape { stride, padding, groups }, x)
+        }
+        Op::MaxPool { kernel, stride, padding, ceil } => {
+            let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]);
+            max_pool2d(x, options.with_padding([padding; 2]).with_ceil_mode(ceil))
+        }
+        Op::Activation(Activation::Relu) => activation::relu(x),
+        Op::Activation(Activation::Relu6) => x.clamp(0.0, 6.0),
+        Op::Activation(Activation::Silu) => activation::silu(x),
+        Op::Activation(Activation::Sigmoid) => activation::sigmoid(x),
+        Op::GlobalAveragePool => adaptive_avg_pool2d(x, [1, 1]),
+        Op::Add => x + next()?,
+        Op::Multiply => x * next()?,
+        Op::Input | Op::Concat => x,
+    })
+}
+
+fn fail(reason: &str) -> FeatureError {
+    FeatureError::Engine { engine: "burn", reason: reason.to_owned() }
+}

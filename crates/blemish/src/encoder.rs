@@ -138,9 +138,8 @@ mod tests {
             let step = 1e-2 / square.sqrt();
             let moved = |sign: f32| {
                 let mut moved = encoder.clone();
-                let direction = gradient.clone() * (sign * step);
-                moved.convolutions[number].weight =
-                    Param::from_tensor(weight.clone() + Tensor::from_inner(direction));
+                let value = Tensor::from_inner(weight.clone().inner() + gradient.clone() * (sign * step));
+                moved.convolutions[number].weight = Param::from_tensor(value);
                 loss(&moved).inner().into_scalar::<f32>()
             };
             let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);

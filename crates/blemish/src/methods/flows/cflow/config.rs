@@ -13,6 +13,17 @@ pub enum Mixing {
     Index,
 }
 
+/// How the learning rate goes over the training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rates {
+    /// A warm-up, then down along a cosine to a thousandth, as in the official code.
+    #[default]
+    Cosine,
+    /// The same throughout, as in anomalib.
+    Constant,
+}
+
 /// Settings of CFlow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -37,9 +48,11 @@ pub struct CFlowConfig {
     /// Positions of an update: 256 in the official code, 64 in anomalib. More train faster.
     #[schemars(range(min = 1))]
     pub fibers: usize,
-    /// Learning rate of Adam after the warm-up; it falls along a cosine to a thousandth.
+    /// Learning rate of Adam, after the warm-up if there is one.
     #[schemars(range(min = 0.0000001, max = 0.1))]
     pub rate: f64,
+    /// How the learning rate goes over the training.
+    pub rates: Rates,
     /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
@@ -56,6 +69,7 @@ impl Default for CFlowConfig {
             batch: 32,
             fibers: 256,
             rate: 2e-4,
+            rates: Rates::default(),
             sigma: 0.0,
         }
     }

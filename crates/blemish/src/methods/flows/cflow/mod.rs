@@ -12,7 +12,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-pub use config::{CFlowConfig, Mixing};
+pub use config::{CFlowConfig, Mixing, Rates};
 
 use super::{check_channels, scoring_device, tanh_coupling, values_of};
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::trainer::{self, Trainer, batch_of};
+use crate::trainer::{self, Trainer};
 use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
 use blemish_data::loader::order_of;
 use blemish_data::{ImageBatch, Transform};
@@ -174,6 +174,58 @@ impl CFlow {
     }
 }
 
+/// How passes over the images fall into updates: the positions of a few images are shuffled together, and each update takes its share
+/// of them. Nothing is left out, neither the last images of a pass nor the last positions of a batch.
+struct Passes {
+    images: usize,
+    batch: usize,
+    positions: usize,
+    fibers: usize,
+}
+
+/// What an update learns from.
+#[derive(Debug, PartialEq)]
+struct Update {
+    /// Number of the batch of images, over all passes.
+    batch: u64,
+    /// Images in it.
+    images: usize,
+    /// Number of the update within it.
+    update: usize,
+}
+
+impl Passes {
+    fn new(images: usize, positions: usize, config: &CFlowConfig) -> Self {
+        Self { images, batch: config.batch.min(images).max(1), positions, fibers: config.fibers }
+    }
+
+    /// Updates on a batch of so many images.
+    fn updates_of(&self, images: usize) -> u64 {
+        (images * self.positions).div_ceil(self.fibers) as u64
+    }
+
+    /// Updates of a pass.
+    fn updates(&self) -> u64 {
+        let full = (self.images / self.batch) as u64 * self.updates_of(self.batch);
+        full + self.updates_of(self.images % self.batch)
+    }
+
+    fn at(&self, step: u64) -> Update {
+        let (pass, within) = (step / self.updates(), step % self.updates());
+        let number = (within / self.updates_of(self.batch)).min((self.images / self.batch) as u64);
+        let images = self.batch.min(self.images - number as usize * self.batch);
+        let update = (within - number * self.updates_of(self.batch)) as usize;
+        Update { batch: pass * self.images.div_ceil(self.batch) as u64 + number, images, update }
+    }
+
+    /// The images of a batch; every pass has an order of its own.
+    fn images(&self, batch: u64, count: usize, seed: u64) -> Vec<usize> {
+        let a_pass = self.images.div_ceil(self.batch) as u64;
+        let order = order_of(self.images, Some(order_seed(seed.rotate_left(32), batch / a_pass)));
+        order[(batch % a_pass) as usize * self.batch..][..count].to_vec()
+    }
+}
+
 /// Trains the flow of one layer.
 fn train_layer(
     config: &CFlowConfig,
@@ -188,16 +240,16 @@ fn train_layer(
     let codes = position_codes(size, config.condition);
     // Each layer draws weights of its own.
     let flow = flow(config, size.channels, &mut Init::new(order_seed(seed, number as u64), &device));
-    let images = config.batch.min(features.len());
-    let updates = (images * positions).div_ceil(config.fibers) as u64;
-    let batches = (features.len() / images).max(1) as u64;
-    let steps = config.epochs * batches * updates;
-    let schedule = Schedule {
-        rate: config.rate,
-        warm_up: (2 * steps / STAIRS).min(steps / 2),
-        decay: Decay::Cosine { floor: config.rate / 1000.0, stairs: STAIRS },
+    let passes = Passes::new(features.len(), positions, config);
+    let steps = config.epochs * passes.updates();
+    let (warm_up, decay) = match config.rates {
+        Rates::Constant => (0, Decay::Constant),
+        Rates::Cosine => (
+            (2 * steps / STAIRS).min(steps / 2),
+            Decay::Cosine { floor: config.rate / 1000.0, stairs: STAIRS },
+        ),
     };
-    let plan = Plan::new(steps, Optimiser::ADAM, schedule);
+    let plan = Plan::new(steps, Optimiser::ADAM, Schedule { rate: config.rate, warm_up, decay });
     let kept = config.fibers * (6 * size.channels + 4 * config.condition) * config.blocks;
     let mut loaded: Option<(u64, Vec<f32>, Vec<usize>)> = None;
     let trained = trainer.run(
@@ -206,11 +258,11 @@ fn train_layer(
         plan,
         kept,
         |step| {
-            let (batch, update) = (step / updates, (step % updates) as usize);
+            let Update { batch, images, update } = passes.at(step);
             let (_, maps, order) = match loaded.take() {
                 Some(kept) if kept.0 == batch => loaded.insert(kept),
                 _ => {
-                    let chosen = batch_of(batch, features.len(), images, seed);
+                    let chosen = passes.images(batch, images, seed);
                     let order = order_of(images * positions, Some(order_seed(seed, batch)));
                     loaded.insert((batch, features.values(number, &chosen), order))
                 }

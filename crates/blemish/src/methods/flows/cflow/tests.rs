@@ -35,3 +35,29 @@ fn fibers_are_the_vectors_of_their_positions_with_their_codes() {
     let expected = [position_code(0, 0, 4), position_code(1, 2, 4), position_code(0, 2, 4)].concat();
     assert_eq!(values_of(condition.unwrap()).unwrap(), expected);
 }
+
+/// 5 images in batches of 2 with 6 positions and 4 fibers an update: 3 + 3 + 2 updates a pass.
+#[test]
+fn a_pass_leaves_no_image_and_no_position_out() {
+    let config = CFlowConfig { batch: 2, fibers: 4, ..CFlowConfig::default() };
+    let passes = Passes::new(5, 6, &config);
+    assert_eq!(passes.updates(), 8);
+    let at = |step| {
+        let Update { batch, images, update } = passes.at(step);
+        (batch, images, update)
+    };
+    assert_eq!(
+        [0, 2, 3, 5, 6, 7, 8].map(at),
+        [(0, 2, 0), (0, 2, 2), (1, 2, 0), (1, 2, 2), (2, 1, 0), (2, 1, 1), (3, 2, 0)]
+    );
+    for pass in 0..2 {
+        let batches =
+            [(0, 2), (1, 2), (2, 1)].map(|(number, count)| passes.images(3 * pass + number, count, 7));
+        let mut seen = batches.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3, 4]);
+    }
+    // A single batch that holds everything has no rest.
+    let whole = Passes::new(2, 6, &config);
+    assert_eq!((whole.updates(), whole.at(3).batch), (3, 1));
+}

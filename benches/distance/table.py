@@ -1,0 +1,94 @@
+"""Accuracy of the distance methods beside PatchCore on sets with masks: mean and standard deviation over seeds.
+
+    python benches/distance/table.py target/release/blemish DATA WEIGHTS OUT [--sets a,b] [--variants a,b] [--seeds 3]
+
+DATA holds sets in MVTec AD layout, WEIGHTS the folder of the ResNet-18 state dict. Every variant is a `blemish fit` with the arguments
+below (without calibration, scores of the last step) and an `eval`. Results are kept in OUT, a JSON file, so that an interrupted run goes on
+where it stopped; the table is printed from it. Needs Python's standard library alone.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+SETS = ["mvtec/screw", "magnetic_tile", "deeppcb", "mvtec/leather"]
+SIZE = "--size 256x256"
+VARIANTS = {
+    "patchcore": f"--method patchcore {SIZE}",
+    "patchcore, 1 %": f"--method patchcore --set coreset_ratio=0.01 {SIZE}",
+    "fapm": f"--method fapm {SIZE}",
+    "fapm, uniform": f"--method fapm --set sizing=uniform {SIZE}",
+    "fapm, one region": f"--method fapm --set regions=1 {SIZE}",
+}
+
+
+def run(line):
+    started = time.monotonic()
+    done = subprocess.run([str(part) for part in line], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, line))}\n{done.stderr}")
+    return time.monotonic() - started
+
+
+def measure(told, name, arguments, seed):
+    resnet = ["--backbone", "resnet18", "--weights", Path(told.weights) / "resnet18-layer1to3-bnfolded.safetensors"]
+    if "--layers" not in arguments:
+        resnet += ["--layers", "layer2,layer3"]
+    with tempfile.TemporaryDirectory() as folder:
+        model, metrics = Path(folder) / "model.blemish", Path(folder) / "metrics.json"
+        quiet = ["--progress", "none"]
+        fit = run([told.blemish, "fit", Path(told.data) / name, *arguments.split(), *resnet, "--folds", "0", "--seed", seed, "-o", model, *quiet])
+        scored = run([told.blemish, "eval", model, Path(told.data) / name, "--json", metrics, *quiet])
+        found = json.loads(metrics.read_text())
+        return {
+            "fit": fit,
+            "eval": scored,
+            "bytes": model.stat().st_size,
+            "image": found["image"]["auroc"],
+            "pixel": found["pixel"]["auroc"],
+            "aupro": found["pixel"]["aupro"],
+        }
+
+
+def table(results, sets, variants):
+    for name in sets:
+        print(f"\n{name}\n\n| variant | image AUROC | pixel AUROC | AUPRO | fit s | seeds |\n|---|---:|---:|---:|---:|---:|")
+        for variant in variants:
+            found = [value for key, value in results.items() if key.split("|")[:2] == [name, variant]]
+            if not found:
+                continue
+            cells = []
+            for key in ("image", "pixel", "aupro"):
+                values = [100 * one[key] for one in found]
+                spread = statistics.stdev(values) if len(values) > 1 else 0
+                cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+            print(f"| {variant} | {' | '.join(cells)} | {statistics.median(one['fit'] for one in found):.0f} | {len(found)} |")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("blemish", "data", "weights", "out"):
+        parser.add_argument(name)
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by semicolons")
+    parser.add_argument("--seeds", type=int, default=3)
+    told = parser.parse_args()
+    out = Path(told.out)
+    results = json.loads(out.read_text()) if out.exists() else {}
+    sets, variants = told.sets.split(","), told.variants.split(";")
+    for seed in range(told.seeds):
+        for name in sets:
+            for variant in variants:
+                key = f"{name}|{variant}|{seed}"
+                if key not in results:
+                    results[key] = measure(told, name, VARIANTS[variant], seed)
+                    out.write_text(json.dumps(results, indent=1))
+    table(results, sets, variants)
+
+
+if __name__ == "__main__":
+    main()

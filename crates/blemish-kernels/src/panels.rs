@@ -26,6 +26,9 @@ pub(crate) struct Panels {
     offsets: Vec<f32>,
 }
 
+/// Coordinates of sixteen rows and their offsets.
+type Panel<'a> = (&'a [[f32; LANES]], &'a [f32; LANES]);
+
 impl Panels {
     /// No rows of `width` values yet.
     pub fn new(width: usize) -> Self {
@@ -68,7 +71,7 @@ impl Panels {
     }
 
     #[inline(always)]
-    fn panel(&self, index: usize) -> (&[[f32; LANES]], &[f32; LANES]) {
+    fn panel(&self, index: usize) -> Panel<'_> {
         let size = self.width * LANES;
         let values = self.values[index * size..(index + 1) * size].as_chunks::<LANES>().0;
         (values, &self.offsets.as_chunks::<LANES>().0[index])
@@ -78,8 +81,7 @@ impl Panels {
 /// offset_j + sum_i query_i row_ji of a register tile of queries with one panel.
 #[inline(always)]
 fn tile_scores<V: Lanes, const TILE: usize>(
-    panel: &[[f32; LANES]],
-    offsets: &[f32; LANES],
+    (panel, offsets): Panel<'_>,
     queries: &[[f32; TILE]],
 ) -> [V; TILE] {
     let mut scores = [V::load(offsets); TILE];
@@ -92,14 +94,34 @@ fn tile_scores<V: Lanes, const TILE: usize>(
     scores
 }
 
-/// `TILE` rows turned on their side; rows beyond `count` repeat the last.
+/// The same with two panels: each value that is loaded serves more multiply-adds, so that the caches matter less.
+#[inline(always)]
+fn pair_scores<V: Lanes, const TILE: usize>(
+    (left, left_offsets): Panel<'_>,
+    (right, right_offsets): Panel<'_>,
+    queries: &[[f32; TILE]],
+) -> ([V; TILE], [V; TILE]) {
+    let mut left_scores = [V::load(left_offsets); TILE];
+    let mut right_scores = [V::load(right_offsets); TILE];
+    for ((left, right), values) in left.iter().zip(right).zip(queries) {
+        let (left, right) = (V::load(left), V::load(right));
+        for query in 0..TILE {
+            let value = V::splat(values[query]);
+            left_scores[query] = left.mul_add(value, left_scores[query]);
+            right_scores[query] = right.mul_add(value, right_scores[query]);
+        }
+    }
+    (left_scores, right_scores)
+}
+
+/// Adds `TILE` rows turned on their side; rows beyond `count` repeat the last.
 #[inline(always)]
 fn interleave<const TILE: usize>(queries: &[f32], count: usize, width: usize, packed: &mut Vec<[f32; TILE]>) {
-    packed.clear();
-    packed.resize(width, [0.0; TILE]);
+    let start = packed.len();
+    packed.resize(start + width, [0.0; TILE]);
     for lane in 0..TILE {
         let query = lane.min(count - 1);
-        for (slot, &value) in packed.iter_mut().zip(&queries[query * width..(query + 1) * width]) {
+        for (slot, &value) in packed[start..].iter_mut().zip(&queries[query * width..(query + 1) * width]) {
             slot[lane] = value;
         }
     }
@@ -126,52 +148,45 @@ pub(crate) struct Scan<'a, W> {
 
 impl<W: Visitor> Scan<'_, W> {
     pub fn run(self) {
-        // A block of panels at a time for all queries, so that it stays in the second-level cache.
-        let step = (PANEL_BYTES / (4 * LANES * self.panels.width)).max(1);
-        for start in self.range.clone().step_by(step) {
-            let range = start..(start + step).min(self.range.end);
-            widest(Scan {
-                range,
-                panels: self.panels,
-                queries: self.queries,
-                thresholds: &mut *self.thresholds,
-                visitor: &mut *self.visitor,
-            });
-        }
+        widest(self);
     }
 
     #[inline(always)]
     fn tiles<V: Lanes, const TILE: usize>(self) {
         let width = self.panels.width;
-        let mut packed = Vec::new();
         let total = self.thresholds.len();
-        let mut first = 0;
-        while first < total {
+        let mut packed = Vec::with_capacity(total.div_ceil(TILE) * width);
+        for first in (0..total).step_by(TILE) {
             let count = TILE.min(total - first);
             interleave::<TILE>(&self.queries[first * width..], count, width, &mut packed);
-            // Queries that fill up the tile have thresholds that nothing passes.
-            let mut limits = [f32::NEG_INFINITY; TILE];
-            limits[..count].copy_from_slice(&self.thresholds[first..first + count]);
-            for index in self.range.clone() {
-                if limits.iter().all(|&limit| limit == f32::NEG_INFINITY) {
-                    break;
-                }
-                let (panel, offsets) = self.panels.panel(index);
-                let scores = tile_scores::<V, TILE>(panel, offsets, &packed);
-                for query in 0..TILE {
-                    if scores[query].any_at_most(limits[query]) {
-                        visit_lanes::<V, _>(
-                            self.visitor,
-                            scores[query],
-                            &mut limits[query],
-                            first + query,
-                            index,
-                        );
+        }
+        // A block of panels at a time for all queries, so that it stays in the second-level cache.
+        let step = (PANEL_BYTES / (4 * LANES * width)).next_multiple_of(2).max(2);
+        for start in self.range.clone().step_by(step) {
+            let end = (start + step).min(self.range.end);
+            for (tile, packed) in packed.chunks(width).enumerate() {
+                let first = tile * TILE;
+                let count = TILE.min(total - first);
+                // Queries that fill up the tile have thresholds that nothing passes.
+                let mut limits = [f32::NEG_INFINITY; TILE];
+                limits[..count].copy_from_slice(&self.thresholds[first..first + count]);
+                let mut index = start;
+                while index < end && limits.iter().any(|&limit| limit != f32::NEG_INFINITY) {
+                    let left = self.panels.panel(index);
+                    if V::WIDE && index + 1 < end {
+                        let right = self.panels.panel(index + 1);
+                        let (left, right) = pair_scores::<V, TILE>(left, right, packed);
+                        visit_tile(self.visitor, &left, &mut limits, first, index);
+                        visit_tile(self.visitor, &right, &mut limits, first, index + 1);
+                        index += 2;
+                    } else {
+                        let scores = tile_scores::<V, TILE>(left, packed);
+                        visit_tile(self.visitor, &scores, &mut limits, first, index);
+                        index += 1;
                     }
                 }
+                self.thresholds[first..first + count].copy_from_slice(&limits[..count]);
             }
-            self.thresholds[first..first + count].copy_from_slice(&limits[..count]);
-            first += count;
         }
     }
 }
@@ -181,6 +196,22 @@ impl<W: Visitor> Kernel for Scan<'_, W> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         if V::WIDE { self.tiles::<V, WIDE_TILE>() } else { self.tiles::<V, NARROW_TILE>() }
+    }
+}
+
+/// Visits what passes of a tile of queries, the first of which is number `first`, with a panel.
+#[inline(always)]
+fn visit_tile<V: Lanes, W: Visitor, const TILE: usize>(
+    visitor: &mut W,
+    scores: &[V; TILE],
+    limits: &mut [f32; TILE],
+    first: usize,
+    panel: usize,
+) {
+    for query in 0..TILE {
+        if scores[query].any_at_most(limits[query]) {
+            visit_lanes::<V, _>(visitor, scores[query], &mut limits[query], first + query, panel);
+        }
     }
 }
 
@@ -214,9 +245,11 @@ impl Multiply<'_> {
         let out_tiles = self.out.chunks_mut(TILE * columns);
         for (rows, out) in self.rows.chunks(TILE * width).zip(out_tiles) {
             let count = out.len() / columns;
+            packed.clear();
             interleave::<TILE>(rows, count, width, &mut packed);
             for index in 0..self.columns.count() {
-                let scores = tile_scores::<V, TILE>(self.columns.panel(index).0, &[0.0; LANES], &packed);
+                let panel = (self.columns.panel(index).0, &[0.0; LANES]);
+                let scores = tile_scores::<V, TILE>(panel, &packed);
                 let start = index * LANES;
                 let length = LANES.min(columns - start);
                 for (scores, out) in scores.iter().zip(out.chunks_mut(columns)) {

@@ -1,7 +1,8 @@
 //! Building: collecting the patches of the good images and choosing the coreset among them.
 
 use super::coverage::{Coverage, Part, measured_radius, picks};
-use super::{Bank, BankOptions, FirstPick, Projected};
+use super::index::Index;
+use super::{Bank, BankOptions, FirstPick, Projected, Search};
 use crate::embedding::Embedding;
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
@@ -18,6 +19,8 @@ use std::ops::ControlFlow;
 
 /// Distortion that a projection within the Johnson-Lindenstrauss bound grants itself.
 const DISTORTION: f64 = 0.9;
+/// Patches on which the recall of an approximate index is measured.
+const PROBES: usize = 1000;
 
 /// Rows to choose a bank from, and what they stand for.
 struct Collected {
@@ -265,7 +268,15 @@ fn choose(
     let coverage = Coverage { patches: collected.patches, radius, reserve_radius, reserve };
     let mut entries = entries;
     entries.truncate(bank * dimensions);
-    let bank = Bank::new(options.method, entries.into(), dimensions, radius.or(selection_radius))?;
+    let radius = radius.or(selection_radius);
+    let bank = match options.search {
+        Search::Exact => Bank::new(options.method, entries.into(), dimensions, radius)?,
+        Search::Approximate => {
+            let probes = collected.features.gather(&spread(rows, PROBES));
+            let index = Index::approximate(options.method, entries.into(), dimensions, &probes, context)?;
+            Bank { index, covering_radius: radius, coverage: None }
+        }
+    };
     Ok(bank.with_coverage(coverage))
 }
 
@@ -279,6 +290,11 @@ impl Collected {
     }
 }
 
+/// Some numbers below `count`, evenly spread.
+fn spread(count: usize, some: usize) -> Vec<usize> {
+    (0..some.min(count)).map(|number| number * count / some.min(count)).collect()
+}
+
 fn select(
     options: &BankOptions,
     collected: &Collected,
@@ -287,6 +303,11 @@ fn select(
     context: &FitContext<'_>,
 ) -> Result<Coreset, Error> {
     let (points, dimensions) = collected.points();
+    // Where every row is kept there is nothing to choose, which would take all pairs' distances.
+    if count >= collected.features.len() {
+        let indices = (0..collected.features.len()).collect();
+        return Ok(Coreset { indices, covering_radius: Some(0.0), interrupted: false });
+    }
     context.observer.stage("selecting the coreset", Some(count as u64));
     let options_of_choice =
         KCentreOptions { count, start, max_memory_bytes: context.memory_limit.map(|limit| limit / 2) };

@@ -134,6 +134,7 @@ mod tests {
             is_updatable: false,
             projection: crate::bank::Projected::No,
             start: crate::bank::FirstPick::Random,
+            search: crate::bank::Search::Exact,
         };
         // Three shards of 199 patches truncate to one pick each; together they are worth int(5.97) = 5.
         assert_eq!(picks(&options, 199, 199), (1, 1));

@@ -6,16 +6,35 @@
 //! ```
 //! Banks go on learning and are joined as composable coresets, see `coverage`.
 
+#[cfg(feature = "ann")]
+mod approximate;
 mod collect;
 mod coverage;
+mod index;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use collect::Collector;
 
 use crate::error::Error;
 use crate::state::{Shared, State};
-use blemish_kernels::knn::{MemoryBank, Neighbours};
+use blemish_kernels::knn::Neighbours;
 use blemish_kernels::simd::squared_distance;
 use coverage::Coverage;
+use index::Index;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the nearest entries of a bank are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Search {
+    /// All entries are compared, in blocks.
+    #[default]
+    Exact,
+    /// A graph over the entries leads to near ones (builds with the feature `ann`); pays past about a million entries.
+    Approximate,
+}
 
 /// How a bank is chosen among the patches of the good images.
 #[derive(Clone, Debug)]
@@ -36,6 +55,8 @@ pub(crate) struct BankOptions {
     pub projection: Projected,
     /// Where the choice starts.
     pub start: FirstPick,
+    /// How the nearest entries are found.
+    pub search: Search,
 }
 
 /// What the coreset is chosen on.
@@ -60,7 +81,7 @@ pub(crate) enum FirstPick {
 
 /// A coreset of patch features with its search.
 pub(crate) struct Bank {
-    search: MemoryBank<Shared<f32>>,
+    index: Index,
     covering_radius: Option<f32>,
     /// `None` in files of older programs.
     coverage: Option<Coverage>,
@@ -77,9 +98,9 @@ impl Bank {
         dimensions: usize,
         covering_radius: Option<f32>,
     ) -> Result<Self, Error> {
-        let search = MemoryBank::new(entries, dimensions)
+        let index = Index::exact(entries, dimensions)
             .map_err(|error| Error::Fit { method, reason: error.to_string() })?;
-        Ok(Self { search, covering_radius, coverage: None })
+        Ok(Self { index, covering_radius, coverage: None })
     }
 
     /// The same bank with what it stands for.
@@ -94,14 +115,18 @@ impl Bank {
     pub(crate) fn restore(method: &'static str, state: &State) -> Result<Self, Error> {
         let (shape, entries) = state.f32("bank", 2)?;
         let (_, radius) = state.f32("covering_radius", 1)?;
-        let bank = Self::new(method, entries, shape[1], radius.first().copied())?;
+        let bank = match Index::restore(&entries, shape[1], state)? {
+            Some(index) => Self { index, covering_radius: radius.first().copied(), coverage: None },
+            None => Self::new(method, entries, shape[1], radius.first().copied())?,
+        };
         let coverage = Coverage::restore(state, bank.dimensions())?;
         Ok(Self { coverage, ..bank })
     }
 
     pub(crate) fn state(&self) -> State {
         let mut state = State::default();
-        state.set_f32("bank", &[self.len(), self.dimensions()], self.shared());
+        state.set_f32("bank", &[self.len(), self.dimensions()], self.index.rows().clone());
+        self.index.store(&mut state);
         let radius: Vec<f32> = self.covering_radius.into_iter().collect();
         state.set_f32("covering_radius", &[radius.len()], radius);
         if let Some(coverage) = &self.coverage {
@@ -134,10 +159,6 @@ impl Bank {
         Self { coverage, ..self }
     }
 
-    fn shared(&self) -> Shared<f32> {
-        self.search.source().clone()
-    }
-
     /// What it stands for, for updates and merges.
     ///
     /// # Errors
@@ -158,27 +179,33 @@ impl Bank {
             Some(radius) => format!("each at most {radius:.4} away"),
             None => "how far away at most was not measured (fit with --updatable)".into(),
         };
-        format!("{} entries for {} patches, {within}", self.len(), coverage.patches)
+        let recall = match self.index.recall() {
+            Some(recall) => {
+                format!("; approximate search finds the nearest {:.1} % of the time", 100.0 * recall)
+            }
+            None => String::new(),
+        };
+        format!("{} entries for {} patches, {within}{recall}", self.len(), coverage.patches)
     }
 
     /// Number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.search.len()
+        self.index.rows().len() / self.dimensions()
     }
 
     /// Length of an entry.
     pub(crate) fn dimensions(&self) -> usize {
-        self.search.dimensions()
+        self.index.dimensions()
     }
 
     /// All entries, in the order of picking.
     pub(crate) fn entries(&self) -> &[f32] {
-        self.search.rows()
+        self.index.rows()
     }
 
     /// One entry.
     pub(crate) fn entry(&self, index: usize) -> &[f32] {
-        self.search.row(index)
+        &self.entries()[index * self.dimensions()..][..self.dimensions()]
     }
 
     /// Largest distance of a patch to its nearest entry, on what the choice was made on; `None` where it is unknown.
@@ -191,7 +218,7 @@ impl Bank {
     /// # Errors
     /// [`Error::Score`] if the rows have another length than the entries.
     pub(crate) fn nearest(&self, rows: &[f32], k: usize) -> Result<Neighbours, Error> {
-        self.search.search(rows, k).map_err(|error| Error::Score { reason: error.to_string() })
+        self.index.search(rows, k).map_err(|reason| Error::Score { reason })
     }
 
     /// Refuses features of another length than the entries'.
@@ -243,23 +270,4 @@ pub(crate) fn reweighted(score: f32, nearest: f32, around: &[f32]) -> f32 {
     let sum: f64 = around.iter().map(|&other| f64::from(other - largest).exp()).sum();
     let own = f64::from(nearest - largest).exp();
     ((1.0 - own / sum) * f64::from(score)) as f32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weight_of_distances_2_3_4_is_091() {
-        assert!((reweighted(2.0, 2.0, &[2.0, 3.0, 4.0]) - 1.819_938_9).abs() < 1e-6);
-    }
-
-    #[test]
-    fn weight_stays_between_its_bounds_and_huge_distances_do_not_overflow() {
-        for around in [vec![500.0, 500.0, 500.0], vec![500.0, 501.0, 502.0, 900.0]] {
-            let weight = reweighted(500.0, 500.0, &around) / 500.0;
-            assert!(weight >= 1.0 - 1.0 / around.len() as f32 - 1e-6 && weight <= 1.0, "{weight}");
-        }
-        assert_eq!(reweighted(0.0, 0.0, &[0.0, 0.0]), 0.0);
-    }
 }

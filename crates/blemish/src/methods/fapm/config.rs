@@ -1,7 +1,7 @@
 //! Settings of FAPM.
 
 use super::NAME;
-use crate::bank::{BankOptions, FirstPick, Projected};
+use crate::bank::{BankOptions, FirstPick, Projected, Search};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,7 @@ impl FapmConfig {
             is_updatable: false,
             projection: Projected::No,
             start: FirstPick::Random,
+            search: Search::Exact,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Settings of PatchCore.
 
 use super::NAME;
-use crate::bank::{BankOptions, FirstPick, Projected};
+use crate::bank::{BankOptions, FirstPick, Projected, Search};
 use crate::embedding::Aggregation;
 use crate::map::Interpolation;
 use schemars::JsonSchema;
@@ -55,6 +55,8 @@ pub struct PatchCoreConfig {
     /// Random points whose mean distance starts the coreset (official variant).
     #[schemars(range(min = 1, max = 100))]
     pub starting_points: usize,
+    /// How the nearest bank entries are found.
+    pub search: Search,
     /// Nearest bank entries whose distances are averaged into a patch score.
     #[schemars(range(min = 1, max = 9))]
     pub neighbours: usize,
@@ -88,6 +90,7 @@ impl Default for PatchCoreConfig {
             coreset_max: 20_000,
             projection_dimension: None,
             starting_points: 10,
+            search: Search::default(),
             neighbours: 1,
             image_score: None,
             reweight_neighbours: 9,
@@ -144,6 +147,7 @@ impl PatchCoreConfig {
                 Variant::Official => FirstPick::FarFromRandom(self.starting_points),
                 Variant::Anomalib => FirstPick::Random,
             },
+            search: self.search,
         }
     }
 }

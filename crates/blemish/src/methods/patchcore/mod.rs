@@ -12,6 +12,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+pub use crate::bank::Search;
 pub use config::{ImageScore, PatchCoreConfig, Variant};
 
 use crate::bank::Bank;

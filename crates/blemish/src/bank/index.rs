@@ -1,0 +1,131 @@
+//! What finds the entries nearest to a row.
+
+#[cfg(feature = "ann")]
+use super::approximate::ApproximateIndex;
+use crate::error::Error;
+use crate::method::FitContext;
+use crate::state::{Shared, State, StateError};
+use blemish_kernels::KernelError;
+use blemish_kernels::knn::{MemoryBank, Neighbours};
+
+/// Entries with what makes their search fast.
+pub(super) enum Index {
+    /// Blocked comparison with all.
+    Exact(MemoryBank<Shared<f32>>),
+    /// A graph that proposes some.
+    #[cfg(feature = "ann")]
+    Approximate(ApproximateIndex),
+}
+
+impl Index {
+    pub(super) fn exact(rows: Shared<f32>, dimensions: usize) -> Result<Self, KernelError> {
+        Ok(Self::Exact(MemoryBank::new(rows, dimensions)?))
+    }
+
+    /// A graph over entries, whose recall is measured on `probes`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] in a build without it, [`Error::Interrupted`] on the way.
+    #[cfg(not(feature = "ann"))]
+    pub(super) fn approximate(
+        _: &'static str,
+        _: Shared<f32>,
+        _: usize,
+        _: &[f32],
+        _: &FitContext<'_>,
+    ) -> Result<Self, Error> {
+        Err(Error::Setting {
+            key: "search".into(),
+            reason: "this build has no approximate index".into(),
+            help: "set search=exact, or build with --features ann".into(),
+        })
+    }
+
+    /// A graph over entries, whose recall is measured on `probes`.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] if it cannot be built, [`Error::Interrupted`] on the way.
+    #[cfg(feature = "ann")]
+    pub(super) fn approximate(
+        method: &'static str,
+        rows: Shared<f32>,
+        dimensions: usize,
+        probes: &[f32],
+        context: &FitContext<'_>,
+    ) -> Result<Self, Error> {
+        context.observer.stage("building the approximate index", Some((rows.len() / dimensions) as u64));
+        let advance = || {
+            context.observer.advance(1);
+            context.check_cancelled()
+        };
+        let fail = |reason| Error::Fit { method, reason };
+        ApproximateIndex::new(rows, dimensions, probes, &advance, &fail).map(Self::Approximate)
+    }
+
+    /// The graph that a model file holds, if any.
+    ///
+    /// # Errors
+    /// [`StateError`] if it is damaged, or in a build without it.
+    pub(super) fn restore(
+        rows: &Shared<f32>,
+        dimensions: usize,
+        state: &State,
+    ) -> Result<Option<Self>, StateError> {
+        if !state.has("index") {
+            return Ok(None);
+        }
+        #[cfg(feature = "ann")]
+        return ApproximateIndex::restore(rows.clone(), dimensions, state)
+            .map(|index| Some(Self::Approximate(index)));
+        #[cfg(not(feature = "ann"))]
+        {
+            let _ = (rows, dimensions);
+            let reason =
+                "is an approximate index, which this build cannot read; build with --features ann".into();
+            Err(StateError { name: "index".into(), reason })
+        }
+    }
+
+    pub(super) fn store(&self, state: &mut State) {
+        match self {
+            Self::Exact(_) => {
+                let _ = state;
+            }
+            #[cfg(feature = "ann")]
+            Self::Approximate(index) => index.store(state),
+        }
+    }
+
+    pub(super) fn rows(&self) -> &Shared<f32> {
+        match self {
+            Self::Exact(bank) => bank.source(),
+            #[cfg(feature = "ann")]
+            Self::Approximate(index) => &index.rows,
+        }
+    }
+
+    pub(super) fn dimensions(&self) -> usize {
+        match self {
+            Self::Exact(bank) => bank.dimensions(),
+            #[cfg(feature = "ann")]
+            Self::Approximate(index) => index.dimensions,
+        }
+    }
+
+    /// Share of probes whose nearest entry is found; `None` where all are.
+    pub(super) fn recall(&self) -> Option<f32> {
+        match self {
+            Self::Exact(_) => None,
+            #[cfg(feature = "ann")]
+            Self::Approximate(index) => Some(index.recall),
+        }
+    }
+
+    pub(super) fn search(&self, rows: &[f32], k: usize) -> Result<Neighbours, String> {
+        match self {
+            Self::Exact(bank) => bank.search(rows, k).map_err(|error| error.to_string()),
+            #[cfg(feature = "ann")]
+            Self::Approximate(index) => index.search(rows, k),
+        }
+    }
+}

@@ -171,7 +171,7 @@ impl Contraction {
     }
 }
 
-fn subtract(row: &mut [f32], mean: &[f32]) {
+pub(crate) fn subtract(row: &mut [f32], mean: &[f32]) {
     for (value, mean) in row.iter_mut().zip(mean) {
         *value -= mean;
     }
@@ -189,7 +189,7 @@ fn sum_of_squares(row: &[f32]) -> f64 {
 }
 
 /// At most [`SAMPLE`] rows, evenly spread.
-fn sample(rows: &[f32], dimensions: usize) -> Vec<f32> {
+pub(crate) fn sample(rows: &[f32], dimensions: usize) -> Vec<f32> {
     let count = rows.len() / dimensions;
     let taken = count.min(SAMPLE);
     (0..taken)
@@ -200,7 +200,7 @@ fn sample(rows: &[f32], dimensions: usize) -> Vec<f32> {
         .collect()
 }
 
-fn sample_mean(sample: &[f32], dimensions: usize) -> Vec<f32> {
+pub(crate) fn sample_mean(sample: &[f32], dimensions: usize) -> Vec<f32> {
     let mut sums = vec![0.0_f64; dimensions];
     for row in sample.chunks(dimensions) {
         for (sum, &value) in sums.iter_mut().zip(row) {
@@ -223,7 +223,7 @@ fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// a times b^T, where both hold rows of `width` values.
-fn product(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn product(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
     let packed = pack(b, width);
     let mut out = vec![0.0; (a.len() / width) * (b.len() / width)];
     out.par_chunks_mut(64 * packed.rows())
@@ -233,7 +233,7 @@ fn product(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// The leading `count` principal directions of centred rows, as rows, by orthogonal iteration; nearly in order.
-fn principal_directions(sample: &[f32], dimensions: usize, count: usize) -> Vec<f32> {
+pub(crate) fn principal_directions(sample: &[f32], dimensions: usize, count: usize) -> Vec<f32> {
     let features = transposed(sample, dimensions);
     let covariance = product(&features, &features, sample.len() / dimensions);
     let mut random = crate::seeded(0x5eed);

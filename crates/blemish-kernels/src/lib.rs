@@ -6,6 +6,8 @@
 //! | module | gives | used by |
 //! |---|---|---|
 //! | [`knn`] | exact nearest neighbours in a memory bank | PatchCore's scores |
+//! | [`bits`] | tables of bits | rules of which entries a patch may match |
+//! | [`principal`] | directions of greatest variance | PNI's neighbourhoods |
 //! | [`projection`] | random maps to fewer dimensions | PatchCore's coreset |
 //! | [`k_centre`] | greedy farthest-point selection | PatchCore's coreset |
 //! | [`gaussian`] | streaming means and covariances, distances to them | PaDiM |
@@ -18,6 +20,7 @@
 //! Three rules hold throughout. Results depend neither on the number of threads nor on the width of the vectors;
 //! memory is bounded by a stated formula; a shortcut may save work but never change an answer.
 
+pub mod bits;
 mod contraction;
 pub mod conv;
 mod error;
@@ -28,6 +31,7 @@ pub mod k_means;
 pub mod knn;
 pub mod map;
 mod panels;
+pub mod principal;
 pub mod projection;
 pub mod simd;
 mod validate;

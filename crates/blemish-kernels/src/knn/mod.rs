@@ -9,6 +9,7 @@
 //!
 //! The roofline is arithmetic: 2 x queries x rows x image width, with both operands in the caches.
 
+mod allowed;
 mod merge;
 #[cfg(test)]
 mod tests;

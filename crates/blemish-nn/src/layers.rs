@@ -26,10 +26,14 @@ impl Dense {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [count, inputs, height, width] = x.dims();
         assert_eq!(height * width, 1, "a dense layer meets a map of {height} x {width} positions");
-        let y = x.reshape([count, inputs]).matmul(self.weight.val());
-        let y = y + self.bias.val().unsqueeze();
+        let y = self.rows(x.reshape([count, inputs]));
         let outputs = y.dims()[1];
         y.reshape([count, outputs, 1, 1])
+    }
+
+    /// The same for rows x inputs.
+    pub fn rows(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
     }
 }
 

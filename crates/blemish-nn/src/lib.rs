@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`init`] | first values of weights from one seed |
 //! | [`layers`] | layers of small networks |
+//! | [`norm`] | batch normalisation |
 //! | [`flow`] | invertible pieces and chains with exact log-determinants |
 //! | [`weights`] | a network's weights as named tensors, and back |
 //! | [`train`] | the loop: optimiser, schedule, clipping, average, checkpoints, time limit |
@@ -11,6 +12,7 @@
 pub mod flow;
 pub mod init;
 pub mod layers;
+pub mod norm;
 pub mod train;
 pub mod weights;
 

@@ -6,7 +6,9 @@ use crate::method::FitContext;
 use crate::state::{State, StateError};
 use blemish_data::loader::order_of;
 use blemish_nn::flow::Ordered;
-use blemish_nn::train::{Checkpoints, Curve, Plan, TrainError, Trained, Verdict, Watch, train};
+use blemish_nn::train::{
+    Checkpoints, Curve, Plan, Selection, TrainError, Trained, Verdict, Watch, train_selecting,
+};
 use blemish_nn::weights::{self, Values, WeightError, trained_values};
 use blemish_nn::{Device, Module, Tensor};
 use serde::Serialize;
@@ -101,6 +103,21 @@ impl<'a> Trainer<'a> {
         batch: impl FnMut(u64) -> Result<B, Error>,
         loss: impl Fn(&M, B) -> Tensor<1>,
     ) -> Result<Trained<M>, Error> {
+        self.run_selecting(name, network, plan, activations, batch, loss, None)
+    }
+
+    /// The same, with the weights that `selection` found best.
+    #[expect(clippy::too_many_arguments, reason = "those of a training, each of its own kind")]
+    pub(crate) fn run_selecting<M: Module, B>(
+        &self,
+        name: &str,
+        network: M,
+        plan: Plan,
+        activations: usize,
+        batch: impl FnMut(u64) -> Result<B, Error>,
+        loss: impl Fn(&M, B) -> Tensor<1>,
+        selection: Option<Selection<'_, M>>,
+    ) -> Result<Trained<M>, Error> {
         let weights = trained_values(&network);
         // Weights, gradients and two moments (and the average), and what is kept for the gradients, with their own gradients.
         let bytes = 4 * ((4 + usize::from(plan.average.is_some())) * weights + 2 * activations) as u64;
@@ -131,7 +148,8 @@ impl<'a> Trainer<'a> {
             fingerprint: format!("{} {name} {} steps", self.fingerprint, plan.steps),
         });
         let plan = Plan { checkpoints, ..plan };
-        let trained = train(network, &plan, &device(), batch_errors(batch), loss, &watch);
+        let batch = batch_errors(batch);
+        let trained = train_selecting(network, &plan, &device(), batch, loss, selection, &watch);
         let trained = trained.map_err(|failure| match failure {
             Failure::Other(error) => error,
             Failure::Train(TrainError::Interrupted) => Error::Interrupted,

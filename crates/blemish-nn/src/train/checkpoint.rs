@@ -32,8 +32,17 @@ pub(super) struct Progress<M> {
     /// Steps done.
     pub(super) done: u64,
     pub(super) curve: Curve,
+    /// The best weights so far, where a selection is made.
+    pub(super) best: Option<Best<M>>,
 }
 
+/// Weights and what they cost.
+pub(super) struct Best<M> {
+    pub(super) cost: f64,
+    pub(super) network: M,
+}
+
+const BEST: &str = "best.";
 const NETWORK: &str = "network.";
 
 /// Bytes of the SHA-256 of all before it, which the file ends with.
@@ -56,10 +65,11 @@ fn values(tensor: &Tensor<1>) -> Vec<f32> {
 
 /// Writes a checkpoint.
 pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>) -> Result<(), TrainError> {
-    let mut tensors: BTreeMap<String, Values> = weights::collect(&progress.network)
-        .into_iter()
-        .map(|(name, values)| (format!("{NETWORK}{name}"), values))
-        .collect();
+    let named = |network: &M, prefix: &'static str| {
+        weights::collect(network).into_iter().map(move |(name, values)| (format!("{prefix}{name}"), values))
+    };
+    let mut tensors: BTreeMap<String, Values> = named(&progress.network, NETWORK).collect();
+    tensors.extend(progress.best.iter().flat_map(|best| named(&best.network, BEST)));
     for (index, memory) in progress.memories.iter().enumerate() {
         let parts = [
             ("first", Some(&memory.first)),
@@ -80,11 +90,12 @@ pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>
     let views = views.collect::<Result<Vec<_>, TrainError>>()?;
     let curve =
         serde_json::to_string(&bits(&progress.curve)).map_err(|error| fail(&checkpoints.path, error))?;
-    let header = HashMap::from([
+    let mut header = HashMap::from([
         ("fingerprint".to_owned(), checkpoints.fingerprint.clone()),
         ("done".to_owned(), progress.done.to_string()),
         ("curve".to_owned(), curve),
     ]);
+    header.extend(progress.best.iter().map(|best| ("best".to_owned(), best.cost.to_bits().to_string())));
     let mut bytes = serialize(views, Some(header)).map_err(|error| fail(&checkpoints.path, error))?;
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
@@ -125,11 +136,17 @@ pub(super) fn read<M: Module>(
         }
         Ok((view.shape().to_vec(), bytemuck::pod_collect_to_vec::<u8, f32>(view.data())))
     };
-    let network = weights::load(fresh.network, |name: &str| take(&format!("{NETWORK}{name}")));
-    fresh.network = network.map_err(|error| match error {
-        TrainError::Weight(error) => fail(path, error),
-        other => other,
-    })?;
+    let load = |network: M, prefix: &str| {
+        weights::load(network, |name: &str| take(&format!("{prefix}{name}"))).map_err(|error| match error {
+            TrainError::Weight(error) => fail(path, error),
+            other => other,
+        })
+    };
+    if let Ok(cost) = lookup("best") {
+        let cost = f64::from_bits(cost.parse().map_err(|error| fail(path, error))?);
+        fresh.best = Some(Best { cost, network: load(fresh.network.clone(), BEST)? });
+    }
+    fresh.network = load(fresh.network, NETWORK)?;
     for (index, memory) in fresh.memories.iter_mut().enumerate() {
         let tensor = |kind: &str, old: &Tensor<1>| {
             let (shape, values) = take(&format!("{kind}.{index}"))?;

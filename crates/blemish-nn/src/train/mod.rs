@@ -17,7 +17,7 @@ use crate::weights::WeightError;
 use blemish_ops::{AdamKind, AdamStep};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use checkpoint::Progress;
+use checkpoint::{Best, Progress};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -164,6 +164,14 @@ pub struct Trained<M> {
     pub curve: Curve,
 }
 
+/// Keeps the best weights of a training instead of the last.
+pub struct Selection<'a, M> {
+    /// Steps between two looks; there is one more after the last step.
+    pub every: u64,
+    /// What the network costs on samples that it does not learn from; the lowest wins, the first of equals.
+    pub cost: &'a dyn Fn(&M) -> f64,
+}
+
 /// Trains a network whose weights lie on a device with gradients.
 ///
 /// `batch` gives what step number s (from 0) learns from, `loss` what that costs, one number.
@@ -174,12 +182,28 @@ pub fn train<M: Module, B, E: From<TrainError>>(
     network: M,
     plan: &Plan,
     device: &Device,
-    mut batch: impl FnMut(u64) -> Result<B, E>,
+    batch: impl FnMut(u64) -> Result<B, E>,
     loss: impl Fn(&M, B) -> Tensor<1>,
     watch: &dyn Watch,
 ) -> Result<Trained<M>, E> {
+    train_selecting(network, plan, device, batch, loss, None, watch)
+}
+
+/// The same, with the weights that `selection` found best.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_selecting<M: Module, B, E: From<TrainError>>(
+    network: M,
+    plan: &Plan,
+    device: &Device,
+    mut batch: impl FnMut(u64) -> Result<B, E>,
+    loss: impl Fn(&M, B) -> Tensor<1>,
+    selection: Option<Selection<'_, M>>,
+    watch: &dyn Watch,
+) -> Result<Trained<M>, E> {
     let memories = optimiser::memories(&network, plan.average.is_some());
-    let mut progress = Progress { network, memories, done: 0, curve: Curve::new(plan.steps) };
+    let mut progress = Progress { network, memories, done: 0, curve: Curve::new(plan.steps), best: None };
     if let Some(checkpoints) = &plan.checkpoints {
         progress = checkpoint::read(checkpoints, progress, &device.clone().without_autodiff())?;
     }
@@ -209,6 +233,10 @@ pub fn train<M: Module, B, E: From<TrainError>>(
             optimiser::step(progress.network, gradients, memories, step, plan.clip, plan.average)?;
         progress.done += 1;
         progress.curve.push(value);
+        if let Some(selection) = selection.as_ref().filter(|it| progress.done.is_multiple_of(it.every.max(1)))
+        {
+            progress.look(selection);
+        }
         watch.step(progress.done, value, rate);
         if plan.patience.is_some_and(|patience| has_stalled(&progress, patience)) {
             break;
@@ -219,14 +247,28 @@ pub fn train<M: Module, B, E: From<TrainError>>(
             kept = Instant::now();
         }
     }
+    if let Some(selection) = selection.as_ref().filter(|it| !progress.done.is_multiple_of(it.every.max(1))) {
+        progress.look(selection);
+    }
     // Where several networks are trained one after the other, a resume finds this one done.
     keep(plan, &progress)?;
-    let Progress { mut network, memories, done, mut curve } = progress;
+    let Progress { mut network, memories, done, mut curve, best } = progress;
     curve.close();
-    if plan.average.is_some() {
+    if let Some(best) = best {
+        network = best.network;
+    } else if plan.average.is_some() {
         network = optimiser::averaged(network, memories);
     }
     Ok(Trained { network, steps: done, curve })
+}
+
+impl<M: Module> Progress<M> {
+    fn look(&mut self, selection: &Selection<'_, M>) {
+        let cost = (selection.cost)(&self.network);
+        if self.best.as_ref().is_none_or(|best| cost < best.cost) {
+            self.best = Some(Best { cost, network: self.network.clone() });
+        }
+    }
 }
 
 fn keep<M: Module>(plan: &Plan, progress: &Progress<M>) -> Result<(), TrainError> {

@@ -342,3 +342,48 @@ fn patience_ends_a_training_that_has_stalled() {
     // Parts of the curve of 3 steps: windows of 6.
     assert_eq!(two(&Plan { steps: 500, ..stalled }, |a, b, _| (a + b) * 0.0 + 1.0).unwrap().1, 24);
 }
+
+/// Both weights fall by 0.1 a step, from 0.5 and -0.25; what `cost` says of the first decides which are kept.
+fn selected(plan: &Plan, every: u64, verdict: Verdict, cost: &dyn Fn(f32) -> f64) -> Result<f32, TrainError> {
+    let init = Init::new(0, &device());
+    let network = Two { a: init.of(vec![0.5], [1]), b: init.of(vec![-0.25], [1]) };
+    let of_network = |network: &Two| cost(collect(network)["a"].1[0]);
+    let selection = Some(Selection { every, cost: &of_network });
+    let loss = |network: &Two, _: u64| network.a.val() + network.b.val();
+    let watch = watcher(if verdict == Verdict::Go { u64::MAX } else { 5 }, verdict);
+    let trained = train_selecting(network, plan, &device(), Ok::<_, TrainError>, loss, selection, &watch)?;
+    Ok(collect(&trained.network)["a"].1[0])
+}
+
+#[test]
+fn a_selection_keeps_the_weights_that_cost_least_at_one_of_its_looks() {
+    let from = |goal: f32| move |a: f32| f64::from((a - goal).abs());
+    let is = |found: Result<f32, TrainError>, expected: f32| {
+        let found = found.unwrap();
+        assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");
+    };
+    // Looks after steps 2, 4, 6, 8 and the last, 9: a = 0.3, 0.1, -0.1, -0.3, -0.4.
+    is(selected(&plan(9, 0.1), 2, Verdict::Go, &from(0.12)), 0.1);
+    is(selected(&plan(9, 0.1), 2, Verdict::Go, &from(-9.0)), -0.4);
+    // Equal costs: the first.
+    is(selected(&plan(9, 0.1), 2, Verdict::Go, &|_| 1.0), 0.3);
+    // Ended by a time limit after 5 steps: that is looked at, too.
+    is(selected(&plan(9, 0.1), 2, Verdict::Finish, &from(-9.0)), 0.0);
+}
+
+#[test]
+fn a_resumed_training_knows_the_best_weights_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints {
+        path: folder.path().join("two.checkpoint"),
+        every: Duration::from_secs(60),
+        resume: true,
+        fingerprint: "two".into(),
+    };
+    let plan = Plan { checkpoints: Some(checkpoints), ..plan(9, 0.1) };
+    let cost = |a: f32| f64::from((a - 0.3).abs());
+    assert!(matches!(selected(&plan, 2, Verdict::Stop, &cost), Err(TrainError::Interrupted)));
+    // The best look, at a = 0.3, was before the interruption.
+    let found = selected(&plan, 2, Verdict::Go, &cost).unwrap();
+    assert!((found - 0.3).abs() < 1e-4, "{found}");
+}

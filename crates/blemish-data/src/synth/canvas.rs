@@ -7,7 +7,7 @@ use super::random::Random;
 pub(crate) type Colour = [f32; 3];
 
 /// A picture before the camera: H x W colours, row-major.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Canvas {
     pub(crate) height: usize,
     pub(crate) width: usize,

@@ -9,13 +9,14 @@
 //! are exact by construction, also under soft edges.
 //!
 //! [`write_synthetic_set`] writes a whole set in MVTec AD layout; [`Generator`] gives single images; [`mod@paste`] lays defects over
-//! real ones.
+//! real ones, [`kit`] makes defects for methods to train on.
 
 mod canvas;
 mod defects;
 pub mod error;
 mod fabric;
 mod generator;
+pub mod kit;
 mod look;
 mod metal;
 mod noise;

@@ -1,0 +1,154 @@
+//! Made-up defects to train on: what methods that learn from synthetic defects lay over good images.
+//!
+//! | kind | what | from |
+//! |---|---|---|
+//! | [`Kind::CutPaste`] | a rectangle of the image put elsewhere, its colours jittered | Li et al., arXiv 2104.04015 |
+//! | [`Kind::Scar`] | a narrow, turned one | the same |
+//! | [`Kind::Texture`] | texture where [Perlin noise](Perlin) is high, blended in | Zavrtanik et al., DRAEM, arXiv 2108.07610 |
+//! | [`Kind::Scribble`] | strokes of varying width and colour | PNI (arXiv 2211.12634) draws such by hand |
+//!
+//! Unlike [`super::paste`], which makes test sets for people, everything here works on planes as networks see them (3 x H x W in
+//! [0, 1]), a defect may be anywhere, and its mask is exact: what is not marked is the image to the bit. One `(seed, stream)` fixes a
+//! defect, whatever the number of threads.
+
+mod cut_paste;
+mod jitter;
+mod perlin;
+mod scribble;
+#[cfg(test)]
+mod tests;
+mod texture;
+
+pub use jitter::ColourJitter;
+pub use perlin::Perlin;
+pub use texture::Textures;
+
+use super::canvas::Canvas;
+use super::random::Random;
+use crate::mask::Mask;
+
+/// A kind of defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A rectangle of 2 to 15 % of the image, its sides in a ratio of 0.3 to 3.3, put elsewhere.
+    CutPaste,
+    /// A rectangle 2 to 16 pixels wide and 10 to 25 long (at 256 pixels on the shorter side), turned by up to 45 degrees.
+    Scar,
+    /// A foreign texture, or the image itself in disorder, where Perlin noise is above a half.
+    Texture,
+    /// One to three smooth strokes.
+    Scribble,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::CutPaste, Self::Scar, Self::Texture, Self::Scribble];
+}
+
+/// Which defect to make.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DefectRequest {
+    /// Its kind.
+    pub kind: Kind,
+    /// Fixes it, together with `stream`.
+    pub seed: u64,
+    /// Number of the defect in its set.
+    pub stream: u64,
+    /// Change of colour of what is cut and pasted; [`ColourJitter::NONE`] pastes it as it is.
+    pub jitter: ColourJitter,
+}
+
+impl DefectRequest {
+    /// A defect with the usual change of colour, a tenth.
+    pub fn new(kind: Kind, seed: u64, stream: u64) -> Self {
+        Self { kind, seed, stream, jitter: ColourJitter::even(0.1) }
+    }
+}
+
+/// A defective twin of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeDefect {
+    /// 3 x H x W values in [0, 1].
+    pub pixels: Vec<f32>,
+    /// Exactly the pixels that differ from the image.
+    pub mask: Mask,
+}
+
+/// Changes of less than this, of 1, are taken back: no camera would show them.
+const VISIBLE: f32 = 2.5 / 255.0;
+
+/// Attempts at something visible.
+const ATTEMPTS: u64 = 8;
+
+/// Lays a defect over an image of 3 x H x W values in [0, 1].
+///
+/// `textures` are those of [`Kind::Texture`]; without any the image itself, in disorder, serves. `None` if nothing visible came of it, as on
+/// an image of a single colour.
+///
+/// # Panics
+/// If the image does not have 3 x H x W values.
+pub fn make_defect(
+    image: &[f32],
+    size: (usize, usize),
+    request: &DefectRequest,
+    textures: Option<&Textures>,
+) -> Option<MadeDefect> {
+    let good = canvas_of(image, size);
+    let is_grey = good.pixels.iter().all(|colour| colour[0] == colour[1] && colour[1] == colour[2]);
+    let enough = (size.0 * size.1 / 20_000).max(4);
+    (0..ATTEMPTS).find_map(|attempt| {
+        let mut random = Random::new(request.seed, 0x6b17, request.stream * ATTEMPTS + attempt);
+        let mut changed = match request.kind {
+            Kind::CutPaste => cut_paste::rectangle(&good, &mut random, request.jitter),
+            Kind::Scar => cut_paste::scar(&good, &mut random, request.jitter),
+            Kind::Texture => texture::blended(&good, &mut random, textures),
+            Kind::Scribble => scribble::strokes(&good, &mut random),
+        };
+        let mut marked = vec![false; good.pixels.len()];
+        for ((pixel, before), marked) in changed.pixels.iter_mut().zip(&good.pixels).zip(&mut marked) {
+            // What a grey camera sees has no tint.
+            *pixel = if is_grey { [brightness(*pixel); 3] } else { *pixel };
+            *pixel = pixel.map(|value| value.clamp(0.0, 1.0));
+            *marked = pixel.iter().zip(before).any(|(after, before)| (after - before).abs() > VISIBLE);
+            if !*marked {
+                *pixel = *before;
+            }
+        }
+        let area = marked.iter().filter(|&&marked| marked).count();
+        let mask = Mask { height: size.0, width: size.1, marked };
+        (area >= enough).then(|| MadeDefect { pixels: planes_of(&changed), mask })
+    })
+}
+
+fn brightness(colour: [f32; 3]) -> f32 {
+    (colour[0] + colour[1] + colour[2]) / 3.0
+}
+
+/// Planes as colours.
+fn canvas_of(planes: &[f32], size: (usize, usize)) -> Canvas {
+    let (height, width) = size;
+    let plane = height * width;
+    assert_eq!(planes.len(), 3 * plane, "an image has 3 x {height} x {width} values");
+    Canvas::paint(size, |y, x| std::array::from_fn(|channel| planes[channel * plane + y * width + x]))
+}
+
+/// Colours as planes.
+fn planes_of(canvas: &Canvas) -> Vec<f32> {
+    (0..3).flat_map(|channel| canvas.pixels.iter().map(move |colour| colour[channel])).collect()
+}
+
+/// The colour at a fractional point, bilinear, the border repeated.
+fn sample(canvas: &Canvas, y: f32, x: f32) -> [f32; 3] {
+    let clamp = |value: f32, extent: usize| value.clamp(0.0, (extent - 1) as f32);
+    let (y, x) = (clamp(y, canvas.height), clamp(x, canvas.width));
+    let (top, left) = (y as usize, x as usize);
+    let (below, right) = ((top + 1).min(canvas.height - 1), (left + 1).min(canvas.width - 1));
+    let (down, across) = (y - top as f32, x - left as f32);
+    let at = |y: usize, x: usize| canvas.pixels[y * canvas.width + x];
+    let (a, b, c, d) = (at(top, left), at(top, right), at(below, left), at(below, right));
+    std::array::from_fn(|channel| {
+        let upper = a[channel] + (b[channel] - a[channel]) * across;
+        let lower = c[channel] + (d[channel] - c[channel]) * across;
+        upper + (lower - upper) * down
+    })
+}

@@ -9,12 +9,13 @@ use crate::methods::flows::csflow::CsFlow;
 use crate::methods::flows::differnet::DifferNet;
 use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::flows::glow::Glow;
-use crate::methods::{padim::Padim, patchcore::PatchCore};
+use crate::methods::{padim::Padim, patchcore::PatchCore, pni::Pni};
 
-static METHODS: [&dyn MethodEntry; 11] = [
+static METHODS: [&dyn MethodEntry; 12] = [
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
     &Entry::<Fapm>::new().living(),
+    &Entry::<Pni>::new(),
     &Entry::<Statistical>::new(),
     &Entry::<Structural>::new(),
     &Entry::<FilterBank>::new(),

@@ -23,7 +23,7 @@ const DISTORTION: f64 = 0.9;
 const PROBES: usize = 1000;
 
 /// Rows to choose a bank from, and what they stand for.
-struct Collected {
+pub(crate) struct Collected {
     features: Rows,
     dimensions: usize,
     /// Projected features; `None` where the coreset is chosen among the features themselves.
@@ -78,7 +78,10 @@ impl<'a> Collector<'a> {
     }
 
     /// All rows, each a patch of its own.
-    fn finish(self) -> Result<Collected, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Fit`] if there are none.
+    pub(crate) fn finish(self) -> Result<Collected, Error> {
         let part = Part { rows: self.rows, radius: Some(0.0) };
         let patches = self.rows as u64;
         self.finish_parts(vec![part], patches)
@@ -161,14 +164,7 @@ impl Bank {
         let mut collector = Collector::new(options, context);
         push(&mut collector)?;
         let collected = collector.finish()?;
-        let rows = collected.features.len().max(1);
-        let start = match options.start {
-            FirstPick::FarFromRandom(points) => {
-                Start::MeanOfRandom { points: points.min(rows), seed: context.seed }
-            }
-            FirstPick::Random => Start::Index(ChaCha8Rng::seed_from_u64(context.seed).random_range(0..rows)),
-        };
-        choose(options, &collected, start, context)
+        choose(options, &collected, collected.start(options, context.seed), context)
     }
 
     /// This bank after more patches: chosen among its picks and all that `push` hands to the collector.
@@ -236,7 +232,12 @@ fn choose(
             format!("a coreset of {} of {rows} patches is empty; raise coreset_ratio", options.ratio);
         return Err(Error::Fit { method: options.method, reason });
     }
-    let coreset = select(options, collected, kept, start, context)?;
+    let coreset = if bank == rows {
+        // Every row is kept: there is nothing to choose, which would take all pairs' distances.
+        Coreset { indices: (0..rows).collect(), covering_radius: Some(0.0), interrupted: false }
+    } else {
+        select(options, collected, kept, start, context)?
+    };
     let bank = bank.min(coreset.indices.len());
     let entries = collected.features.gather(&coreset.indices);
     let (points, length) = collected.points();
@@ -288,6 +289,33 @@ impl Collected {
             None => (self.features.as_slice(), self.dimensions),
         }
     }
+
+    /// Where a first choice starts.
+    fn start(&self, options: &BankOptions, seed: u64) -> Start {
+        let rows = self.features.len().max(1);
+        match options.start {
+            FirstPick::FarFromRandom(points) => Start::MeanOfRandom { points: points.min(rows), seed },
+            FirstPick::Random => Start::Index(ChaCha8Rng::seed_from_u64(seed).random_range(0..rows)),
+        }
+    }
+
+    /// The first `count` picks of the greedy order, as numbers of rows: every prefix is the coreset of its size.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] if the rows are not finite, [`Error::Interrupted`].
+    pub(crate) fn order(
+        &self,
+        options: &BankOptions,
+        count: usize,
+        context: &FitContext<'_>,
+    ) -> Result<Vec<usize>, Error> {
+        Ok(select(options, self, count, self.start(options, context.seed), context)?.indices)
+    }
+
+    /// All rows, in the order of collecting.
+    pub(crate) fn rows(&self) -> &[f32] {
+        self.features.as_slice()
+    }
 }
 
 /// Some numbers below `count`, evenly spread.
@@ -303,11 +331,6 @@ fn select(
     context: &FitContext<'_>,
 ) -> Result<Coreset, Error> {
     let (points, dimensions) = collected.points();
-    // Where every row is kept there is nothing to choose, which would take all pairs' distances.
-    if count >= collected.features.len() {
-        let indices = (0..collected.features.len()).collect();
-        return Ok(Coreset { indices, covering_radius: Some(0.0), interrupted: false });
-    }
     context.observer.stage("selecting the coreset", Some(count as u64));
     let options_of_choice =
         KCentreOptions { count, start, max_memory_bytes: context.memory_limit.map(|limit| limit / 2) };

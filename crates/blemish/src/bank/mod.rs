@@ -14,7 +14,7 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use collect::Collector;
+pub(crate) use collect::{Collected, Collector};
 
 use crate::error::Error;
 use crate::state::{Shared, State};

@@ -5,3 +5,4 @@ pub mod fapm;
 pub mod flows;
 pub mod padim;
 pub mod patchcore;
+pub mod pni;

@@ -22,7 +22,7 @@ use std::time::Duration;
 const SIDE: usize = 128;
 
 /// Settings of small flows of each method.
-const SMALL: [(&str, &[(&str, &str)]); 5] = [
+const SMALL: [(&str, &[(&str, &str)]); 7] = [
     ("fastflow", &[("blocks", "2"), ("steps", "30"), ("batch", "4"), ("rate", "0.003")]),
     ("cflow", &[("blocks", "2"), ("condition", "16"), ("epochs", "6"), ("batch", "4"), ("rate", "0.002")]),
     (
@@ -47,6 +47,30 @@ const SMALL: [(&str, &[(&str, &str)]); 5] = [
             ("steps", "20"),
             ("batch", "4"),
             ("rate", "0.002"),
+        ],
+    ),
+    (
+        "pni",
+        &[
+            ("coreset_ratio", "0.1"),
+            ("distribution_size", "32"),
+            ("width", "16"),
+            ("epochs", "4"),
+            ("positions", "512"),
+            ("batch", "64"),
+        ],
+    ),
+    (
+        "pni",
+        &[
+            ("neighbourhood", "false"),
+            ("coreset_ratio", "0.1"),
+            ("distribution_size", "32"),
+            ("refinement", "true"),
+            ("refine_side", "64"),
+            ("refine_samples", "10"),
+            ("refine_steps", "20"),
+            ("refine_batch", "2"),
         ],
     ),
 ];
@@ -156,7 +180,13 @@ fn an_interrupted_training_goes_on_to_the_same_model() {
     for small in SMALL {
         let whole = fit(small, &FitOptions::default()).unwrap();
         // 8 images are extracted first; then a training is stopped at its 13th step, one of two (cflow) in the second.
-        let after = 8 + 13 + if small.0 == "cflow" { 20 } else { 0 };
+        let between = match small.0 {
+            "cflow" => 20,
+            // A tenth of 8 x 14 x 14 patches are picked, and 8 images looked at again or 10 defects made.
+            "pni" => 156 + 8,
+            _ => 0,
+        };
+        let after = 8 + between + 13;
         let observer = Impatient { steps: AtomicU64::new(0), after };
         let options =
             FitOptions { observer: &observer, training: training(&path, false), ..FitOptions::default() };

@@ -23,6 +23,11 @@ VARIANTS = {
     "fapm": f"--method fapm {SIZE}",
     "fapm, uniform": f"--method fapm --set sizing=uniform {SIZE}",
     "fapm, one region": f"--method fapm --set regions=1 {SIZE}",
+    "pni": f"--method pni {SIZE}",
+    "pni, no position": f"--method pni --set position=false {SIZE}",
+    "pni, no neighbourhood": f"--method pni --set neighbourhood=false {SIZE}",
+    "pni, neither": f"--method pni --set position=false --set neighbourhood=false {SIZE}",
+    "pni, refined": f"--method pni --set refinement=true {SIZE}",
 }
 
 

@@ -4,7 +4,7 @@
 //! split into many small banks: a feature is compared only with those of its own region and layer, so search costs next to nothing and
 //! layers are neither resized nor joined. Regions whose normal features are spread out keep more of them.
 //!
-//! Flow: feature maps -> `regions` (which cells go together) -> a [`Bank`] each -> the k nearest distances of every cell, deep layers
+//! Flow: feature maps -> `regions` (which cells go together) -> a `Bank` each -> the k nearest distances of every cell, deep layers
 //! added to the cells they cover. The paper's fitting code was never released: a region is spread out where its covering radius exceeds
 //! the mean of all regions of its layer, and then its greedy selection goes on to `adaptive_ratio` times the picks.
 

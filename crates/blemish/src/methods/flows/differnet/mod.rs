@@ -49,7 +49,7 @@ use views::{Views, angles};
 const NAME: &str = "differnet";
 
 /// Weight decay, epsilon and moments of the published training.
-const OPTIMISER: Optimiser = Optimiser { adamax: false, betas: [0.8, 0.8], epsilon: 1e-4, decay: 1e-5 };
+const OPTIMISER: Optimiser = Optimiser { betas: [0.8, 0.8], epsilon: 1e-4, decay: 1e-5, ..Optimiser::ADAM };
 
 /// A flow for vectors of `dimensions` values.
 fn flow(config: &DifferNetConfig, dimensions: usize, init: &mut Init) -> Chain {

@@ -1,5 +1,5 @@
-//! What every flow promises: it finds a defect, does not depend on the batch, survives being stored, resumes bit for bit and can be
-//! ended early. On tiny images with the embedded backbone.
+//! What every method that trains promises: it finds a defect, does not depend on the batch, survives being stored, resumes bit for bit
+//! and can be ended early. On tiny images with the embedded backbone.
 
 use crate::calibrate::CalibrationConfig;
 use crate::detector::{Detector, DetectorConfig, FitOptions};
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 const SIDE: usize = 128;
 
-/// Settings of small flows of each method.
-const SMALL: [(&str, &[(&str, &str)]); 5] = [
+/// Settings of small models of each method.
+const SMALL: [(&str, &[(&str, &str)]); 7] = [
     ("fastflow", &[("blocks", "2"), ("steps", "30"), ("batch", "4"), ("rate", "0.003")]),
     ("cflow", &[("blocks", "2"), ("condition", "16"), ("epochs", "6"), ("batch", "4"), ("rate", "0.002")]),
     (
@@ -49,6 +49,8 @@ const SMALL: [(&str, &[(&str, &str)]); 5] = [
             ("rate", "0.002"),
         ],
     ),
+    ("cfa", &[("epochs", "15"), ("batch", "4")]),
+    ("cfa", &[("variant", "anomalib"), ("epochs", "15"), ("batch", "4"), ("bank_compression", "4")]),
 ];
 
 /// Stripes that lie a little differently in every image; a defective one has a bright patch.

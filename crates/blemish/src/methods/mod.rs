@@ -1,6 +1,9 @@
 //! One folder a method; no method imports another.
 
+pub mod cfa;
 pub mod classical;
+#[cfg(test)]
+mod contract;
 pub mod fapm;
 pub mod flows;
 pub mod padim;

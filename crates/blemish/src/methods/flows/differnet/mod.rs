@@ -25,13 +25,14 @@ mod views;
 
 pub use config::{DifferNetConfig, Localisation};
 
-use super::{atan_coupling, values_of};
+use super::atan_coupling;
 use crate::error::Error;
 use crate::feature_cache::CacheLimits;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::rows::{RowStore, Rows};
 use crate::state::State;
+use crate::tensors::values_of;
 use crate::trainer::{self, Trainer, batch_of};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;

@@ -10,6 +10,7 @@ use crate::methods::flows::csflow::CsFlow;
 use crate::methods::flows::differnet::DifferNet;
 use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::flows::glow::Glow;
+use crate::methods::mspba::Mspba;
 use crate::methods::{padim::Padim, patchcore::PatchCore};
 
 static METHODS: &[&dyn MethodEntry] = &[
@@ -25,6 +26,7 @@ static METHODS: &[&dyn MethodEntry] = &[
     &Entry::<Glow>::new(),
     &Entry::<DifferNet>::new(),
     &Entry::<Cfa>::new(),
+    &Entry::<Mspba>::new(),
 ];
 
 /// Every method there is, the default one first.

@@ -22,7 +22,7 @@ use std::time::Duration;
 const SIDE: usize = 128;
 
 /// Settings of small models of each method.
-const SMALL: [(&str, &[(&str, &str)]); 7] = [
+const SMALL: [(&str, &[(&str, &str)]); 9] = [
     ("fastflow", &[("blocks", "2"), ("steps", "30"), ("batch", "4"), ("rate", "0.003")]),
     ("cflow", &[("blocks", "2"), ("condition", "16"), ("epochs", "6"), ("batch", "4"), ("rate", "0.002")]),
     (
@@ -51,6 +51,21 @@ const SMALL: [(&str, &[(&str, &str)]); 7] = [
     ),
     ("cfa", &[("epochs", "15"), ("batch", "4")]),
     ("cfa", &[("variant", "anomalib"), ("epochs", "15"), ("batch", "4"), ("bank_compression", "4")]),
+    (
+        "mspba",
+        &[("epochs", "12"), ("batch", "4"), ("repeats", "8"), ("rate", "0.0003"), ("coreset_max", "500")],
+    ),
+    (
+        "mspba",
+        &[
+            ("epochs", "15"),
+            ("batch", "4"),
+            ("repeats", "4"),
+            ("cluster_weight", "1"),
+            ("combination", "normalised_sum"),
+            ("coreset_max", "500"),
+        ],
+    ),
 ];
 
 /// Stripes that lie a little differently in every image; a defective one has a bright patch.

@@ -6,5 +6,6 @@ pub mod classical;
 mod contract;
 pub mod fapm;
 pub mod flows;
+pub mod mspba;
 pub mod padim;
 pub mod patchcore;

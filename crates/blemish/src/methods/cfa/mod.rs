@@ -120,7 +120,7 @@ fn untrained_bank(
         mean.add(&values_of(descriptor.forward(maps))?, images.len());
     }
     let centres = centres(config, mean.finish(), dimensions, context.seed)?;
-    MemoryBank::new(centres.into(), dimensions)
+    MemoryBank::plain(centres.into(), dimensions)
         .map_err(|error| Error::Fit { method: NAME, reason: error.to_string() })
 }
 
@@ -261,7 +261,7 @@ impl Method for Cfa {
             let reason = format!("has rows of {} values, the descriptor gives {dimensions}", shape[1]);
             return Err(wrong(reason).into());
         }
-        let bank = MemoryBank::new(centres, dimensions).map_err(|error| wrong(error.to_string()))?;
+        let bank = MemoryBank::plain(centres, dimensions).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { backbone, config, descriptor, curve, bank })
     }
 }

@@ -22,15 +22,16 @@ import json
 import os
 import random
 import runpy
+import sys
 import types
 
-patchcore = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "anomalib", "peer.py"))
+BENCHES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+patchcore = runpy.run_path(os.path.join(BENCHES, "anomalib", "peer.py"))
+sys.path.append(BENCHES)
 
 import numpy
 import torch
-from PIL import Image
-from scipy.ndimage import label
-from sklearn.metrics import roc_auc_score
+from measures import accuracy, image
 
 parser = argparse.ArgumentParser()
 parser.add_argument("method", choices=["fastflow", "cflow"])
@@ -45,7 +46,6 @@ parser.add_argument("--layers", default="layer1,layer2,layer3")
 parser.add_argument("--conv3x3-only", action="store_true")
 told = parser.parse_args()
 SIZE = (told.size, told.size)
-MEAN, STD = torch.tensor([[[0.485]], [[0.456]], [[0.406]]]), torch.tensor([[[0.229]], [[0.224]], [[0.225]]])
 
 
 class Remembered(torch.nn.Module):
@@ -55,7 +55,7 @@ class Remembered(torch.nn.Module):
         super().__init__()
         backbone.eval()
         with torch.no_grad():
-            found = [backbone(image(path)[None]) for path in paths]
+            found = [backbone(image(path, SIZE)[None]) for path in paths]
         self.named = isinstance(found[0], dict)
         keys = found[0] if self.named else range(len(found[0]))
         self.features = {key: torch.cat([features[key] for features in found]) for key in keys}
@@ -63,11 +63,6 @@ class Remembered(torch.nn.Module):
     def forward(self, images):
         features = {key: value[images[:, 0, 0, 0]] for key, value in self.features.items()}
         return features if self.named else list(features.values())
-
-
-def image(path):
-    pixels = numpy.array(Image.open(path).convert("RGB").resize(SIZE, Image.BILINEAR))
-    return (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - MEAN) / STD
 
 
 def numbers(indices):
@@ -104,48 +99,6 @@ def train(module, count):
     return len(taken), float(numpy.mean(losses))
 
 
-def aupro(maps, masks, limit=0.3):
-    regions, count = [], 0
-    for mask in masks:
-        labels, found = label(mask, numpy.ones((3, 3)))
-        regions.append(numpy.where(labels > 0, labels + count, 0))
-        count += found
-    scores, regions = numpy.ravel(maps), numpy.ravel(regions)
-    order = numpy.argsort(-scores, kind="stable")
-    scores, regions = scores[order], regions[order]
-    background = regions == 0
-    share = 1 / (count * numpy.bincount(regions))
-    last = numpy.append(numpy.diff(scores) != 0, True)  # of equal scores
-    rate = numpy.append(0, (numpy.cumsum(background) / background.sum())[last])
-    overlap = numpy.append(0, numpy.cumsum(numpy.where(background, 0, share[regions]))[last])
-    inside = rate < limit
-    return numpy.trapezoid(numpy.append(overlap[inside], numpy.interp(limit, rate, overlap)), numpy.append(rate[inside], limit)) / limit
-
-
-def accuracy(model, paths, batch):
-    scores, labels, maps, masks = [], [], [], []
-    for start in range(0, len(paths), batch):
-        chunk = paths[start : start + batch]
-        with torch.no_grad():
-            found = model(torch.stack([image(path) for path in chunk]))
-        scores += found.pred_score.flatten().tolist()
-        for path, anomaly_map in zip(chunk, found.anomaly_map.reshape(-1, *SIZE).numpy()):
-            kind, name = path.split("/")[-2:]
-            labels.append(kind != "good")
-            mask = f"{told.set}/ground_truth/{kind}/{os.path.splitext(name)[0]}_mask.png"
-            if kind == "good":
-                masks.append(numpy.zeros(SIZE, bool))
-            elif os.path.exists(mask):
-                masks.append(numpy.array(Image.open(mask).convert("L").resize(SIZE, Image.NEAREST)) > 127)
-            else:
-                continue
-            maps.append(anomaly_map)
-    figures = {"image": roc_auc_score(labels, scores), "pixel": None, "aupro": None}
-    if numpy.any(masks):
-        figures |= {"pixel": roc_auc_score(numpy.ravel(masks), numpy.ravel(maps)), "aupro": aupro(maps, masks)}
-    return figures
-
-
 random.seed(told.seed), numpy.random.seed(told.seed), torch.manual_seed(told.seed)
 torch.set_num_threads(told.threads)
 module, backbone_name = lightning_module()
@@ -161,8 +114,8 @@ module.eval()
 tested = sorted(glob.glob(f"{told.set}/test/*/*"))
 if told.method == "cflow":
     module.model.fiber_batch_size = 4096  # Fibers are scored independently: this only saves time.
-figures = accuracy(module.model, tested, told.batch)
+figures = accuracy(module.model, told.set, tested, told.batch, SIZE)
 if told.method == "cflow":
-    figures["whole_set"] = accuracy(module.model, tested, len(tested))
+    figures["whole_set"] = accuracy(module.model, told.set, tested, len(tested), SIZE)
 setting = {key: value for key, value in vars(told).items() if key not in ["set", "weights"]}
 print(json.dumps({**setting, **figures, "steps": steps, "loss": loss, "train_cpu": took["cpu"], "train_wall": took["wall"]}))

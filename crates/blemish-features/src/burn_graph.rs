@@ -63,9 +63,24 @@ impl Interpreter {
     /// # Errors
     /// [`FeatureError::Engine`] for a graph that reads what was never computed.
     pub fn forward(&self, image: Tensor<4>, convolve: &Convolve<'_>) -> Result<Vec<Tensor<4>>, FeatureError> {
+        self.forward_first(image, self.taps.len(), convolve)
+    }
+
+    /// The same of the first `count` taps alone; what lies behind them is not computed.
+    ///
+    /// # Errors
+    /// [`FeatureError::Engine`] for a graph that reads what was never computed.
+    pub fn forward_first(
+        &self,
+        image: Tensor<4>,
+        count: usize,
+        convolve: &Convolve<'_>,
+    ) -> Result<Vec<Tensor<4>>, FeatureError> {
+        let taps = &self.taps[..count.min(self.taps.len())];
+        let end = taps.iter().max().map_or(0, |&tap| tap + 1);
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.nodes.len()];
         values[0] = Some(image);
-        for (id, node) in self.nodes.iter().enumerate().skip(1) {
+        for (id, node) in self.nodes.iter().enumerate().take(end).skip(1) {
             let inputs = node.inputs.iter().map(|&input| {
                 let value = values.get(input).and_then(Clone::clone);
                 value.ok_or_else(|| fail(&format!("step {} reads a value that is not there", node.name)))
@@ -79,7 +94,7 @@ impl Interpreter {
             }
         }
         let tap = |&tap: &NodeId| values[tap].clone().ok_or_else(|| fail("a feature map was not computed"));
-        self.taps.iter().map(tap).collect()
+        taps.iter().map(tap).collect()
     }
 }
 

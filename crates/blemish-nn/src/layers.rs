@@ -37,7 +37,7 @@ impl Dense {
     }
 }
 
-/// A convolution that keeps the size at stride 1.
+/// A convolution that keeps the size at stride 1, unless it is unpadded.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// Outputs x inputs x kernel x kernel.
@@ -45,6 +45,7 @@ pub struct Conv {
     /// Outputs.
     pub bias: Param<Tensor<1>>,
     stride: usize,
+    is_unpadded: bool,
 }
 
 impl Conv {
@@ -52,13 +53,13 @@ impl Conv {
     pub fn new(inputs: usize, outputs: usize, kernel: usize, init: &mut Init) -> Self {
         let bound = 1.0 / ((inputs * kernel * kernel) as f32).sqrt();
         let weight = init.uniform(bound, [outputs, inputs, kernel, kernel]);
-        Self { weight, bias: init.uniform(bound, [outputs]), stride: 1 }
+        Self { weight, bias: init.uniform(bound, [outputs]), stride: 1, is_unpadded: false }
     }
 
     /// All zero: what it feeds starts as the identity.
     pub fn zero(inputs: usize, outputs: usize, kernel: usize, init: &Init) -> Self {
         let weight = init.constant(0.0, [outputs, inputs, kernel, kernel]);
-        Self { weight, bias: init.constant(0.0, [outputs]), stride: 1 }
+        Self { weight, bias: init.constant(0.0, [outputs]), stride: 1, is_unpadded: false }
     }
 
     /// Of another stride.
@@ -66,9 +67,14 @@ impl Conv {
         Self { stride, ..self }
     }
 
-    /// y = W * x + b, zero padding of half the kernel.
+    /// Only where the whole kernel fits into the map.
+    pub fn unpadded(self) -> Self {
+        Self { is_unpadded: true, ..self }
+    }
+
+    /// y = W * x + b, zero padding of half the kernel or none.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let padding = self.weight.dims()[2] / 2;
+        let padding = if self.is_unpadded { 0 } else { self.weight.dims()[2] / 2 };
         convolve(x, self.weight.val(), self.bias.val(), self.stride, padding)
     }
 }
@@ -133,7 +139,7 @@ impl Subnet {
             let weight = init.normal(0.05, [hidden, inputs, kernel, kernel]);
             // The actnorm after it has the bias.
             let bias = init.constant(0.0, [hidden]).set_require_grad(false);
-            layers.push(Layer::Conv(Conv { weight, bias, stride: 1 }));
+            layers.push(Layer::Conv(Conv { weight, bias, stride: 1, is_unpadded: false }));
             layers.push(Layer::ActNorm(ActNorm::new(hidden, init)));
             layers.push(Layer::Relu(Relu));
         }

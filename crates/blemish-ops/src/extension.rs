@@ -3,6 +3,7 @@
 use crate::adam::{self, AdamStep};
 use crate::convolution::{self, Geometry};
 use crate::coupling::{self, Coupling};
+use crate::distance;
 use crate::permutation;
 use crate::real::Real;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -51,6 +52,16 @@ pub(crate) trait Operations: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     fn permute(x: FloatTensor<Self>, order: Vec<usize>) -> FloatTensor<Self>;
+
+    fn row_distances(x: FloatTensor<Self>, rows: FloatTensor<Self>, indices: Vec<usize>)
+    -> FloatTensor<Self>;
+
+    fn row_distances_gradient(
+        x: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        indices: Vec<usize>,
+    ) -> FloatTensor<Self>;
 
     fn adam(
         value: FloatTensor<Self>,
@@ -186,6 +197,31 @@ impl Operations for Flex {
         by_type!(x, T => tensor(permutation::permute(x.storage::<T>(), positions, &order), shape))
     }
 
+    fn row_distances(x: FlexTensor, rows: FlexTensor, indices: Vec<usize>) -> FlexTensor {
+        let [count, dimensions] = [x.shape()[0], x.shape()[1]];
+        let shape = Shape::from([count, indices.len() / count]);
+        let (x, rows) = (x.to_contiguous(), rows.to_contiguous());
+        by_type!(x, T => {
+            let found = distance::forward(x.storage::<T>(), rows.storage::<T>(), &indices, dimensions);
+            tensor(found, shape)
+        })
+    }
+
+    fn row_distances_gradient(
+        x: FlexTensor,
+        rows: FlexTensor,
+        gradient: FlexTensor,
+        indices: Vec<usize>,
+    ) -> FlexTensor {
+        let shape = x.shape();
+        let dimensions = shape[1];
+        let (x, rows, gradient) = (x.to_contiguous(), rows.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => {
+            let (x, rows, gradient) = (x.storage::<T>(), rows.storage::<T>(), gradient.storage::<T>());
+            tensor(distance::backward(x, rows, &indices, gradient, dimensions), shape)
+        })
+    }
+
     fn adam(
         value: FlexTensor,
         gradient: FlexTensor,
@@ -265,6 +301,22 @@ impl<B: Operations> Backward<B, 1> for Permute {
     }
 }
 
+#[derive(Debug)]
+struct RowDistances;
+
+impl<B: Operations> Backward<B, 1> for RowDistances {
+    type State = (FloatTensor<B>, FloatTensor<B>, Vec<usize>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, rows, indices) = ops.state;
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::row_distances_gradient(x, rows, gradient, indices));
+        }
+    }
+}
+
 impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
     fn convolve(
         x: FloatTensor<Self>,
@@ -336,6 +388,30 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
             OpsKind::Tracked(prepared) => prepared.finish(order, out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
+    }
+
+    fn row_distances(
+        x: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        indices: Vec<usize>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let (x, rows) = (x.into_primitive(), rows.into_primitive());
+        let out = B::row_distances(x.clone(), rows.clone(), indices.clone());
+        match RowDistances.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x, rows, indices), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn row_distances_gradient(
+        x: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        indices: Vec<usize>,
+    ) -> FloatTensor<Self> {
+        let (x, rows) = (x.into_primitive(), rows.into_primitive());
+        constant(B::row_distances_gradient(x, rows, gradient.into_primitive(), indices))
     }
 
     fn adam(

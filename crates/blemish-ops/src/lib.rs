@@ -5,6 +5,7 @@
 //! | [`convolve`] | convolution through a column buffer of every image |
 //! | [`couple`] | a dozen pointwise operations and as many buffers in each coupling block |
 //! | [`permute_channels`] | gathers and, for the gradient, scatters |
+//! | [`row_distances`] | gathered copies of the rows and of the differences from them |
 //! | [`adam_step`], [`square_sum`] | passes over the weights and their moments for each term of an update |
 //!
 //! Each exists once as a kernel on slices with a gradient written by hand, for single and double precision. On other devices the same
@@ -13,6 +14,7 @@
 mod adam;
 mod convolution;
 mod coupling;
+mod distance;
 mod extension;
 mod permutation;
 mod real;
@@ -115,13 +117,34 @@ pub fn inverse_order(order: &[usize]) -> Vec<usize> {
     permutation::inverse(order)
 }
 
+/// Squared Euclidean distances of every row of x (n x d) to k of the given rows (m x d): n x k, exactly, as sums of squared
+/// differences. `indices` are n x k row numbers. The rows are taken as given: gradients flow to x alone, 2 (x - row) a distance.
+///
+/// # Panics
+/// If the shapes do not fit each other or an index is not below m.
+pub fn row_distances(x: Tensor<2>, rows: Tensor<2>, indices: &[usize]) -> Tensor<2> {
+    let ([count, dimensions], [all, length]) = (x.dims(), rows.dims());
+    let fits = dimensions == length && count > 0 && indices.len().is_multiple_of(count);
+    assert!(fits, "{} indices and rows of {length} values meet {count} of {dimensions}", indices.len());
+    assert!(indices.iter().all(|&index| index < all), "a row number is not below {all}");
+    if !is_ours(&x) {
+        return distance::composed(x, rows, indices);
+    }
+    Tensor::from_dispatch(Dispatch::row_distances(x.into_dispatch(), rows.into_dispatch(), indices.to_vec()))
+}
+
 /// One update of a tensor: value, gradient, first and second moment to value and moments. Nothing of it enters a graph.
 ///
 /// # Panics
-/// If the lengths differ.
+/// If the lengths differ; the second moment's is [`AdamKind::second_moments`] times the others'.
 pub fn adam_step(tensors: [Tensor<1>; 4], step: AdamStep) -> [Tensor<1>; 3] {
-    let length = tensors[0].dims();
-    assert!(tensors.iter().all(|tensor| tensor.dims() == length), "moments of another tensor");
+    let [length] = tensors[0].dims();
+    let lengths = tensors.each_ref().map(|tensor| tensor.dims()[0]);
+    assert_eq!(
+        lengths,
+        [length, length, length, step.kind.second_moments() * length],
+        "moments of another tensor"
+    );
     if !is_ours(&tensors[0]) {
         return adam::composed(tensors, step);
     }

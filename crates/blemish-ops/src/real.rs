@@ -9,6 +9,7 @@ pub(crate) trait Real:
     bytemuck::Pod
     + Element
     + Default
+    + PartialEq
     + AddAssign
     + Add<Output = Self>
     + Sub<Output = Self>

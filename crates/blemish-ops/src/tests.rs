@@ -1,6 +1,6 @@
 use crate::{
     AdamKind, AdamStep, Clamp, Coupling, adam_step, convolve, couple, inverse_order, permute_channels,
-    scale_and_shift, square_sum,
+    row_distances, scale_and_shift, square_sum,
 };
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -187,29 +187,45 @@ fn adam_follows_its_formulas_and_the_composition_of_burns_operations() {
         betas: [0.9, 0.99],
         epsilon: 1e-8,
         decay: 0.01,
+        is_decoupled: false,
         gradient_scale: 0.5,
         number: 3,
     };
     let vector = |seed| random([5000], seed).detach();
-    for kind in [AdamKind::Adam, AdamKind::Adamax] {
-        let step = AdamStep { kind, ..step };
-        let inputs = || [vector(1), vector(2), vector(3), vector(4).abs()];
+    for (kind, is_decoupled) in [
+        (AdamKind::Adam, false),
+        (AdamKind::Adamax, false),
+        (AdamKind::AmsGrad, false),
+        (AdamKind::AmsGrad, true),
+        (AdamKind::Adam, true),
+    ] {
+        let step = AdamStep { kind, is_decoupled, ..step };
+        let inputs = || {
+            let mut second = vec![vector(4).abs()];
+            second.extend((kind == AdamKind::AmsGrad).then(|| vector(5).abs()));
+            [vector(1), vector(2), vector(3), Tensor::cat(second, 0)]
+        };
         let ours = adam_step(inputs(), step).map(values);
         let [value, gradient, first, second] = inputs().map(values);
         for i in 0..value.len() {
-            let g = 0.5 * gradient[i] + 0.01 * value[i];
+            let (coupled, stays) = if is_decoupled { (0.0, 1.0 - 0.1 * 0.01) } else { (0.01, 1.0) };
+            let g = 0.5 * gradient[i] + coupled * value[i];
             let m = 0.9 * first[i] + 0.1 * g;
+            let squares = 0.99 * second[i] + 0.01 * g * g;
+            let root = |v: f64| (v / (1.0 - 0.99f64.powi(3))).sqrt() + 1e-8;
             let (v, size) = match kind {
-                AdamKind::Adam => {
-                    let v = 0.99 * second[i] + 0.01 * g * g;
-                    (v, (v / (1.0 - 0.99f64.powi(3))).sqrt() + 1e-8)
+                AdamKind::Adam => (squares, root(squares)),
+                AdamKind::AmsGrad => {
+                    let largest = squares.max(second[5000 + i]);
+                    close(&[ours[2][5000 + i]], &[largest], 1e-12);
+                    (squares, root(largest))
                 }
                 AdamKind::Adamax => {
                     let v = (0.99 * second[i]).max(g.abs() + 1e-8);
                     (v, v)
                 }
             };
-            let updated = value[i] - 0.1 * m / (1.0 - 0.9f64.powi(3)) / size;
+            let updated = stays * value[i] - 0.1 * m / (1.0 - 0.9f64.powi(3)) / size;
             close(&[ours[0][i], ours[1][i], ours[2][i]], &[updated, m, v], 1e-12);
         }
         let composed = crate::adam::composed(inputs(), step).map(values);
@@ -218,4 +234,20 @@ fn adam_follows_its_formulas_and_the_composition_of_burns_operations() {
     let x = vector(1);
     let sum: f64 = values(x.clone()).iter().map(|x| x * x).sum();
     assert!((square_sum(x) - sum).abs() < 1e-9 * sum);
+}
+
+#[test]
+fn distances_to_rows_and_their_gradient_equal_the_composition_of_burns_operations() {
+    // More values than are summed at once and a rest, more rows than a task has; a row that is near twice counts twice.
+    for (count, all, dimensions, k) in [(3, 4, 2, 2), (150, 40, 37, 6), (5, 1, 16, 1)] {
+        let (x, rows) = (random([count, dimensions], 1), random([all, dimensions], 2).detach());
+        let indices: Vec<usize> = (0..count * k).map(|at| at * at % all).collect();
+        let ours = row_distances(x.clone(), rows.clone(), &indices);
+        let theirs = crate::distance::composed(x.clone(), rows, &indices);
+        assert_eq!(ours.dims(), [count, k]);
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-13);
+        let weights = random([count, k], 99).detach();
+        let gradient = |out: Tensor<2>| values(x.grad(&(out * weights.clone()).sum().backward()).unwrap());
+        close(&gradient(ours), &gradient(theirs), 1e-13);
+    }
 }

@@ -54,8 +54,13 @@ impl Encoder {
 
     /// The maps of the taps, shallow to deep.
     pub(crate) fn forward(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
+        self.forward_first(image, usize::MAX)
+    }
+
+    /// The maps of the first `count` taps, without the work for deeper ones.
+    pub(crate) fn forward_first(&self, image: Tensor<4>, count: usize) -> Vec<Tensor<4>> {
         let places: Vec<usize> = self.interpreter.convolutions().map(|(id, _)| id).collect();
-        let maps = self.interpreter.forward(image, &|id, shape, x| {
+        let maps = self.interpreter.forward_first(image, count, &|id, shape, x| {
             // Every convolution has its place: both lists come from the same nodes.
             let Convolution { weight, bias } =
                 &self.convolutions[places.binary_search(&id).unwrap_or_default()];

@@ -77,6 +77,7 @@ mod rows;
 pub mod settings;
 pub mod state;
 pub mod suspects;
+mod tensors;
 #[cfg(test)]
 mod testing;
 pub mod tiled;

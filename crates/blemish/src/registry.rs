@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::method::{Entry, MethodEntry};
+use crate::methods::cfa::Cfa;
 use crate::methods::classical::{FilterBank, Statistical, Structural};
 use crate::methods::fapm::Fapm;
 use crate::methods::flows::cflow::CFlow;
@@ -9,9 +10,10 @@ use crate::methods::flows::csflow::CsFlow;
 use crate::methods::flows::differnet::DifferNet;
 use crate::methods::flows::fastflow::FastFlow;
 use crate::methods::flows::glow::Glow;
+use crate::methods::mspba::Mspba;
 use crate::methods::{padim::Padim, patchcore::PatchCore, pni::Pni};
 
-static METHODS: [&dyn MethodEntry; 12] = [
+static METHODS: &[&dyn MethodEntry] = &[
     &Entry::<PatchCore>::new().living(),
     &Entry::<Padim>::new().living(),
     &Entry::<Fapm>::new().living(),
@@ -24,11 +26,13 @@ static METHODS: [&dyn MethodEntry; 12] = [
     &Entry::<CsFlow>::new(),
     &Entry::<Glow>::new(),
     &Entry::<DifferNet>::new(),
+    &Entry::<Cfa>::new(),
+    &Entry::<Mspba>::new(),
 ];
 
 /// Every method there is, the default one first.
 pub fn methods() -> &'static [&'static dyn MethodEntry] {
-    &METHODS
+    METHODS
 }
 
 /// The method of that name.

@@ -290,6 +290,12 @@ pub(crate) fn load<M: Module + Ordered>(blank: M, prefix: &str, state: &State) -
         let name = format!("{prefix}{name}");
         let rank = state.tensors().get(&name).map_or(1, |tensor| tensor.shape.len());
         let (shape, values) = state.f32(&name, rank).map_err(LoadError)?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(LoadError(StateError {
+                name,
+                reason: "holds values that are no finite numbers".into(),
+            }));
+        }
         Ok((shape.to_vec(), values.to_vec()))
     })
     .map_err(|LoadError(error)| Error::State(error))?;

@@ -74,6 +74,17 @@ pub(crate) fn sizes_of(batch: &FeatureBatch) -> Vec<MapSize> {
     batch.maps.iter().map(size).collect()
 }
 
+/// Refuses maps that a network was not made for.
+pub(crate) fn check_channels(batch: &FeatureBatch, sizes: &[MapSize]) -> Result<(), Error> {
+    let channels = |sizes: &[MapSize]| sizes.iter().map(|size| size.channels).collect::<Vec<_>>();
+    let (found, expected) = (channels(&sizes_of(batch)), channels(sizes));
+    if found != expected {
+        let reason = format!("the backbone gives maps of {found:?} channels, the model is for {expected:?}");
+        return Err(Error::Score { reason });
+    }
+    Ok(())
+}
+
 impl TrainingFeatures {
     /// One pass over the images.
     pub(crate) fn collect(

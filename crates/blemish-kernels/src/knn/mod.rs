@@ -82,6 +82,17 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
         Self::with(rows, dimensions, Contraction::fit)
     }
 
+    /// The same for queries that are not distributed as the rows: all coordinates are compared.
+    ///
+    /// A shortcut is chosen by how far apart the rows are from each other. Queries that leave the few directions in which the rows vary,
+    /// as single images do those in which their means vary, pass it almost everywhere and are then measured one by one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn plain(rows: S, dimensions: usize) -> Result<Self, KernelError> {
+        Self::with(rows, dimensions, Contraction::identity)
+    }
+
     fn with(
         rows: S,
         dimensions: usize,

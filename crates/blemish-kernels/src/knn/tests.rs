@@ -37,6 +37,7 @@ fn exhaustive(bank: &[f32], query: &[f32]) -> Vec<(f64, usize)> {
 
 fn check(bank: &[f32], queries: &[f32], dimensions: usize, k: usize) {
     let found = MemoryBank::new(bank, dimensions).unwrap().search(queries, k).unwrap();
+    assert_eq!(MemoryBank::plain(bank, dimensions).unwrap().search(queries, k).unwrap(), found);
     for (query, row) in queries.chunks(dimensions).enumerate() {
         let expected = exhaustive(bank, row);
         let distances = &found.squared_distances[query * found.k..(query + 1) * found.k];

@@ -14,7 +14,8 @@ pub use optimiser::Optimiser;
 pub use schedule::{Decay, Schedule};
 
 use crate::weights::WeightError;
-use blemish_ops::{AdamKind, AdamStep};
+pub use blemish_ops::AdamKind;
+use blemish_ops::AdamStep;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use checkpoint::{Best, Progress};
@@ -202,7 +203,7 @@ pub fn train_selecting<M: Module, B, E: From<TrainError>>(
     selection: Option<Selection<'_, M>>,
     watch: &dyn Watch,
 ) -> Result<Trained<M>, E> {
-    let memories = optimiser::memories(&network, plan.average.is_some());
+    let memories = optimiser::memories(&network, plan.optimiser.kind, plan.average.is_some());
     let mut progress = Progress { network, memories, done: 0, curve: Curve::new(plan.steps), best: None };
     if let Some(checkpoints) = &plan.checkpoints {
         progress = checkpoint::read(checkpoints, progress, &device.clone().without_autodiff())?;
@@ -225,9 +226,9 @@ pub fn train_selecting<M: Module, B, E: From<TrainError>>(
             return Err(TrainError::NotFinite { step: number, what: "loss" }.into());
         }
         let rate = plan.schedule.at(number, plan.steps);
-        let Optimiser { adamax, betas, epsilon, decay } = plan.optimiser;
-        let kind = if adamax { AdamKind::Adamax } else { AdamKind::Adam };
-        let step = AdamStep { kind, rate, betas, epsilon, decay, gradient_scale: 1.0, number: number + 1 };
+        let Optimiser { kind, betas, epsilon, decay, is_decoupled } = plan.optimiser;
+        let number = number + 1;
+        let step = AdamStep { kind, rate, betas, epsilon, decay, is_decoupled, gradient_scale: 1.0, number };
         let memories = &mut progress.memories;
         progress.network =
             optimiser::step(progress.network, gradients, memories, step, plan.clip, plan.average)?;

@@ -1,42 +1,46 @@
-//! Adam and Adamax over all weights of a network, with the gradients' norm clipped and a running average.
+//! Adam and its kin over all weights of a network, with the gradients' norm clipped and a running average.
 
 use super::TrainError;
-use blemish_ops::{AdamStep, adam_step, square_sum};
+use blemish_ops::{AdamKind, AdamStep, adam_step, square_sum};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
-use serde::{Deserialize, Serialize};
 
-/// Which rule, with its constants; the gradient of weight decay is added to the loss's (L2).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Which rule, with its constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimiser {
-    /// Adamax instead of Adam.
-    pub adamax: bool,
+    /// The rule of the second moment.
+    pub kind: AdamKind,
     /// Decay of the first and second moment.
     pub betas: [f64; 2],
     /// Keeps quotients finite.
     pub epsilon: f64,
     /// Weight decay.
     pub decay: f64,
+    /// Whether the decay shrinks the weights themselves (AdamW) instead of adding its gradient to the loss's (L2).
+    pub is_decoupled: bool,
 }
 
 impl Optimiser {
     /// Adam with its usual constants.
-    pub const ADAM: Self = Self { adamax: false, betas: [0.9, 0.999], epsilon: 1e-8, decay: 0.0 };
+    pub const ADAM: Self =
+        Self { kind: AdamKind::Adam, betas: [0.9, 0.999], epsilon: 1e-8, decay: 0.0, is_decoupled: false };
 }
 
 /// What an optimiser remembers of one weight, as flat tensors.
 #[derive(Clone)]
 pub(super) struct Memory {
     pub(super) first: Tensor<1>,
+    /// As long as the rule says, see [`AdamKind::second_moments`].
     pub(super) second: Tensor<1>,
     /// Running average of the weight, where one is kept.
     pub(super) average: Option<Tensor<1>>,
 }
 
 /// Memories of the trained weights, in the order of the network.
-pub(super) fn memories<M: Module>(network: &M, with_average: bool) -> Vec<Memory> {
+pub(super) fn memories<M: Module>(network: &M, kind: AdamKind, with_average: bool) -> Vec<Memory> {
     struct Make {
         made: Vec<Memory>,
+        kind: AdamKind,
         with_average: bool,
     }
     impl ModuleVisitor for Make {
@@ -45,11 +49,12 @@ pub(super) fn memories<M: Module>(network: &M, with_average: bool) -> Vec<Memory
             if value.is_require_grad() {
                 let value = flat(value.inner());
                 let average = self.with_average.then(|| value.clone());
-                self.made.push(Memory { first: value.zeros_like(), second: value.zeros_like(), average });
+                let second = value.zeros_like().repeat_dim(0, self.kind.second_moments());
+                self.made.push(Memory { first: value.zeros_like(), second, average });
             }
         }
     }
-    let mut make = Make { made: Vec::new(), with_average };
+    let mut make = Make { made: Vec::new(), kind, with_average };
     network.visit(&mut make);
     make.made
 }

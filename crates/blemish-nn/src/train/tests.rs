@@ -57,7 +57,8 @@ fn full_plan(path: Option<&Path>) -> Plan {
         resume: true,
         fingerprint: "a flow".into(),
     });
-    Plan { schedule, clip: Some(2.0), average: Some(0.9), checkpoints, ..plan(230, 3e-3) }
+    let optimiser = Optimiser { kind: AdamKind::AmsGrad, ..Optimiser::ADAM };
+    Plan { optimiser, schedule, clip: Some(2.0), average: Some(0.9), checkpoints, ..plan(230, 3e-3) }
 }
 
 /// A training of a small flow on maps that differ from step to step.
@@ -232,8 +233,8 @@ fn line_training(plan: &Plan, damage: f32, watch: &dyn Watch) -> Result<Trained<
 
 #[test]
 fn a_learnable_problem_is_learned() {
-    for adamax in [false, true] {
-        let optimiser = Optimiser { adamax, ..Optimiser::ADAM };
+    for kind in [AdamKind::Adam, AdamKind::AmsGrad, AdamKind::Adamax] {
+        let optimiser = Optimiser { kind, ..Optimiser::ADAM };
         let plan = Plan { optimiser, ..plan(600, 0.1) };
         let trained = line_training(&plan, 0.0, &watcher(u64::MAX, Verdict::Go)).unwrap();
         let losses = &trained.curve.losses;
@@ -305,6 +306,27 @@ fn weight_decay_pulls_towards_zero() {
     // A first step of Adam is as long as the rate.
     let [a, b] = two(&Plan { optimiser, ..plan(1, 0.1) }, flat).unwrap().0;
     assert!((a - 0.4).abs() < 1e-6 && (b + 0.15).abs() < 1e-6, "{a} {b}");
+}
+
+#[test]
+fn decoupled_decay_shrinks_weights_by_rate_times_decay() {
+    let optimiser = Optimiser { decay: 0.1, is_decoupled: true, ..Optimiser::ADAM };
+    let flat = |a: Tensor<1>, b: Tensor<1>, _| (a + b) * 0.0;
+    let [a, b] = two(&Plan { optimiser, ..plan(1, 0.1) }, flat).unwrap().0;
+    assert!((a - 0.5 * 0.99).abs() < 1e-7 && (b + 0.25 * 0.99).abs() < 1e-7, "{a} {b}");
+}
+
+#[test]
+fn amsgrad_keeps_to_the_largest_second_moment() {
+    // PyTorch 2.15: AdamW(rate 0.1, decay 0.05, amsgrad), gradients 1, 10, 0.1, 0.1 of a and 4, 3, 2, 1 of b.
+    let slopes = [[1.0, 4.0], [10.0, 3.0], [0.1, 2.0], [0.1, 1.0]];
+    let slope = |a: Tensor<1>, b: Tensor<1>, step: u64| {
+        let [of_a, of_b] = slopes[step as usize];
+        a * of_a + b * of_b
+    };
+    let optimiser = Optimiser { kind: AdamKind::AmsGrad, decay: 0.05, is_decoupled: true, ..Optimiser::ADAM };
+    let [a, b] = two(&Plan { optimiser, ..plan(4, 0.1) }, slope).unwrap().0;
+    assert!((a - 0.196_833_85).abs() < 2e-6 && (b + 0.621_134_8).abs() < 2e-6, "{a} {b}");
 }
 
 #[test]

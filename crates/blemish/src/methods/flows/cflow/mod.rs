@@ -14,14 +14,15 @@ mod tests;
 
 pub use config::{CFlowConfig, Mixing, Rates};
 
-use super::{check_channels, scoring_device, tanh_coupling, values_of};
+use super::tanh_coupling;
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
+use crate::tensors::{finite, scoring_device, values_of};
 use crate::trainer::{self, Trainer};
-use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
+use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::loader::order_of;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
@@ -351,7 +352,7 @@ impl Method for CFlow {
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
         let sizes = load_sizes(&state)?;
-        let largest = super::finite("largest", sizes.len(), &state)?;
+        let largest = finite("largest", sizes.len(), &state)?;
         let layer = |(number, (size, largest)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
             let blank = flow(&config, size.channels, &mut Init::blank(&scoring_device()));

@@ -10,14 +10,15 @@ mod tests;
 
 pub use config::{CsFlowConfig, Score};
 
-use super::{atan_coupling, check_channels, scoring_device, tensor_of, values_of};
+use super::atan_coupling;
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
+use crate::tensors::{scoring_device, tensor_of, values_of};
 use crate::trainer::{self, Trainer, batch_of};
-use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
+use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::image::rotation::{thin, thinned};

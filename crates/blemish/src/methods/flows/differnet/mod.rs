@@ -25,13 +25,14 @@ mod views;
 
 pub use config::{DifferNetConfig, Localisation};
 
-use super::{atan_coupling, values_of};
+use super::atan_coupling;
 use crate::error::Error;
 use crate::feature_cache::CacheLimits;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::rows::{RowStore, Rows};
 use crate::state::State;
+use crate::tensors::values_of;
 use crate::trainer::{self, Trainer, batch_of};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
@@ -49,7 +50,7 @@ use views::{Views, angles};
 const NAME: &str = "differnet";
 
 /// Weight decay, epsilon and moments of the published training.
-const OPTIMISER: Optimiser = Optimiser { adamax: false, betas: [0.8, 0.8], epsilon: 1e-4, decay: 1e-5 };
+const OPTIMISER: Optimiser = Optimiser { betas: [0.8, 0.8], epsilon: 1e-4, decay: 1e-5, ..Optimiser::ADAM };
 
 /// A flow for vectors of `dimensions` values.
 fn flow(config: &DifferNetConfig, dimensions: usize, init: &mut Init) -> Chain {

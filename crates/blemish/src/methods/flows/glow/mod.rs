@@ -16,14 +16,14 @@ mod tests;
 
 pub use config::{CouplingKind, GlowConfig, Input, Score};
 
-use super::{check_channels, scoring_device, values_of};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
+use crate::tensors::{finite, scoring_device, values_of};
 use crate::trainer::{self, Trainer, batch_of};
-use crate::training_features::{MapSize, TrainingFeatures, load_sizes, store_sizes};
+use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::png;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::{Backbone, FeatureMap};
@@ -345,13 +345,13 @@ impl Method for Glow {
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
         let sizes = load_sizes(&state)?;
-        let typical = super::finite("typical", sizes.len(), &state)?;
+        let typical = finite("typical", sizes.len(), &state)?;
         let layer = |(number, (size, typical)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
             let channels = if config.input == Input::Features { size.channels } else { 0 };
             let standard = (
-                super::finite(&format!("{prefix}standard.shift"), channels, &state)?,
-                super::finite(&format!("{prefix}standard.factor"), channels, &state)?,
+                finite(&format!("{prefix}standard.shift"), channels, &state)?,
+                finite(&format!("{prefix}standard.factor"), channels, &state)?,
             );
             let blank = Network::new(&config, size.channels, &mut Init::blank(&scoring_device()));
             let (network, curve) = trainer::load(blank, &prefix, &state)?;

@@ -1,5 +1,5 @@
-//! What every flow promises: it finds a defect, does not depend on the batch, survives being stored, resumes bit for bit and can be
-//! ended early. On tiny images with the embedded backbone.
+//! What every method that trains promises: it finds a defect, does not depend on the batch, survives being stored, resumes bit for bit
+//! and can be ended early. On tiny images with the embedded backbone.
 
 use crate::calibrate::CalibrationConfig;
 use crate::detector::{Detector, DetectorConfig, FitOptions};
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 const SIDE: usize = 128;
 
-/// Settings of small flows of each method.
-const SMALL: [(&str, &[(&str, &str)]); 7] = [
+/// Settings of small models of each method.
+const SMALL: &[(&str, &[(&str, &str)])] = &[
     ("fastflow", &[("blocks", "2"), ("steps", "30"), ("batch", "4"), ("rate", "0.003")]),
     ("cflow", &[("blocks", "2"), ("condition", "16"), ("epochs", "6"), ("batch", "4"), ("rate", "0.002")]),
     (
@@ -47,6 +47,23 @@ const SMALL: [(&str, &[(&str, &str)]); 7] = [
             ("steps", "20"),
             ("batch", "4"),
             ("rate", "0.002"),
+        ],
+    ),
+    ("cfa", &[("epochs", "15"), ("batch", "4")]),
+    ("cfa", &[("variant", "anomalib"), ("epochs", "15"), ("batch", "4"), ("bank_compression", "4")]),
+    (
+        "mspba",
+        &[("epochs", "12"), ("batch", "4"), ("repeats", "8"), ("rate", "0.0003"), ("coreset_max", "500")],
+    ),
+    (
+        "mspba",
+        &[
+            ("epochs", "15"),
+            ("batch", "4"),
+            ("repeats", "4"),
+            ("cluster_weight", "1"),
+            ("combination", "normalised_sum"),
+            ("coreset_max", "500"),
         ],
     ),
     (
@@ -131,7 +148,7 @@ fn largest(scores: &PatchScores) -> (usize, f32) {
 
 #[test]
 fn defects_are_found_where_they_are_and_scores_depend_on_nothing_else() {
-    for small in SMALL {
+    for &small in SMALL {
         let model = fit(small, &FitOptions::default()).unwrap();
         let images = [image(20, false), image(21, true), image(22, false)];
         let together = model.score(&batch(&images)).unwrap();
@@ -177,7 +194,7 @@ fn training(checkpoint: &Path, resume: bool) -> TrainingOptions {
 fn an_interrupted_training_goes_on_to_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.checkpoint");
-    for small in SMALL {
+    for &small in SMALL {
         let whole = fit(small, &FitOptions::default()).unwrap();
         // 8 images are extracted first; then a training is stopped at its 13th step, one of two (cflow) in the second.
         let between = match small.0 {
@@ -209,7 +226,7 @@ fn a_time_limit_ends_a_training_with_a_usable_model() {
         training: TrainingOptions { time_limit: Some(Duration::from_nanos(1)), ..TrainingOptions::default() },
         ..FitOptions::default()
     };
-    for small in SMALL {
+    for &small in SMALL {
         let scores = fit(small, &options).unwrap().score(&batch(&[image(9, true)])).unwrap();
         assert!(scores[0].values.iter().all(|score| score.is_finite()), "{small:?}");
     }

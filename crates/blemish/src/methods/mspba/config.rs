@@ -1,0 +1,122 @@
+//! Settings of MSPBA.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the encoders see patches, in training, bank and scoring alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Passes {
+    /// One pass over the whole image, heads applied at every cell of their layer: patches see across their borders.
+    Dense,
+    /// Every patch cut out and encoded by itself, as published: tens to hundreds of times the work.
+    Exact,
+}
+
+/// What of an image enters the encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Pixels less the mean image, in the backbone's units: over the standard deviations that it was trained with.
+    Standardised,
+    /// Pixels less the mean image alone, as published: the backbone first has to get used to their small spread.
+    Centred,
+}
+
+/// How the maps of the patch sizes make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Combination {
+    /// Their sum, as published.
+    Sum,
+    /// Their product.
+    Product,
+    /// The sum of each over its mean on held-out good images.
+    NormalisedSum,
+}
+
+/// Settings of MSPBA.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MspbaConfig {
+    /// How the encoders see patches: dense is for CPUs, exact is as published.
+    pub passes: Passes,
+    /// What of an image enters the encoders.
+    pub input: Input,
+    /// Values of an embedding (D).
+    #[schemars(range(min = 2, max = 1024))]
+    pub dimension: usize,
+    /// Pixels between patches of 64, a power of two; with dense passes at least the stride of their layer.
+    #[schemars(range(min = 1, max = 16))]
+    pub stride_64: usize,
+    /// Pixels between patches of 32, a power of two; with dense passes at least the stride of their layer.
+    #[schemars(range(min = 1, max = 16))]
+    pub stride_32: usize,
+    /// Pixels between patches of 16, a power of two; with dense passes at least the stride of their layer.
+    #[schemars(range(min = 1, max = 8))]
+    pub stride_16: usize,
+    /// Directions in which the neighbour of a patch may lie.
+    #[schemars(range(min = 4, max = 36))]
+    pub directions: usize,
+    /// Weight of the losses of near and far patches (lambda); too much of it lets all embeddings collapse.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub lambda: f64,
+    /// Weight of the k-means loss: 0 as the released code works, 1 as it was meant.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub cluster_weight: f64,
+    /// Centres of the k-means loss, for each patch size.
+    #[schemars(range(min = 1, max = 1000))]
+    pub clusters: usize,
+    /// Standard deviation of the noise on pixels and on whole channels in training, of values from 0 to 1.
+    #[schemars(range(min = 0.0, max = 0.2))]
+    pub noise: f32,
+    /// Passes over the images; published are 10,000 with `repeats=1` and `batch=64`.
+    #[schemars(range(min = 1))]
+    pub epochs: u64,
+    /// Images of a step.
+    #[schemars(range(min = 1, max = 256))]
+    pub batch: usize,
+    /// Samples that a step takes from each of its images, for each loss and patch size.
+    #[schemars(range(min = 1, max = 1024))]
+    pub repeats: usize,
+    /// Learning rate of Adam, as published; a faster one makes the backbone forget what it knew.
+    #[schemars(range(min = 0.0000001, max = 0.1))]
+    pub rate: f64,
+    /// Share of the patches of good images that the banks keep.
+    #[schemars(range(min = 0.0001, max = 1.0))]
+    pub coreset_ratio: f64,
+    /// Most patches that each bank keeps; bounds model size and scoring time.
+    #[schemars(range(min = 1))]
+    pub coreset_max: usize,
+    /// Nearest bank entries whose distances are averaged into a patch score.
+    #[schemars(range(min = 1, max = 9))]
+    pub neighbours: usize,
+    /// How the maps of the patch sizes make one.
+    pub combination: Combination,
+}
+
+impl Default for MspbaConfig {
+    fn default() -> Self {
+        Self {
+            passes: Passes::Dense,
+            input: Input::Standardised,
+            dimension: 64,
+            stride_64: 16,
+            stride_32: 4,
+            stride_16: 4,
+            directions: 12,
+            lambda: 1e-3,
+            cluster_weight: 0.0,
+            clusters: 50,
+            noise: 0.02,
+            epochs: 20,
+            batch: 4,
+            repeats: 32,
+            rate: 1e-5,
+            coreset_ratio: 0.1,
+            coreset_max: 10_000,
+            neighbours: 1,
+            combination: Combination::Sum,
+        }
+    }
+}

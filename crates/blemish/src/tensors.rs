@@ -1,0 +1,32 @@
+//! Values between the host, model files and the tensors of trained networks.
+
+use crate::error::Error;
+use crate::state::{State, StateError};
+use blemish_features::FeatureMap;
+use blemish_nn::{Device, Tensor, TensorData};
+
+/// The device that fitted networks score on.
+pub(crate) fn scoring_device() -> Device {
+    Device::flex()
+}
+
+/// A batch's map of one layer as a tensor.
+pub(crate) fn tensor_of(map: &FeatureMap, count: usize, device: &Device) -> Tensor<4> {
+    let shape = [count, map.channels, map.height, map.width];
+    Tensor::from_data(TensorData::new(map.data.clone(), shape), device)
+}
+
+/// A tensor's values on the host.
+pub(crate) fn values_of<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+    tensor.into_data().try_into_vec::<f32>().map_err(|error| Error::Score { reason: format!("{error:?}") })
+}
+
+/// `count` finite numbers of a model's state.
+pub(crate) fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>, Error> {
+    let (_, values) = state.f32(name, 1)?;
+    if values.len() != count || !values.iter().all(|value| value.is_finite()) {
+        let reason = format!("does not hold {count} finite numbers");
+        return Err(StateError { name: name.into(), reason }.into());
+    }
+    Ok(values.to_vec())
+}

@@ -53,17 +53,17 @@ const SMALL: &[(&str, &[(&str, &str)])] = &[
     ("cfa", &[("variant", "anomalib"), ("epochs", "15"), ("batch", "4"), ("bank_compression", "4")]),
     (
         "mspba",
-        &[("epochs", "12"), ("batch", "4"), ("repeats", "8"), ("rate", "0.0003"), ("coreset_max", "500")],
+        &[("epochs", "4"), ("batch", "2"), ("repeats", "4"), ("rate", "0.0003"), ("coreset_max", "300")],
     ),
     (
         "mspba",
         &[
-            ("epochs", "15"),
-            ("batch", "4"),
-            ("repeats", "4"),
+            ("epochs", "5"),
+            ("batch", "2"),
+            ("repeats", "2"),
             ("cluster_weight", "1"),
             ("combination", "normalised_sum"),
-            ("coreset_max", "500"),
+            ("coreset_max", "300"),
         ],
     ),
     (

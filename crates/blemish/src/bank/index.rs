@@ -59,7 +59,12 @@ impl Index {
             context.check_cancelled()
         };
         let fail = |reason| Error::Fit { method, reason };
-        ApproximateIndex::new(rows, dimensions, probes, &advance, &fail).map(Self::Approximate)
+        let index = ApproximateIndex::new(rows, dimensions, probes, &advance, &fail)?;
+        let share = 100.0 * index.recall;
+        context.observer.warn(&format!(
+            "approximate search finds the nearest entry for {share:.1} % of the good patches tried"
+        ));
+        Ok(Self::Approximate(index))
     }
 
     /// The graph that a model file holds, if any.

@@ -323,8 +323,9 @@ impl Method for Fapm {
         needs: Needs { strides: &[8, 16], long_training: false, prompts: false },
     };
 
+    /// As many pixels as published, of the whole image: the released code's crop would not look at the border.
     fn default_transform(_: &Self::Config) -> Transform {
-        Transform::shorter_side(256).with_crop(224, 224)
+        Transform::resize_to(224, 224)
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {

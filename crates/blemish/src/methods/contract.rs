@@ -58,9 +58,9 @@ const SMALL: &[(&str, &[(&str, &str)])] = &[
     (
         "mspba",
         &[
-            ("epochs", "5"),
-            ("batch", "2"),
-            ("repeats", "2"),
+            ("epochs", "8"),
+            ("batch", "4"),
+            ("repeats", "16"),
             ("cluster_weight", "1"),
             ("combination", "normalised_sum"),
             ("coreset_max", "300"),

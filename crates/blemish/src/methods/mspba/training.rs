@@ -9,12 +9,12 @@ use crate::error::Error;
 use crate::feature_cache::CacheLimits;
 use crate::method::{FitContext, TrainingSet};
 use crate::rows::{RowStore, Rows};
-use crate::tensors::values_of;
+use crate::tensors::{scoring_device, values_of};
 use crate::trainer::{self, Trainer, batch_of};
 use blemish_features::Backbone;
 use blemish_kernels::k_means::k_means;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
-use blemish_nn::{Device, Tensor, TensorData};
+use blemish_nn::{Device, Module, Tensor, TensorData};
 use burn::module::Param;
 use burn::tensor::Int;
 use rand::{Rng, RngExt, SeedableRng};
@@ -404,12 +404,16 @@ fn kept_values(config: &MspbaConfig, images: &Images, backbone: &Backbone) -> Re
 fn with_centres(mut network: Network, sampler: &Sampler<'_>, part: u64) -> Result<Network, Error> {
     let per_step = sampler.config.batch.min(sampler.images.len()) * sampler.config.repeats;
     let mut found: Vec<Vec<f32>> = vec![Vec::new(); network.parts.len()];
+    // Without gradients, whose graph would be kept until the next step of the training.
+    let frozen = network.valid();
+    let Sampler { config, images, strides, seed, .. } = *sampler;
+    let sampler = &Sampler { config, images, strides, seed, device: scoring_device() };
     // Steps of no training.
     for number in 0..CLUSTERED.div_ceil(per_step.max(1)) as u64 {
         let batch = sampler.batch(u64::MAX - (part << 32) - number);
-        for (found, (rows, classes)) in found.iter_mut().zip(batch.embeddings(&network)) {
+        for (found, (rows, classes)) in found.iter_mut().zip(batch.embeddings(&frozen)) {
             let items = classes.dims()[0];
-            found.extend(values_of(rows.narrow(0, 5 * items, items).inner())?);
+            found.extend(values_of(rows.narrow(0, 5 * items, items))?);
         }
     }
     let dimension = sampler.config.dimension;
@@ -420,7 +424,7 @@ fn with_centres(mut network: Network, sampler: &Sampler<'_>, part: u64) -> Resul
         let wanted = sampler.config.clusters * dimension;
         let centres: Vec<f32> = centres.iter().copied().cycle().take(wanted).collect();
         let data = TensorData::new(centres, [sampler.config.clusters, dimension]);
-        let centres = Param::from_tensor(Tensor::from_data(data, &sampler.device));
+        let centres = Param::from_tensor(Tensor::from_data(data, &trainer::device()));
         part.centres = centres.set_require_grad(false);
     }
     Ok(network)

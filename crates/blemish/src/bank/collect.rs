@@ -232,8 +232,9 @@ fn choose(
             format!("a coreset of {} of {rows} patches is empty; raise coreset_ratio", options.ratio);
         return Err(Error::Fit { method: options.method, reason });
     }
-    let coreset = if bank == rows {
-        // Every row is kept: there is nothing to choose, which would take all pairs' distances.
+    let is_first = matches!(collected.parts[..], [Part { radius: Some(0.0), .. }]);
+    let coreset = if is_first && bank == rows {
+        // Every patch is kept: there is nothing to choose, which would take all pairs' distances. Joined banks may share picks.
         Coreset { indices: (0..rows).collect(), covering_radius: Some(0.0), interrupted: false }
     } else {
         select(options, collected, kept, start, context)?
@@ -250,7 +251,6 @@ fn choose(
         }
         (radius, _) => radius,
     };
-    let is_first = matches!(collected.parts[..], [Part { radius: Some(0.0), .. }]);
     let (radius, reserve_radius) = if is_first && collected.projected.is_none() && selection_radius.is_some()
     {
         (selection_radius, coreset.covering_radius)

@@ -91,13 +91,15 @@ pub(crate) fn update<T: Real>(
 
 fn update_moments<T: Real>(step: AdamStep, value: &[T], gradient: &[T], first: &mut [T], second: &mut [T]) {
     let [b1, b2] = step.betas.map(T::of);
+    // In double: 1 - 0.999 in single precision is off by one part in 80,000.
+    let [rest1, rest2] = step.betas.map(|beta| T::of(1.0 - beta));
     let (epsilon, scale) = (T::of(step.epsilon), T::of(step.gradient_scale));
     let decay = T::of(step.decays()[0]);
     for i in 0..value.len() {
         let g = scale * gradient[i] + decay * value[i];
-        first[i] = b1 * first[i] + (T::ONE - b1) * g;
+        first[i] = b1 * first[i] + rest1 * g;
         second[i] = match step.kind {
-            AdamKind::Adam | AdamKind::AmsGrad => b2 * second[i] + (T::ONE - b2) * g * g,
+            AdamKind::Adam | AdamKind::AmsGrad => b2 * second[i] + rest2 * g * g,
             AdamKind::Adamax => (b2 * second[i]).larger(g.size() + epsilon),
         };
     }

@@ -26,8 +26,8 @@ pub struct ConvolutionShape {
     pub groups: usize,
 }
 
-/// A convolution of the caller's: node, form and input to output.
-pub type Convolve<'a> = dyn Fn(NodeId, ConvolutionShape, Tensor<4>) -> Tensor<4> + 'a;
+/// A convolution of the caller's: its number in the order of execution, form and input to output.
+pub type Convolve<'a> = dyn Fn(usize, ConvolutionShape, Tensor<4>) -> Tensor<4> + 'a;
 
 /// Burn's convolution.
 pub fn convolve(shape: ConvolutionShape, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
@@ -52,10 +52,9 @@ impl Interpreter {
         Self { nodes: graph.nodes.clone(), taps, last_use }
     }
 
-    /// The convolutions: their nodes and names, in the order of execution.
-    pub fn convolutions(&self) -> impl Iterator<Item = (NodeId, &str)> {
-        let nodes = self.nodes.iter().enumerate();
-        nodes.filter(|(_, node)| matches!(node.op, Op::Conv { .. })).map(|(id, node)| (id, &*node.name))
+    /// Names of the convolutions, in the order of execution.
+    pub fn convolutions(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter(|node| is_convolution(node)).map(|node| &*node.name)
     }
 
     /// The taps' tensors for a batch, N x C x H x W, normalised.
@@ -80,13 +79,15 @@ impl Interpreter {
         let end = taps.iter().max().map_or(0, |&tap| tap + 1);
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.nodes.len()];
         values[0] = Some(image);
+        let mut convolutions = 0;
         for (id, node) in self.nodes.iter().enumerate().take(end).skip(1) {
             let inputs = node.inputs.iter().map(|&input| {
                 let value = values.get(input).and_then(Clone::clone);
                 value.ok_or_else(|| fail(&format!("step {} reads a value that is not there", node.name)))
             });
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-            values[id] = Some(apply(id, &node.op, inputs, convolve)?);
+            values[id] = Some(apply(&node.op, inputs, &|shape, x| convolve(convolutions, shape, x))?);
+            convolutions += usize::from(is_convolution(node));
             for &input in &node.inputs {
                 if self.last_use[input] == id {
                     values[input] = None;
@@ -98,11 +99,14 @@ impl Interpreter {
     }
 }
 
+fn is_convolution(node: &Node) -> bool {
+    matches!(node.op, Op::Conv { .. })
+}
+
 fn apply(
-    id: NodeId,
     op: &Op,
     inputs: Vec<Tensor<4>>,
-    convolve: &Convolve<'_>,
+    convolve: &dyn Fn(ConvolutionShape, Tensor<4>) -> Tensor<4>,
 ) -> Result<Tensor<4>, FeatureError> {
     if matches!(op, Op::Concat) {
         return Ok(Tensor::cat(inputs, 1));
@@ -111,9 +115,7 @@ fn apply(
     let mut next = || inputs.next().ok_or_else(|| fail(&format!("{op:?} lacks an input")));
     let x = next()?;
     Ok(match *op {
-        Op::Conv { stride, padding, groups, .. } => {
-            convolve(id, ConvolutionShape { stride, padding, groups }, x)
-        }
+        Op::Conv { stride, padding, groups, .. } => convolve(ConvolutionShape { stride, padding, groups }, x),
         Op::MaxPool { kernel, stride, padding, ceil } => {
             let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]);
             max_pool2d(x, options.with_padding([padding; 2]).with_ceil_mode(ceil))

@@ -5,13 +5,13 @@
 //!
 //! | module | gives | used by |
 //! |---|---|---|
-//! | [`knn`] | exact nearest neighbours in a memory bank | PatchCore's scores |
+//! | [`knn`] | exact nearest neighbours in a memory bank | the distance methods |
 //! | [`bits`] | tables of bits | rules of which entries a patch may match |
 //! | [`principal`] | directions of greatest variance | PNI's neighbourhoods |
-//! | [`projection`] | random maps to fewer dimensions | PatchCore's coreset |
-//! | [`k_centre`] | greedy farthest-point selection | PatchCore's coreset |
+//! | [`projection`] | random maps to fewer dimensions | coresets |
+//! | [`k_centre`] | greedy farthest-point selection | coresets |
 //! | [`gaussian`] | streaming means and covariances, distances to them | PaDiM |
-//! | [`k_means`] | centres of groups of points | textons, histograms |
+//! | [`k_means`] | centres of groups of points | textons, histograms, centres of CFA and MSPBA |
 //! | [`image`] | filters, morphology, textures, spectra, registration | the classical methods |
 //! | [`conv`] | convolutions of frozen networks | feature extraction |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |

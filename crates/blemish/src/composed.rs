@@ -3,13 +3,11 @@
 //! As for whole images (`calibrate`), every training image is scored by models that have not seen it, here simply by fitting all views
 //! again without its fold: features of tiles are too many to keep.
 
-use crate::calibrate::{
-    CalibrationConfig, EachScored, HELD_OUT, OutOfFold, Quiet, conclude, deal, units, without,
-};
+use crate::calibrate::{CalibrationConfig, EachScored, HELD_OUT, OutOfFold, conclude, deal, units, without};
 use crate::detector::{DetectorConfig, FitOptions};
 use crate::error::Error;
 use crate::method::MethodInfo;
-use crate::observer::Observer;
+use crate::observer::{Observer, Quiet};
 use crate::prepared::Prepared;
 use crate::view::{self, View, Work};
 use blemish_data::{Dataset, DecodedImages, Sample, Skipped};

@@ -3,8 +3,22 @@
 //! Everything here is linear, so each layer is aggregated on its own small grid first and resized afterwards; the result is the same
 //! as resizing neighbourhoods, for a fraction of the work.
 
+use crate::error::Error;
+use crate::feature_batch::FeatureBatch;
 use blemish_features::FeatureMap;
 use rayon::prelude::*;
+
+/// Refuses a neighbourhood without a centre.
+///
+/// # Errors
+/// [`Error::Setting`] for an even `size`.
+pub(crate) fn check_patch_size(size: usize) -> Result<(), Error> {
+    if !size.is_multiple_of(2) {
+        return Ok(());
+    }
+    let reason = format!("{size} is even; the neighbourhood needs a centre");
+    Err(Error::Setting { key: "patch_size".into(), reason, help: "allowed: 1, 3, 5, 7".into() })
+}
 
 /// How the neighbourhood of a position becomes its feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +144,16 @@ pub(crate) fn neighbourhood_mean(grid: &Grid, size: usize) -> Grid {
         }
     }
     Grid { height, width, dimensions, rows }
+}
+
+/// Neighbourhood means of a batch's maps, patch by patch: the values of each map are images x rows x columns x channels.
+pub(crate) fn patch_means(batch: &FeatureBatch, size: usize) -> FeatureBatch {
+    let mean = |map: &FeatureMap| {
+        let image = |image| neighbourhood_mean(&patch_major(map, image), size).rows;
+        let images: Vec<Vec<f32>> = (0..batch.count).into_par_iter().map(image).collect();
+        FeatureMap { data: images.concat(), ..*map }
+    };
+    FeatureBatch { maps: batch.maps.iter().map(mean).collect(), region_of_interest: None, ..*batch }
 }
 
 /// The official aggregation: each neighbourhood is flattened channel by channel (zeros outside) and pooled to `length` means.

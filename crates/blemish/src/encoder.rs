@@ -31,7 +31,7 @@ impl Encoder {
     pub(crate) fn new(backbone: &Backbone, extra: usize, init: &Init) -> Result<Self, Error> {
         let (graph, weights) = backbone.network()?;
         let interpreter = Interpreter::new(graph);
-        let convolution = |(number, (_, name)): (usize, (usize, &str))| {
+        let convolution = |(number, name): (usize, &str)| {
             let tensor = |kind: &str| {
                 let name = format!("{name}.{kind}");
                 let missing =
@@ -59,11 +59,8 @@ impl Encoder {
 
     /// The maps of the first `count` taps, without the work for deeper ones.
     pub(crate) fn forward_first(&self, image: Tensor<4>, count: usize) -> Vec<Tensor<4>> {
-        let places: Vec<usize> = self.interpreter.convolutions().map(|(id, _)| id).collect();
-        let maps = self.interpreter.forward_first(image, count, &|id, shape, x| {
-            // Every convolution has its place: both lists come from the same nodes.
-            let Convolution { weight, bias } =
-                &self.convolutions[places.binary_search(&id).unwrap_or_default()];
+        let maps = self.interpreter.forward_first(image, count, &|number, shape, x| {
+            let Convolution { weight, bias } = &self.convolutions[number];
             let ConvolutionShape { stride, padding, groups } = shape;
             match padding {
                 Padding::Symmetric(around) if groups == 1 => {
@@ -77,22 +74,13 @@ impl Encoder {
     }
 }
 
-impl Ordered for Encoder {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        Vec::new()
-    }
-}
+impl Ordered for Encoder {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::relative_difference;
-    use blemish_features::{BackboneSpec, EngineOptions};
+    use crate::testing::{backbone, relative_difference};
     use blemish_nn::{Device, TensorData};
-
-    fn backbone() -> Backbone {
-        Backbone::load(&BackboneSpec::default(), &[8, 16], &EngineOptions::default()).unwrap()
-    }
 
     fn values(map: &Tensor<4>) -> Vec<f32> {
         map.clone().into_data().try_into_vec().unwrap()
@@ -101,16 +89,10 @@ mod tests {
     /// With the further channel's weights at zero it counts nothing, and the maps are the backbone's.
     #[test]
     fn an_untrained_encoder_gives_the_backbones_maps() {
-        let backbone = backbone();
+        let backbone = backbone(&[8, 16]);
         let rgb: Vec<f32> = (0..3 * 64 * 64).map(|at| (at * 7919 % 997) as f32 / 997.0).collect();
         let expected = backbone.extract(&rgb, [1, 64, 64]).unwrap();
-        let normalization = backbone.normalization();
-        let mut image: Vec<f32> = rgb.clone();
-        for (channel, plane) in image.chunks_exact_mut(64 * 64).enumerate() {
-            plane.iter_mut().for_each(|value| {
-                *value = (*value - normalization.mean[channel]) / normalization.std[channel];
-            });
-        }
+        let image = backbone.normalized(&rgb, 64 * 64);
         let device = Device::flex();
         for extra in [0, 1] {
             let encoder = Encoder::new(&backbone, extra, &Init::new(0, &device)).unwrap();
@@ -129,7 +111,7 @@ mod tests {
     #[test]
     fn weights_have_gradients() {
         let device = Device::flex().autodiff();
-        let encoder = Encoder::new(&backbone(), 1, &Init::new(0, &device)).unwrap();
+        let encoder = Encoder::new(&backbone(&[8, 16]), 1, &Init::new(0, &device)).unwrap();
         let image: Vec<f32> = (0..4 * 32 * 32).map(|at| (at * 7919 % 997) as f32 / 500.0 - 1.0).collect();
         let image = || Tensor::<4>::from_data(TensorData::new(image.clone(), [1, 4, 32, 32]), &device);
         let loss = |encoder: &Encoder| encoder.forward(image()).pop().unwrap().powi_scalar(2).mean();

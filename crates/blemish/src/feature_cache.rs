@@ -313,9 +313,9 @@ impl TrainingSet for Subset<'_> {
 mod tests {
     use super::*;
     use crate::detector::FitOptions;
+    use crate::testing::backbone;
     use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
     use blemish_data::{Transform, open_dataset};
-    use blemish_features::{BackboneSpec, EngineOptions};
 
     /// What a pass gives: for every image its index and values.
     fn pass(set: &dyn TrainingSet, backbone: &Backbone, seed: Option<u64>) -> Vec<(usize, Vec<f32>)> {
@@ -353,7 +353,7 @@ mod tests {
         let transform = Arc::new(Transform::resize_to(64, 64));
         let options = FitOptions { batch_size: 2, skip_bad: true, ..FitOptions::default() };
         let loaded = LoadedSet::new(&dataset, &transform, &options);
-        let backbone = Backbone::load(&BackboneSpec::default(), &[8, 16], &EngineOptions::default()).unwrap();
+        let backbone = backbone(&[8, 16]);
         let limits = |in_memory, largest| CacheLimits { in_memory, largest, folder: None };
         let full = CacheLimits { folder: Some("/nowhere/at/all".into()), ..limits(0, u64::MAX) };
         let sets = [limits(u64::MAX, u64::MAX), limits(0, u64::MAX), limits(u64::MAX, 0), full]

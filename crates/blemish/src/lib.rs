@@ -54,7 +54,6 @@ mod composed;
 pub mod decision;
 pub mod detector;
 mod embedding;
-#[allow(dead_code, reason = "methods with trained encoders follow")]
 mod encoder;
 pub mod error;
 pub mod evaluate;

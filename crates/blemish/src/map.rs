@@ -28,6 +28,11 @@ impl PatchScores {
     }
 }
 
+/// The patch of the highest score; ties go to the first.
+pub(crate) fn worst_of(scores: &[f32]) -> usize {
+    (0..scores.len()).fold(0, |best, patch| if scores[patch] > scores[best] { patch } else { best })
+}
+
 /// How patch scores are brought to the input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapStage {

@@ -54,13 +54,10 @@ impl Observer for Named<'_> {
     }
 }
 
-/// Passes on warnings and cancellation only, for work that is one step of many.
+/// Passes cancellation on and nothing else, for work that is one step of many: what it has to say is said by the whole.
 pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Observer);
 
 impl Observer for Quiet<'_> {
-    fn warn(&self, message: &str) {
-        self.0.warn(message);
-    }
     fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }

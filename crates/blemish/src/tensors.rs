@@ -30,3 +30,19 @@ pub(crate) fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>
     }
     Ok(values.to_vec())
 }
+
+/// Resizes a plane of rows x columns values from one size to another.
+type Resize = fn(&[f32], (usize, usize), (usize, usize)) -> Vec<f32>;
+
+/// The matrix by which a way of resizing brings a line of `from` values to `to`, to x from, on the device and of the kind of `like`.
+pub(crate) fn interpolation<const D: usize>(
+    resize: Resize,
+    from: usize,
+    to: usize,
+    like: &Tensor<D>,
+) -> Tensor<2> {
+    // The unit matrix, each of its columns resized.
+    let unit: Vec<f32> = (0..from * from).map(|at| f32::from(u8::from(at / from == at % from))).collect();
+    let values = resize(&unit, (from, from), (to, from));
+    Tensor::from_data(TensorData::new(values, [to, from]), (&like.device(), like.dtype()))
+}

@@ -5,7 +5,13 @@ use crate::feature_batch::FeatureBatch;
 use crate::method::{EachBatch, TrainingSet};
 use crate::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
-use blemish_features::FeatureMap;
+use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap};
+use std::sync::Arc;
+
+/// The embedded backbone with maps of these strides.
+pub(crate) fn backbone(strides: &[usize]) -> Arc<Backbone> {
+    Arc::new(Backbone::load(&BackboneSpec::default(), strides, &EngineOptions::default()).unwrap())
+}
 
 /// The golden values of anomalib's own model code; `tests/golden/make_anomalib.py` makes them.
 pub(crate) fn golden() -> State {

@@ -11,6 +11,7 @@ use blemish_nn::train::{
 };
 use blemish_nn::weights::{self, Values, WeightError, trained_values};
 use blemish_nn::{Device, Module, Tensor};
+use rand::{Rng, RngExt};
 use serde::Serialize;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -248,6 +249,12 @@ pub(crate) fn batch_of(step: u64, count: usize, size: usize, seed: u64) -> Vec<u
     // Neighbouring seeds give unrelated orders, so that the sum is as good as any other mixture.
     let order = order_of(count, Some(seed.wrapping_add(epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
     order[within * size..][..size].to_vec()
+}
+
+/// A standard normal value (Box and Muller), for noise that training adds.
+pub(crate) fn gaussian(random: &mut impl Rng) -> f32 {
+    let (radius, angle): (f32, f32) = (random.random(), random.random());
+    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
 }
 
 /// Puts a network's weights, its orders of channels (which no seed need make again) and the loss curve of its training into a model's

@@ -1,4 +1,4 @@
-//! Feature maps of all training images, by image and layer, for trainings that pass over them hundreds of times.
+//! Feature maps of all training images, by image and layer, for trainings that pass over them more than once.
 
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
@@ -153,6 +153,11 @@ impl TrainingFeatures {
     /// Number of images.
     pub(crate) fn len(&self) -> usize {
         self.layers.first().map_or(0, Rows::len)
+    }
+
+    /// A layer's maps of all images.
+    pub(crate) fn layer(&self, layer: usize) -> &[f32] {
+        self.layers[layer].as_slice()
     }
 
     /// A layer's maps of some images, on the host.

@@ -191,8 +191,8 @@ impl Backbone {
         Ok(())
     }
 
-    /// (x - mean) / std, channel by channel.
-    fn normalized(&self, rgb: &[f32], plane: usize) -> Vec<f32> {
+    /// (x - mean) / std, channel by channel, of images N x 3 x H x W; `plane` is H x W.
+    pub fn normalized(&self, rgb: &[f32], plane: usize) -> Vec<f32> {
         let Normalization { mean, std } = self.normalization;
         let mut input = Vec::with_capacity(rgb.len());
         for (index, plane) in rgb.chunks_exact(plane).enumerate() {

@@ -3,17 +3,16 @@
 use super::Device;
 use crate::FeatureError;
 use crate::burn_graph::{Interpreter, convolve};
-use crate::graph::{Executor, FeatureMap, Graph, Node, NodeId, Op, Weights};
+use crate::graph::{Executor, FeatureMap, Graph, Weights};
 use burn::tensor::{Device as BurnDevice, Tensor, TensorData};
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A graph on a device of Burn.
 pub(crate) struct BurnExecutor {
     device: BurnDevice,
     interpreter: Interpreter,
-    /// Kernel and bias of each convolution.
-    convolutions: BTreeMap<NodeId, (Tensor<4>, Tensor<1>)>,
+    /// Kernel and bias of each convolution, in the order of execution.
+    convolutions: Vec<(Tensor<4>, Tensor<1>)>,
 }
 
 impl BurnExecutor {
@@ -32,27 +31,25 @@ impl BurnExecutor {
     }
 
     fn on(device: BurnDevice, graph: &Graph, weights: &Weights) -> Result<Self, FeatureError> {
-        let convolution = |(id, node): (NodeId, &Node)| {
-            matches!(node.op, Op::Conv { .. }).then(|| {
-                let tensor = |kind: &str| {
-                    let name = format!("{}.{kind}", node.name);
-                    let tensor =
-                        weights.get(&name).ok_or_else(|| fail(&format!("there is no tensor {name}")))?;
-                    Ok(TensorData::new(tensor.data.clone(), tensor.shape.clone()))
-                };
-                let (kernel, bias) = (tensor("weight")?, tensor("bias")?);
-                Ok((id, (Tensor::from_data(kernel, &device), Tensor::from_data(bias, &device))))
-            })
+        let interpreter = Interpreter::new(graph);
+        let convolution = |name: &str| {
+            let tensor = |kind: &str| {
+                let name = format!("{name}.{kind}");
+                let tensor = weights.get(&name).ok_or_else(|| fail(&format!("there is no tensor {name}")))?;
+                Ok(TensorData::new(tensor.data.clone(), tensor.shape.clone()))
+            };
+            let (kernel, bias) = (tensor("weight")?, tensor("bias")?);
+            Ok((Tensor::from_data(kernel, &device), Tensor::from_data(bias, &device)))
         };
-        let upload = || graph.nodes.iter().enumerate().filter_map(convolution).collect::<Result<_, _>>();
-        let convolutions = guarded(upload)??;
-        Ok(Self { convolutions, device, interpreter: Interpreter::new(graph) })
+        let convolutions =
+            guarded(|| interpreter.convolutions().map(convolution).collect::<Result<_, _>>())??;
+        Ok(Self { convolutions, device, interpreter })
     }
 
     /// The taps' tensors for a batch.
     fn forward(&self, image: Tensor<4>) -> Result<Vec<Tensor<4>>, FeatureError> {
-        self.interpreter.forward(image, &|id, shape, x| {
-            let (weight, bias) = &self.convolutions[&id];
+        self.interpreter.forward(image, &|number, shape, x| {
+            let (weight, bias) = &self.convolutions[number];
             convolve(shape, x, weight.clone(), bias.clone())
         })
     }

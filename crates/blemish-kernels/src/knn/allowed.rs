@@ -4,7 +4,7 @@ use super::{MemoryBank, Neighbours, QUERY_BLOCK};
 use crate::KernelError;
 use crate::bits::BitRows;
 use crate::contraction::Bound;
-use crate::panels::{Scan, Visitor};
+use crate::panels::Visitor;
 use crate::simd::{Lanes, distance_body, squared_distance};
 use crate::validate::{finite, row_count};
 use rayon::prelude::*;
@@ -50,24 +50,13 @@ impl<S: AsRef<[f32]> + Sync> MemoryBank<S> {
 
     /// The best of every query and rule, queries x rules.
     fn allowed_block(&self, queries: &[f32], first: usize, rules: &[&BitRows]) -> Vec<Best> {
-        let (dimensions, width) = (self.dimensions(), self.image_width());
+        let dimensions = self.dimensions();
         let count = queries.len() / dimensions;
-        let (mut images, mut norms, mut squares) =
-            (vec![0.0; count * width], vec![0.0; count], vec![0.0; count]);
-        self.index.contraction.map_block(queries, &mut images, &mut norms, &mut squares);
-        images.iter_mut().for_each(|value| *value *= -2.0);
-        let bounds: Vec<Bound> = norms
-            .iter()
-            .zip(&squares)
-            .map(|(&norm, &square)| self.index.contraction.bound(norm, square, self.index.greatest_norm))
-            .collect();
+        let (images, bounds) = self.index.prepare(queries, count);
         let best = vec![Best::NONE; count * rules.len()];
         let mut allowed =
             Allowed { rows: self.rows(), queries, dimensions, bounds: &bounds, first, rules, best };
-        let panels = &self.index.panels;
-        let mut thresholds = vec![f32::MAX; count];
-        let range = 0..panels.count();
-        Scan { panels, range, queries: &images, thresholds: &mut thresholds, visitor: &mut allowed }.run();
+        self.index.scan(&images, count, &mut allowed);
         let mut best = allowed.best;
         for (query, best) in best.chunks_exact_mut(rules.len().max(1)).enumerate() {
             if best.iter().any(|best| best.squared == f32::INFINITY) {

@@ -186,30 +186,30 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
     }
 
     fn search_block(&self, queries: &[f32], k: usize, distances: &mut [f32], indices: &mut [usize]) {
-        let Index { contraction, panels, greatest_norm } = &*self.index;
-        let (count, width) = (indices.len() / k, contraction.width());
-        let (mut images, mut norms, mut squares) =
-            (vec![0.0; count * width], vec![0.0; count], vec![0.0; count]);
-        contraction.map_block(queries, &mut images, &mut norms, &mut squares);
-        for value in &mut images {
-            *value *= -2.0;
-        }
-        let bounds: Vec<Bound> = norms
-            .iter()
-            .zip(&squares)
-            .map(|(&norm, &square)| contraction.bound(norm, square, *greatest_norm))
-            .collect();
-        let mut thresholds = vec![f32::MAX; count];
+        let (images, bounds) = self.index.prepare(queries, indices.len() / k);
         let (rows, dimensions) = (self.rows(), self.dimensions);
         let mut nearest = Nearest { rows, queries, dimensions, bounds: &bounds, k, distances, indices };
-        Scan {
-            panels,
-            range: 0..panels.count(),
-            queries: &images,
-            thresholds: &mut thresholds,
-            visitor: &mut nearest,
-        }
-        .run();
+        self.index.scan(&images, bounds.len(), &mut nearest);
+    }
+}
+
+impl Index {
+    /// What `count` queries are compared by: their images times -2, and the bounds that their distances keep.
+    fn prepare(&self, queries: &[f32], count: usize) -> (Vec<f32>, Vec<Bound>) {
+        let width = self.contraction.width();
+        let (mut images, mut norms, mut squares) =
+            (vec![0.0; count * width], vec![0.0; count], vec![0.0; count]);
+        self.contraction.map_block(queries, &mut images, &mut norms, &mut squares);
+        images.iter_mut().for_each(|value| *value *= -2.0);
+        let bound = |(&norm, &square)| self.contraction.bound(norm, square, self.greatest_norm);
+        (images, norms.iter().zip(&squares).map(bound).collect())
+    }
+
+    /// Shows the visitor every row that may be near one of `count` prepared queries.
+    fn scan(&self, images: &[f32], count: usize, visitor: &mut impl Visitor) {
+        let (panels, mut thresholds) = (&self.panels, vec![f32::MAX; count]);
+        Scan { panels, range: 0..panels.count(), queries: images, thresholds: &mut thresholds, visitor }
+            .run();
     }
 }
 

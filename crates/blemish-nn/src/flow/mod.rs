@@ -129,8 +129,10 @@ fn sum(log_dets: Vec<Tensor<4>>, z: &Tensor<4>) -> Tensor<4> {
 
 /// A network with fixed orders of channels, which are no weights but must be kept with them.
 pub trait Ordered {
-    /// The orders of its permutations and mixings, in the order of the pieces.
-    fn orders(&mut self) -> Vec<&mut Vec<usize>>;
+    /// The orders of its permutations and mixings, in the order of the pieces; a network without any has nothing to say.
+    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+        Vec::new()
+    }
 }
 
 impl Ordered for Chain {

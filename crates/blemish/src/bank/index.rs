@@ -25,27 +25,8 @@ impl Index {
     /// A graph over entries, whose recall is measured on `probes`.
     ///
     /// # Errors
-    /// [`Error::Setting`] in a build without it, [`Error::Interrupted`] on the way.
-    #[cfg(not(feature = "ann"))]
-    pub(super) fn approximate(
-        _: &'static str,
-        _: Shared<f32>,
-        _: usize,
-        _: &[f32],
-        _: &FitContext<'_>,
-    ) -> Result<Self, Error> {
-        Err(Error::Setting {
-            key: "search".into(),
-            reason: "this build has no approximate index".into(),
-            help: "set search=exact, or build with --features ann".into(),
-        })
-    }
-
-    /// A graph over entries, whose recall is measured on `probes`.
-    ///
-    /// # Errors
-    /// [`Error::Fit`] if it cannot be built, [`Error::Interrupted`] on the way.
-    #[cfg(feature = "ann")]
+    /// [`Error::Setting`] in a build without it, [`Error::Fit`] if it cannot be built, [`Error::Interrupted`] on the way.
+    #[cfg_attr(not(feature = "ann"), allow(unused_variables, reason = "it refuses whatever it is given"))]
     pub(super) fn approximate(
         method: &'static str,
         rows: Shared<f32>,
@@ -53,18 +34,27 @@ impl Index {
         probes: &[f32],
         context: &FitContext<'_>,
     ) -> Result<Self, Error> {
-        context.observer.stage("building the approximate index", Some((rows.len() / dimensions) as u64));
-        let advance = || {
-            context.observer.advance(1);
-            context.check_cancelled()
-        };
-        let fail = |reason| Error::Fit { method, reason };
-        let index = ApproximateIndex::new(rows, dimensions, probes, &advance, &fail)?;
-        let share = 100.0 * index.recall;
-        context.observer.warn(&format!(
-            "approximate search finds the nearest entry for {share:.1} % of the good patches tried"
-        ));
-        Ok(Self::Approximate(index))
+        #[cfg(not(feature = "ann"))]
+        return Err(Error::Setting {
+            key: "search".into(),
+            reason: "this build has no approximate index".into(),
+            help: "set search=exact, or build with --features ann".into(),
+        });
+        #[cfg(feature = "ann")]
+        {
+            context.observer.stage("building the approximate index", Some((rows.len() / dimensions) as u64));
+            let advance = || {
+                context.observer.advance(1);
+                context.check_cancelled()
+            };
+            let fail = |reason| Error::Fit { method, reason };
+            let index = ApproximateIndex::new(rows, dimensions, probes, &advance, &fail)?;
+            let share = 100.0 * index.recall;
+            context.observer.warn(&format!(
+                "approximate search finds the nearest entry for {share:.1} % of the good patches tried"
+            ));
+            Ok(Self::Approximate(index))
+        }
     }
 
     /// The graph that a model file holds, if any.
@@ -91,13 +81,12 @@ impl Index {
         }
     }
 
+    /// What makes the search fast, if it is worth keeping; the entries are the bank's to keep.
+    #[cfg_attr(not(feature = "ann"), allow(unused_variables, reason = "only a graph is kept"))]
     pub(super) fn store(&self, state: &mut State) {
-        match self {
-            Self::Exact(_) => {
-                let _ = state;
-            }
-            #[cfg(feature = "ann")]
-            Self::Approximate(index) => index.store(state),
+        #[cfg(feature = "ann")]
+        if let Self::Approximate(index) = self {
+            index.store(state);
         }
     }
 

@@ -1,23 +1,9 @@
 //! Analytic weights, and that a bank keeps, joins and finds what it should.
 
 use super::*;
-use crate::method::FitContext;
-use crate::observer::Silent;
-use crate::trainer::TrainingOptions;
+use crate::detector::FitOptions;
 
 const DIMENSIONS: usize = 16;
-
-fn context() -> FitContext<'static> {
-    FitContext {
-        seed: 1,
-        backbone: None,
-        memory_limit: None,
-        scratch: None,
-        prompts: Vec::new(),
-        training: TrainingOptions::default(),
-        observer: &Silent,
-    }
-}
 
 fn options(ratio: f64, search: Search) -> BankOptions {
     BankOptions {
@@ -38,7 +24,7 @@ fn rows(count: usize, seed: usize) -> Vec<f32> {
 }
 
 fn bank(rows: &[f32], ratio: f64, search: Search) -> Result<Bank, Error> {
-    let context = context();
+    let context = FitOptions::default().context(1, None);
     Bank::build(&options(ratio, search), &context, |collector| collector.push(rows, DIMENSIONS, 0))
 }
 
@@ -53,7 +39,7 @@ fn a_share_of_one_keeps_every_row_in_its_place() {
 /// What was in the reserve is an entry then, in the order of picking, and nothing is left behind.
 #[test]
 fn a_reserve_becomes_entries_or_goes() {
-    let context = context();
+    let context = FitOptions::default().context(1, None);
     let options = BankOptions { shards: 2, ..options(0.1, Search::Exact) };
     let make =
         || Bank::build(&options, &context, |collector| collector.push(&rows(100, 3), DIMENSIONS, 0)).unwrap();

@@ -1,6 +1,5 @@
 //! Training images dealt into folds, groups whole.
 
-use crate::observer::Observer;
 use blemish_data::Sample;
 use blemish_data::loader::order_of;
 use std::collections::HashMap;
@@ -41,13 +40,4 @@ pub(crate) fn units(samples: &[Sample], images: &[usize]) -> Vec<Vec<usize>> {
 /// What of `images` is not in `left_out`, which ascends.
 pub(crate) fn without(images: &[usize], left_out: &[usize]) -> Vec<usize> {
     images.iter().copied().filter(|image| left_out.binary_search(image).is_err()).collect()
-}
-
-/// Passes cancellation on, and nothing else: what the fits of folds say has been said by the fit on all images.
-pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
 }

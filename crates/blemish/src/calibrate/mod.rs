@@ -17,13 +17,13 @@ use crate::error::Error;
 use crate::feature_cache::CachingSet;
 use crate::map::Scored;
 use crate::method::{FitContext, Fitted, MethodEntry, MethodInfo, TrainingSet};
-use crate::observer::Observer;
+use crate::observer::{Observer, Quiet};
 use crate::settings::Settings;
 use crate::trainer::TrainingOptions;
 use blemish_data::Sample;
 use blemish_eval::{Calibration, Extremes, Source};
 use blemish_features::Backbone;
-pub(crate) use folds::{Quiet, deal, units, without};
+pub(crate) use folds::{deal, units, without};
 
 /// What share of the images calibrates a method that trains for long: one of this many.
 pub(crate) const HELD_OUT: usize = 5;

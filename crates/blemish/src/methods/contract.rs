@@ -9,13 +9,11 @@ use crate::method::Fitted;
 use crate::observer::{Observer, Silent};
 use crate::registry;
 use crate::state::{StateTensor, Values};
-use crate::testing::{Images, image_batch};
+use crate::testing::{Images, backbone, image_batch};
 use crate::trainer::TrainingOptions;
 use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish_data::{ImageBatch, open_dataset};
-use blemish_features::{Backbone, BackboneSpec, EngineOptions};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -123,10 +121,6 @@ impl Observer for Impatient {
     fn is_cancelled(&self) -> bool {
         self.steps.load(Ordering::Relaxed) >= self.after
     }
-}
-
-fn backbone(strides: &[usize]) -> Arc<Backbone> {
-    Arc::new(Backbone::load(&BackboneSpec::default(), strides, &EngineOptions::default()).unwrap())
 }
 
 fn fit(

@@ -3,6 +3,7 @@
 //! The convolution and the bilinear resizing of a layer commute, so each layer's part of the weights works on the layer's own small grid
 //! and its outcome is resized and added. Features and outcomes lie patch by patch: images x rows x columns x values.
 
+use crate::tensors::interpolation;
 use blemish_kernels::map::resize_bilinear;
 use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
@@ -61,11 +62,7 @@ impl Descriptor {
     }
 }
 
-impl Ordered for Descriptor {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        Vec::new()
-    }
-}
+impl Ordered for Descriptor {}
 
 /// Row and column of every position, row-major, each from -1 to 1 over the grid; 0 where there is only one.
 pub(super) fn coordinates(height: usize, width: usize) -> Vec<f32> {
@@ -81,21 +78,8 @@ fn upsampled(map: Tensor<4>, (height, width): (usize, usize)) -> Tensor<4> {
     if (rows, columns) == (height, width) {
         return map;
     }
-    let matrix = |from: usize, to: usize| {
-        Tensor::<2>::from_data(
-            TensorData::new(interpolation(from, to), [to, from]),
-            (&map.device(), map.dtype()),
-        )
-        .unsqueeze::<3>()
-    };
+    let matrix = |from, to| interpolation(resize_bilinear, from, to, &map).unsqueeze::<3>();
     let across = matrix(columns, width).matmul(map.clone().reshape([count * rows, columns, values]));
     let down = matrix(rows, height).matmul(across.reshape([count, rows, width * values]));
     down.reshape([count, height, width, values])
-}
-
-/// The matrix that interpolates a line, `to` x `from`.
-fn interpolation(from: usize, to: usize) -> Vec<f32> {
-    // A unit matrix, resized column by column.
-    let unit: Vec<f32> = (0..from * from).map(|at| f32::from(u8::from(at / from == at % from))).collect();
-    resize_bilinear(&unit, (from, from), (to, from))
 }

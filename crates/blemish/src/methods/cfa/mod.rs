@@ -25,7 +25,7 @@ mod tests;
 
 pub use config::{CfaConfig, Scaling, Variant};
 
-use crate::embedding::{Grid, neighbourhood_mean, patch_major};
+use crate::embedding::patch_means;
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::{BlurBorder, MapStage, PatchScores};
@@ -42,7 +42,6 @@ use blemish_nn::init::Init;
 use blemish_nn::train::{AdamKind, Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use descriptor::Descriptor;
-use rayon::prelude::*;
 use std::sync::Arc;
 
 const NAME: &str = "cfa";
@@ -79,19 +78,16 @@ fn descriptor(config: &CfaConfig, channels: &[usize], init: &mut Init) -> Descri
     Descriptor::new(channels, dimensions_of(config, channels), (config.radius, is_trained), init)
 }
 
-/// Neighbourhood means of a batch's maps, patch by patch: each image rows x columns x channels.
+/// Neighbourhood means of a batch's maps, patch by patch and scaled as the settings have it.
 fn pooled(config: &CfaConfig, batch: &FeatureBatch) -> FeatureBatch {
-    let pool = |map: &FeatureMap| {
-        let factor = if config.scaling == Some(Scaling::Channels) { 1.0 / map.channels as f32 } else { 1.0 };
-        let image = |image| {
-            let Grid { mut rows, .. } = neighbourhood_mean(&patch_major(map, image), NEIGHBOURHOOD);
-            rows.iter_mut().for_each(|value| *value *= factor);
-            rows
-        };
-        let images: Vec<Vec<f32>> = (0..batch.count).into_par_iter().map(image).collect();
-        FeatureMap { data: images.concat(), ..*map }
-    };
-    FeatureBatch { maps: batch.maps.iter().map(pool).collect(), region_of_interest: None, ..*batch }
+    let mut pooled = patch_means(batch, NEIGHBOURHOOD);
+    if config.scaling == Some(Scaling::Channels) {
+        for map in &mut pooled.maps {
+            let factor = 1.0 / map.channels as f32;
+            map.data.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+    pooled
 }
 
 /// Values that lie patch by patch as a tensor, images x rows x columns x channels.

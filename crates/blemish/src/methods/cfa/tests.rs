@@ -6,8 +6,7 @@ use super::*;
 use crate::detector::FitOptions;
 use crate::embedding::{Aggregation, embed};
 use crate::registry;
-use crate::testing::{Images, relative_difference};
-use blemish_features::{BackboneSpec, EngineOptions};
+use crate::testing::{Images, backbone, relative_difference};
 use blemish_nn::weights::collect;
 use blemish_ops::row_distances;
 use burn::module::Param;
@@ -227,9 +226,9 @@ fn the_gradient_of_the_loss_is_its_slope() {
 
 fn fit(pairs: &[(&str, &str)]) -> Box<dyn crate::method::Fitted> {
     let entry = registry::method(NAME).unwrap();
-    let backbone = Backbone::load(&BackboneSpec::default(), &[4, 8, 16], &EngineOptions::default()).unwrap();
+    let backbone = backbone(Cfa::INFO.needs.strides);
     let options = FitOptions::default();
-    let context = options.context(3, Some(Arc::new(backbone)));
+    let context = options.context(3, Some(backbone));
     let image = |number: usize| {
         ((64, 64), (0..3 * 64 * 64).map(|at| ((at * 31 + number * 7) % 97) as f32 / 97.0).collect())
     };
@@ -253,8 +252,7 @@ fn the_bank_stays_as_it_started_while_descriptor_and_radius_learn() {
 #[test]
 fn a_bank_that_does_not_fit_its_descriptor_is_refused_by_name() {
     let model = fit(&[("epochs", "1")]);
-    let backbone = Backbone::load(&BackboneSpec::default(), &[4, 8, 16], &EngineOptions::default()).unwrap();
-    let backbone = Arc::new(backbone);
+    let backbone = backbone(Cfa::INFO.needs.strides);
     let entry = registry::method(NAME).unwrap();
     let refused = |name: &str, shape: &[usize], values: Vec<f32>| {
         let mut state = model.state();

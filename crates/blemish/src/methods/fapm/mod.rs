@@ -16,18 +16,17 @@ mod tests;
 pub use config::{Correspondence, FapmConfig, Sizing, Weighting};
 
 use crate::bank::{Bank, Collector, reweighted};
-use crate::embedding::{Grid, neighbourhood_mean, patch_major};
+use crate::embedding::{check_patch_size, patch_means};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::living::Living;
-use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
+use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores, worst_of};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::observer::Quiet;
 use crate::region::cells_inside;
-use crate::rows::{RowStore, Rows};
 use crate::state::{State, StateError};
 use crate::trainer::TrainingOptions;
-use crate::training_features::{MapSize, load_sizes, sizes_of, store_sizes};
+use crate::training_features::{MapSize, TrainingFeatures, load_sizes, sizes_of, store_sizes};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use rayon::prelude::*;
@@ -49,12 +48,6 @@ struct Memory {
     regions: Regions,
     /// By layer and region.
     banks: Vec<Vec<Bank>>,
-}
-
-/// Features of a layer around every cell, of all images one after the other.
-struct Layer {
-    size: MapSize,
-    rows: Rows,
 }
 
 impl Memory {
@@ -110,20 +103,10 @@ impl Memory {
         let k = self.neighbours();
         let cells = self.sizes[0].height * self.sizes[0].width;
         let mut sums = vec![0.0f32; batch.count * cells * k];
-        for (layer, (map, banks)) in batch.maps.iter().zip(&self.banks).enumerate() {
-            let grids: Vec<Grid> = (0..batch.count)
-                .into_par_iter()
-                .map(|image| neighbourhood_mean(&patch_major(map, image), self.config.patch_size))
-                .collect();
+        let means = patch_means(batch, self.config.patch_size);
+        for (layer, (map, banks)) in means.maps.iter().zip(&self.banks).enumerate() {
             let near = |(region, bank): (usize, &Bank)| {
-                let own = &self.regions.cells[layer][region];
-                let rows: Vec<f32> = grids
-                    .iter()
-                    .flat_map(|grid| {
-                        own.iter().flat_map(|&cell| &grid.rows[cell * grid.dimensions..][..grid.dimensions])
-                    })
-                    .copied()
-                    .collect();
+                let rows = rows_of(&map.data, self.sizes[layer], &self.regions.cells[layer][region]);
                 Ok(bank.nearest(&rows, k)?.distances())
             };
             let near: Vec<Vec<f32>> = banks.par_iter().enumerate().map(near).collect::<Result<_, Error>>()?;
@@ -168,9 +151,7 @@ impl Memory {
             .zip(inside)
             .map(|(near, &is_inside)| if is_inside { near[0] } else { 0.0 })
             .collect();
-        // Ties go to the first cell.
-        let worst =
-            (0..values.len()).fold(0, |best, cell| if values[cell] > values[best] { cell } else { best });
+        let worst = worst_of(&values);
         let image_score = image_score(values[worst], &near[worst * k..][..k], self.config.weighting);
         PatchScores { height, width, values, image_score: Some(image_score) }
     }
@@ -210,77 +191,52 @@ fn grow(banks: Vec<Bank>, config: &FapmConfig) -> Result<Vec<Bank>, Error> {
         .collect()
 }
 
-/// The features of good images, layer by layer.
+/// The features around every cell of good images.
 fn collect(
     config: &FapmConfig,
     backbone: &Backbone,
     train: &dyn TrainingSet,
     context: &FitContext<'_>,
-) -> Result<Vec<Layer>, Error> {
-    context.observer.stage("extracting features", Some(train.len() as u64));
-    let mut sizes: Vec<MapSize> = Vec::new();
-    let mut stores: Vec<RowStore> = Vec::new();
-    train.for_each_features(backbone, None, &mut |_, batch| {
-        let found = sizes_of(batch);
-        if sizes.is_empty() {
-            let limit = context.memory_limit.map(|limit| limit / 2 / found.len().max(1) as u64);
-            let store = |size: &MapSize| RowStore::new(size.channels, limit, context.scratch.as_deref());
-            stores = found.iter().map(store).collect();
-            sizes = found.clone();
-        }
-        if sizes != found {
-            let reason =
-                "the images give maps of different sizes; resize them all alike with --size WxH".into();
-            return Err(Error::Fit { method: NAME, reason });
-        }
-        for (store, map) in stores.iter_mut().zip(&batch.maps) {
-            for image in 0..batch.count {
-                store.push(&neighbourhood_mean(&patch_major(map, image), config.patch_size).rows)?;
-            }
-        }
-        context.observer.advance(batch.count as u64);
-        Ok(())
-    })?;
-    if stores.is_empty() {
-        return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
-    }
-    let layer = |(size, store): (MapSize, RowStore)| Ok(Layer { size, rows: store.finish()? });
-    sizes.into_iter().zip(stores).map(layer).collect()
+) -> Result<TrainingFeatures, Error> {
+    TrainingFeatures::gather(NAME, train.len(), context, |each| {
+        train.for_each_features(backbone, None, &mut |indices, batch| {
+            each(indices, &patch_means(batch, config.patch_size))
+        })
+    })
 }
 
-impl Layer {
-    /// Hands the features of some cells of all images to a collector.
-    fn push(&self, cells: &[usize], collector: &mut Collector<'_>) -> Result<(), Error> {
-        let grid = self.size.height * self.size.width;
-        let indices: Vec<usize> = (0..self.rows.len() / grid)
-            .flat_map(|image| cells.iter().map(move |&cell| image * grid + cell))
-            .collect();
-        collector.push(&self.rows.gather(&indices), self.size.channels, indices.len())
-    }
+/// Hands the features of some cells of all images to a collector.
+fn push_cells(
+    features: &TrainingFeatures,
+    layer: usize,
+    cells: &[usize],
+    collector: &mut Collector<'_>,
+) -> Result<(), Error> {
+    let size = features.sizes[layer];
+    let rows = rows_of(features.layer(layer), size, cells);
+    collector.push(&rows, size.channels, features.len() * cells.len())
 }
 
-fn check(config: &FapmConfig) -> Result<(), Error> {
-    if config.patch_size.is_multiple_of(2) {
-        let reason = format!("{} is even; the neighbourhood needs a centre", config.patch_size);
-        return Err(Error::Setting { key: "patch_size".into(), reason, help: "allowed: 1, 3, 5, 7".into() });
-    }
-    Ok(())
+/// Features of some cells of all images, image after image, out of those of all cells.
+fn rows_of(maps: &[f32], size: MapSize, cells: &[usize]) -> Vec<f32> {
+    let row = |map: &[f32], cell: usize| map[cell * size.channels..][..size.channels].to_vec();
+    maps.chunks_exact(size.values()).flat_map(|map| cells.iter().flat_map(|&cell| row(map, cell))).collect()
 }
 
 impl Living for Fapm {
     /// Every bank is updated on its own; which regions are spread out is settled anew.
     fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let memory = &self.memory;
-        let layers = collect(&memory.config, &self.backbone, train, context)?;
-        let sizes: Vec<MapSize> = layers.iter().map(|layer| layer.size).collect();
-        if sizes != memory.sizes {
+        let features = collect(&memory.config, &self.backbone, train, context)?;
+        if features.sizes != memory.sizes {
             let reason = "the new images give maps of other sizes than those it was fitted on".into();
             return Err(Error::Living { action: "update", reason });
         }
         let options = memory.config.bank();
+        let sizes = features.sizes.clone();
         let memory = Memory::build(&memory.config, sizes, context, |regions, layer, region, context| {
             memory.banks[layer][region].update(&options, context, |collector| {
-                layers[layer].push(&regions.pools[layer][region], collector)
+                push_cells(&features, layer, &regions.pools[layer][region], collector)
             })
         })?;
         Ok(Self { backbone: self.backbone.clone(), memory })
@@ -329,14 +285,14 @@ impl Method for Fapm {
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        check(config)?;
+        check_patch_size(config.patch_size)?;
         let backbone = context.require_backbone(NAME)?;
-        let layers = collect(config, &backbone, train, context)?;
-        let sizes = layers.iter().map(|layer| layer.size).collect();
+        let features = collect(config, &backbone, train, context)?;
         let options = config.bank();
+        let sizes = features.sizes.clone();
         let memory = Memory::build(config, sizes, context, |regions, layer, region, context| {
             Bank::build(&options, context, |collector| {
-                layers[layer].push(&regions.pools[layer][region], collector)
+                push_cells(&features, layer, &regions.pools[layer][region], collector)
             })
         })?;
         Ok(Self { backbone, memory })
@@ -372,7 +328,7 @@ impl Method for Fapm {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        check(&config)?;
+        check_patch_size(config.patch_size)?;
         let sizes = load_sizes(&state)?;
         let wrong = |name: &str, reason: String| Error::from(StateError { name: name.to_owned(), reason });
         let regions = divide(&config, &sizes).map_err(|reason| wrong("sizes", reason))?;

@@ -3,33 +3,20 @@
 use super::config::{Correspondence, FapmConfig, Sizing, Weighting};
 use super::regions::Regions;
 use super::{Fapm, far, image_score};
+use crate::detector::FitOptions;
 use crate::embedding::{neighbourhood_mean, patch_major};
 use crate::living::Living;
 use crate::method::{FitContext, Method};
-use crate::observer::Silent;
-use crate::testing::{Images, image_batch};
-use crate::trainer::TrainingOptions;
+use crate::testing::{Images, backbone, image_batch};
 use crate::training_features::MapSize;
-use blemish_features::{Backbone, BackboneSpec, EngineOptions};
+use blemish_features::Backbone;
 use blemish_kernels::knn::MemoryBank;
 use std::sync::Arc;
 
 const SIDE: usize = 64;
 
-fn backbone(strides: &[usize]) -> Arc<Backbone> {
-    Arc::new(Backbone::load(&BackboneSpec::default(), strides, &EngineOptions::default()).unwrap())
-}
-
 fn context(backbone: &Arc<Backbone>) -> FitContext<'static> {
-    FitContext {
-        seed: 1,
-        backbone: Some(backbone.clone()),
-        memory_limit: None,
-        scratch: None,
-        prompts: Vec::new(),
-        training: TrainingOptions::default(),
-        observer: &Silent,
-    }
+    FitOptions::default().context(1, Some(backbone.clone()))
 }
 
 /// Vertical stripes with a little noise of its own.

@@ -1,15 +1,9 @@
-//! What embeddings cost: the directions of neighbours, near and far patches, clusters.
+//! What embeddings cost beside the directions of neighbours: near and far patches, clusters.
 
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 /// Under the root of a distance, whose slope at 0 is none.
 const TINY: f64 = 1e-12;
-
-/// Cross-entropy of logits (N x directions) and the true directions (N).
-pub(super) fn direction_loss(logits: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<1> {
-    log_softmax(logits, 1).gather(1, classes.unsqueeze_dim(1)).mean().neg()
-}
 
 /// Mean of ||h1 - h2|| - cos(h1, h2) + cos(h1, h3): h2 is near h1, h3 far from it.
 pub(super) fn near_loss(h1: Tensor<2>, h2: Tensor<2>, h3: Tensor<2>) -> Tensor<1> {

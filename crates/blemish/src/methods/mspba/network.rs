@@ -183,8 +183,4 @@ impl Network {
     }
 }
 
-impl Ordered for Network {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        Vec::new()
-    }
-}
+impl Ordered for Network {}

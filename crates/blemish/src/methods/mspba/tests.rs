@@ -1,6 +1,6 @@
 //! The analytic cases of the specification, both kinds of passes, and what a fit must not do.
 
-use super::losses::{cluster_loss, direction_loss, near_loss};
+use super::losses::{cluster_loss, near_loss};
 use super::network::{Classifier, Head};
 use super::sampling::{Field, direction};
 use super::training::Sampler;
@@ -8,8 +8,9 @@ use super::*;
 use crate::detector::FitOptions;
 use crate::method::Fitted;
 use crate::registry;
-use crate::testing::image_batch;
+use crate::testing::{backbone, image_batch};
 use blemish_features::{BackboneSpec, EngineOptions};
+use blemish_nn::loss::cross_entropy;
 use blemish_nn::weights::{collect, trained_values};
 use burn::tensor::{DType, Int};
 use rand::SeedableRng;
@@ -127,7 +128,7 @@ fn losses_of_known_embeddings() {
     let near = near_loss(rows(&[1.0, 0.0], 2), rows(&[0.0, 1.0], 2), rows(&[1.0, 1.0], 2));
     assert!((near.inner().into_scalar::<f64>() - 2.121_320_344).abs() < 1e-8);
     let classes = Tensor::<1, Int>::from_data([3, 11], &trainer::device());
-    let uniform = direction_loss(rows(&[0.7; 24], 12), classes);
+    let uniform = cross_entropy(rows(&[0.7; 24], 12), classes);
     assert!((uniform.inner().into_scalar::<f64>() - 2.484_906_650).abs() < 1e-8);
     // Squared distances 1 and 4 to the nearer centre.
     let cluster = cluster_loss(rows(&[1.0, 0.0, 5.0, 2.0], 2), rows(&[0.0, 0.0, 5.0, 0.0], 2));
@@ -144,7 +145,7 @@ fn the_last_layer_has_rows_of_unit_norm_that_do_not_learn() {
     }
     let input = Tensor::<2>::ones([4, 8], &device);
     let classes = Tensor::<1, Int>::from_data([0, 1, 2, 3], &device);
-    let gradients = direction_loss(classifier.forward(input), classes).backward();
+    let gradients = cross_entropy(classifier.forward(input), classes).backward();
     let last = &classifier.last;
     assert!(last.weight.val().grad(&gradients).is_none() && last.bias.val().grad(&gradients).is_some());
     // What learns is all but the matrix of the last layer.
@@ -236,7 +237,7 @@ fn gradients_of_the_losses_are_their_slopes() {
     let losses: [&dyn Fn(Tensor<2>) -> Tensor<1>; 3] = [
         &|h| {
             let difference = h.clone().narrow(0, 0, 3) - h.narrow(0, 3, 3);
-            direction_loss(classifier.forward(difference), Tensor::<1, Int>::from_data([1, 4, 9], &device))
+            cross_entropy(classifier.forward(difference), Tensor::<1, Int>::from_data([1, 4, 9], &device))
         },
         &|h| near_loss(h.clone().narrow(0, 0, 2), h.clone().narrow(0, 2, 2), h.narrow(0, 4, 2)),
         &|h| cluster_loss(h, centres.clone()),
@@ -274,15 +275,11 @@ fn texture(number: usize) -> Vec<f32> {
 fn fit(pairs: &[(&str, &str)]) -> Result<Box<dyn Fitted>, Error> {
     let entry = registry::method(NAME)?;
     let options = FitOptions::default();
-    let context = options.context(3, Some(backbone()));
+    let context = options.context(3, Some(backbone(Mspba::INFO.needs.strides)));
     let images = crate::testing::Images((0..4).map(|number| ((SIDE, SIDE), texture(number))).collect());
     let pairs: Vec<(String, String)> =
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     entry.fit(&entry.parse(&pairs)?, &images, &context)
-}
-
-fn backbone() -> Arc<Backbone> {
-    Arc::new(Backbone::load(&BackboneSpec::default(), &[4, 8, 16], &EngineOptions::default()).unwrap())
 }
 
 const ALL_KEPT: (&str, &str) = ("coreset_ratio", "1");
@@ -358,13 +355,13 @@ fn what_cannot_be_is_refused_with_what_to_change() {
     assert!(message(&[("stride_64", "12")]).contains("stride_64"));
     let entry = registry::method(NAME).unwrap();
     let options = FitOptions::default();
-    let context = options.context(3, Some(backbone()));
+    let context = options.context(3, Some(backbone(Mspba::INFO.needs.strides)));
     let odd = crate::testing::Images(vec![((100, 128), vec![0.5; 3 * 100 * 128])]);
     let settings = entry.parse(&[]).unwrap();
     let refused = entry.fit(&settings, &odd, &context).err().unwrap().to_string();
     assert!(refused.contains("multiples of 16"), "{refused}");
     let two = |names: &[usize]| {
-        let known = backbone();
+        let known = backbone(Mspba::INFO.needs.strides);
         let layers = names.iter().map(|&at| known.taps()[at].name.clone()).collect();
         let spec = BackboneSpec { layers, ..BackboneSpec::default() };
         let backbone = Backbone::load(&spec, &[], &EngineOptions::default()).unwrap();
@@ -383,6 +380,9 @@ fn what_cannot_be_is_refused_with_what_to_change() {
     ] {
         let mut state = model.state();
         state.set_f32(name, &shape, values);
-        assert!(entry.restore(&model.settings(), state, Some(backbone())).is_err(), "{name}");
+        assert!(
+            entry.restore(&model.settings(), state, Some(backbone(Mspba::INFO.needs.strides))).is_err(),
+            "{name}"
+        );
     }
 }

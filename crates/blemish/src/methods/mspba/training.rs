@@ -1,7 +1,7 @@
 //! Training: images held ready, batches by step number, and the loss of a step.
 
 use super::config::{Input, MspbaConfig, Passes};
-use super::losses::{cluster_loss, direction_loss, near_loss};
+use super::losses::{cluster_loss, near_loss};
 use super::network::{Network, layer_strides};
 use super::sampling::{Field, Item};
 use super::{NAME, SIZES};
@@ -10,9 +10,10 @@ use crate::feature_cache::CacheLimits;
 use crate::method::{FitContext, TrainingSet};
 use crate::rows::{RowStore, Rows};
 use crate::tensors::{scoring_device, values_of};
-use crate::trainer::{self, Trainer, batch_of};
+use crate::trainer::{self, Trainer, batch_of, gaussian};
 use blemish_features::Backbone;
 use blemish_kernels::k_means::k_means;
+use blemish_nn::loss::cross_entropy;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use burn::module::Param;
@@ -277,12 +278,6 @@ impl Sampler<'_> {
     }
 }
 
-/// Box-Muller.
-fn gaussian(random: &mut impl Rng) -> f32 {
-    let (radius, angle): (f32, f32) = (random.random(), random.random());
-    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
-}
-
 /// A window of 3 x H x W pixels, 3 x height x width.
 pub(super) fn cut(
     image: &[f32],
@@ -337,7 +332,7 @@ impl Batch {
             let items = classes.dims()[0];
             let role = |number: usize| rows.clone().narrow(0, number * items, items);
             let logits = part.classifier.forward(role(0) - role(1));
-            let loss = direction_loss(logits, classes) + near_loss(role(2), role(3), role(4)) * lambda;
+            let loss = cross_entropy(logits, classes) + near_loss(role(2), role(3), role(4)) * lambda;
             match cluster_weight > 0.0 {
                 true => loss + cluster_loss(role(5), part.centres.val()) * cluster_weight,
                 false => loss,

@@ -16,11 +16,11 @@ pub use crate::bank::Search;
 pub use config::{ImageScore, PatchCoreConfig, Variant};
 
 use crate::bank::Bank;
-use crate::embedding::{Embedding, embed};
+use crate::embedding::{Embedding, check_patch_size, embed};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::living::Living;
-use crate::map::{BlurBorder, MapStage, PatchScores};
+use crate::map::{BlurBorder, MapStage, PatchScores, worst_of};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::region::cells_inside;
 use crate::state::State;
@@ -78,9 +78,7 @@ impl Scorer {
                     .zip(&inside)
                     .map(|(near, &is_inside)| if is_inside { self.patch_score(near) } else { 0.0 })
                     .collect();
-                // Ties go to the first patch.
-                let worst =
-                    (0..cells).fold(0, |best, patch| if values[patch] > values[best] { patch } else { best });
+                let worst = worst_of(&values);
                 let row =
                     &embedding.rows[(image * cells + worst) * embedding.dimensions..][..embedding.dimensions];
                 let nearest = found.indices[(image * cells + worst) * k];
@@ -159,14 +157,7 @@ impl Method for PatchCore {
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        if config.patch_size.is_multiple_of(2) {
-            let reason = format!("{} is even; the neighbourhood needs a centre", config.patch_size);
-            return Err(Error::Setting {
-                key: "patch_size".into(),
-                reason,
-                help: "allowed: 1, 3, 5, 7".into(),
-            });
-        }
+        check_patch_size(config.patch_size)?;
         let backbone = context.require_backbone(NAME)?;
         let bank = Bank::build(&config.bank(), context, |collector| {
             collector.push_images(&backbone, train, &embed_with(config))

@@ -31,20 +31,20 @@ mod tests;
 
 pub use config::{PniConfig, Preset, Variant};
 
-use crate::embedding::embed;
+use crate::embedding::{check_patch_size, embed};
 use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::region::cells_inside;
 use crate::state::{Shared, State, StateError};
+use crate::tensors::scoring_device;
 use crate::trainer;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::bits::BitRows;
 use blemish_kernels::knn::MemoryBank;
 use blemish_kernels::principal::project;
-use blemish_nn::Device;
 use blemish_nn::init::Init;
 use blemish_nn::train::Curve;
 use fit::Surroundings;
@@ -124,7 +124,7 @@ impl PatchModel {
             .rows
             .chunks_exact(height * width * dimensions)
             .map(|rows| {
-                let scores = self.score(config, rows)?;
+                let scores = self.score(config, rows, &inner)?;
                 let counted = scores.iter().zip(&inner).filter(|(_, cell)| inside[**cell]);
                 let image_score = counted.map(|(score, _)| *score).fold(0.0f32, f32::max);
                 let mut values = self.grid.padded(&scores);
@@ -139,14 +139,13 @@ impl PatchModel {
     }
 
     /// Scores of the inner cells of one image, from the features of all its cells.
-    fn score(&self, config: &PniConfig, rows: &[f32]) -> Result<Vec<f32>, Error> {
-        let inner = self.grid.inner();
-        let queries = fit::rows_of(rows, config.dimensions(), 0, &inner);
+    fn score(&self, config: &PniConfig, rows: &[f32], inner: &[usize]) -> Result<Vec<f32>, Error> {
+        let queries = fit::rows_of(rows, config.dimensions(), 0, inner);
         let Some(neighbourhood) = &self.neighbourhood else {
             let gates: Vec<&BitRows> = self.position.iter().collect();
             return likelihood::scores(&self.bank, &queries, &gates, config.lambda);
         };
-        let probabilities = neighbourhood.probabilities(config, self.grid, rows, &inner)?;
+        let probabilities = neighbourhood.probabilities(config, self.grid, rows, inner)?;
         let entries = neighbourhood.entries;
         let threshold = config.threshold(self.bank.len());
         let is_likely = |row: usize, entry: usize| probabilities[row * entries + entry] > threshold;
@@ -227,11 +226,7 @@ impl Method for Pni {
             let help = "the network halves and doubles it five times, e.g. 192".into();
             return Err(Error::Setting { key: "refine_side".into(), reason, help });
         }
-        if config.patch_size().is_multiple_of(2) {
-            let reason = format!("{} is even; the neighbourhood needs a centre", config.patch_size());
-            let help = "allowed: 1, 3, 5, 7".into();
-            return Err(Error::Setting { key: "patch_size".into(), reason, help });
-        }
+        check_patch_size(config.patch_size())?;
         let backbone = context.require_backbone(NAME)?;
         let surroundings = Surroundings { backbone: &backbone, images: train, context };
         let (config, model, trainer) = fit::fit(config, surroundings)?;
@@ -392,7 +387,7 @@ impl Neighbourhood {
             }
         };
         let inputs = ((2 * config.half_window + 1).pow(2) - 1) * seen;
-        let blank = Perceptron::new(config, inputs, size, &mut Init::blank(&Device::flex()));
+        let blank = Perceptron::new(config, inputs, size, &mut Init::blank(&scoring_device()));
         let (network, curve) = trainer::load(blank, "neighbourhood.", state)?;
         let stands_for = stands_for.to_vec();
         Ok(Self { projection, network, curve, stands_for, entries: size, distribution })

@@ -7,11 +7,13 @@
 use super::config::{PniConfig, Variant};
 use super::grid::PatchGrid;
 use crate::error::Error;
+use crate::tensors::{scoring_device, values_of};
 use crate::trainer::{self, Trainer};
 use blemish_data::loader::order_of;
 use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
 use blemish_nn::layers::Dense;
+use blemish_nn::loss::cross_entropy;
 use blemish_nn::norm::BatchNorm;
 use blemish_nn::train::{Curve, Decay, Optimiser, Plan, Schedule, Selection};
 use blemish_nn::{Device, Module, Tensor, TensorData};
@@ -91,11 +93,7 @@ pub(super) struct Perceptron {
     output: Dense,
 }
 
-impl Ordered for Perceptron {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        Vec::new()
-    }
-}
+impl Ordered for Perceptron {}
 
 impl Perceptron {
     pub(super) fn new(config: &PniConfig, inputs: usize, outputs: usize, init: &mut Init) -> Self {
@@ -142,20 +140,14 @@ impl Perceptron {
         positions: &[usize],
         temperature: f64,
     ) -> Result<Vec<f32>, Error> {
-        let device = Device::flex();
+        let device = scoring_device();
         let mut found = Vec::new();
         for positions in positions.chunks(SCORED_AT_ONCE) {
             let logits = self.forward(neighbours.tensor(positions, &device)) / temperature;
-            let chunk = activation::softmax(logits, 1).into_data().try_into_vec::<f32>();
-            found.extend(chunk.map_err(|error| Error::Score { reason: format!("{error:?}") })?);
+            found.extend(values_of(activation::softmax(logits, 1))?);
         }
         Ok(found)
     }
-}
-
-/// Mean of -ln p of the right entries.
-fn cross_entropy(logits: Tensor<2>, targets: Tensor<2, Int>) -> Tensor<1> {
-    activation::log_softmax(logits, 1).gather(1, targets).mean().neg()
 }
 
 /// What the network learns from: positions and their nearest entries of the distribution coreset.
@@ -170,10 +162,10 @@ pub(super) struct Lessons<'a> {
 }
 
 impl Lessons<'_> {
-    fn batch(&self, lessons: &[(usize, u32)], device: &Device) -> (Tensor<2>, Tensor<2, Int>) {
+    fn batch(&self, lessons: &[(usize, u32)], device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
         let positions: Vec<usize> = lessons.iter().map(|lesson| lesson.0).collect();
         let targets: Vec<i32> = lessons.iter().map(|lesson| lesson.1 as i32).collect();
-        let targets = Tensor::from_data(TensorData::new(targets, [lessons.len(), 1]), device);
+        let targets = Tensor::from_data(TensorData::new(targets, [lessons.len()]), device);
         (self.neighbours.tensor(&positions, device), targets)
     }
 

@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::rows::{RowStore, Rows};
 use crate::state::State;
-use crate::trainer::{self, Trainer, batch_of};
+use crate::tensors::{interpolation, scoring_device, values_of};
+use crate::trainer::{self, Trainer, batch_of, gaussian};
 use blemish_data::ImageBatch;
 use blemish_data::synth::kit::{ColourJitter, DefectRequest, Kind, make_defect};
 use blemish_features::Backbone;
@@ -67,21 +68,16 @@ struct Network {
     leave: Conv,
 }
 
-impl Ordered for Network {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        Vec::new()
-    }
-}
+impl Ordered for Network {}
 
 impl Network {
     /// For square inputs of `side` pixels; starts without any residual.
     fn new(backbone: &Backbone, side: usize, init: &mut Init) -> Result<Self, Error> {
         let encoder = Encoder::new(backbone, 1, init)?;
-        // What the deepest tap gives; a small input tells.
-        let device = Device::flex();
-        let probe = Encoder::new(backbone, 1, &Init::new(0, &device))?;
-        let maps = probe.forward(Tensor::zeros([1, 4, side, side], &device));
-        let [_, channels, height, _] = maps.last().map_or([1, 1, side, side], |map| map.dims());
+        let (graph, _) = backbone.network()?;
+        let sizes = graph.output_sizes(side, side)?;
+        let [height, _] = graph.taps.last().map_or([side; 2], |tap| sizes[tap.node]);
+        let channels = backbone.taps().last().map_or(1, |tap| tap.channels);
         let mut width = (channels / 2).clamp(8, 768);
         let enter = Conv::new(channels, width, 1, init);
         let mut doublings = Vec::new();
@@ -112,12 +108,7 @@ impl Network {
 /// Bilinear interpolation of square maps to `size`, corners aligned, as two matrix products.
 fn enlarged(x: Tensor<4>, size: usize) -> Tensor<4> {
     let [count, channels, height, width] = x.dims();
-    let weights = |from: usize| {
-        // Column i of the matrix is what a 1 at cell i becomes.
-        let unit = |i: usize| (0..from).map(|at| f32::from(u8::from(at == i))).collect::<Vec<f32>>();
-        let rows: Vec<f32> = (0..from).flat_map(|i| resize_aligned(&unit(i), (1, from), (1, size))).collect();
-        Tensor::<2>::from_data(TensorData::new(rows, [from, size]), &x.device())
-    };
+    let weights = |from: usize| interpolation(resize_aligned, from, size, &x).transpose();
     let (down, across) = (weights(height), weights(width));
     let x = x.reshape([count * channels * height, width]).matmul(across);
     let x = x.reshape([count, channels, height, size]).swap_dims(2, 3);
@@ -155,15 +146,6 @@ fn resized(planes: &[f32], size: (usize, usize), side: usize) -> Vec<f32> {
         .chunks_exact(size.0 * size.1)
         .flat_map(|plane| resize_bilinear(plane, size, (side, side)))
         .collect()
-}
-
-/// Normalises images (N x 3 x H x W) as the backbone wants them, in place.
-fn normalise(backbone: &Backbone, images: &mut [f32], plane: usize) {
-    let normalization = backbone.normalization();
-    for (number, plane) in images.chunks_exact_mut(plane).enumerate() {
-        let (mean, deviation) = (normalization.mean[number % 3], normalization.std[number % 3]);
-        plane.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
-    }
 }
 
 /// Maps of the input's size before any refinement, and the images' scores.
@@ -284,12 +266,6 @@ fn augmented(sample: &[f32], side: usize, seed: u64) -> Vec<f32> {
     planes
 }
 
-/// Box-Muller.
-fn gaussian(random: &mut ChaCha8Rng) -> f32 {
-    let (radius, angle): (f32, f32) = (random.random(), random.random());
-    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
-}
-
 impl Refinement {
     /// Trains a network on defects laid over the good images.
     pub(super) fn fit(
@@ -337,7 +313,7 @@ impl Refinement {
         batch: &ImageBatch,
         maps: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let device = Device::flex();
+        let device = scoring_device();
         let size = (batch.height, batch.width);
         let [low, high] = self.levels;
         let mut refined = Vec::with_capacity(maps.len());
@@ -346,8 +322,7 @@ impl Refinement {
             let planes = [batch.image(index), &map, &vec![0.0; map.len()]].concat();
             let row = resized(&planes, size, self.side);
             let [image, given, _] = tensors(&row, self.side, self.levels, backbone, &device);
-            let found = self.network.forward(image, given).into_data().try_into_vec::<f32>();
-            let found = found.map_err(|error| Error::Score { reason: format!("{error:?}") })?;
+            let found = values_of(self.network.forward(image, given))?;
             let found = resize_bilinear(&found, (self.side, self.side), size);
             let mixed = map
                 .iter()
@@ -371,7 +346,7 @@ impl Refinement {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(wrong("refinement_levels", format!("are no levels: {low} and {high}")));
         }
-        let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&Device::flex()))?;
+        let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&scoring_device()))?;
         let (network, curve) = trainer::load(blank, "refinement.", state)?;
         Ok(Self {
             network,
@@ -399,8 +374,7 @@ fn tensors(
     let tensor = |values: Vec<f32>, channels: usize| {
         Tensor::from_data(TensorData::new(values, [count, channels, side, side]), device)
     };
-    let mut image = part(0, 3);
-    normalise(backbone, &mut image, plane);
+    let image = backbone.normalized(&part(0, 3), plane);
     let map = part(3, 4).into_iter().map(|score| (score - levels[0]) / (levels[1] - levels[0])).collect();
     [tensor(image, 3), tensor(map, 1), tensor(part(4, 5), 1)]
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::detector::FitOptions;
 use crate::method::MethodEntry;
 use crate::registry;
-use crate::testing::Images;
+use crate::testing::{Images, backbone};
 
 /// Entries on a line at these places.
 fn line(places: &[f32]) -> MemoryBank<Shared<f32>> {
@@ -152,7 +152,10 @@ fn the_rim_repeats_the_nearest_inner_cell() {
 fn losses_of_maps_that_differ_by_a_constant_have_no_steps() {
     let map = |value: &dyn Fn(usize) -> f32| {
         let values: Vec<f32> = (0..2 * 3 * 4).map(value).collect();
-        blemish_nn::Tensor::<4>::from_data(blemish_nn::TensorData::new(values, [2, 1, 3, 4]), &Device::flex())
+        blemish_nn::Tensor::<4>::from_data(
+            blemish_nn::TensorData::new(values, [2, 1, 3, 4]),
+            &scoring_device(),
+        )
     };
     let found = |one: &dyn Fn(usize) -> f32, other: &dyn Fn(usize) -> f32| {
         refine::losses(map(one), map(other)).map(|loss| loss.into_scalar::<f32>())
@@ -164,11 +167,6 @@ fn losses_of_maps_that_differ_by_a_constant_have_no_steps() {
     // A ramp of 2 a column: three of four steps to the right differ by 2, the last one repeats.
     let [values, right, down] = found(&|at| (at % 4) as f32 * 2.0, &|_| 0.0);
     assert!((values - 14.0).abs() < 1e-5 && (right - 3.0).abs() < 1e-6 && down == 0.0);
-}
-
-fn backbone() -> Arc<Backbone> {
-    let spec = blemish_features::BackboneSpec::default();
-    Arc::new(Backbone::load(&spec, Pni::INFO.needs.strides, &Default::default()).unwrap())
 }
 
 fn entry() -> &'static dyn MethodEntry {
@@ -190,7 +188,7 @@ fn fitted(pairs: &[(&str, &str)]) -> Pni {
     let settings = entry().parse(&pairs).unwrap();
     let config: PniConfig = crate::settings::typed(&settings).unwrap();
     let options = FitOptions::default();
-    Pni::fit(&config, &images(4), &options.context(1, Some(backbone()))).unwrap()
+    Pni::fit(&config, &images(4), &options.context(1, Some(backbone(Pni::INFO.needs.strides)))).unwrap()
 }
 
 const SMALL: [(&str, &str); 6] = [
@@ -287,6 +285,7 @@ fn images_of_another_size_are_refused_with_what_to_do() {
     let tiny = Images(vec![((32, 32), vec![0.5; 3 * 32 * 32])]);
     let options = FitOptions::default();
     let wide = PniConfig { patch_size: Some(5), ..PniConfig::default() };
-    let error = Pni::fit(&wide, &tiny, &options.context(1, Some(backbone()))).err().unwrap();
+    let error =
+        Pni::fit(&wide, &tiny, &options.context(1, Some(backbone(Pni::INFO.needs.strides)))).err().unwrap();
     assert!(error.to_string().contains("larger images"), "{error}");
 }

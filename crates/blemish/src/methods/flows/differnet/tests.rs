@@ -4,11 +4,11 @@ use super::views::{Views, angles};
 use super::{DifferNet, DifferNetConfig, Localisation, flow, losses, mean_square, tensor_of};
 use crate::detector::FitOptions;
 use crate::method::Method;
-use crate::testing::{Images, image_batch, relative_difference};
+use crate::testing::{Images, backbone, image_batch, relative_difference};
 use blemish_data::ImageBatch;
 use blemish_features::graph::Tensor as StoredTensor;
 use blemish_features::networks::build;
-use blemish_features::{Architecture, Backbone, BackboneSpec, BackboneState, EngineOptions, Weights};
+use blemish_features::{Architecture, Backbone, BackboneState, EngineOptions, Weights};
 use blemish_kernels::image::rotation::rotate_back;
 use blemish_nn::Device;
 use blemish_nn::flow::Chain;
@@ -29,10 +29,6 @@ fn image(of: impl Fn(f64, f64) -> f64) -> Vec<f32> {
 
 fn batch(images: &[Vec<f32>]) -> ImageBatch {
     image_batch(SIZE, images)
-}
-
-fn embedded() -> Arc<Backbone> {
-    Arc::new(Backbone::load(&BackboneSpec::default(), &[16], &EngineOptions::default()).unwrap())
 }
 
 /// AlexNet with made-up weights.
@@ -73,7 +69,7 @@ fn tiny() -> DifferNetConfig {
 }
 
 fn fit(config: &DifferNetConfig, images: Vec<Vec<f32>>) -> DifferNet {
-    let context = FitOptions::default().context(1, Some(embedded()));
+    let context = FitOptions::default().context(1, Some(backbone(&[16])));
     DifferNet::fit(config, &Images(images.into_iter().map(|image| (SIZE, image)).collect()), &context)
         .unwrap()
 }
@@ -146,7 +142,7 @@ fn vectors_of_alexnet_are_the_means_of_its_last_pooling_at_three_sizes() {
 
 #[test]
 fn corners_are_black_before_the_normalisation() {
-    let backbone = embedded();
+    let backbone = backbone(&[16]);
     let views = Views { backbone: &backbone, scales: 2 };
     let vectors = |grey: f32| views.vectors(&vec![grey; 3 * SIDE * SIDE], SIZE, &[0.0, 45.0]).unwrap();
     let halves = |vectors: Vec<f32>| (vectors[..224].to_vec(), vectors[224..].to_vec());
@@ -158,7 +154,7 @@ fn corners_are_black_before_the_normalisation() {
 
 #[test]
 fn scores_do_not_depend_on_how_a_disc_lies() {
-    let model = unfitted(tiny(), embedded());
+    let model = unfitted(tiny(), backbone(&[16]));
     // Bright and dark halves within a disc, the same at every turn of the camera.
     let disc = |degrees: f64| {
         let (sin, cos) = degrees.to_radians().sin_cos();
@@ -178,7 +174,7 @@ fn scores_do_not_depend_on_how_a_disc_lies() {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     let config = DifferNetConfig { scales: 2, ..tiny() };
-    for backbone in [embedded(), Arc::new(alexnet())] {
+    for backbone in [backbone(&[16]), Arc::new(alexnet())] {
         let model = unfitted(config.clone(), backbone);
         let views = model.views();
         let picture = image(|y, x| 0.5 + 0.2 * (y / 7.0).sin() + 0.2 * (x / 5.0 + y / 11.0).cos());

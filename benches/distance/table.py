@@ -24,6 +24,7 @@ VARIANTS = {
     "fapm, uniform": f"--method fapm --set sizing=uniform {SIZE}",
     "fapm, one region": f"--method fapm --set regions=1 {SIZE}",
     "cfa, 3 epochs": f"--method cfa --set epochs=3 --layers layer1,layer2,layer3 {SIZE}",
+    "cfa, 3 epochs, anomalib": f"--method cfa --set epochs=3 --set variant=anomalib --layers layer1,layer2,layer3 {SIZE}",
     "mspba": f"--method mspba --layers layer1,layer2,layer3 {SIZE}",
     "mspba, 2 epochs": f"--method mspba --set epochs=2 --layers layer1,layer2,layer3 {SIZE}",
     "pni": f"--method pni {SIZE}",

@@ -7,6 +7,8 @@
 pub mod assemble;
 pub mod backbone;
 #[cfg(feature = "burn")]
+pub mod burn_device;
+#[cfg(feature = "burn")]
 pub mod burn_graph;
 pub mod error;
 pub mod executors;

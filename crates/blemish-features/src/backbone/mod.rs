@@ -104,6 +104,11 @@ impl Backbone {
         &self.name
     }
 
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// The feature maps that [`Self::extract`] gives, in its order: shallow to deep.
     pub fn taps(&self) -> &[TapInfo] {
         &self.taps

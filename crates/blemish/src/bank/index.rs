@@ -2,16 +2,20 @@
 
 #[cfg(feature = "ann")]
 use super::approximate::ApproximateIndex;
+use super::device::DeviceIndex;
 use crate::error::Error;
 use crate::method::FitContext;
 use crate::state::{Shared, State, StateError};
 use blemish_kernels::KernelError;
 use blemish_kernels::knn::{MemoryBank, Neighbours};
+use blemish_nn::Device;
 
 /// Entries with what makes their search fast.
 pub(super) enum Index {
     /// Blocked comparison with all.
     Exact(MemoryBank<Shared<f32>>),
+    /// The same on a GPU.
+    Device(Box<DeviceIndex>),
     /// A graph that proposes some.
     #[cfg(feature = "ann")]
     Approximate(ApproximateIndex),
@@ -20,6 +24,20 @@ pub(super) enum Index {
 impl Index {
     pub(super) fn exact(rows: Shared<f32>, dimensions: usize) -> Result<Self, KernelError> {
         Ok(Self::Exact(MemoryBank::new(rows, dimensions)?))
+    }
+
+    /// The same entries, searched on a device of Burn's; a graph stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if the device gives up.
+    pub(super) fn on(self, device: &Device) -> Result<Self, Error> {
+        match self {
+            Self::Exact(bank) => {
+                let rows = bank.source().clone();
+                Ok(Self::Device(Box::new(DeviceIndex::new(rows, bank.dimensions(), device)?)))
+            }
+            other => Ok(other),
+        }
     }
 
     /// A graph over entries, whose recall is measured on `probes`.
@@ -93,6 +111,7 @@ impl Index {
     pub(super) fn rows(&self) -> &Shared<f32> {
         match self {
             Self::Exact(bank) => bank.source(),
+            Self::Device(index) => &index.rows,
             #[cfg(feature = "ann")]
             Self::Approximate(index) => &index.rows,
         }
@@ -101,6 +120,7 @@ impl Index {
     pub(super) fn dimensions(&self) -> usize {
         match self {
             Self::Exact(bank) => bank.dimensions(),
+            Self::Device(index) => index.dimensions,
             #[cfg(feature = "ann")]
             Self::Approximate(index) => index.dimensions,
         }
@@ -109,7 +129,7 @@ impl Index {
     /// Share of probes whose nearest entry is found; `None` where all are.
     pub(super) fn recall(&self) -> Option<f32> {
         match self {
-            Self::Exact(_) => None,
+            Self::Exact(_) | Self::Device(_) => None,
             #[cfg(feature = "ann")]
             Self::Approximate(index) => Some(index.recall),
         }
@@ -118,6 +138,7 @@ impl Index {
     pub(super) fn search(&self, rows: &[f32], k: usize) -> Result<Neighbours, String> {
         match self {
             Self::Exact(bank) => bank.search(rows, k).map_err(|error| error.to_string()),
+            Self::Device(index) => index.search(rows, k),
             #[cfg(feature = "ann")]
             Self::Approximate(index) => index.search(rows, k),
         }

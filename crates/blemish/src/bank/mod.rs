@@ -10,6 +10,7 @@
 mod approximate;
 mod collect;
 mod coverage;
+mod device;
 mod index;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub(crate) use collect::{Collected, Collector};
 
 use crate::error::Error;
 use crate::state::{Shared, State};
+use blemish_features::{Backbone, burn_device};
 use blemish_kernels::knn::Neighbours;
 use blemish_kernels::simd::squared_distance;
 use coverage::Coverage;
@@ -106,6 +108,18 @@ impl Bank {
     /// The same bank with what it stands for.
     fn with_coverage(self, coverage: Coverage) -> Self {
         Self { coverage: Some(coverage), ..self }
+    }
+
+    /// The same, searched where a backbone runs: on a GPU if that is where.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if the device cannot be opened or gives up.
+    pub(crate) fn beside(self, backbone: &Backbone) -> Result<Self, Error> {
+        if backbone.device().is_cpu() {
+            return Ok(self);
+        }
+        let device = burn_device::open(backbone.device())?;
+        Ok(Self { index: self.index.on(&device)?, ..self })
     }
 
     /// What [`Self::state`] has kept.

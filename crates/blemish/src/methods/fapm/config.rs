@@ -45,7 +45,8 @@ pub struct FapmConfig {
     /// Regions along each side, each with a bank of its own; at most the cells of the deepest layer. 1 is one bank a layer.
     #[schemars(range(min = 1, max = 64))]
     pub regions: usize,
-    /// Cells of the deepest layer around a region whose features also go into its bank, for parts that are not quite aligned.
+    /// Cells of the deepest layer around a region whose features also go into its bank, for parts that are not quite aligned; published
+    /// is 0.
     #[schemars(range(min = 0, max = 8))]
     pub margin: usize,
     /// Share of a region's features that its bank keeps.
@@ -78,7 +79,7 @@ impl Default for FapmConfig {
     fn default() -> Self {
         Self {
             regions: 7,
-            margin: 0,
+            margin: 1,
             coreset_ratio: 0.1,
             sizing: Sizing::default(),
             adaptive_ratio: 2,

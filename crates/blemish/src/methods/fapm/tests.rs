@@ -134,7 +134,7 @@ fn spread_out_regions_keep_more() {
         ((SIDE, SIDE), plane.repeat(3))
     };
     let train = Images((0..8).map(uneven).collect());
-    let config = FapmConfig { regions: 2, coreset_ratio: 0.125, ..FapmConfig::default() };
+    let config = FapmConfig { regions: 2, margin: 0, coreset_ratio: 0.125, ..FapmConfig::default() };
     let model = Fapm::fit(&config, &train, &context(&backbone)).unwrap();
     let lengths: Vec<usize> = model.memory.banks[0].iter().map(|bank| bank.len()).collect();
     // 8 images x 16 cells: an eighth is 16. The regions between see something of the noise, the opposite one nothing.

@@ -232,7 +232,7 @@ impl Method for Mspba {
             size: images.size,
         };
         let all: Vec<usize> = (0..images.len()).collect();
-        let bank = |part: usize| embedder.bank(part, &images, &all, context);
+        let bank = |part: usize| embedder.bank(part, &images, &all, context)?.beside(&backbone);
         let banks = (0..SIZES.len()).map(bank).collect::<Result<Vec<_>, _>>()?;
         let typical = match config.combination {
             Combination::NormalisedSum => embedder.typical(&images, context)?,
@@ -285,7 +285,7 @@ impl Method for Mspba {
             let prefix = format!("bank_{size}.");
             let bank = Bank::restore(NAME, &state.split_off_prefix(&prefix))?;
             bank.check_length(config.dimension)?;
-            banks.push(bank);
+            banks.push(bank.beside(&backbone)?);
         }
         let blank = Network::new(&config, &backbone, &mut Init::blank(&scoring_device()))?;
         let (network, curve) = trainer::load(blank, "", &state)?;

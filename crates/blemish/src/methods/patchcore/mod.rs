@@ -37,6 +37,12 @@ pub struct PatchCore {
 }
 
 impl PatchCore {
+    /// A model of a bank, which is searched where the backbone runs.
+    fn with(backbone: Arc<Backbone>, config: PatchCoreConfig, bank: Bank) -> Result<Self, Error> {
+        let bank = bank.beside(&backbone)?;
+        Ok(Self { backbone, scorer: Scorer { config, bank } })
+    }
+
     /// Number of entries of the bank.
     pub fn bank_size(&self) -> usize {
         self.scorer.bank.len()
@@ -118,8 +124,7 @@ impl Living for PatchCore {
         let bank = bank.update(&config.bank(), context, |collector| {
             collector.push_images(&self.backbone, train, &embed_with(config))
         })?;
-        let scorer = Scorer { config: config.clone(), bank };
-        Ok(Self { backbone: self.backbone.clone(), scorer })
+        Self::with(self.backbone.clone(), config.clone(), bank)
     }
 
     fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
@@ -129,7 +134,7 @@ impl Living for PatchCore {
         let banks: Vec<&Bank> = parts.iter().map(|part| &part.scorer.bank).collect();
         let config = first.scorer.config.clone();
         let bank = Bank::merge(&config.bank(), &banks, context)?;
-        Ok(Self { backbone: first.backbone.clone(), scorer: Scorer { config, bank } })
+        Self::with(first.backbone.clone(), config, bank)
     }
 
     fn coverage(&self) -> String {
@@ -162,7 +167,7 @@ impl Method for PatchCore {
         let bank = Bank::build(&config.bank(), context, |collector| {
             collector.push_images(&backbone, train, &embed_with(config))
         })?;
-        Ok(Self { backbone, scorer: Scorer { config: config.clone(), bank } })
+        Self::with(backbone, config.clone(), bank)
     }
 
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
@@ -194,7 +199,6 @@ impl Method for PatchCore {
     }
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
-        Ok(Self { backbone, scorer: Scorer { config, bank: Bank::restore(NAME, &state)? } })
+        Self::with(stored_backbone(NAME, backbone)?, config, Bank::restore(NAME, &state)?)
     }
 }

@@ -21,6 +21,7 @@ VARIANTS = {
     "patchcore": f"--method patchcore {SIZE}",
     "patchcore, 1 %": f"--method patchcore --set coreset_ratio=0.01 {SIZE}",
     "fapm": f"--method fapm {SIZE}",
+    "fapm, no margin": f"--method fapm --set margin=0 {SIZE}",
     "fapm, uniform": f"--method fapm --set sizing=uniform {SIZE}",
     "fapm, one region": f"--method fapm --set regions=1 {SIZE}",
     "cfa, 3 epochs": f"--method cfa --set epochs=3 --layers layer1,layer2,layer3 {SIZE}",

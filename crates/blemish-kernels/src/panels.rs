@@ -129,11 +129,11 @@ fn interleave<const TILE: usize>(queries: &[f32], count: usize, width: usize, pa
 
 /// What to do with the entries that pass.
 pub(crate) trait Visitor {
-    /// Row `row` of the panels scores at most the threshold of `query`. Returns the threshold from here on;
+    /// Row `row` of the panels has a score of at most the threshold of `query`. Returns the threshold from here on;
     /// negative infinity when the query wants no more rows.
     ///
     /// Implementations are `#[inline(always)]`.
-    fn visit<V: Lanes>(&mut self, query: usize, row: usize) -> f32;
+    fn visit<V: Lanes>(&mut self, query: usize, row: usize, score: f32) -> f32;
 }
 
 /// Scores `queries` (rows of the panels' width) with the panels of a range and visits the entries at or below the
@@ -226,7 +226,7 @@ fn visit_lanes<V: Lanes, W: Visitor>(
     for (lane, score) in scores.store().into_iter().enumerate() {
         // Read again each time: a visit lowers the limit.
         if score <= *limit {
-            *limit = visitor.visit::<V>(query, panel * LANES + lane);
+            *limit = visitor.visit::<V>(query, panel * LANES + lane, score);
         }
     }
 }
@@ -331,7 +331,7 @@ mod tests {
     struct Collect(Vec<(usize, usize)>);
     impl Visitor for Collect {
         #[inline(always)]
-        fn visit<V: Lanes>(&mut self, query: usize, row: usize) -> f32 {
+        fn visit<V: Lanes>(&mut self, query: usize, row: usize, _: f32) -> f32 {
             self.0.push((query, row));
             if query == 2 { f32::NEG_INFINITY } else { 1.5 }
         }

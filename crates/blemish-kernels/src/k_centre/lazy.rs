@@ -303,7 +303,7 @@ struct Sleepers<'a> {
 
 impl Visitor for Sleepers<'_> {
     #[inline(always)]
-    fn visit<V: Lanes>(&mut self, query: usize, row: usize) -> f32 {
+    fn visit<V: Lanes>(&mut self, query: usize, row: usize, _: f32) -> f32 {
         let point = self.problem.point(self.block[query]);
         // The pick comes first, as in the plain algorithm; a square of a difference has no sign anyway.
         let distance = distance_body::<V>(self.problem.point(self.picks[row]), point);

@@ -69,9 +69,9 @@ impl<S: AsRef<[f32]> + Sync> MemoryBank<S> {
     }
 
     fn farthest(&self, query: &[f32]) -> Best {
-        (0..self.len()).fold(Best { squared: -1.0, row: 0 }, |best, row| {
+        (0..self.len()).fold(Best { squared: -1.0, ..Best::NONE }, |best, row| {
             let squared = squared_distance(query, self.row(row));
-            if squared > best.squared { Best { squared, row } } else { best }
+            if squared > best.squared { Best { squared, row, ..best } } else { best }
         })
     }
 }
@@ -81,10 +81,12 @@ impl<S: AsRef<[f32]> + Sync> MemoryBank<S> {
 struct Best {
     squared: f32,
     row: usize,
+    /// Rows with a score above it are no nearer.
+    limit: f32,
 }
 
 impl Best {
-    const NONE: Self = Self { squared: f32::INFINITY, row: 0 };
+    const NONE: Self = Self { squared: f32::INFINITY, row: 0, limit: f32::MAX };
 }
 
 struct Allowed<'a> {
@@ -101,12 +103,12 @@ struct Allowed<'a> {
 
 impl Visitor for Allowed<'_> {
     #[inline(always)]
-    fn visit<V: Lanes>(&mut self, query: usize, row: usize) -> f32 {
+    fn visit<V: Lanes>(&mut self, query: usize, row: usize, score: f32) -> f32 {
         let dimensions = self.dimensions;
         let best = &mut self.best[query * self.rules.len()..][..self.rules.len()];
         let mut measured = None;
         for (rule, best) in self.rules.iter().zip(best.iter_mut()) {
-            if rule.get(self.first + query, row) {
+            if score <= best.limit && rule.get(self.first + query, row) {
                 let squared = *measured.get_or_insert_with(|| {
                     distance_body::<V>(
                         &self.queries[query * dimensions..][..dimensions],
@@ -114,13 +116,12 @@ impl Visitor for Allowed<'_> {
                     )
                 });
                 if squared < best.squared {
-                    *best = Best { squared, row };
+                    *best = Best { squared, row, limit: self.bounds[query].threshold(squared) };
                 }
             }
         }
         // The rule that has found least decides what may still matter.
-        let worst = best.iter().fold(0.0f32, |worst, best| worst.max(best.squared));
-        self.bounds[query].threshold(worst)
+        best.iter().fold(f32::NEG_INFINITY, |most, best| most.max(best.limit))
     }
 }
 

@@ -226,7 +226,7 @@ struct Nearest<'a> {
 
 impl Visitor for Nearest<'_> {
     #[inline(always)]
-    fn visit<V: Lanes>(&mut self, query: usize, row: usize) -> f32 {
+    fn visit<V: Lanes>(&mut self, query: usize, row: usize, _: f32) -> f32 {
         let dimensions = self.dimensions;
         let distance = distance_body::<V>(
             &self.queries[query * dimensions..(query + 1) * dimensions],

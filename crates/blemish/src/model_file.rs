@@ -20,8 +20,11 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The version of the format written here; raised when older programs would misread a file.
-pub const FORMAT_VERSION: u64 = 1;
+/// The latest version of the format; raised when older programs would misread a file.
+///
+/// A file has the lowest version that tells all there is, so that older programs read what they can: 2 says that views differ in more
+/// than what they look at, 1 is everything else.
+pub const FORMAT_VERSION: u64 = 2;
 
 const HEADER_KEY: &str = "blemish";
 
@@ -80,6 +83,11 @@ pub struct DataHeader {
     pub images: usize,
     /// SHA-256 of their names and contents.
     pub digest: String,
+}
+
+/// The version that a file with these views needs.
+pub(crate) fn version_for(views: &[ViewHeader]) -> u64 {
+    if views.iter().any(|view| view.settings.is_some()) { FORMAT_VERSION } else { 1 }
 }
 
 /// Writes a model file; an existing file is replaced only when the new one is complete.

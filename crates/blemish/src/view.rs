@@ -40,6 +40,16 @@ pub struct ViewHeader {
     /// Its scale on good images; absent in a model with one view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
+    /// The settings of its models where they are not the model's own: some choices follow from the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+}
+
+impl ViewHeader {
+    /// What is known of whole images that become input in this way.
+    pub(crate) fn of_whole_images(transform: Transform) -> Self {
+        Self { transform, tiles: None, spread: None, settings: None }
+    }
 }
 
 /// What a model file says of tiles.
@@ -152,7 +162,7 @@ impl Fitting<'_> {
             }
         };
         let tiles = TilesHeader { tiling: tiles.tiling, models: tiles.models, image };
-        let header = ViewHeader { transform: (**transform).clone(), tiles: Some(tiles), spread: None };
+        let header = ViewHeader { tiles: Some(tiles), ..ViewHeader::of_whole_images((**transform).clone()) };
         Ok((View { header, transform: transform.clone(), models }, set.skipped()))
     }
 
@@ -206,7 +216,7 @@ fn unfit(fault: ImageFault) -> Error {
 impl View {
     /// A view of whole images by one model.
     pub(crate) fn of_whole_images(transform: Arc<Transform>, model: Box<dyn Fitted>) -> Self {
-        let header = ViewHeader { transform: (*transform).clone(), tiles: None, spread: None };
+        let header = ViewHeader::of_whole_images((*transform).clone());
         Self { header, transform, models: vec![Some(model)] }
     }
 
@@ -215,6 +225,7 @@ impl View {
         &self.transform
     }
 
+    /// What a model file says of it, but for its settings.
     pub(crate) fn header(&self) -> &ViewHeader {
         &self.header
     }
@@ -256,7 +267,7 @@ impl View {
         }
     }
 
-    /// Puts a view together again.
+    /// Puts a view together again; `restore` does so with a model.
     ///
     /// # Errors
     /// [`Error::State`] for tensors; [`Error::Data`] if the header makes no sense.

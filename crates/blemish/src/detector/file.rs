@@ -3,7 +3,7 @@
 use super::Detector;
 use crate::backbone_file;
 use crate::error::Error;
-use crate::model_file::{self, FORMAT_VERSION, Header};
+use crate::model_file::{self, Header};
 use crate::registry;
 use crate::state::State;
 use crate::verification;
@@ -59,18 +59,20 @@ impl Detector {
             Some(known) => Some(Arc::new(backbone_file::restore(known, &stored, engine).map_err(locate)?)),
         };
         let headers = match header.views.is_empty() {
-            true => vec![ViewHeader { transform: header.transform, tiles: None, spread: None }],
+            true => vec![ViewHeader::of_whole_images(header.transform)],
             false => header.views,
         };
         let count = headers.len();
-        let restore = |state| entry.restore(&header.settings, state, backbone.clone());
         let mut views = Vec::with_capacity(count);
-        for (number, header) in headers.into_iter().enumerate() {
+        for (number, mut view) in headers.into_iter().enumerate() {
             let own = match prefix(number, count).as_str() {
                 "" => std::mem::take(&mut state),
                 prefix => state.split_off_prefix(prefix),
             };
-            views.push(View::restore(header, own, &restore).map_err(locate)?);
+            let settings = view.settings.take();
+            let settings = settings.as_ref().unwrap_or(&header.settings);
+            let restore = |state| entry.restore(settings, state, backbone.clone());
+            views.push(View::restore(view, own, &restore).map_err(locate)?);
         }
         Ok(Self {
             entry,
@@ -88,8 +90,12 @@ impl Detector {
 
     /// What a model file says of this detector.
     pub fn header(&self) -> Header {
+        let views = match self.whole() {
+            Some(_) => Vec::new(),
+            None => self.view_headers(),
+        };
         Header {
-            format_version: FORMAT_VERSION,
+            format_version: model_file::version_for(&views),
             written_by: env!("CARGO_PKG_VERSION").into(),
             method: self.entry.info().name.into(),
             settings: self.views.first().map(View::settings).unwrap_or_default(),
@@ -99,12 +105,19 @@ impl Detector {
             data: self.data.clone(),
             colour_range: self.colour_range,
             calibration: self.calibration.clone(),
-            views: match self.whole() {
-                Some(_) => Vec::new(),
-                None => self.views.iter().map(|view| view.header().clone()).collect(),
-            },
+            views,
             checksum: 0,
         }
+    }
+
+    /// What a model file says of each view: settings only where they are not those of the first, which are the model's.
+    fn view_headers(&self) -> Vec<ViewHeader> {
+        let first = self.views.first().map(View::settings).unwrap_or_default();
+        let own = |view: &View| {
+            let settings = view.settings();
+            (!settings.is_empty() && settings != first).then_some(settings)
+        };
+        self.views.iter().map(|view| ViewHeader { settings: own(view), ..view.header().clone() }).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use blemish::settings::Settings;
 use blemish::state::{State, Values};
 use blemish::{Detector, DetectorConfig, Error};
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use support::Bench;
@@ -55,15 +55,16 @@ fn each_view_is_restored_with_its_own_settings() {
 #[test]
 fn a_model_that_older_programs_can_read_is_written_as_they_expect_it() {
     let bench = Bench::new(2);
-    for config in bench.configs() {
-        let detector = bench.fit(&config);
-        let header = serde_json::to_value(detector.header()).unwrap();
+    for config in bench.configs().iter().filter(|config| config.ensemble.is_empty()) {
+        let header = serde_json::to_value(bench.fit(config).header()).unwrap();
         assert_eq!(header["format_version"], 1);
-        let views = header["views"].as_array().into_iter().flatten();
-        let known = ["transform", "tiles", "spread"];
-        for view in views {
-            assert!(view.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{view}");
-        }
+        let is_known = |value: &Value, known: &[&str]| {
+            value.as_object().unwrap().keys().all(|key| known.contains(&key.as_str()))
+        };
+        let keys = "format_version written_by method settings backbone transform seed data colour_range calibration views checksum";
+        assert!(is_known(&header, &keys.split(' ').collect::<Vec<_>>()), "{header}");
+        let mut views = header["views"].as_array().into_iter().flatten();
+        assert!(views.all(|view| is_known(view, &["transform", "tiles", "spread"])), "{header}");
     }
 }
 
@@ -175,7 +176,6 @@ fn ten_thousand_mutations_of_the_meaning_never_panic() {
 
 /// Another number, text or null somewhere in the header; `None` where that is no header any more.
 fn mutated_header(header: &Header, random: &mut rand_chacha::ChaCha8Rng) -> Option<Header> {
-    use serde_json::Value;
     fn leaves(value: &mut Value) -> Vec<&mut Value> {
         match value {
             Value::Object(map) => map.values_mut().flat_map(leaves).collect(),

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// Options of `fit` that may stand among the settings.
-const OPTIONS: [&str; 5] = ["size", "crop", "backbone", "layers", "weights"];
+const OPTIONS: [&str; 6] = ["size", "crop", "backbone", "layers", "weights", "ensemble"];
 
 /// A method with settings, as `bench` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +36,25 @@ impl FromStr for MethodSpec {
 }
 
 impl MethodSpec {
-    /// The arguments of `fit` that it stands for. Layers are joined by `+` in the word, since commas part methods.
+    /// The arguments of `fit` that it stands for. Layers and further backbones are joined by `+` in the word, since commas part methods.
     pub fn fit_arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--method".to_owned(), self.method.clone()];
         for (key, value) in &self.pairs {
-            if OPTIONS.contains(&key.as_str()) {
+            if key == "ensemble" {
+                value.split('+').for_each(|name| arguments.extend(["--ensemble".into(), name.into()]));
+            } else if OPTIONS.contains(&key.as_str()) {
                 arguments.extend([format!("--{key}"), value.replace('+', ",")]);
             } else {
                 arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
             }
         }
         arguments
+    }
+
+    /// Whether the method looks through a backbone.
+    pub fn has_backbone(&self) -> bool {
+        // Known since the word was read.
+        blemish::registry::method(&self.method).is_ok_and(|entry| !entry.info().needs.strides.is_empty())
     }
 
     /// Whether the word itself names this option.
@@ -64,7 +72,10 @@ mod tests {
         let spec: MethodSpec = "patchcore:coreset_ratio=0.01:size=64x64:layers=a+b".parse().unwrap();
         let expected = "--method patchcore --set coreset_ratio=0.01 --size 64x64 --layers a,b";
         assert_eq!(spec.fit_arguments().join(" "), expected);
-        assert!(spec.names("layers") && !spec.names("backbone"));
+        assert!(spec.names("layers") && !spec.names("backbone") && spec.has_backbone());
+        let spec: MethodSpec = "padim:ensemble=resnet18+vgg16".parse().unwrap();
+        assert_eq!(spec.fit_arguments().join(" "), "--method padim --ensemble resnet18 --ensemble vgg16");
+        assert!(!"filter".parse::<MethodSpec>().unwrap().has_backbone());
     }
 
     #[test]

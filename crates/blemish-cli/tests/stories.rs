@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use support::{Bench, shared};
+use support::{Bench, shared, write_made_up_weights};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
@@ -295,6 +295,43 @@ fn large_images_are_scored_in_tiles_at_their_own_size() {
         assert!(metrics["pixel"]["auroc"].as_f64().unwrap() > 0.6, "{name}: {metrics}");
     }
     assert!(bench.ok("info each.blemish").contains("\"models\": \"each\""));
+}
+
+#[test]
+fn an_ensemble_is_fitted_scored_and_told_of() {
+    let bench = Bench::with_model();
+    write_made_up_weights(&bench.path("w.safetensors"));
+    let fit = "fit set --size 64x64 --ensemble squeezenet1.1:w.safetensors";
+    let output = bench.command(&format!("{fit} --progress plain -o both.blemish")).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    for name in ["efficientnet_lite0", "squeezenet1_1"] {
+        assert!(told.contains(&format!("{name}: extracting features")), "{name} in {told}");
+        assert!(bench.ok("info both.blemish").contains(&format!("\"name\": \"{name}\"")));
+    }
+    assert!(!bench.ok("info both.blemish").contains("backbones.1."), "weights are not the method's");
+    bench.ok("verify both.blemish");
+    bench.ok("eval both.blemish set --report report.html --json metrics.json");
+    assert!(fs::read_to_string(bench.path("report.html")).unwrap().contains("squeezenet1_1 at"));
+    let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
+    assert!(metrics["pixel"]["auroc"].as_f64().unwrap() > 0.6, "{metrics}");
+    for (line, words) in [
+        ("fit set --ensemble efficientnet-lite0", "twice"),
+        ("fit set --ensemble squeezenet1.1:absent.pth", "absent.pth"),
+        ("fit set --ensemble squeezenet1.1", "--ensemble squeezenet1_1:FILE"),
+        ("fit set --ensemble net", "there is no network"),
+        ("fit set --ensemble mine.onnx", "make it the --backbone"),
+        ("fit set --method filter --ensemble squeezenet1.1:w.safetensors", "uses no backbone"),
+        (
+            "fit set --method padim --updatable --ensemble squeezenet1.1:w.safetensors",
+            "leave --updatable out",
+        ),
+        ("update both.blemish set/test/good", "through several backbones"),
+        ("merge both.blemish both.blemish -o merged.blemish", "through several backbones"),
+    ] {
+        let error = bench.fails(line);
+        assert!(error.contains(words), "`{line}` says {error}");
+    }
 }
 
 #[test]

@@ -85,8 +85,8 @@ pub enum FeatureError {
     },
     /// There are no weights for a network.
     #[error(
-        "there are no weights for {network} here; pass a torchvision or timm state dict with --weights FILE, or keep one for \
-         good with `blemish weights add FILE` or `blemish weights pull {network}`"
+        "there are no weights for {network} here; pass a torchvision or timm state dict with --weights FILE (in an ensemble: \
+         --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` or `blemish weights pull {network}`"
     )]
     NoWeights {
         /// The network.

@@ -1,7 +1,7 @@
-//! Fits and calibration of detectors that look at tiles or at several input sizes.
+//! Fits and calibration of detectors that look at tiles, at several input sizes or through several backbones.
 //!
 //! As for whole images (`calibrate`), every training image is scored by models that have not seen it, here simply by fitting all views
-//! again without its fold: features of tiles are too many to keep.
+//! again without its fold: features of tiles and of many views are too many to keep.
 
 use crate::calibrate::{CalibrationConfig, EachScored, HELD_OUT, OutOfFold, conclude, deal, units, without};
 use crate::detector::{DetectorConfig, FitOptions};

@@ -5,7 +5,7 @@
 //! data        blemish-data      folders and lists -> samples -> a streaming loader
 //! transform   blemish-data      resize, crop, region of interest -> ImageBatch, RGB in [0, 1]
 //! features    blemish-features  a frozen backbone -> feature maps at named taps
-//! view        view, tiled       the whole image or its tiles, at one input size or several (around features, method and map)
+//! view        view, tiled       the whole image or its tiles, input sizes, an ensemble's backbones (around features, method and map)
 //! method      methods/          feature maps or pixels -> patch scores on the method's own grid
 //! map         map               patch scores -> anomaly map of the input's size, image score
 //! decision    calibrate         scores of unseen good images -> p-values, thresholds, regions; metrics on labelled images

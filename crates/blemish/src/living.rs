@@ -94,14 +94,15 @@ impl Detector {
     /// The calibration is dropped: its scores are not those of the new model. The verification record is made anew.
     ///
     /// # Errors
-    /// [`Error::Living`] if the method cannot be updated, the model was not fitted for it or looks at tiles or several sizes; else as [`Self::fit`].
+    /// [`Error::Living`] if the method cannot be updated, the model was not fitted for it or looks at tiles, several sizes or through several
+    /// backbones; else as [`Self::fit`].
     pub fn update(&self, new: &Dataset, options: &FitOptions<'_>) -> Result<Self, Error> {
         let living = self.living("update")?;
         let train = LoadedSet::new(new, self.transform(), options);
         let method = living.update(
             self.learner("update")?,
             &train,
-            &options.context(self.seed, self.backbone.clone()),
+            &options.context(self.seed, self.backbones.first().cloned()),
         )?;
         let skipped = train.skipped();
         options.observer.stage("digesting the images", None);
@@ -135,7 +136,8 @@ impl Detector {
             }
         }
         let methods = parts.iter().map(|part| part.learner("merge")).collect::<Result<Vec<_>, _>>()?;
-        let method = living.merge(&methods, &options.context(first.seed, first.backbone.clone()))?;
+        let method =
+            living.merge(&methods, &options.context(first.seed, first.backbones.first().cloned()))?;
         let data: Vec<&DataHeader> = parts.iter().map(|part| &part.data).collect();
         first.successor(method, joined(&data), &parts.iter().collect::<Vec<_>>(), options)
     }
@@ -158,7 +160,7 @@ impl Detector {
 
     /// The method that learns on.
     fn learner(&self, action: &'static str) -> Result<&dyn Fitted, Error> {
-        let reason = "models that look at tiles or at several sizes do not learn on; fit anew on all images";
+        let reason = "models that look at tiles, at several sizes or through several backbones do not learn on; fit anew on all images";
         self.whole().ok_or_else(|| Error::Living { action, reason: reason.into() })
     }
 
@@ -184,7 +186,7 @@ impl Detector {
         let mut successor = Self {
             entry: self.entry,
             views: vec![View::of_whole_images(self.transform().clone(), method)],
-            backbone: self.backbone.clone(),
+            backbones: self.backbones.clone(),
             seed: self.seed,
             data,
             colour_range: (mean(|part| part.colour_range.0), mean(|part| part.colour_range.1)),

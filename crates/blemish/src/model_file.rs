@@ -1,9 +1,11 @@
 //! The `.blemish` file: a safetensors file whose metadata holds one JSON header.
 //!
 //! The header says what the tensors mean (format version, method, settings, backbone, transform, digests); the tensors are the method's
-//! state and, under `backbone.`, the backbone's weights, so that one file scores the same wherever it goes. Files are read through a
+//! state and, under `backbone.`, the backbone's weights (`backbones.1.` and so on: those of an ensemble's others), so that one file
+//! scores the same wherever it goes. Files are read through a
 //! memory map and written to a temporary name first, so nothing half-written is ever found under the final name.
 
+pub use crate::backbone_file::is_of_backbone;
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::state::{Shared, State, StateTensor, Values};
@@ -20,8 +22,11 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The version of the format written here; raised when older programs would misread a file.
-pub const FORMAT_VERSION: u64 = 1;
+/// The latest version of the format; raised when older programs would misread a file.
+///
+/// A file has the lowest version that tells all there is, so that older programs read what they can: 2 says that views differ in
+/// backbone or settings, 1 is everything else.
+pub const FORMAT_VERSION: u64 = 2;
 
 const HEADER_KEY: &str = "blemish";
 
@@ -38,6 +43,9 @@ pub struct Header {
     pub settings: Settings,
     /// The backbone; `null` for methods without one.
     pub backbone: Option<BackboneHeader>,
+    /// The further backbones of an ensemble.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ensemble: Vec<BackboneHeader>,
     /// How images become input.
     pub transform: Transform,
     /// Seed of the fit.
@@ -49,7 +57,7 @@ pub struct Header {
     /// Scores of good images that the model had not seen, and thresholds; absent where they were not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-    /// What it looks at, the largest input first; empty for whole images at one size, which `transform` alone describes.
+    /// What it looks at, the largest input first; empty for whole images at one size through one backbone, which `transform` alone describes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<ViewHeader>,
     /// CRC-32 of all tensors in the order of their names.
@@ -80,6 +88,12 @@ pub struct DataHeader {
     pub images: usize,
     /// SHA-256 of their names and contents.
     pub digest: String,
+}
+
+/// The version that a file with these views needs.
+pub(crate) fn version_for(views: &[ViewHeader]) -> u64 {
+    let differs = |view: &ViewHeader| view.backbone > 0 || view.settings.is_some();
+    if views.iter().any(differs) { FORMAT_VERSION } else { 1 }
 }
 
 /// Writes a model file; an existing file is replaced only when the new one is complete.

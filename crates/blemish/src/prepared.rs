@@ -4,25 +4,26 @@ use crate::calibrate::Fits;
 use crate::detector::{DetectorConfig, FitOptions};
 use crate::error::Error;
 use crate::feature_cache::{CacheLimits, CachingSet};
-use crate::method::{FitContext, MethodEntry};
+use crate::method::{FitContext, MethodEntry, MethodInfo};
 use crate::registry;
 use crate::training::LoadedSet;
 use blemish_data::{Dataset, Transform};
-use blemish_features::Backbone;
+use blemish_features::{Backbone, EngineOptions};
 use std::sync::Arc;
 
-/// Method, transform and backbone of a fit.
+/// Method, transform and backbones of a fit.
 pub(crate) struct Prepared {
     pub(crate) entry: &'static dyn MethodEntry,
     pub(crate) transform: Arc<Transform>,
-    pub(crate) backbone: Option<Arc<Backbone>>,
+    /// One, and those of an ensemble; none for a method that needs none.
+    pub(crate) backbones: Vec<Arc<Backbone>>,
 }
 
 impl Prepared {
-    /// Looks the method up, settles the transform and loads the backbone.
+    /// Looks the method up, settles the transform and loads the backbones.
     ///
     /// # Errors
-    /// [`Error`]: unknown method or setting, missing weights.
+    /// [`Error`]: unknown method or setting, missing weights, an ensemble that makes no sense.
     pub(crate) fn new(config: &DetectorConfig, options: &FitOptions<'_>) -> Result<Self, Error> {
         config.calibration.check()?;
         let entry = registry::method(&config.method)?;
@@ -35,12 +36,17 @@ impl Prepared {
             &[side] => transform.at_side(side),
             _ => transform,
         };
-        let strides = entry.info().needs.strides;
-        let backbone = match strides.is_empty() {
-            true => None,
-            false => Some(Arc::new(Backbone::load(&config.backbone, strides, &options.engine)?)),
-        };
-        Ok(Self { entry, transform: Arc::new(transform), backbone })
+        let backbones = load_backbones(entry.info(), config, &options.engine)?;
+        Ok(Self { entry, transform: Arc::new(transform), backbones })
+    }
+
+    /// What to call a backbone among the others: its name, numbered where an earlier one has the same.
+    pub(crate) fn backbone_name(&self, number: usize) -> String {
+        let name = self.backbones[number].name();
+        match self.backbones[..number].iter().filter(|earlier| earlier.name() == name).count() {
+            0 => name.to_owned(),
+            earlier => format!("{name} ({})", earlier + 1),
+        }
     }
 
     /// Runs fits on the training images of a dataset, which share one cache of features.
@@ -56,9 +62,41 @@ impl Prepared {
         let context = FitContext {
             // What the cache may take is not there for the method.
             memory_limit: options.memory_limit.map(|limit| limit - limits.in_memory.min(limit)),
-            ..options.context(config.seed, self.backbone.clone())
+            ..options.context(config.seed, self.backbones.first().cloned())
         };
         let fits = Fits { entry: self.entry, settings: &config.settings, context: &context };
         work(&fits, &CachingSet::new(&loaded, limits))
     }
+}
+
+/// The backbones that a configuration asks for: one, and those of its ensemble.
+///
+/// # Errors
+/// [`Error::Fit`] for an ensemble of a method without a backbone, or one with the same member twice; [`Error::Features`].
+fn load_backbones(
+    method: &MethodInfo,
+    config: &DetectorConfig,
+    engine: &EngineOptions,
+) -> Result<Vec<Arc<Backbone>>, Error> {
+    let refuse = |reason: String| Error::Fit { method: method.name, reason };
+    if method.needs.strides.is_empty() {
+        return match config.ensemble.is_empty() {
+            true => Ok(Vec::new()),
+            false => Err(refuse(
+                "it uses no backbone, so there are none to make an ensemble of; leave --ensemble out".into(),
+            )),
+        };
+    }
+    let mut loaded: Vec<Arc<Backbone>> = Vec::new();
+    for spec in std::iter::once(&config.backbone).chain(&config.ensemble) {
+        let backbone = Backbone::load(spec, method.needs.strides, engine)?;
+        if loaded.iter().any(|other| other.digest() == backbone.digest()) {
+            return Err(refuse(format!(
+                "{} with the same weights and layers is in the ensemble twice and would only count double; name backbones that differ",
+                backbone.name()
+            )));
+        }
+        loaded.push(Arc::new(backbone));
+    }
+    Ok(loaded)
 }

@@ -90,7 +90,10 @@ impl<'a> Trainer<'a> {
         context: &'a FitContext<'a>,
     ) -> Self {
         let settings = serde_json::to_string(settings).unwrap_or_default();
-        let fingerprint = format!("{method} {settings} seed {} data {data:08x}", context.seed);
+        // Not all of what methods learn from shows which backbone it went through.
+        let backbone = context.backbone.as_ref().map_or("none", |backbone| backbone.digest());
+        let fingerprint =
+            format!("{method} {settings} seed {} data {data:08x} backbone {backbone}", context.seed);
         Self { method, context, fingerprint, started: Instant::now(), networks, begun: Cell::new(0) }
     }
 

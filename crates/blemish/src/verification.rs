@@ -1,7 +1,7 @@
 //! Proof that a deployed model scores as the fitted one did.
 //!
-//! A fit stores a few images (after the transform, as lossless pictures; before it for a model that looks at tiles or at several sizes,
-//! which transforms them more than once), and what it made of them: image scores and coarse anomaly maps.
+//! A fit stores a few images (after the transform, as lossless pictures; before it for a model that looks at tiles, at several sizes or
+//! through several backbones, which takes images only), and what it made of them: image scores and coarse anomaly maps.
 //! [`Detector::verify`] scores them again, wherever the file has come to, and compares. One image of noise, made by rule and not
 //! stored, reaches what good images never touch. A digest of the model's content finds alterations that happen to leave these scores
 //! alone, even where the file's checksum was made to fit.
@@ -118,16 +118,16 @@ impl Detector {
 
     /// Whether nothing but our own deterministic kernels makes the scores.
     fn is_native(&self, engine: &EngineOptions) -> bool {
-        let is_onnx =
-            self.backbone.as_ref().is_some_and(|backbone| backbone.name() == crate::backbone_file::ONNX);
+        let is_onnx = self.backbones.iter().any(|backbone| backbone.name() == crate::backbone_file::ONNX);
         !is_onnx && matches!(engine.engine, Engine::Auto | Engine::Native) && engine.device.is_cpu()
     }
 
-    /// SHA-256 of what makes this model: method, backbone, transform, and the method's tensors.
+    /// SHA-256 of what makes this model: method, backbones, transform, and the method's tensors.
     ///
     /// Settings are left out, since later programs add some; what they do shows in the scores.
     pub(crate) fn content(&self) -> [u8; 32] {
-        let backbone = self.backbone.as_ref().map_or("", |backbone| backbone.digest());
+        let mut backbones = self.backbones.iter().map(|backbone| backbone.digest());
+        let backbone = backbones.next().unwrap_or_default();
         // Transforms and views are plain values, which always serialise.
         let input = match self.whole() {
             Some(_) => serde_json::to_string(&**self.transform()),
@@ -135,7 +135,7 @@ impl Detector {
         };
         let input = input.unwrap_or_default();
         let mut digest = Sha256::new();
-        for text in [self.entry.info().name, backbone, &input] {
+        for text in [self.entry.info().name, backbone, &input].into_iter().chain(backbones) {
             digest.update((text.len() as u64).to_le_bytes());
             digest.update(text.as_bytes());
         }

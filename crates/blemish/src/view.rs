@@ -1,8 +1,8 @@
-//! What a detector looks at: whole images or tiles of them, at one input size or at several.
+//! What a detector looks at: whole images or tiles of them, at one input size or at several, through one backbone or an ensemble.
 //!
-//! A view is one input size with the models fitted for it: one for whole images, one that all tiles share, or one for each place of a
-//! tile. Several views make one outcome: their maps and scores are brought to a common scale, the mean and the spread they had on good
-//! images at fit time, and averaged at the size of the largest.
+//! A view is one backbone at one input size with the models fitted for it: one for whole images, one that all tiles share, or one for
+//! each place of a tile. Several views make one outcome: their maps and scores are brought to a common scale, the mean and the spread
+//! they had on good images at fit time, and averaged at the size of the largest.
 
 use crate::detector::{DetectorConfig, FitOptions};
 use crate::error::Error;
@@ -18,6 +18,7 @@ use blemish_data::{
     Canvas, DataError, Dataset, DecodedImages, ImageBatch, ImageFault, RgbImage, Sample, Skipped, TilePlan,
     Tiling, Transform, read_size,
 };
+use blemish_features::Backbone;
 use blemish_kernels::map::resize_bilinear;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -40,6 +41,23 @@ pub struct ViewHeader {
     /// Its scale on good images; absent in a model with one view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
+    /// The settings of its models where they are not the model's own: some choices follow from the input and the backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+    /// Which of the model's backbones it looks through; absent for the first.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub backbone: usize,
+}
+
+fn is_first(backbone: &usize) -> bool {
+    *backbone == 0
+}
+
+impl ViewHeader {
+    /// What is known of whole images that become input in this way and go through the first backbone.
+    pub(crate) fn of_whole_images(transform: Transform) -> Self {
+        Self { transform, tiles: None, spread: None, settings: None, backbone: 0 }
+    }
 }
 
 /// What a model file says of tiles.
@@ -64,7 +82,7 @@ pub struct Spread {
     pub score: (f32, f32),
 }
 
-/// One input size and the models fitted for it.
+/// One backbone at one input size and the models fitted for it.
 pub(crate) struct View {
     header: ViewHeader,
     transform: Arc<Transform>,
@@ -79,9 +97,49 @@ pub(crate) struct Work<'a> {
     pub(crate) observer: &'a dyn Observer,
 }
 
-/// Whether a configuration asks for more than whole images at one size.
+/// Whether a configuration asks for more than whole images at one size through one backbone.
 pub(crate) fn is_composed(config: &DetectorConfig) -> bool {
-    config.tiles.is_some() || config.input_sizes.len() > 1
+    config.tiles.is_some() || config.input_sizes.len() > 1 || !config.ensemble.is_empty()
+}
+
+/// A view that is to be fitted.
+struct Planned {
+    transform: Arc<Transform>,
+    /// Its number among the fit's; 0 for a method without any.
+    backbone: usize,
+    /// What its progress is told under.
+    name: String,
+}
+
+/// The views that a configuration asks for: the largest input first, and for each the backbones in their order.
+///
+/// # Errors
+/// [`Error::Data`] for an impossible size.
+fn planned(prepared: &Prepared, config: &DetectorConfig) -> Result<Vec<Planned>, Error> {
+    let mut sides = config.input_sizes.clone();
+    sides.sort_unstable_by(|a, b| b.cmp(a));
+    sides.dedup();
+    let sizes: Vec<(Option<String>, Transform)> = match sides.as_slice() {
+        [] => vec![(None, (*prepared.transform).clone())],
+        [side] => vec![(None, prepared.transform.at_side(*side))],
+        sides => {
+            let named = |&side: &usize| (Some(format!("size {side}")), prepared.transform.at_side(side));
+            sides.iter().map(named).collect()
+        }
+    };
+    let backbones = prepared.backbones.len();
+    let mut planned = Vec::new();
+    for (size, transform) in sizes {
+        transform.check()?;
+        let transform = Arc::new(transform);
+        for backbone in 0..backbones.max(1) {
+            let network = (backbones > 1).then(|| prepared.backbone_name(backbone));
+            let parts: Vec<String> = network.into_iter().chain(size.clone()).collect();
+            let name = if parts.is_empty() { String::new() } else { format!("{}: ", parts.join(", ")) };
+            planned.push(Planned { transform: transform.clone(), backbone, name });
+        }
+    }
+    Ok(planned)
 }
 
 /// Fits every view that a configuration asks for on the training images of a dataset, the largest first. Also what was left out.
@@ -97,25 +155,19 @@ pub(crate) fn fit(
     if let Some(tiles) = &config.tiles {
         tiles.tiling.check()?;
     }
-    let mut sides = config.input_sizes.clone();
-    sides.sort_unstable_by(|a, b| b.cmp(a));
-    sides.dedup();
-    let base = &*prepared.transform;
-    let transforms: Vec<Transform> = match sides.is_empty() {
-        true => vec![base.clone()],
-        false => sides.iter().map(|&side| base.at_side(side)).collect(),
-    };
-    transforms.iter().try_for_each(Transform::check)?;
-    let mut views = Vec::with_capacity(transforms.len());
+    let planned = planned(prepared, config)?;
+    let count = planned.len();
+    let mut views = Vec::with_capacity(count);
     let models = Cell::new(0);
     let mut skipped = Vec::new();
-    for (number, transform) in transforms.iter().enumerate() {
-        let name = if transforms.len() > 1 { format!("size {}: ", sides[number]) } else { String::new() };
+    for Planned { transform, backbone: number, name } in planned {
         let observer = Named { name, inner: options.observer };
         let options = FitOptions { observer: &observer, ..options.clone() };
-        let fitting = Fitting { prepared, config, dataset, options: &options, models: &models };
-        let (mut view, left_out) = fitting.view(&Arc::new(transform.clone()))?;
-        if transforms.len() > 1 {
+        let backbone = prepared.backbones.get(number).cloned();
+        let fitting = Fitting { prepared, backbone, config, dataset, options: &options, models: &models };
+        let (mut view, left_out) = fitting.view(&transform)?;
+        view.header.backbone = number;
+        if count > 1 {
             let work = Work { batch_size: options.batch_size, observer: &observer };
             view.header.spread = Some(view.measure(&dataset.train, work)?);
         }
@@ -128,6 +180,7 @@ pub(crate) fn fit(
 /// What the fits of all models of a view share.
 struct Fitting<'a> {
     prepared: &'a Prepared,
+    backbone: Option<Arc<Backbone>>,
     config: &'a DetectorConfig,
     dataset: &'a Dataset,
     options: &'a FitOptions<'a>,
@@ -152,7 +205,7 @@ impl Fitting<'_> {
             }
         };
         let tiles = TilesHeader { tiling: tiles.tiling, models: tiles.models, image };
-        let header = ViewHeader { transform: (**transform).clone(), tiles: Some(tiles), spread: None };
+        let header = ViewHeader { tiles: Some(tiles), ..ViewHeader::of_whole_images((**transform).clone()) };
         Ok((View { header, transform: transform.clone(), models }, set.skipped()))
     }
 
@@ -187,7 +240,7 @@ impl Fitting<'_> {
     }
 
     fn model(&self, set: &dyn TrainingSet, observer: &dyn Observer) -> Result<Box<dyn Fitted>, Error> {
-        let context = self.options.context(self.config.seed, self.prepared.backbone.clone());
+        let context = self.options.context(self.config.seed, self.backbone.clone());
         let number = self.models.replace(self.models.get() + 1);
         let training = context.training.of_model(number);
         let context = FitContext { observer, training, ..context };
@@ -206,7 +259,7 @@ fn unfit(fault: ImageFault) -> Error {
 impl View {
     /// A view of whole images by one model.
     pub(crate) fn of_whole_images(transform: Arc<Transform>, model: Box<dyn Fitted>) -> Self {
-        let header = ViewHeader { transform: (*transform).clone(), tiles: None, spread: None };
+        let header = ViewHeader::of_whole_images((*transform).clone());
         Self { header, transform, models: vec![Some(model)] }
     }
 
@@ -215,6 +268,7 @@ impl View {
         &self.transform
     }
 
+    /// What a model file says of it, but for its settings.
     pub(crate) fn header(&self) -> &ViewHeader {
         &self.header
     }
@@ -256,7 +310,7 @@ impl View {
         }
     }
 
-    /// Puts a view together again.
+    /// Puts a view together again; `restore` does so with a model.
     ///
     /// # Errors
     /// [`Error::State`] for tensors; [`Error::Data`] if the header makes no sense.

@@ -5,9 +5,11 @@ mod support;
 use blemish::data::Transform;
 use blemish::features::EngineOptions;
 use blemish::model_file::{self, FORMAT_VERSION, Header};
+use blemish::settings::Settings;
 use blemish::state::{State, Values};
-use blemish::{Detector, Error};
+use blemish::{Detector, DetectorConfig, Error};
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde_json::{Value, json};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use support::Bench;
@@ -30,6 +32,39 @@ fn a_round_trip_keeps_every_bit_of_every_score() {
         }
         // Saving what was loaded gives the same file again.
         assert_eq!(bench.saved(&loaded), std::fs::read(&path).unwrap());
+    }
+}
+
+/// The blur of PNI follows the size of the input.
+#[test]
+fn each_view_is_restored_with_its_own_settings() {
+    let bench = Bench::new(4);
+    let config = bench.config("pni", json!({"neighbourhood": false}));
+    let config = DetectorConfig { input_sizes: vec![64, 32], ..config };
+    bench.saved(&bench.fit(&config));
+    let loaded = load(&bench.path("saved.blemish")).unwrap();
+    assert!(loaded.verify(&EngineOptions::default()).unwrap().passed);
+    let header = loaded.header();
+    let sigma = |settings: &Settings| settings["sigma"].as_f64().unwrap();
+    let of_small = header.views[1].settings.as_ref().unwrap();
+    assert!((sigma(of_small) / sigma(&header.settings) - 0.5).abs() < 1e-6);
+    assert!(header.views[0].settings.is_none(), "the first view's settings are the model's");
+    assert_eq!(header.format_version, 2, "older programs would blur both alike");
+}
+
+#[test]
+fn a_model_that_older_programs_can_read_is_written_as_they_expect_it() {
+    let bench = Bench::new(2);
+    for config in bench.configs().iter().filter(|config| config.ensemble.is_empty()) {
+        let header = serde_json::to_value(bench.fit(config).header()).unwrap();
+        assert_eq!(header["format_version"], 1);
+        let is_known = |value: &Value, known: &[&str]| {
+            value.as_object().unwrap().keys().all(|key| known.contains(&key.as_str()))
+        };
+        let keys = "format_version written_by method settings backbone transform seed data colour_range calibration views checksum";
+        assert!(is_known(&header, &keys.split(' ').collect::<Vec<_>>()), "{header}");
+        let mut views = header["views"].as_array().into_iter().flatten();
+        assert!(views.all(|view| is_known(view, &["transform", "tiles", "spread"])), "{header}");
     }
 }
 
@@ -141,7 +176,6 @@ fn ten_thousand_mutations_of_the_meaning_never_panic() {
 
 /// Another number, text or null somewhere in the header; `None` where that is no header any more.
 fn mutated_header(header: &Header, random: &mut rand_chacha::ChaCha8Rng) -> Option<Header> {
-    use serde_json::{Value, json};
     fn leaves(value: &mut Value) -> Vec<&mut Value> {
         match value {
             Value::Object(map) => map.values_mut().flat_map(leaves).collect(),

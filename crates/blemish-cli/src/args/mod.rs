@@ -135,6 +135,7 @@ mod tests {
             "blemish fit DATA",
             "blemish fit DATA --method padim --backbone resnet18 --layers layer2,layer3 --weights W --size 256x256 --seed 3 --set a=b --set c=d -o M",
             "blemish fit DATA --tile 256x256 --tile-overlap 64 --tile-models each --multi-scale 256,384,512",
+            "blemish fit DATA --method pni --backbone resnet18 --weights W --ensemble efficientnet-lite0 --ensemble wide_resnet50_2:V",
             "blemish predict M a.png b/ *.jpg -o OUT --format csv",
             "blemish eval M DATA --json OUT.json",
             "blemish eval M DATA --json",

@@ -64,6 +64,10 @@ pub struct BackboneArgs {
     /// Weight file (.pth, .safetensors); the embedded ones or the local store's by default.
     #[arg(long, value_name = "FILE", help_heading = "Backbone")]
     pub weights: Option<PathBuf>,
+    /// Further architecture and its weight file, repeatable: each backbone has a model of its own, whose maps and scores are averaged.
+    /// Layers are the method's choice.
+    #[arg(long, value_name = "NAME[:FILE]", help_heading = "Backbone")]
+    pub ensemble: Vec<String>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -149,7 +149,7 @@ fn tasks(args: &BenchArgs, threads: Option<usize>, folder: &Path) -> Result<Vec<
     Ok(tasks)
 }
 
-/// The backbone of the command line goes to methods that name none.
+/// The backbones of the command line go to methods that name none, ensembles only to those that can use them.
 fn fit_arguments(method: &MethodSpec, args: &BenchArgs) -> Vec<String> {
     let mut arguments = method.fit_arguments();
     let mut add = |option: &str, value: Option<String>| {
@@ -160,6 +160,9 @@ fn fit_arguments(method: &MethodSpec, args: &BenchArgs) -> Vec<String> {
     add("backbone", args.backbone.backbone.clone());
     add("weights", args.backbone.weights.as_ref().map(|path| path.display().to_string()));
     add("layers", (!args.backbone.layers.is_empty()).then(|| args.backbone.layers.join(",")));
+    if method.has_backbone() {
+        args.backbone.ensemble.iter().for_each(|further| add("ensemble", Some(further.clone())));
+    }
     arguments
 }
 

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::files::unfinished;
 use blemish::data::{Dataset, Skipped};
-use blemish::features::{BackboneSpec, EngineOptions};
+use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::metrics::Calibration;
 use blemish::{
     CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Suspect, TrainingOptions,
@@ -117,6 +117,7 @@ pub fn prepare<'a>(
         input_sizes: args.views.multi_scale.clone(),
         settings,
         backbone: backbone_spec(&args.backbone)?,
+        ensemble: ensemble_specs(&args.backbone)?,
         seed: args.seed,
         calibration: CalibrationConfig { folds: args.folds, ..CalibrationConfig::default() },
         trim: None,
@@ -165,6 +166,24 @@ pub fn backbone_spec(args: &BackboneArgs) -> Result<BackboneSpec, Failure> {
     })
 }
 
+/// The further backbones of the command line.
+pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure> {
+    let spec = |text: &String| {
+        let (name, weights) = match text.split_once(':') {
+            Some((name, weights)) => (name, Some(PathBuf::from(weights))),
+            None => (text.as_str(), None),
+        };
+        match name.parse()? {
+            BackboneSource::Onnx(path) => Err(Failure::new(format!(
+                "`{}` needs its layers named, which --ensemble cannot; make it the --backbone, with --layers",
+                path.display()
+            ))),
+            source => Ok(BackboneSpec { weights, ..source.into() }),
+        }
+    };
+    args.ensemble.iter().map(spec).collect()
+}
+
 fn default_output(category: &str, method: &str) -> PathBuf {
     PathBuf::from(format!("{category}-{method}.blemish"))
 }
@@ -196,9 +215,12 @@ fn check_updatable(args: &LearnArgs) -> Result<(), Failure> {
             blemish::registry::living_names()
         )));
     }
-    if args.views.tile.is_some() || args.views.multi_scale.len() > 1 {
+    let is_composed =
+        args.views.tile.is_some() || args.views.multi_scale.len() > 1 || !args.backbone.ensemble.is_empty();
+    if is_composed {
         return Err(Failure::new(
-            "models that look at tiles or at several sizes cannot be updated; leave --updatable out, or --tile and --multi-scale",
+            "models that look at tiles, at several sizes or through several backbones cannot be updated; leave --updatable out, or --tile, \
+             --multi-scale and --ensemble",
         ));
     }
     Ok(())

@@ -48,7 +48,7 @@ fn model(path: &Path, as_json: bool) -> Result<(), Failure> {
     }
     let mut text = format!("{value:#}\ntensors of the method:\n");
     for tensor in
-        tensors.iter().filter(|tensor| !tensor["name"].as_str().unwrap_or("").starts_with("backbone."))
+        tensors.iter().filter(|tensor| !model_file::is_of_backbone(tensor["name"].as_str().unwrap_or("")))
     {
         text += &format!(
             "  {} {} ({} bytes)\n",

@@ -1,6 +1,6 @@
 //! `blemish pick`: which method and settings for these good images, within a limit of time.
 
-use super::fit::backbone_spec;
+use super::fit::{backbone_spec, ensemble_specs};
 use super::{engine_options, open};
 use crate::args::PickArgs;
 use crate::console::Console;
@@ -25,6 +25,7 @@ pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result
         latency_ms: args.latency,
         latency_threads: threads.unwrap_or(1),
         backbone: backbone_spec(&args.backbone)?,
+        ensemble: ensemble_specs(&args.backbone)?,
         seed: args.seed,
         per_image: usize::from(args.per_image),
         keep: args.keep.clone(),
@@ -33,7 +34,7 @@ pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result
     let picked = pick(&dataset, &candidates(), &options)?;
     if let Some(output) = &args.output {
         console.stage("fitting on all good images", None);
-        let config = picked.best().candidate.config(&options.backbone, args.seed)?;
+        let config = picked.best().candidate.config(&options.backbone, &options.ensemble, args.seed)?;
         Detector::fit(&config, &dataset, &fit)?.save(output)?;
     }
     console.finish();

@@ -149,12 +149,13 @@ fn provenance(
 ) -> Result<Provenance, Failure> {
     let header = detector.header();
     let images = outcome.evaluation.counts.good + outcome.evaluation.counts.defective;
-    let backbone = match &header.backbone {
-        Some(backbone) => {
-            format!("{} at {}, sha256 {}", backbone.name, backbone.layers.join(", "), backbone.digest)
-        }
-        None => "none".into(),
-    };
+    let backbones: Vec<String> = header
+        .backbone
+        .iter()
+        .chain(&header.ensemble)
+        .map(|one| format!("{} at {}, sha256 {}", one.name, one.layers.join(", "), one.digest))
+        .collect();
+    let backbone = if backbones.is_empty() { "none".into() } else { backbones.join("; ") };
     let settings: Vec<String> = header.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut facts = vec![
         ("blemish".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

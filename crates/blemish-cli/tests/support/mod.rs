@@ -1,6 +1,8 @@
 //! Runs the real binary as a user would.
 #![allow(dead_code)]
 
+use blemish::features::{Architecture, networks};
+use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,6 +50,25 @@ impl Bench {
         bench.ok("fit set --size 64x64 -o model.blemish");
         bench
     }
+}
+
+/// Writes a weight file of SqueezeNet 1.1 with made-up values.
+pub fn write_made_up_weights(path: &Path) {
+    let architecture = Architecture::SqueezeNet1_1;
+    let network = networks::build(architecture).cut(&architecture.layers_at(&[8, 16])).unwrap();
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = network
+        .tensor_shapes()
+        .map(|(name, shape)| {
+            let inputs: usize = shape[1..].iter().product();
+            let value = |at: usize| (((at * 7919) % 997) as f32 / 997.0 - 0.45) / (inputs as f32).sqrt();
+            let bytes = (0..shape.iter().product()).flat_map(|at| value(at).to_le_bytes()).collect();
+            (name, shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
 fn text(bytes: &[u8]) -> String {

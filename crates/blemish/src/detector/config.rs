@@ -23,6 +23,9 @@ pub struct DetectorConfig {
     pub settings: Settings,
     /// The frozen backbone; ignored by methods that need none.
     pub backbone: BackboneSpec,
+    /// Further backbones, each with models of its own whose maps and scores are averaged with the others'; refused by methods that need
+    /// none.
+    pub ensemble: Vec<BackboneSpec>,
     /// How images become input; `None` is what the method's variant prescribes, and for tiles the images' own size.
     pub transform: Option<Transform>,
     /// Cuts the transformed image into tiles; `None` looks at it as a whole.
@@ -43,6 +46,7 @@ impl Default for DetectorConfig {
             method: "patchcore".into(),
             settings: Settings::new(),
             backbone: BackboneSpec::default(),
+            ensemble: Vec::new(),
             transform: None,
             tiles: None,
             input_sizes: Vec::new(),

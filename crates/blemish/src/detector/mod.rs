@@ -62,7 +62,8 @@ pub struct Detector {
     pub(crate) entry: &'static dyn MethodEntry,
     /// At least one, the largest input first.
     pub(crate) views: Vec<View>,
-    pub(crate) backbone: Option<Arc<Backbone>>,
+    /// Those that the views look through; none for a method without any.
+    pub(crate) backbones: Vec<Arc<Backbone>>,
     pub(crate) seed: u64,
     pub(crate) data: DataHeader,
     pub(crate) colour_range: (f32, f32),
@@ -92,11 +93,11 @@ impl Detector {
             images: learnt.len(),
             digest: blemish_data::dataset_digest(seen)?,
         };
-        let Prepared { entry, backbone, .. } = prepared;
+        let Prepared { entry, backbones, .. } = prepared;
         let mut detector = Self {
             entry,
             views,
-            backbone,
+            backbones,
             seed: config.seed,
             data,
             colour_range: (0.0, 1.0),
@@ -131,17 +132,17 @@ impl Detector {
     /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others.
     ///
     /// # Errors
-    /// [`Error::Score`] if the batch does not fit the model or a score is not finite, or if the model looks at tiles or several sizes,
-    /// which need the image itself; [`Error::Features`] if the engine fails.
+    /// [`Error::Score`] if the batch does not fit the model or a score is not finite, or if the model looks at tiles, at several sizes or
+    /// through several backbones, which need the image itself; [`Error::Features`] if the engine fails.
     pub fn score(&self, batch: &ImageBatch) -> Result<Vec<Scored>, Error> {
         let Some(method) = self.whole() else {
-            let reason = "the model looks at tiles or at several sizes; score images or files, not batches";
+            let reason = "the model looks at tiles, at several sizes or through several backbones; score images or files, not batches";
             return Err(Error::Score { reason: reason.into() });
         };
         Ok(score_batch(method, batch)?.into_iter().map(|(scored, _)| scored).collect())
     }
 
-    /// The method of a model that looks at whole images at one size.
+    /// The method of a model that looks at whole images at one size through one backbone.
     pub(crate) fn whole(&self) -> Option<&dyn Fitted> {
         match self.views.as_slice() {
             [view] => view.whole(),
@@ -171,7 +172,7 @@ impl Detector {
 
     /// Scores samples in their order: the one way from files to outcomes. Returns what was left out.
     ///
-    /// Whole images are read ahead and scored in batches; a model that looks at tiles or several sizes has one image in memory at a time.
+    /// Whole images are read ahead and scored in batches; a model of several views or of tiles has one image in memory at a time.
     ///
     /// # Errors
     /// As [`Self::score_image`] and [`Error::Data`]; [`Error::Interrupted`]; what `each` returns.
@@ -303,7 +304,7 @@ fn learn_whole(
     })
 }
 
-/// Learns from tiles or at several sizes.
+/// Learns from tiles, at several sizes or through several backbones.
 fn learn_composed(
     prepared: &Prepared,
     config: &DetectorConfig,

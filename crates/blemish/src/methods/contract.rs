@@ -13,6 +13,7 @@ use crate::testing::{Images, backbone, image_batch};
 use crate::trainer::TrainingOptions;
 use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish_data::{ImageBatch, open_dataset};
+use blemish_features::BackboneSpec;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -249,24 +250,29 @@ fn each_model_of_a_fit_resumes_from_its_own_checkpoint() {
     let dataset = open_dataset(&set, &Default::default()).unwrap();
     let pairs = [("depth", "1"), ("width", "8"), ("steps", "10"), ("batch", "2")];
     let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config = DetectorConfig {
-        method: "glow".into(),
-        settings: registry::method("glow").unwrap().parse(&pairs).unwrap(),
-        input_sizes: vec![64, 96],
-        calibration: CalibrationConfig { folds: 0, ..CalibrationConfig::default() },
-        ..DetectorConfig::default()
-    };
-    let path = folder.path().join("model.checkpoint");
-    let fit = |observer, resume| {
-        let options = FitOptions { observer, training: training(&path, resume), ..FitOptions::default() };
-        Detector::fit(&config, &dataset, &options)
-    };
-    // Two extractions of 3 images, the first training, what is measured between, and part of the second training.
-    let observer = Impatient { steps: AtomicU64::new(0), after: 3 + 10 + 3 + 3 + 5 };
-    assert!(matches!(fit(&observer, false), Err(Error::Interrupted)));
-    let names = training(&path, true).checkpoints().len();
-    assert_eq!(names, 2, "one checkpoint a model");
-    let (resumed, whole) = (fit(&Silent, true).unwrap(), fit(&Silent, false).unwrap());
-    let score = |detector: &Detector| detector.score_file(&dataset.test[0].path).unwrap();
-    assert_eq!(score(&resumed), score(&whole));
+    // A model for each input size, then for each backbone.
+    let other = BackboneSpec { layers: vec!["stage3".into()], ..BackboneSpec::default() };
+    for (input_sizes, ensemble) in [(vec![64, 96], vec![]), (vec![64], vec![other])] {
+        let config = DetectorConfig {
+            method: "glow".into(),
+            settings: registry::method("glow").unwrap().parse(&pairs).unwrap(),
+            input_sizes,
+            ensemble,
+            calibration: CalibrationConfig { folds: 0, ..CalibrationConfig::default() },
+            ..DetectorConfig::default()
+        };
+        let path = folder.path().join(format!("{}.checkpoint", config.ensemble.len()));
+        let fit = |observer, resume| {
+            let options = FitOptions { observer, training: training(&path, resume), ..FitOptions::default() };
+            Detector::fit(&config, &dataset, &options)
+        };
+        // Two extractions of 3 images, the first training, what is measured between, and part of the second training.
+        let observer = Impatient { steps: AtomicU64::new(0), after: 3 + 10 + 3 + 3 + 5 };
+        assert!(matches!(fit(&observer, false), Err(Error::Interrupted)));
+        let names = training(&path, true).checkpoints().len();
+        assert_eq!(names, 2, "one checkpoint a model");
+        let (resumed, whole) = (fit(&Silent, true).unwrap(), fit(&Silent, false).unwrap());
+        let score = |detector: &Detector| detector.score_file(&dataset.test[0].path).unwrap();
+        assert_eq!(score(&resumed), score(&whole));
+    }
 }

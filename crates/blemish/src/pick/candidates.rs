@@ -67,16 +67,24 @@ impl Candidate {
         std::iter::once(format!("--method {}", self.method)).chain(settings).chain(size).collect()
     }
 
-    /// The configuration of a fit.
+    /// The configuration of a fit with a backbone and the further ones of an ensemble; methods without a backbone ignore them.
     ///
     /// # Errors
     /// [`Error::UnknownMethod`], [`Error::Setting`].
-    pub fn config(&self, backbone: &BackboneSpec, seed: u64) -> Result<DetectorConfig, Error> {
-        let settings: Settings = registry::method(&self.method)?.parse(&self.settings)?;
+    pub fn config(
+        &self,
+        backbone: &BackboneSpec,
+        ensemble: &[BackboneSpec],
+        seed: u64,
+    ) -> Result<DetectorConfig, Error> {
+        let entry = registry::method(&self.method)?;
+        let settings: Settings = entry.parse(&self.settings)?;
+        let ensemble = if entry.info().needs.strides.is_empty() { &[] } else { ensemble };
         Ok(DetectorConfig {
             method: self.method.clone(),
             settings,
             backbone: backbone.clone(),
+            ensemble: ensemble.to_vec(),
             transform: self.side.map(|side| Transform::resize_to(side, side)),
             seed,
             ..DetectorConfig::default()
@@ -93,7 +101,7 @@ mod tests {
         let all = candidates();
         assert!(all.len() >= TRIED.len());
         for candidate in &all {
-            candidate.config(&BackboneSpec::default(), 0).unwrap();
+            candidate.config(&BackboneSpec::default(), &[], 0).unwrap();
             assert_eq!(all.iter().filter(|other| other.spec() == candidate.spec()).count(), 1);
         }
         let specs: Vec<String> = all.iter().map(Candidate::spec).collect();

@@ -11,10 +11,11 @@ mod ranking;
 
 pub use candidates::{Candidate, candidates};
 
-use crate::detector::{Detector, FitOptions};
+use crate::detector::{Detector, FitOptions, ScoreOptions, ScoredSample};
 use crate::error::Error;
+use crate::observer::Quiet;
 use blemish_data::synth::{PastedSet, PastedSetOptions, SynthError, write_pasted_set};
-use blemish_data::{DataError, Dataset, Label, Loader, LoaderOptions, Sample};
+use blemish_data::{DataError, Dataset, Label, Sample};
 use blemish_eval::Interval;
 use blemish_features::{BackboneSpec, EngineOptions};
 use rand::SeedableRng;
@@ -39,6 +40,8 @@ pub struct PickOptions<'a> {
     pub latency_threads: usize,
     /// The backbone of the methods that need one.
     pub backbone: BackboneSpec,
+    /// Further ones, for ensembles.
+    pub ensemble: Vec<BackboneSpec>,
     /// Fixes the split, the defects and the resamples.
     pub seed: u64,
     /// Made-up defects laid over every held-out image.
@@ -111,7 +114,7 @@ pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'
         }
         observer.stage(&candidate.spec(), None);
         let started = Instant::now();
-        let mut config = candidate.config(&options.backbone, options.seed)?;
+        let mut config = candidate.config(&options.backbone, &options.ensemble, options.seed)?;
         // Ranks need no thresholds, whose folds would multiply the time.
         config.calibration.folds = 0;
         let detector = Detector::fit(&config, &training, &options.fit)?;
@@ -189,21 +192,18 @@ fn latency(model: &std::path::Path, images: &[Sample], options: &PickOptions<'_>
 /// Image scores of the good images and their twins. Masks do not matter here: the finest vanish at a small input size.
 fn score(detector: &Detector, set: &PastedSet, images: usize, fit: &FitOptions<'_>) -> Result<Scores, Error> {
     let mut scores = Scores { good: vec![0.0; images], twins: vec![Vec::new(); images] };
-    let options = LoaderOptions { batch_size: fit.batch_size, ..LoaderOptions::default() };
+    // Progress is told by candidate, not by image.
+    let observer = &Quiet(fit.observer);
+    let options = ScoreOptions { batch_size: fit.batch_size, observer, ..ScoreOptions::default() };
     let test = &set.dataset.test;
-    for batch in Loader::new(test, detector.transform(), options) {
-        if fit.observer.is_cancelled() {
-            return Err(Error::Interrupted);
+    detector.score_samples(test, &options, |ScoredSample { index, scored, .. }| {
+        let (origin, value) = (set.origin[index], f64::from(scored.score));
+        match test[index].label {
+            Label::Good => scores.good[origin] = value,
+            Label::Defective => scores.twins[origin].push(value),
         }
-        let batch = batch?;
-        for (&index, scored) in batch.indices.iter().zip(detector.score(&batch.images)?) {
-            let (origin, value) = (set.origin[index], f64::from(scored.score));
-            match test[index].label {
-                Label::Good => scores.good[origin] = value,
-                Label::Defective => scores.twins[origin].push(value),
-            }
-        }
-    }
+        Ok::<(), Error>(())
+    })?;
     Ok(scores)
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Side of the images, in pixels.
 pub const SIDE: usize = 64;
 
-/// A folder with a synthetic set and an ONNX backbone of two convolutions (strides 8 and 16, 6 and 10 channels).
+/// A folder with a synthetic set and two ONNX backbones of two convolutions (strides 8 and 16, 6 and 10 channels).
 pub struct Bench {
     folder: tempfile::TempDir,
     pub dataset: Dataset,
@@ -33,7 +33,9 @@ impl Bench {
             ..SynthOptions::new(Look::Fabric)
         };
         write_synthetic_set(&set, &options, &|_, _| {}).unwrap();
-        std::fs::write(folder.path().join("tiny.onnx"), tiny_network()).unwrap();
+        for (name, step) in [("tiny.onnx", 37), ("other.onnx", 53)] {
+            std::fs::write(folder.path().join(name), tiny_network(step)).unwrap();
+        }
         let dataset = open_dataset(&set, &Default::default()).unwrap();
         Self { folder, dataset }
     }
@@ -42,8 +44,8 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Every method, small; of the classical ones every filter. Then tiles, with one model and with one for each place, and several input
-    /// sizes.
+    /// Every method, small; of the classical ones every filter. Then tiles, with one model and with one for each place, several input
+    /// sizes, and an ensemble.
     pub fn configs(&self) -> Vec<DetectorConfig> {
         let structure = "tophat+lines+granulometry+textons+patches+template";
         let edges = "sobel+laplacian+canny+gabor+wavelet+daubechies";
@@ -56,6 +58,7 @@ impl Bench {
         let shared = DetectorConfig { tiles: tiles(TileModels::Shared), ..patchcore.clone() };
         let each = DetectorConfig { tiles: tiles(TileModels::Each), ..padim.clone() };
         let several = DetectorConfig { input_sizes: vec![64, 32], ..patchcore.clone() };
+        let ensemble = DetectorConfig { ensemble: vec![self.backbone("other.onnx")], ..patchcore.clone() };
         let filter = self.config("filter", json!({"bank": "gabor", "model": "bank", "centres": 50}));
         let pyramid =
             DetectorConfig { tiles: tiles(TileModels::Shared), input_sizes: vec![64, 48], ..filter.clone() };
@@ -71,12 +74,18 @@ impl Bench {
             each,
             several,
             pyramid,
+            ensemble,
         ]
     }
 
+    /// One of the backbones, with both of its layers.
+    pub fn backbone(&self, name: &str) -> BackboneSpec {
+        let layers = vec!["tap:fine".into(), "tap:coarse".into()];
+        BackboneSpec { layers, ..BackboneSource::Onnx(self.path(name)).into() }
+    }
+
     pub fn config(&self, method: &str, settings: serde_json::Value) -> DetectorConfig {
-        let mut backbone = BackboneSpec::from(BackboneSource::Onnx(self.path("tiny.onnx")));
-        backbone.layers = vec!["tap:fine".into(), "tap:coarse".into()];
+        let backbone = self.backbone("tiny.onnx");
         let settings: Settings = settings.as_object().unwrap().clone();
         let transform = Some(Transform::resize_to(SIDE, SIDE));
         DetectorConfig {
@@ -109,7 +118,8 @@ impl Bench {
     }
 }
 
-fn tiny_network() -> Vec<u8> {
+/// With weights made up in steps of `step`.
+fn tiny_network(step: usize) -> Vec<u8> {
     let conv = |kernel| Op::Conv { kernel, stride: kernel, padding: Padding::Symmetric(0), groups: 1 };
     let node =
         |name: &str, op, inputs, channels, stride| Node { name: name.into(), op, inputs, channels, stride };
@@ -123,7 +133,7 @@ fn tiny_network() -> Vec<u8> {
     let graph = Graph { name: "tiny".into(), normalization: Normalization::IMAGENET, nodes, taps };
     let made_up = |(name, shape): (String, Vec<usize>)| {
         let data =
-            (0..shape.iter().product::<usize>()).map(|i| ((i * 37) % 19) as f32 / 19.0 - 0.45).collect();
+            (0..shape.iter().product::<usize>()).map(|i| ((i * step) % 19) as f32 / 19.0 - 0.45).collect();
         (name, Tensor { shape, data })
     };
     let weights: Weights = graph.tensor_shapes().map(made_up).collect();

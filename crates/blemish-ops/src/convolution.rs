@@ -9,9 +9,11 @@
 //! - with respect to the weights: `dW_tap[o, i] = sum over p of dY[o, p] X[i, p + offset]`.
 //!
 //! Outputs have the row length of a phase; the columns beyond the true width are computed and dropped (forward) or zero (gradients).
+//! In single precision 3x3 kernels of stride 1 go Winograd's way (module `winograd`) where that is faster.
 //! Sums run in an order that depends on the sizes alone, never on the number of threads.
 
-use crate::real::{Matrix, Onto, Real, multiply};
+use crate::real::{Matrix, Onto, Real, multiply, single, single_out};
+use crate::winograd::{self, Sizes};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -155,6 +157,13 @@ impl Geometry {
         laid
     }
 
+    /// The same for Winograd's way, if that is how to do it in single precision.
+    fn winograd(&self) -> Option<Sizes> {
+        let Self { batch, inputs, outputs, height, width, kernel, stride, padding } = *self;
+        let sizes = Sizes { batch, inputs, outputs, height, width, padding };
+        (kernel == 3 && stride == 1 && sizes.pays()).then_some(sizes)
+    }
+
     /// Weights as taps x outputs x inputs.
     fn pack<T: Real>(&self, weights: &[T]) -> Vec<T> {
         let taps = self.taps();
@@ -165,6 +174,16 @@ impl Geometry {
             }
         }
         packed
+    }
+
+    /// The reverse of [`Self::pack`].
+    fn unpack<T: Real>(&self, packed: &[T]) -> Vec<T> {
+        let taps = self.taps();
+        let mut weights = vec![T::default(); packed.len()];
+        for (tap, values) in packed.chunks_exact(self.outputs * self.inputs).enumerate() {
+            values.iter().enumerate().for_each(|(pair, &value)| weights[pair * taps + tap] = value);
+        }
+        weights
     }
 }
 
@@ -184,6 +203,9 @@ pub(crate) fn forward<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias:
     let (plane, columns) = (g.plane(), g.phase_size().1);
     let (height, width) = g.output_size();
     let packed = g.pack(weights);
+    if let (Some(sizes), Some([x, packed, bias])) = (g.winograd(), single([x, &packed, bias])) {
+        return single_out(winograd::forward(sizes, x, packed, bias));
+    }
     let mut y = vec![T::default(); g.batch * g.output_values()];
     let group = g.group();
     let images = x.par_chunks(group * g.input_values());
@@ -225,6 +247,9 @@ pub(crate) fn forward<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias:
 pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
     let packed = g.pack(weights);
+    if let (Some(sizes), Some([packed, gradient])) = (g.winograd(), single([&packed, gradient])) {
+        return single_out(winograd::input_gradient(sizes, packed, gradient));
+    }
     let mut dx = vec![T::default(); g.batch * g.input_values()];
     let group = g.group();
     let gradients = gradient.par_chunks(group * g.output_values());
@@ -255,6 +280,9 @@ pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradien
 /// The gradient with respect to the weights.
 pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
+    if let (Some(sizes), Some([x, gradient])) = (g.winograd(), single([x, gradient])) {
+        return g.unpack(&single_out(winograd::weight_gradient(sizes, x, gradient)));
+    }
     let positions = g.batch * g.plane();
     let (laid, gradients) = rayon::join(|| g.lay_out(x, g.batch), || g.lay_out_gradient(gradient, g.batch));
     let mut packed = vec![T::default(); g.taps() * g.outputs * g.inputs];
@@ -279,12 +307,7 @@ pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[
         let sizes = [out.len() / g.inputs, positions - offset, g.inputs];
         multiply(sizes, left, right, (out, g.inputs), Onto::Zero, Parallelism::None);
     });
-    let taps = g.taps();
-    let mut weights = vec![T::default(); packed.len()];
-    for (tap, values) in packed.chunks_exact(g.outputs * g.inputs).enumerate() {
-        values.iter().enumerate().for_each(|(pair, &value)| weights[pair * taps + tap] = value);
-    }
-    weights
+    g.unpack(&packed)
 }
 
 /// The gradient with respect to the bias: sums over images and positions.

@@ -20,6 +20,7 @@ mod permutation;
 mod real;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub use adam::{AdamKind, AdamStep};
 pub use coupling::{Clamp, Coupling};

@@ -2,6 +2,7 @@
 
 use blemish_kernels::simd::functions;
 use burn::backend::Element;
+use std::any::TypeId;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// A floating-point number with its matrix product.
@@ -99,6 +100,16 @@ impl Real for f64 {
     fn wide(self) -> f64 {
         self
     }
+}
+
+/// Slices as what they are, if that is single precision.
+pub(crate) fn single<T: Real, const N: usize>(slices: [&[T]; N]) -> Option<[&[f32]; N]> {
+    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| slices.map(bytemuck::cast_slice))
+}
+
+/// The way back for what was made of slices that [`single`] has given.
+pub(crate) fn single_out<T: Real>(values: Vec<f32>) -> Vec<T> {
+    bytemuck::cast_vec(values)
 }
 
 /// A matrix inside a slice: element (row, column) at `start + row * row_stride + column * column_stride`.

@@ -156,18 +156,22 @@ fn permuting_back_restores_and_the_gradient_follows_the_values() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let single = |tensor: Tensor<4>| tensor.detach().cast(DType::F32).detach().require_grad();
-            let (x, weight) = (single(random([9, 20, 17, 19], 1)), single(random([70, 20, 3, 3], 2)));
-            let bias = Tensor::<1>::zeros([70], &x.device());
-            let out = convolve(x.clone(), weight.clone(), bias, 1, 1);
-            let gradients = out.clone().powf_scalar(2.0).sum().backward();
-            [values(out), values(x.grad(&gradients).unwrap()), values(weight.grad(&gradients).unwrap())]
-        })
-    };
-    assert_eq!(run(1), run(3));
+    // The plain way and Winograd's.
+    for inputs in [20, 32] {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let single = |tensor: Tensor<4>| tensor.detach().cast(DType::F32).detach().require_grad();
+                let x = single(random([9, inputs, 17, 19], 1));
+                let weight = single(random([70, inputs, 3, 3], 2));
+                let bias = Tensor::<1>::zeros([70], &x.device());
+                let out = convolve(x.clone(), weight.clone(), bias, 1, 1);
+                let gradients = out.clone().powf_scalar(2.0).sum().backward();
+                [values(out), values(x.grad(&gradients).unwrap()), values(weight.grad(&gradients).unwrap())]
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-"""Accuracy of the distance methods beside PatchCore on sets with masks: mean and standard deviation over seeds.
+"""Accuracy of methods beside PatchCore: mean and standard deviation over seeds.
 
-    python benches/distance/table.py target/release/blemish DATA WEIGHTS OUT [--sets a,b] [--variants a,b] [--seeds 3]
+    python benches/table.py target/release/blemish DATA WEIGHTS OUT [--sets a,b] [--variants a,b] [--seeds 3]
 
-DATA holds sets in MVTec AD layout, WEIGHTS the folder of the ResNet-18 state dict. Every variant is a `blemish fit` with the arguments
+DATA holds sets in MVTec AD layout, WEIGHTS the folder of the state dicts of ResNet-18 and AlexNet. Every variant is a `blemish fit` with the arguments
 below (without calibration, scores of the last step) and an `eval`. Results are kept in OUT, a JSON file, so that an interrupted run goes on
 where it stopped; the table is printed from it. Needs Python's standard library alone.
 """
@@ -33,6 +33,13 @@ VARIANTS = {
     "pni, no neighbourhood": f"--method pni --set neighbourhood=false {SIZE}",
     "pni, neither": f"--method pni --set position=false --set neighbourhood=false {SIZE}",
     "pni, refined": f"--method pni --set refinement=true {SIZE}",
+    # Flows: short trainings for CPUs, each beside PatchCore on the same backbone.
+    "fastflow, 28 steps": f"--method fastflow --set steps=28 --layers layer1,layer2,layer3 {SIZE}",
+    "patchcore, embedded": "--method patchcore --backbone efficientnet-lite0",
+    "glow, 100 steps": "--method glow --set steps=100 --backbone efficientnet-lite0",
+    "csflow, 40 steps": "--method csflow --set steps=40 --set side=384 --set hidden=256 --backbone efficientnet-lite0",
+    "patchcore, alexnet": "--method patchcore --backbone alexnet",
+    "differnet, 200 steps": "--method differnet --set width=512 --set transforms=8 --set map=none --set steps=200 --backbone alexnet",
 }
 
 
@@ -45,13 +52,16 @@ def run(line):
 
 
 def measure(told, name, arguments, seed):
-    resnet = ["--backbone", "resnet18", "--weights", Path(told.weights) / "resnet18-layer1to3-bnfolded.safetensors"]
-    if "--layers" not in arguments:
-        resnet += ["--layers", "layer2,layer3"]
+    backbone = [] if "--backbone" in arguments else ["--backbone", "resnet18"]
+    if "alexnet" in arguments:
+        backbone += ["--weights", Path(told.weights) / "alexnet-features-lpips.safetensors"]
+    if "--backbone" not in arguments:
+        backbone += ["--weights", Path(told.weights) / "resnet18-layer1to3-bnfolded.safetensors"]
+        backbone += [] if "--layers" in arguments else ["--layers", "layer2,layer3"]
     with tempfile.TemporaryDirectory() as folder:
         model, metrics = Path(folder) / "model.blemish", Path(folder) / "metrics.json"
         quiet = ["--progress", "none"]
-        fit = run([told.blemish, "fit", Path(told.data) / name, *arguments.split(), *resnet, "--folds", "0", "--seed", seed, "-o", model, *quiet])
+        fit = run([told.blemish, "fit", Path(told.data) / name, *arguments.split(), *backbone, "--folds", "0", "--seed", seed, "-o", model, *quiet])
         scored = run([told.blemish, "eval", model, Path(told.data) / name, "--json", metrics, *quiet])
         found = json.loads(metrics.read_text())
         return {
@@ -59,8 +69,8 @@ def measure(told, name, arguments, seed):
             "eval": scored,
             "bytes": model.stat().st_size,
             "image": found["image"]["auroc"],
-            "pixel": found["pixel"]["auroc"],
-            "aupro": found["pixel"]["aupro"],
+            "pixel": found["pixel"] and found["pixel"]["auroc"],
+            "aupro": found["pixel"] and found["pixel"]["aupro"],
         }
 
 
@@ -73,7 +83,10 @@ def table(results, sets, variants):
                 continue
             cells = []
             for key in ("image", "pixel", "aupro"):
-                values = [100 * one[key] for one in found]
+                values = [100 * one[key] for one in found if one[key] is not None]
+                if not values:
+                    cells.append("-")
+                    continue
                 spread = statistics.stdev(values) if len(values) > 1 else 0
                 cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
             print(f"| {variant} | {' | '.join(cells)} | {statistics.median(one['fit'] for one in found):.0f} | {len(found)} |")

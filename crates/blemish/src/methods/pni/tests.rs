@@ -289,3 +289,28 @@ fn images_of_another_size_are_refused_with_what_to_do() {
         Pni::fit(&wide, &tiny, &options.context(1, Some(backbone(Pni::INFO.needs.strides)))).err().unwrap();
     assert!(error.to_string().contains("larger images"), "{error}");
 }
+
+/// A dead network, or gradients that do not reach it, would leave the loss where it starts.
+#[test]
+fn the_refinement_learns_to_see_defects() {
+    let config = PniConfig {
+        position: false,
+        neighbourhood: false,
+        refinement: true,
+        refine_side: 64,
+        refine_samples: 10,
+        refine_batch: 8,
+        refine_steps: 60,
+        refine_rate: 1e-3,
+        ..PniConfig::default()
+    };
+    let options = FitOptions::default();
+    let context = options.context(1, Some(backbone(Pni::INFO.needs.strides)));
+    let model = Pni::fit(&config, &images(4), &context).unwrap();
+    let state = Method::state(&model);
+    let (_, losses) = state.f32("loss_curve.refinement.values", 1).unwrap();
+    let part = losses.len() / 4;
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (first, last) = (mean(&losses[..part]), mean(&losses[losses.len() - part..]));
+    assert!(last < 0.8 * first, "{first} to {last}");
+}

@@ -14,6 +14,7 @@
 //! | [`k_means`] | centres of groups of points | textons, histograms, centres of CFA and MSPBA |
 //! | [`image`] | filters, morphology, textures, spectra, registration | the classical methods |
 //! | [`conv`] | convolutions of frozen networks | feature extraction |
+//! | [`winograd`] | transforms of fast 3x3 convolutions | [`conv`], training |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |
 //! | [`simd`] | loops at the machine's full vector width | the modules above |
 //!
@@ -35,6 +36,7 @@ pub mod principal;
 pub mod projection;
 pub mod simd;
 mod validate;
+pub mod winograd;
 
 pub use error::KernelError;
 

@@ -12,8 +12,8 @@
 //! In single precision 3x3 kernels of stride 1 go Winograd's way (module `winograd`) where that is faster.
 //! Sums run in an order that depends on the sizes alone, never on the number of threads.
 
-use crate::real::{Matrix, Onto, Real, multiply, single, single_out};
-use crate::winograd::{self, Sizes};
+use crate::real::{Matrix, Onto, Real, inside, multiply, single, single_out};
+use crate::winograd;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -76,18 +76,18 @@ impl Geometry {
         POSITIONS.div_ceil(self.plane()).clamp(1, self.batch.max(1))
     }
 
-    fn input_values(&self) -> usize {
+    pub(crate) fn input_values(&self) -> usize {
         self.inputs * self.height * self.width
     }
 
-    fn output_values(&self) -> usize {
+    pub(crate) fn output_values(&self) -> usize {
         let (height, width) = self.output_size();
         self.outputs * height * width
     }
 
-    /// Threads inside a product: those that single images would leave idle.
+    /// Threads inside a product.
     fn inside(&self) -> Parallelism {
-        if self.batch.div_ceil(self.group()) == 1 { Parallelism::Rayon(0) } else { Parallelism::None }
+        inside(self.batch.div_ceil(self.group()))
     }
 
     /// Pads images and splits them into phases: phases x channels x (images x plane), zero where there is no pixel.
@@ -157,13 +157,6 @@ impl Geometry {
         laid
     }
 
-    /// The same for Winograd's way, if that is how to do it in single precision.
-    fn winograd(&self) -> Option<Sizes> {
-        let Self { batch, inputs, outputs, height, width, kernel, stride, padding } = *self;
-        let sizes = Sizes { batch, inputs, outputs, height, width, padding };
-        (kernel == 3 && stride == 1 && sizes.pays()).then_some(sizes)
-    }
-
     /// Weights as taps x outputs x inputs.
     fn pack<T: Real>(&self, weights: &[T]) -> Vec<T> {
         let taps = self.taps();
@@ -203,8 +196,10 @@ pub(crate) fn forward<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias:
     let (plane, columns) = (g.plane(), g.phase_size().1);
     let (height, width) = g.output_size();
     let packed = g.pack(weights);
-    if let (Some(sizes), Some([x, packed, bias])) = (g.winograd(), single([x, &packed, bias])) {
-        return single_out(winograd::forward(sizes, x, packed, bias));
+    if g.is_winograd()
+        && let Some([x, packed, bias]) = single([x, &packed, bias])
+    {
+        return single_out(winograd::forward(g, x, packed, bias));
     }
     let mut y = vec![T::default(); g.batch * g.output_values()];
     let group = g.group();
@@ -247,8 +242,10 @@ pub(crate) fn forward<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias:
 pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
     let packed = g.pack(weights);
-    if let (Some(sizes), Some([packed, gradient])) = (g.winograd(), single([&packed, gradient])) {
-        return single_out(winograd::input_gradient(sizes, packed, gradient));
+    if g.is_winograd()
+        && let Some([packed, gradient]) = single([&packed, gradient])
+    {
+        return single_out(winograd::input_gradient(g, packed, gradient));
     }
     let mut dx = vec![T::default(); g.batch * g.input_values()];
     let group = g.group();
@@ -280,8 +277,10 @@ pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradien
 /// The gradient with respect to the weights.
 pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
-    if let (Some(sizes), Some([x, gradient])) = (g.winograd(), single([x, gradient])) {
-        return g.unpack(&single_out(winograd::weight_gradient(sizes, x, gradient)));
+    if g.is_winograd()
+        && let Some([x, gradient]) = single([x, gradient])
+    {
+        return g.unpack(&single_out(winograd::weight_gradient(g, x, gradient)));
     }
     let positions = g.batch * g.plane();
     let (laid, gradients) = rayon::join(|| g.lay_out(x, g.batch), || g.lay_out_gradient(gradient, g.batch));

@@ -138,6 +138,11 @@ pub(crate) enum Onto {
     Sum,
 }
 
+/// Threads inside each of the products of so many tasks: those that a single one would leave idle.
+pub(crate) fn inside(tasks: usize) -> gemm::Parallelism {
+    if tasks == 1 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None }
+}
+
 /// `out (+)= left * right` with left rows x inner, right inner x columns; rows of `out` begin every `stride` elements.
 ///
 /// # Panics

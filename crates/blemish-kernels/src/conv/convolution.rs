@@ -5,6 +5,7 @@ use super::depthwise::Depthwise;
 use super::winograd::{self, Winograd};
 use super::{Activation, ChannelsLast, Windows, each_chunk};
 use crate::simd::{LANES, Lanes, widest};
+use crate::winograd::TILE;
 
 /// Bytes of map that a chunk of work should touch: what stays in the second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -219,9 +220,9 @@ impl Convolution {
         let length = out.row_length();
         // Enough tiles to use each of the 36 matrices often while it is in the cache.
         let tile_row = 9 * (length + input.row_length());
-        let tiles_across = windows.width.div_ceil(winograd::TILE);
+        let tiles_across = windows.width.div_ceil(TILE);
         let tile_rows = (4 * rows_of(tile_row)).max(32usize.div_ceil(tiles_across));
-        let rows = tile_rows * winograd::TILE;
+        let rows = tile_rows * TILE;
         each_chunk(&mut out.values, rows * length, is_parallel, |index, out| {
             widest(Winograd {
                 input,

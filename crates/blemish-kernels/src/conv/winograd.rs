@@ -8,14 +8,8 @@
 use super::dense::{Panels, Tiles};
 use super::{ChannelsLast, Epilogue, Windows};
 use crate::simd::{Kernel, LANES, Lanes};
+use crate::winograd::{InputLine, Line, OutputLine, PRODUCTS, REACH, TILE};
 use std::cell::Cell;
-
-/// Side of a tile of outputs.
-pub(super) const TILE: usize = 4;
-/// Side of the inputs it needs.
-const REACH: usize = 6;
-/// Products a tile.
-const PRODUCTS: usize = REACH * REACH;
 
 /// G of the paper.
 const KERNEL_TRANSFORM: [[f64; 3]; REACH] = [
@@ -154,18 +148,8 @@ impl Winograd<'_> {
                     *value = V::load(pixel.unwrap_or(&nothing));
                 }
             }
-            for column in 0..REACH {
-                let mut line = [V::splat(0.0); REACH];
-                for row in 0..REACH {
-                    line[row] = values[row][column];
-                }
-                let line = transform_line(line);
-                for row in 0..REACH {
-                    values[row][column] = line[row];
-                }
-            }
-            for (row, line) in values.into_iter().enumerate() {
-                for (column, value) in transform_line(line).into_iter().enumerate() {
+            for (row, line) in InputLine::both_ways(values).into_iter().enumerate() {
+                for (column, value) in line.into_iter().enumerate() {
                     let start = (row * REACH + column) * step + tile * pitch + channel;
                     to[start..start + LANES].copy_from_slice(&value.store());
                 }
@@ -181,20 +165,16 @@ impl Winograd<'_> {
         let (top, left) = (at.0 * TILE, at.1 * TILE);
         for channel in (0..pitch).step_by(LANES) {
             let bias = V::load(&self.bias[channel..].as_chunks::<LANES>().0[0]);
-            let mut half = [[V::splat(0.0); REACH]; TILE];
-            for column in 0..REACH {
-                let mut line = [V::splat(0.0); REACH];
-                for (row, value) in line.iter_mut().enumerate() {
+            let mut products = [[V::splat(0.0); REACH]; REACH];
+            for (row, line) in products.iter_mut().enumerate() {
+                for (column, value) in line.iter_mut().enumerate() {
                     let start = (row * REACH + column) * step + tile * pitch + channel;
                     *value = V::load(&from[start..].as_chunks::<LANES>().0[0]);
                 }
-                let line = untransform_line(line);
-                for row in 0..TILE {
-                    half[row][column] = line[row];
-                }
             }
-            for (dy, line) in half.into_iter().enumerate().take(rows - top.min(rows)) {
-                for (dx, value) in untransform_line(line).into_iter().enumerate().take(width - left) {
+            let outputs = OutputLine::both_ways(products);
+            for (dy, line) in outputs.into_iter().enumerate().take(rows - top.min(rows)) {
+                for (dx, value) in line.into_iter().enumerate().take(width - left) {
                     let start = ((top + dy) * width + left + dx) * pitch + channel;
                     let value = self.epilogue.finish(value.add(bias), start).store();
                     self.out[start..start + LANES].copy_from_slice(&value);
@@ -202,35 +182,4 @@ impl Winograd<'_> {
             }
         }
     }
-}
-
-/// B^T d of the paper, for one line.
-#[inline(always)]
-fn transform_line<V: Lanes>(d: [V; REACH]) -> [V; REACH] {
-    let (four, five, two) = (V::splat(4.0), V::splat(-5.0), V::splat(2.0));
-    let even = d[2].mul_add(V::splat(-4.0), d[4]);
-    let odd = d[1].mul_add(V::splat(-4.0), d[3]);
-    let outer = d[4].sub(d[2]);
-    let inner = d[3].sub(d[1]).mul(two);
-    [
-        d[0].mul_add(four, d[2].mul_add(five, d[4])),
-        even.add(odd),
-        even.sub(odd),
-        outer.add(inner),
-        outer.sub(inner),
-        d[1].mul_add(four, d[3].mul_add(five, d[5])),
-    ]
-}
-
-/// A^T m of the paper, for one line.
-#[inline(always)]
-fn untransform_line<V: Lanes>(m: [V; REACH]) -> [V; TILE] {
-    let (near_sum, near_difference) = (m[1].add(m[2]), m[1].sub(m[2]));
-    let (far_sum, far_difference) = (m[3].add(m[4]), m[3].sub(m[4]));
-    [
-        m[0].add(near_sum).add(far_sum),
-        far_difference.mul_add(V::splat(2.0), near_difference),
-        far_sum.mul_add(V::splat(4.0), near_sum),
-        far_difference.mul_add(V::splat(8.0), near_difference).add(m[5]),
-    ]
 }

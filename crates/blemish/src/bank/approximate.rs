@@ -3,6 +3,7 @@
 //! The index proposes entries; their distances are then measured exactly, so a score is never too low, and too high only where the
 //! nearest entry was not among those proposed. How often it is, is measured when the index is built.
 
+use super::index::{Found, check_queries, keep_nearest, neighbours};
 use crate::error::Error;
 use crate::state::{Shared, State, StateError};
 use blemish_kernels::knn::{MemoryBank, Neighbours, merge_neighbours};
@@ -83,13 +84,11 @@ impl ApproximateIndex {
 
     /// As [`MemoryBank::search`], among what the index proposes.
     pub(super) fn search(&self, queries: &[f32], k: usize) -> Result<Neighbours, String> {
-        if !queries.len().is_multiple_of(self.dimensions) || queries.iter().any(|value| !value.is_finite()) {
-            return Err(format!("the queries are no finite rows of {} values", self.dimensions));
-        }
+        check_queries(queries, self.dimensions)?;
         let k = k.min(self.rows.len() / self.dimensions);
         let one = |query: &[f32]| {
             let proposed = self.graph.search(query, k + SPARE).map_err(failed)?;
-            let mut near: Vec<(f32, usize)> = proposed
+            let mut near: Vec<Found> = proposed
                 .keys
                 .iter()
                 .map(|&key| {
@@ -97,18 +96,13 @@ impl ApproximateIndex {
                     (squared_distance(query, row), key as usize)
                 })
                 .collect();
-            near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            near.truncate(k);
+            keep_nearest(&mut near, k);
             // A graph of a damaged file may lead nowhere.
             if near.len() < k { Err(failed("it found too few entries")) } else { Ok(near) }
         };
-        let found: Vec<Vec<(f32, usize)>> =
+        let found: Vec<Vec<Found>> =
             queries.par_chunks_exact(self.dimensions).map(one).collect::<Result<_, String>>()?;
-        Ok(Neighbours {
-            k,
-            squared_distances: found.iter().flatten().map(|near| near.0).collect(),
-            indices: found.iter().flatten().map(|near| near.1).collect(),
-        })
+        Ok(neighbours(k, &found))
     }
 
     /// Keeps the graph.

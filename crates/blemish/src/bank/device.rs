@@ -7,6 +7,7 @@
 //! A group may be left out if its smallest value, less what the product may be off by, is above the k-th distance measured so far. What
 //! products are off by is measured on the entries themselves, since some devices multiply in fewer bits than they add.
 
+use super::index::{Found, check_queries, keep_nearest, neighbours};
 use crate::error::Error;
 use crate::state::Shared;
 use blemish_features::burn_device::guarded;
@@ -88,25 +89,31 @@ impl DeviceIndex {
     fn measured_rounding(&self) -> Result<f64, Error> {
         let count = self.rows.len() / self.dimensions;
         let checked = count.min(CHECKED);
-        let row = |at: usize| &self.rows[at * self.dimensions..][..self.dimensions];
+        let centred = |numbers: &[usize]| -> Vec<f32> {
+            let row =
+                |&at: &usize| centred(&self.rows[at * self.dimensions..][..self.dimensions], &self.mean);
+            numbers.iter().flat_map(row).collect()
+        };
         // Evenly chosen, against those of the first places.
         let chosen: Vec<usize> = (0..checked).map(|at| at * count / checked).collect();
-        let queries: Vec<f32> = chosen.iter().flat_map(|&at| centred(row(at), &self.mean)).collect();
+        let (queries, others) = (centred(&chosen), centred(&(0..checked).collect::<Vec<usize>>()));
         let found = guarded(|| {
-            let queries =
-                Tensor::<2>::from_data(TensorData::new(queries, [checked, self.dimensions]), &self.device);
-            let products = queries.matmul(self.columns.clone()).narrow(1, 0, checked);
-            products.into_data().try_into_vec::<f32>()
+            let data = TensorData::new(queries.clone(), [checked, self.dimensions]);
+            let products = Tensor::<2>::from_data(data, &self.device).matmul(self.columns.clone());
+            products.narrow(1, 0, checked).into_data().try_into_vec::<f32>()
         })?;
         let found = found.map_err(|error| Error::Score { reason: format!("{error:?}") })?;
+        let with_length = |rows: &[f32]| -> Vec<(Vec<f32>, f64)> {
+            let rows = rows.chunks_exact(self.dimensions);
+            rows.map(|row| (row.to_vec(), square(row.iter().copied()).sqrt())).collect()
+        };
+        let others = with_length(&others);
         let mut most = 0.0f64;
-        for (&at, products) in chosen.iter().zip(found.chunks_exact(checked)) {
-            for (other, &product) in products.iter().enumerate() {
-                let pairs = centred(row(at), &self.mean).zip(centred(row(other), &self.mean));
-                let exact: f64 = pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum();
-                let lengths = [at, other].map(|at| square(centred(row(at), &self.mean)).sqrt());
+        for ((row, length), products) in with_length(&queries).iter().zip(found.chunks_exact(checked)) {
+            for ((other, other_length), &product) in others.iter().zip(products) {
+                let exact: f64 = row.iter().zip(other).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
                 let off = 2.0 * (f64::from(product) - exact).abs();
-                most = most.max(off / (lengths[0] + lengths[1]).powi(2).max(f64::MIN_POSITIVE));
+                most = most.max(off / (length + other_length).powi(2).max(f64::MIN_POSITIVE));
             }
         }
         Ok(most)
@@ -114,23 +121,17 @@ impl DeviceIndex {
 
     /// As [`blemish_kernels::knn::MemoryBank::search`].
     pub(super) fn search(&self, queries: &[f32], k: usize) -> Result<Neighbours, String> {
-        if !queries.len().is_multiple_of(self.dimensions) || queries.iter().any(|value| !value.is_finite()) {
-            return Err(format!("the queries are no finite rows of {} values", self.dimensions));
-        }
+        check_queries(queries, self.dimensions)?;
         let k = k.min(self.rows.len() / self.dimensions);
         let places = self.columns.dims()[1];
-        let (mut squared_distances, mut indices) = (Vec::new(), Vec::new());
+        let mut found: Vec<Vec<Found>> = Vec::new();
         for queries in queries.chunks((PRODUCTS / places).max(1) * self.dimensions) {
             let smallest = self.smallest(queries)?;
-            let near: Vec<Vec<(f32, usize)>> = queries
-                .par_chunks_exact(self.dimensions)
-                .zip(smallest.par_chunks_exact(places / self.group))
-                .map(|(query, smallest)| self.nearest(query, smallest, k))
-                .collect();
-            squared_distances.extend(near.iter().flatten().map(|near| near.0));
-            indices.extend(near.iter().flatten().map(|near| near.1));
+            let smallest = smallest.par_chunks_exact(places / self.group);
+            let each = queries.par_chunks_exact(self.dimensions).zip(smallest);
+            found.par_extend(each.map(|(query, smallest)| self.nearest(query, smallest, k)));
         }
-        Ok(Neighbours { k, squared_distances, indices })
+        Ok(neighbours(k, &found))
     }
 
     /// The smallest |b|^2 - 2 q b of each group for each query, queries x groups.
@@ -148,12 +149,12 @@ impl DeviceIndex {
     }
 
     /// The k nearest entries of a query, ascending, the lower entry first among equals; `smallest` has a value for each group.
-    fn nearest(&self, query: &[f32], smallest: &[f32], k: usize) -> Vec<(f32, usize)> {
+    fn nearest(&self, query: &[f32], smallest: &[f32], k: usize) -> Vec<Found> {
         let own = square(centred(query, &self.mean));
         let off = self.rounding * (own.sqrt() + self.greatest).powi(2);
         let mut order: Vec<usize> = (0..smallest.len()).collect();
         order.sort_unstable_by(|&a, &b| smallest[a].total_cmp(&smallest[b]));
-        let mut near: Vec<(f32, usize)> = Vec::with_capacity(k + self.group);
+        let mut near: Vec<Found> = Vec::with_capacity(k + self.group);
         for group in order {
             if near.len() == k && own + f64::from(smallest[group]) - off > f64::from(near[k - 1].0) {
                 break;
@@ -161,8 +162,7 @@ impl DeviceIndex {
             let first = group * self.group;
             let entries = self.rows[first * self.dimensions..].chunks_exact(self.dimensions).take(self.group);
             near.extend(entries.enumerate().map(|(at, row)| (squared_distance(query, row), first + at)));
-            near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            near.truncate(k);
+            keep_nearest(&mut near, k);
         }
         near
     }

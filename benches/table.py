@@ -35,6 +35,11 @@ VARIANTS = {
     "pni, refined": f"--method pni --set refinement=true {SIZE}",
     # Flows: short trainings for CPUs, each beside PatchCore on the same backbone.
     "fastflow, 28 steps": f"--method fastflow --set steps=28 --layers layer1,layer2,layer3 {SIZE}",
+    # anomalib's choices, for `flows/peer.py cflow`.
+    **{
+        f"cflow, {count} epochs": f"--method cflow --set epochs={count} --set fibers=64 --set rate=0.0001 --set rates=constant --set mixing=index {SIZE}"
+        for count in (1, 2, 3)
+    },
     "patchcore, embedded": "--method patchcore --backbone efficientnet-lite0",
     "glow, 100 steps": "--method glow --set steps=100 --backbone efficientnet-lite0",
     "csflow, 40 steps": "--method csflow --set steps=40 --set side=384 --set hidden=256 --backbone efficientnet-lite0",

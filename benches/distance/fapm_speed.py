@@ -1,9 +1,10 @@
 """Images a CPU second of FAPM beside PatchCore with a bank of as many entries, on one thread, by turns.
 
-    python benches/distance/fapm_speed.py target/release/blemish SET WEIGHTS [--size 256x256] [--turns 3]
+    python benches/distance/fapm_speed.py target/release/blemish SET WEIGHTS [--equal entries|values] [--set NAME=VALUE ...]
 
 SET is in MVTec AD layout, WEIGHTS the ResNet-18 state dict. Both are fitted on the same images; PatchCore's share of patches is set so that
-its bank has as many entries as FAPM's banks together. Times are CPU seconds of `blemish predict` on the test images with reading, backbone, search
+its bank has as many entries as FAPM's banks together, or as many values (memory): PatchCore's entries have both layers' channels, FAPM's those of
+one. `--set` goes to FAPM. Accuracy is the mean of `--seeds` fits, times are of the first: they are CPU seconds of `blemish predict` on the test images with reading, backbone, search
 and map, less those of a run on no more than one image (start and model). Needs Python's standard library alone.
 """
 
@@ -20,6 +21,9 @@ for name in ("blemish", "set", "weights"):
     parser.add_argument(name)
 parser.add_argument("--size", default="256x256")
 parser.add_argument("--turns", type=int, default=3)
+parser.add_argument("--seeds", type=int, default=3)
+parser.add_argument("--equal", choices=["entries", "values"], default="entries")
+parser.add_argument("--set", action="append", default=[], dest="settings")
 told = parser.parse_args()
 QUIET = ["--progress", "none", "--threads", "1"]
 
@@ -33,37 +37,49 @@ def run(*line):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def entries(model):
-    """Rows of all banks in a model file."""
+def banks(model):
+    """Entries and values of all banks in a model file."""
     with open(model, "rb") as file:
         head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(value["shape"][0] for name, value in head.items() if name == "bank" or name.endswith(".bank"))
+    shapes = [value["shape"] for name, value in head.items() if name == "bank" or name.endswith(".bank")]
+    return {"entries": sum(rows for rows, _ in shapes), "values": sum(rows * columns for rows, columns in shapes)}
+
+
+def mean(values):
+    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{spread}"
 
 
 with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)
     images = sorted(path for path in Path(told.set).glob("test/*/*"))
-    fits = {"fapm": [], "patchcore": ["--set", "coreset_max=1000000"]}
     backbone = ["--backbone", "resnet18", "--weights", told.weights, "--layers", "layer2,layer3", "--size", told.size, "--folds", "0"]
-    found = {}
-    for method, settings in fits.items():
-        model = folder / f"{method}.blemish"
-        run("fit", told.set, "--method", method, *settings, *backbone, "-o", model)
-        if method == "patchcore":
-            share = 0.1 * entries(folder / "fapm.blemish") / entries(model)
-            run("fit", told.set, "--method", method, *settings, "--set", f"coreset_ratio={share}", *backbone, "-o", model)
+
+    def fit(method, settings, seed):
+        """Bank sizes, image and pixel AUROC; the model stays in the folder, named by method and seed."""
+        model = folder / f"{method}{seed}.blemish"
+        told_settings = [part for setting in settings for part in ("--set", setting)]
+        run("fit", told.set, "--method", method, *told_settings, *backbone, "--seed", seed, "-o", model)
         run("eval", model, told.set, "--json", folder / "metrics.json")
         metrics = json.loads((folder / "metrics.json").read_text())
-        pixel = metrics["pixel"]["auroc"]
-        found[method] = {"entries": entries(model), "image": metrics["image"]["auroc"], "pixel": pixel, "times": []}
+        return {**banks(model), **{kind: metrics[kind] and metrics[kind]["auroc"] for kind in ("image", "pixel")}}
+
+    fapm = [fit("fapm", told.settings, seed) for seed in range(told.seeds)]
+    tenth = fit("patchcore", ["coreset_max=1000000"], 0)
+    share = 0.1 * fapm[0][told.equal] / tenth[told.equal]
+    patchcore = [fit("patchcore", ["coreset_max=1000000", f"coreset_ratio={share}"], seed) for seed in range(told.seeds)]
+    found = {"fapm": fapm, "patchcore": patchcore}
+    times = {method: [] for method in found}
     for _ in range(told.turns):
-        for method in fits:
-            model = folder / f"{method}.blemish"
+        for method in found:
+            model = folder / f"{method}0.blemish"
             start = run("predict", model, images[0])
             took = run("predict", model, *images) - start
-            found[method]["times"].append((len(images) - 1) / took)
-    print("| method | entries | images a CPU second | image AUROC | pixel AUROC |\n|---|---:|---:|---:|---:|")
-    for method, one in found.items():
-        rate = statistics.median(one["times"])
-        pixel = "-" if one["pixel"] is None else f"{100 * one['pixel']:.1f}"
-        print(f"| {method} | {one['entries']:,} | {rate:.1f} | {100 * one['image']:.1f} | {pixel} |")
+            times[method].append((len(images) - 1) / took)
+    print("| method | entries | values | images a CPU second | image AUROC | pixel AUROC |\n|---|---:|---:|---:|---:|---:|")
+    for method, fits in found.items():
+        image, pixel = ([one[kind] for one in fits] for kind in ("image", "pixel"))
+        pixel = "-" if pixel[0] is None else mean(pixel)
+        first = fits[0]
+        rate = statistics.median(times[method])
+        print(f"| {method} | {first['entries']:,} | {first['values']:,} | {rate:.1f} | {mean(image)} | {pixel} |")

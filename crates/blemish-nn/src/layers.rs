@@ -2,7 +2,7 @@
 
 use crate::flow::ActNorm;
 use crate::init::Init;
-use blemish_ops::convolve;
+use blemish_ops::{convolve, dense};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
@@ -33,7 +33,7 @@ impl Dense {
 
     /// The same for rows x inputs.
     pub fn rows(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+        dense(x, self.weight.val(), self.bias.val())
     }
 }
 

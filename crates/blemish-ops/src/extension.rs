@@ -3,7 +3,9 @@
 use crate::adam::{self, AdamStep};
 use crate::convolution::{self, Geometry};
 use crate::coupling::{self, Coupling};
+use crate::dense;
 use crate::distance;
+use crate::part;
 use crate::permutation;
 use crate::real::Real;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -42,6 +44,15 @@ pub(crate) trait Operations: Backend {
         padding: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
+    fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn dense_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn dense_weight_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
     fn couple(x: FloatTensor<Self>, raw: FloatTensor<Self>, coupling: Coupling) -> FloatTensor<Self>;
 
     fn couple_gradient(
@@ -50,6 +61,10 @@ pub(crate) trait Operations: Backend {
         gradient: FloatTensor<Self>,
         coupling: Coupling,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    fn part(x: FloatTensor<Self>, first: usize, count: usize) -> FloatTensor<Self>;
+
+    fn part_gradient(gradient: FloatTensor<Self>, first: usize, channels: usize) -> FloatTensor<Self>;
 
     fn permute(x: FloatTensor<Self>, order: Vec<usize>) -> FloatTensor<Self>;
 
@@ -165,6 +180,35 @@ impl Operations for Flex {
         })
     }
 
+    fn dense(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let sizes = [x.shape()[0], x.shape()[1], weight.shape()[1]];
+        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
+        by_type!(x, T => {
+            let (x, weight, bias) = (x.storage::<T>(), weight.storage::<T>(), bias.storage::<T>());
+            tensor(dense::forward(sizes, x, weight, bias), Shape::from([sizes[0], sizes[2]]))
+        })
+    }
+
+    fn dense_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let sizes = [gradient.shape()[0], weight.shape()[0], weight.shape()[1]];
+        let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
+        by_type!(weight, T => {
+            let (weight, gradient) = (weight.storage::<T>(), gradient.storage::<T>());
+            tensor(dense::input_gradient(sizes, weight, gradient), Shape::from([sizes[0], sizes[1]]))
+        })
+    }
+
+    fn dense_weight_gradient(x: FlexTensor, gradient: FlexTensor) -> (FlexTensor, FlexTensor) {
+        let sizes = [x.shape()[0], x.shape()[1], gradient.shape()[1]];
+        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => {
+            let (x, gradient) = (x.storage::<T>(), gradient.storage::<T>());
+            let weights = dense::weight_gradient(sizes, x, gradient);
+            let bias = dense::bias_gradient(sizes[2], gradient);
+            (tensor(weights, Shape::from([sizes[1], sizes[2]])), tensor(bias, Shape::from([sizes[2]])))
+        })
+    }
+
     fn couple(x: FlexTensor, raw: FlexTensor, coupling: Coupling) -> FlexTensor {
         let mut shape = x.shape();
         let extent = extent(&shape);
@@ -188,6 +232,24 @@ impl Operations for Flex {
             let (dx, draw) = coupling::backward(coupling, extent, values, raws, gradient);
             (tensor(dx, x.shape()), tensor(draw, raw.shape()))
         })
+    }
+
+    fn part(x: FlexTensor, first: usize, count: usize) -> FlexTensor {
+        let mut shape = x.shape();
+        let [values, positions] = extent(&shape);
+        shape[1] = count;
+        let x = x.to_contiguous();
+        let range = first * positions..(first + count) * positions;
+        by_type!(x, T => tensor(part::take(x.storage::<T>(), values, range), shape))
+    }
+
+    fn part_gradient(gradient: FlexTensor, first: usize, channels: usize) -> FlexTensor {
+        let mut shape = gradient.shape();
+        let [count, positions] = extent(&shape);
+        shape[1] = channels;
+        let gradient = gradient.to_contiguous();
+        let range = first * positions..first * positions + count;
+        by_type!(gradient, T => tensor(part::put(gradient.storage::<T>(), channels * positions, range), shape))
     }
 
     fn permute(x: FlexTensor, order: Vec<usize>) -> FlexTensor {
@@ -271,6 +333,27 @@ impl<B: Operations> Backward<B, 3> for Convolve {
 }
 
 #[derive(Debug)]
+struct Dense;
+
+impl<B: Operations> Backward<B, 3> for Dense {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, weight) = ops.state;
+        if let Some(node) = x_node {
+            grads.register::<B>(node.id, B::dense_input_gradient(weight, gradient.clone()));
+        }
+        if weight_node.is_some() || bias_node.is_some() {
+            let (weights, bias) = B::dense_weight_gradient(x, gradient);
+            weight_node.into_iter().for_each(|node| grads.register::<B>(node.id, weights.clone()));
+            bias_node.into_iter().for_each(|node| grads.register::<B>(node.id, bias.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Couple;
 
 impl<B: Operations> Backward<B, 2> for Couple {
@@ -283,6 +366,22 @@ impl<B: Operations> Backward<B, 2> for Couple {
         let [x_node, raw_node] = ops.parents;
         x_node.into_iter().for_each(|node| grads.register::<B>(node.id, dx.clone()));
         raw_node.into_iter().for_each(|node| grads.register::<B>(node.id, draw.clone()));
+    }
+}
+
+#[derive(Debug)]
+struct Part;
+
+impl<B: Operations> Backward<B, 1> for Part {
+    type State = (usize, usize);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let [node] = ops.parents;
+        let (first, channels) = ops.state;
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::part_gradient(gradient, first, channels));
+        }
     }
 }
 
@@ -360,6 +459,28 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         (constant(weights), constant(bias))
     }
 
+    fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let out = B::dense(x.clone(), weight.clone(), bias.into_primitive());
+        match Dense.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x, weight), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn dense_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        constant(B::dense_input_gradient(weight.into_primitive(), gradient.into_primitive()))
+    }
+
+    fn dense_weight_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (weights, bias) = B::dense_weight_gradient(x.into_primitive(), gradient.into_primitive());
+        (constant(weights), constant(bias))
+    }
+
     fn couple(x: FloatTensor<Self>, raw: FloatTensor<Self>, coupling: Coupling) -> FloatTensor<Self> {
         let nodes = [x.node(), raw.node()];
         let (x, raw) = (x.into_primitive(), raw.into_primitive());
@@ -379,6 +500,21 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let gradient = gradient.into_primitive();
         let (dx, draw) = B::couple_gradient(x.into_primitive(), raw.into_primitive(), gradient, coupling);
         (constant(dx), constant(draw))
+    }
+
+    fn part(x: FloatTensor<Self>, first: usize, count: usize) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        let channels = x.shape()[1];
+        let out = B::part(x, first, count);
+        match Part.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((first, channels), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn part_gradient(gradient: FloatTensor<Self>, first: usize, channels: usize) -> FloatTensor<Self> {
+        constant(B::part_gradient(gradient.into_primitive(), first, channels))
     }
 
     fn permute(x: FloatTensor<Self>, order: Vec<usize>) -> FloatTensor<Self> {

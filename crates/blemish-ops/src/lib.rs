@@ -3,6 +3,8 @@
 //! | operation | instead of |
 //! |---|---|
 //! | [`convolve`] | convolution through a column buffer of every image |
+//! | [`dense`] | products with transposed copies, and a pass for the bias |
+//! | [`channels`] | slices that are copied value by value |
 //! | [`couple`] | a dozen pointwise operations and as many buffers in each coupling block |
 //! | [`permute_channels`] | gathers and, for the gradient, scatters |
 //! | [`row_distances`] | gathered copies of the rows and of the differences from them |
@@ -14,8 +16,10 @@
 mod adam;
 mod convolution;
 mod coupling;
+mod dense;
 mod distance;
 mod extension;
+mod part;
 mod permutation;
 mod real;
 #[cfg(test)]
@@ -63,6 +67,32 @@ pub fn convolve(
     Tensor::from_dispatch(Dispatch::convolve(x, weight, bias, stride, padding))
 }
 
+/// A linear layer, y = x W + b: x count x inputs, `weight` inputs x outputs, `bias` outputs; count x outputs.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn dense(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let ([_, inputs], [rows, outputs]) = (x.dims(), weight.dims());
+    assert!(inputs == rows && bias.dims() == [outputs], "a layer of {rows} inputs meets rows of {inputs}");
+    if !is_ours(&x) {
+        return x.matmul(weight) + bias.unsqueeze();
+    }
+    Tensor::from_dispatch(Dispatch::dense(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+/// The channels `first` to `first + count` of x (batch x channels x height x width).
+///
+/// # Panics
+/// If x has fewer channels.
+pub fn channels(x: Tensor<4>, first: usize, count: usize) -> Tensor<4> {
+    let all = x.dims()[1];
+    assert!(first + count <= all, "channels {first} to {} of {all}", first + count);
+    if !is_ours(&x) {
+        return x.narrow(1, first, count);
+    }
+    Tensor::from_dispatch(Dispatch::part(x.into_dispatch(), first, count))
+}
+
 /// The pointwise half of a coupling block. x is batch x n x height x width, `raw` batch x 2n x height x width: r, then t.
 ///
 /// Returns the new values and the log-determinant at every position (batch x 1 x height x width): the sum of s over the channels.
@@ -70,8 +100,8 @@ pub fn convolve(
 /// # Panics
 /// If the shapes do not fit each other.
 pub fn couple(x: Tensor<4>, raw: Tensor<4>, coupling: Coupling) -> (Tensor<4>, Tensor<4>) {
-    let ([batch, channels, height, width], dims) = (x.dims(), raw.dims());
-    assert_eq!(dims, [batch, 2 * channels, height, width], "a coupling's subnet gives another shape");
+    let ([batch, count, height, width], dims) = (x.dims(), raw.dims());
+    assert_eq!(dims, [batch, 2 * count, height, width], "a coupling's subnet gives another shape");
     if !is_ours(&x) {
         let (scale, shift) = scale_and_shift(raw, coupling);
         let log_det = scale.clone().sum_dim(1);
@@ -80,7 +110,7 @@ pub fn couple(x: Tensor<4>, raw: Tensor<4>, coupling: Coupling) -> (Tensor<4>, T
     }
     let out = Dispatch::couple(x.into_dispatch(), raw.into_dispatch(), coupling);
     let out = Tensor::<4>::from_dispatch(out);
-    (out.clone().narrow(1, 0, channels), out.narrow(1, channels, 1))
+    (channels(out.clone(), 0, count), channels(out, count, 1))
 }
 
 /// s and gain * t of a raw output: what [`couple`] scales and shifts by, and its inverse undoes.

@@ -1,6 +1,6 @@
 use crate::{
-    AdamKind, AdamStep, Clamp, Coupling, adam_step, convolve, couple, inverse_order, permute_channels,
-    row_distances, scale_and_shift, square_sum,
+    AdamKind, AdamStep, Clamp, Coupling, adam_step, channels, convolve, couple, dense, inverse_order,
+    permute_channels, row_distances, scale_and_shift, square_sum,
 };
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -75,6 +75,35 @@ fn convolution_of_one_value_is_a_product() {
     let one = |value: f32| Tensor::<4>::from_data([[[[value]]]], &device);
     let out = convolve(one(3.0), one(2.0), Tensor::from_data([0.5], &device), 1, 0);
     assert_eq!(out.into_data().try_into_vec::<f32>().unwrap(), [6.5]);
+}
+
+#[test]
+fn linear_layers_and_their_gradients_equal_burns_own() {
+    for [count, inputs, outputs] in [[3, 4, 5], [1, 7, 1], [40, 33, 70]] {
+        let (x, weight, bias) =
+            (random([count, inputs], 1), random([inputs, outputs], 2), random([outputs], 3));
+        let ours = dense(x.clone(), weight.clone(), bias.clone());
+        let theirs = x.clone().matmul(weight.clone()) + bias.clone().unsqueeze();
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
+        let weights = random([count, outputs], 99).detach();
+        let ours = (ours * weights.clone()).sum().backward();
+        let theirs = (theirs * weights).sum().backward();
+        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
+        close(&values(weight.grad(&ours).unwrap()), &values(weight.grad(&theirs).unwrap()), 1e-12);
+        close(&values(bias.grad(&ours).unwrap()), &values(bias.grad(&theirs).unwrap()), 1e-12);
+    }
+}
+
+#[test]
+fn channels_and_their_gradient_equal_burns_slices() {
+    for shape in [[2, 5, 3, 4], [3, 6, 1, 1]] {
+        let x = random(shape, 1);
+        for (first, count) in [(0, 2), (2, 3), (1, 4), (0, shape[1])] {
+            let (ours, theirs) = (channels(x.clone(), first, count), x.clone().narrow(1, first, count));
+            assert_eq!(values(ours.clone()), values(theirs.clone()));
+            assert_eq!(gradients(ours, [x.clone()]), gradients(theirs, [x.clone()]));
+        }
+    }
 }
 
 fn couplings() -> [Coupling; 5] {

@@ -1,7 +1,7 @@
 //! Coupling blocks: part of the channels is scaled and shifted by what a subnet says of the rest.
 
 use crate::layers::Subnet;
-use blemish_ops::{Coupling, couple, scale_and_shift};
+use blemish_ops::{Coupling, channels, couple, scale_and_shift};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -38,8 +38,8 @@ pub struct CouplingBlock {
 
 impl CouplingBlock {
     fn parts(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let channels = x.dims()[1];
-        (x.clone().narrow(1, 0, self.first), x.narrow(1, self.first, channels - self.first))
+        let rest = x.dims()[1] - self.first;
+        (channels(x.clone(), 0, self.first), channels(x, self.first, rest))
     }
 
     /// z and the log-determinant per position.

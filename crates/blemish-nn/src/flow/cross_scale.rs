@@ -4,7 +4,7 @@ use super::coupling::uncouple;
 use super::mixing::Permutation;
 use crate::init::Init;
 use crate::layers::Conv;
-use blemish_ops::{Coupling, couple};
+use blemish_ops::{Coupling, channels, couple};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
@@ -133,7 +133,7 @@ impl CrossScaleBlock {
 fn halves(x: [Tensor<4>; 3]) -> ([Tensor<4>; 3], [Tensor<4>; 3]) {
     let first = x[0].dims()[1] / 2;
     let second = x[0].dims()[1] - first;
-    (x.clone().map(|x| x.narrow(1, 0, first)), x.map(|x| x.narrow(1, first, second)))
+    (x.clone().map(|x| channels(x, 0, first)), x.map(|x| channels(x, first, second)))
 }
 
 fn zip<A, B, C>(a: [A; 3], b: [B; 3], mut join: impl FnMut(A, B) -> C) -> [C; 3] {

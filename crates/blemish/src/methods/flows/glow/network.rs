@@ -7,7 +7,7 @@ use blemish_nn::flow::{
 use blemish_nn::init::Init;
 use blemish_nn::layers::{Conv, Subnet};
 use blemish_nn::{Module, Tensor};
-use blemish_ops::{Clamp, Coupling};
+use blemish_ops::{Clamp, Coupling, channels};
 
 /// Half of the logarithm of 2 pi: what a standard normal value costs at 0.
 const HALF_LN_TAU: f64 = 0.918_938_533_204_672_7;
@@ -116,16 +116,16 @@ impl Ordered for Glow {
 impl Level {
     /// What stays for the next level, and what the values that go out cost at each position.
     fn send_out(&self, z: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let channels = z.dims()[1];
+        let count = z.dims()[1];
         let Some(prior) = &self.prior else {
-            let cost = latent_energy(z.clone()) + HALF_LN_TAU * channels as f64;
+            let cost = latent_energy(z.clone()) + HALF_LN_TAU * count as f64;
             return (z, cost);
         };
-        let second = channels / 2;
-        let first = channels - second;
-        let (stays, out) = (z.clone().narrow(1, 0, first), z.narrow(1, first, second));
+        let second = count / 2;
+        let first = count - second;
+        let (stays, out) = (channels(z.clone(), 0, first), channels(z, first, second));
         let told = prior.forward(stays.clone());
-        let (mean, log) = (told.clone().narrow(1, 0, second), told.narrow(1, second, second));
+        let (mean, log) = (channels(told.clone(), 0, second), channels(told, second, second));
         let cost = latent_energy((out - mean) * (-log.clone()).exp()) + log.sum_dim(1);
         (stays, cost + HALF_LN_TAU * second as f64)
     }

@@ -25,6 +25,7 @@ VARIANTS = {
     "fapm, uniform": f"--method fapm --set sizing=uniform {SIZE}",
     "fapm, one region": f"--method fapm --set regions=1 {SIZE}",
     "cfa, 3 epochs": f"--method cfa --set epochs=3 --layers layer1,layer2,layer3 {SIZE}",
+    "cfa, 30 epochs": f"--method cfa --layers layer1,layer2,layer3 {SIZE}",
     "cfa, 3 epochs, anomalib": f"--method cfa --set epochs=3 --set variant=anomalib --layers layer1,layer2,layer3 {SIZE}",
     "mspba": f"--method mspba --layers layer1,layer2,layer3 {SIZE}",
     "mspba, 2 epochs": f"--method mspba --set epochs=2 --layers layer1,layer2,layer3 {SIZE}",
@@ -34,7 +35,9 @@ VARIANTS = {
     "pni, neither": f"--method pni --set position=false --set neighbourhood=false {SIZE}",
     "pni, refined": f"--method pni --set refinement=true {SIZE}",
     # Flows: short trainings for CPUs, each beside PatchCore on the same backbone.
-    "fastflow, 28 steps": f"--method fastflow --set steps=28 --layers layer1,layer2,layer3 {SIZE}",
+    **{
+        f"fastflow, {steps} steps": f"--method fastflow --set steps={steps} --layers layer1,layer2,layer3 {SIZE}" for steps in (28, 60)
+    },
     # anomalib's choices, for `flows/peer.py cflow`.
     **{
         f"cflow, {count} epochs": f"--method cflow --set epochs={count} --set fibers=64 --set rate=0.0001 --set rates=constant --set mixing=index {SIZE}"

@@ -416,6 +416,16 @@ impl<B: Operations> Backward<B, 1> for RowDistances {
     }
 }
 
+/// The result of an operation, in the graph if anything that it was made of is. A macro: the type of nodes has no public name.
+macro_rules! tracked {
+    ($operation:expr, $nodes:expr, $state:expr, $out:expr) => {
+        match $operation.prepare::<C>($nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish($state, $out),
+            OpsKind::UnTracked(prepared) => prepared.finish($out),
+        }
+    };
+}
+
 impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
     fn convolve(
         x: FloatTensor<Self>,
@@ -427,10 +437,7 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
         let out = B::convolve(x.clone(), weight.clone(), bias.into_primitive(), stride, padding);
-        match Convolve.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((x, weight, stride, padding), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        tracked!(Convolve, nodes, (x, weight, stride, padding), out)
     }
 
     // Gradients of gradients are not needed by any method: the gradients below are constants to the graph.
@@ -463,10 +470,7 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
         let out = B::dense(x.clone(), weight.clone(), bias.into_primitive());
-        match Dense.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((x, weight), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        tracked!(Dense, nodes, (x, weight), out)
     }
 
     fn dense_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -485,10 +489,7 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let nodes = [x.node(), raw.node()];
         let (x, raw) = (x.into_primitive(), raw.into_primitive());
         let out = B::couple(x.clone(), raw.clone(), coupling);
-        match Couple.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((x, raw, coupling), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        tracked!(Couple, nodes, (x, raw, coupling), out)
     }
 
     fn couple_gradient(
@@ -507,10 +508,7 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let x = x.into_primitive();
         let channels = x.shape()[1];
         let out = B::part(x, first, count);
-        match Part.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((first, channels), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        tracked!(Part, nodes, (first, channels), out)
     }
 
     fn part_gradient(gradient: FloatTensor<Self>, first: usize, channels: usize) -> FloatTensor<Self> {
@@ -520,10 +518,7 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
     fn permute(x: FloatTensor<Self>, order: Vec<usize>) -> FloatTensor<Self> {
         let nodes = [x.node()];
         let out = B::permute(x.into_primitive(), order.clone());
-        match Permute.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(order, out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        tracked!(Permute, nodes, order, out)
     }
 
     fn row_distances(
@@ -534,10 +529,7 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let nodes = [x.node()];
         let (x, rows) = (x.into_primitive(), rows.into_primitive());
         let out = B::row_distances(x.clone(), rows.clone(), indices.clone());
-        match RowDistances.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((x, rows, indices), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        tracked!(RowDistances, nodes, (x, rows, indices), out)
     }
 
     fn row_distances_gradient(

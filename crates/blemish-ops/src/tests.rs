@@ -2,9 +2,10 @@ use crate::{
     AdamKind, AdamStep, Clamp, Coupling, adam_step, channels, convolve, couple, dense, inverse_order,
     permute_channels, row_distances, scale_and_shift, square_sum,
 };
+
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Gradients, Tensor, TensorData};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Values between -1 and 1 in double precision, with gradients.
@@ -28,11 +29,29 @@ fn close(ours: &[f64], exact: &[f64], tolerance: f64) {
     }
 }
 
-/// What the last tensor's weighted sum makes of the gradients of the others.
-fn gradients<const N: usize>(out: Tensor<4>, inputs: [Tensor<4>; N]) -> Vec<Vec<f64>> {
+/// The gradients of a weighted sum of the values.
+fn weighted<const D: usize>(out: Tensor<D>) -> Gradients {
     let weights = random(out.dims(), 99).detach();
-    let gradients = (out * weights).sum().backward();
+    (out * weights).sum().backward()
+}
+
+/// What it makes of the gradients of others.
+fn gradients<const N: usize>(out: Tensor<4>, inputs: [Tensor<4>; N]) -> Vec<Vec<f64>> {
+    let gradients = weighted(out);
     inputs.map(|input| values(input.grad(&gradients).unwrap())).to_vec()
+}
+
+/// Two ways to compute the same of the same: values and gradients of a layer's input, weights and bias.
+fn layers_agree<const D: usize, const W: usize>(
+    [ours, theirs]: [Tensor<D>; 2],
+    (x, weight, bias): (Tensor<D>, Tensor<W>, Tensor<1>),
+) {
+    assert_eq!(ours.dims(), theirs.dims());
+    close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
+    let (ours, theirs) = (weighted(ours), weighted(theirs));
+    close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
+    close(&values(weight.grad(&ours).unwrap()), &values(weight.grad(&theirs).unwrap()), 1e-12);
+    close(&values(bias.grad(&ours).unwrap()), &values(bias.grad(&theirs).unwrap()), 1e-12);
 }
 
 #[test]
@@ -50,22 +69,14 @@ fn convolutions_and_their_gradients_equal_burns_own() {
         [2, 3, 4, 1, 1, 3, 1, 1],
         [2, 3, 4, 1, 2, 5, 2, 2],
     ];
-    for case @ [batch, inputs, outputs, height, width, kernel, stride, padding] in cases {
+    for [batch, inputs, outputs, height, width, kernel, stride, padding] in cases {
         let x = random([batch, inputs, height, width], 1);
         let weight = random([outputs, inputs, kernel, kernel], 2);
         let bias = random([outputs], 3);
         let ours = convolve(x.clone(), weight.clone(), bias.clone(), stride, padding);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let theirs = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
-        close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
-        let (a, b) = (ours.dims(), theirs.dims());
-        assert_eq!(a, b, "{case:?}");
-        let weights = random(a, 99).detach();
-        let ours = (ours * weights.clone()).sum().backward();
-        let theirs = (theirs * weights).sum().backward();
-        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
-        close(&values(weight.grad(&ours).unwrap()), &values(weight.grad(&theirs).unwrap()), 1e-12);
-        close(&values(bias.grad(&ours).unwrap()), &values(bias.grad(&theirs).unwrap()), 1e-12);
+        layers_agree([ours, theirs], (x, weight, bias));
     }
 }
 
@@ -84,13 +95,7 @@ fn linear_layers_and_their_gradients_equal_burns_own() {
             (random([count, inputs], 1), random([inputs, outputs], 2), random([outputs], 3));
         let ours = dense(x.clone(), weight.clone(), bias.clone());
         let theirs = x.clone().matmul(weight.clone()) + bias.clone().unsqueeze();
-        close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
-        let weights = random([count, outputs], 99).detach();
-        let ours = (ours * weights.clone()).sum().backward();
-        let theirs = (theirs * weights).sum().backward();
-        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
-        close(&values(weight.grad(&ours).unwrap()), &values(weight.grad(&theirs).unwrap()), 1e-12);
-        close(&values(bias.grad(&ours).unwrap()), &values(bias.grad(&theirs).unwrap()), 1e-12);
+        layers_agree([ours, theirs], (x, weight, bias));
     }
 }
 

@@ -87,15 +87,8 @@ fn main() {
     };
     let x = init.normal(1.0, shape).val().inner();
     let condition = (condition > 0).then(|| init.normal(1.0, [shape[0], condition, 1, 1]).val().inner());
-    let plan = Plan {
-        steps,
-        optimiser: Optimiser { decay: 1e-5, ..Optimiser::ADAM },
-        schedule: Schedule::constant(if stack == "wide" { 2e-4 } else { 1e-3 }),
-        clip: None,
-        average: None,
-        patience: None,
-        checkpoints: None,
-    };
+    let optimiser = Optimiser { decay: 1e-5, ..Optimiser::ADAM };
+    let plan = Plan::new(steps, optimiser, Schedule::constant(if stack == "wide" { 2e-4 } else { 1e-3 }));
     let clock = Clock(RefCell::new((Instant::now(), 0.0, 0.0)));
     let loss = |network: &Chain, x: Tensor<4>| {
         let condition = condition.clone().map(Tensor::from_inner);

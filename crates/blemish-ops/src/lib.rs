@@ -21,6 +21,7 @@ mod distance;
 mod extension;
 mod part;
 mod permutation;
+mod precision;
 mod real;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ mod winograd;
 
 pub use adam::{AdamKind, AdamStep};
 pub use coupling::{Clamp, Coupling};
+pub use precision::with_products_in;
 
 use burn::backend::Dispatch;
 use burn::tensor::module::conv2d;
@@ -59,8 +61,13 @@ pub fn convolve(
     );
     let geometry = Geometry { batch, inputs, outputs, height, width, kernel, stride, padding };
     assert!(geometry.is_valid(), "the kernel does not fit: {geometry:?}");
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+    if let Some(dtype) = precision::of_products() {
+        let own = x.dtype();
+        let products = conv2d(x.cast(dtype), weight.cast(dtype), None, options);
+        return products.cast(own) + bias.reshape([1, outputs, 1, 1]);
+    }
     if !is_ours(&x) {
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         return conv2d(x, weight, Some(bias), options);
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
@@ -74,6 +81,10 @@ pub fn convolve(
 pub fn dense(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     let ([_, inputs], [rows, outputs]) = (x.dims(), weight.dims());
     assert!(inputs == rows && bias.dims() == [outputs], "a layer of {rows} inputs meets rows of {inputs}");
+    if let Some(dtype) = precision::of_products() {
+        let own = x.dtype();
+        return x.cast(dtype).matmul(weight.cast(dtype)).cast(own) + bias.unsqueeze();
+    }
     if !is_ours(&x) {
         return x.matmul(weight) + bias.unsqueeze();
     }

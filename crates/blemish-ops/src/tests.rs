@@ -1,6 +1,6 @@
 use crate::{
     AdamKind, AdamStep, Clamp, Coupling, adam_step, channels, convolve, couple, dense, inverse_order,
-    permute_channels, row_distances, scale_and_shift, square_sum,
+    permute_channels, row_distances, scale_and_shift, square_sum, with_products_in,
 };
 
 use burn::tensor::module::conv2d;
@@ -109,6 +109,35 @@ fn channels_and_their_gradient_equal_burns_slices() {
             assert_eq!(gradients(ours, [x.clone()]), gradients(theirs, [x.clone()]));
         }
     }
+}
+
+#[test]
+fn products_in_fewer_bits_are_near_and_their_gradients_are_of_the_full_kind() {
+    let (x, weight, bias) = (random([2, 8, 6, 5], 1), random([4, 8, 3, 3], 2), random([4], 3));
+    let (rows, matrix) = (random([7, 20], 1), random([20, 4], 2));
+    let run = || {
+        let map = convolve(x.clone(), weight.clone(), bias.clone(), 1, 1);
+        let gradients = weighted(map.clone());
+        let product = dense(rows.clone(), matrix.clone(), bias.clone());
+        let of_product = weighted(product.clone());
+        assert_eq!(map.dtype(), DType::F64);
+        [
+            values(map),
+            values(x.grad(&gradients).unwrap()),
+            values(weight.grad(&gradients).unwrap()),
+            values(product),
+            values(rows.grad(&of_product).unwrap()),
+            values(matrix.grad(&of_product).unwrap()),
+        ]
+    };
+    let (exact, rounded) = (run(), with_products_in(DType::BF16, run));
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert_ne!(exact, rounded);
+        // bfloat16 has 8 bits; the sums here have up to 72 terms of either sign below 1.
+        close(rounded, exact, 0.1);
+    }
+    // It ends with the work.
+    assert_eq!(run(), exact);
 }
 
 fn couplings() -> [Coupling; 5] {

@@ -100,4 +100,4 @@ pub use observer::{Observer, Silent};
 pub use recalibrate::{Recalibration, recalibrate};
 pub use suspects::{Suspect, Trim, find_suspects};
 pub use tiled::{TileModels, TileOptions};
-pub use trainer::TrainingOptions;
+pub use trainer::{Precision, TrainingOptions};

@@ -2,12 +2,20 @@
 
 use crate::error::Error;
 use crate::state::{State, StateError};
-use blemish_features::FeatureMap;
-use blemish_nn::{Device, Tensor, TensorData};
+use blemish_features::{Backbone, FeatureMap, burn_device};
+use blemish_nn::{Device, Module, Tensor, TensorData};
 
-/// The device that fitted networks score on.
-pub(crate) fn scoring_device() -> Device {
-    Device::flex()
+/// The device that fitted networks score on: where the backbone runs.
+///
+/// # Errors
+/// [`Error::Features`] for one that this build or this machine lacks.
+pub(crate) fn scoring_device(backbone: &Backbone) -> Result<Device, Error> {
+    Ok(burn_device::open(backbone.device())?)
+}
+
+/// Where a network's weights lie.
+pub(crate) fn device_of<M: Module>(network: &M) -> Device {
+    network.devices().into_iter().next().unwrap_or_else(Device::flex)
 }
 
 /// A batch's map of one layer as a tensor.

@@ -5,12 +5,23 @@ use crate::feature_batch::FeatureBatch;
 use crate::method::{EachBatch, TrainingSet};
 use crate::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
-use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap};
+use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions, FeatureMap};
 use std::sync::Arc;
 
 /// The embedded backbone with maps of these strides.
 pub(crate) fn backbone(strides: &[usize]) -> Arc<Backbone> {
-    Arc::new(Backbone::load(&BackboneSpec::default(), strides, &EngineOptions::default()).unwrap())
+    backbone_on(&EngineOptions::default(), strides)
+}
+
+/// The device that BLEMISH_DEVICE names (such as `wgpu`), the CPU without it.
+pub(crate) fn device() -> blemish_nn::Device {
+    let named = std::env::var("BLEMISH_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap());
+    blemish_features::burn_device::open(named).unwrap()
+}
+
+/// The same backbone on a device.
+pub(crate) fn backbone_on(engine: &EngineOptions, strides: &[usize]) -> Arc<Backbone> {
+    Arc::new(Backbone::load(&BackboneSpec::default(), strides, engine).unwrap())
 }
 
 /// The golden values of anomalib's own model code; `tests/golden/make_anomalib.py` makes them.

@@ -4,8 +4,11 @@ use crate::error::Error;
 use crate::memory;
 use crate::method::FitContext;
 use crate::state::{State, StateError};
+use crate::tensors::scoring_device;
 use blemish_data::loader::order_of;
+use blemish_features::burn_device::guarded;
 use blemish_nn::flow::Ordered;
+pub use blemish_nn::train::Precision;
 use blemish_nn::train::{
     Checkpoints, Curve, Plan, Selection, TrainError, Trained, Verdict, Watch, train_selecting,
 };
@@ -20,7 +23,10 @@ use std::time::{Duration, Instant};
 /// Time between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
-/// How methods that train for long are run; none of it changes what an uninterrupted training learns.
+/// What to do about a training that does not fit into memory.
+const SMALLER: &str = "set a smaller batch or hidden width, use a smaller --size or fewer --layers";
+
+/// How methods that train for long are run; but for the precision none of it changes what an uninterrupted training learns.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingOptions {
     /// Ends the training after this time, with a usable model.
@@ -29,6 +35,8 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// Goes on from the checkpoint, if there is one.
     pub resume: bool,
+    /// Bits of the products; fewer are for GPUs.
+    pub precision: Precision,
 }
 
 impl TrainingOptions {
@@ -64,16 +72,13 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// The device that networks are trained on.
-pub(crate) fn device() -> Device {
-    Device::flex().autodiff()
-}
-
 /// Runs the trainings of one fit.
 pub(crate) struct Trainer<'a> {
     method: &'static str,
     context: &'a FitContext<'a>,
     fingerprint: String,
+    /// Where the backbone runs, with gradients.
+    device: Device,
     started: Instant,
     /// Trainings there will be, and those that have begun.
     networks: usize,
@@ -82,19 +87,46 @@ pub(crate) struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     /// For a fit of `networks` trainings one after the other; `data` is a checksum of what they learn from.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if there is no such device, [`Error::Train`] if it cannot multiply in the bits that are asked for.
     pub(crate) fn new(
         method: &'static str,
         settings: &impl Serialize,
         data: u32,
         networks: usize,
         context: &'a FitContext<'a>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let settings = serde_json::to_string(settings).unwrap_or_default();
-        // Not all of what methods learn from shows which backbone it went through.
-        let backbone = context.backbone.as_ref().map_or("none", |backbone| backbone.digest());
-        let fingerprint =
-            format!("{method} {settings} seed {} data {data:08x} backbone {backbone}", context.seed);
-        Self { method, context, fingerprint, started: Instant::now(), networks, begun: Cell::new(0) }
+        let backbone = context.require_backbone(method)?;
+        let place = backbone.device();
+        let device = scoring_device(&backbone)?.autodiff();
+        let precision = context.training.precision;
+        if precision.products().is_some_and(|dtype| place.is_cpu() || !device.supports_dtype(dtype)) {
+            let reason = format!(
+                "mixed precision needs a GPU with bfloat16, and --device {place} has none; train with --precision single"
+            );
+            return Err(Error::Train { method, reason });
+        }
+        // Not all of what methods learn from shows which backbone it went through. Nor do files of older programs say where they were
+        // trained: on a CPU in single precision.
+        let digest = backbone.digest();
+        let mut fingerprint =
+            format!("{method} {settings} seed {} data {data:08x} backbone {digest}", context.seed);
+        if !place.is_cpu() {
+            fingerprint += &format!(" {place} {precision:?}");
+        }
+        let started = Instant::now();
+        Ok(Self { method, context, fingerprint, device, started, networks, begun: Cell::new(0) })
+    }
+
+    /// The device that networks are trained on.
+    pub(crate) fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn is_on_cpu(&self) -> bool {
+        self.device == Device::flex()
     }
 
     /// Trains a network called `name` by a plan, to which the checkpoints of this fit are added; see [`train`]. `activations` is about how many values a step keeps for its gradients.
@@ -125,7 +157,9 @@ impl<'a> Trainer<'a> {
         let weights = trained_values(&network);
         // Weights, gradients and two moments (and the average), and what is kept for the gradients, with their own gradients.
         let bytes = 4 * ((4 + usize::from(plan.average.is_some())) * weights + 2 * activations) as u64;
-        self.check_memory(bytes)?;
+        if self.is_on_cpu() {
+            self.check_memory(bytes)?;
+        }
         let describe = |time: &str| {
             format!(
                 "training {name}: {:.1} M weights, about {:.1} GB{time}",
@@ -151,9 +185,18 @@ impl<'a> Trainer<'a> {
             resume: self.context.training.resume,
             fingerprint: format!("{} {name} {} steps", self.fingerprint, plan.steps),
         });
-        let plan = Plan { checkpoints, ..plan };
+        let plan = Plan { checkpoints, precision: self.context.training.precision, ..plan };
         let batch = batch_errors(batch);
-        let trained = train_selecting(network, &plan, &device(), batch, loss, selection, &watch);
+        let train = || train_selecting(network, &plan, &self.device, batch, loss, selection, &watch);
+        let trained = if self.is_on_cpu() {
+            train()
+        } else {
+            // A GPU that has run out of memory says so by a panic.
+            guarded(train).map_err(|error| {
+                let reason = format!("{error}; where memory ran out: {SMALLER}");
+                Error::Train { method: self.method, reason }
+            })?
+        };
         let trained = trained.map_err(|failure| match failure {
             Failure::Other(error) => error,
             Failure::Train(TrainError::Interrupted) => Error::Interrupted,
@@ -173,8 +216,7 @@ impl<'a> Trainer<'a> {
         let available = self.context.memory_limit.or_else(memory::available);
         let Some(available) = available.filter(|&available| bytes > available) else { return Ok(()) };
         let reason = format!(
-            "a training step needs about {:.1} GB and {:.1} GB are free; set a smaller batch or hidden width, use a smaller --size or fewer \
-             --layers, or raise --memory-limit",
+            "a training step needs about {:.1} GB and {:.1} GB are free; {SMALLER}, or raise --memory-limit",
             bytes as f64 / 1e9,
             available as f64 / 1e9
         );

@@ -62,8 +62,19 @@ pub struct FitArgs {
     /// Go on from the checkpoint of an interrupted training of the same model.
     #[arg(long, help_heading = "Training")]
     pub resume: bool,
+    /// Bits in which a training on a GPU multiplies.
+    #[arg(long, value_enum, default_value_t = Bits::Single, help_heading = "Training")]
+    pub precision: Bits,
     #[command(flatten)]
     pub machine: MachineArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Bits {
+    /// All in single precision.
+    Single,
+    /// Layers in bfloat16, all else in single precision.
+    Mixed,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `blemish fit`: good images in, one model file out.
 
 use super::{engine_options, open, tiles, transform};
-use crate::args::{BackboneArgs, FitArgs, LearnArgs, ResourceArgs};
+use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
@@ -10,7 +10,8 @@ use blemish::data::{Dataset, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::metrics::Calibration;
 use blemish::{
-    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Suspect, TrainingOptions,
+    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Precision, Suspect,
+    TrainingOptions,
 };
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -82,7 +83,15 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
 fn training(args: &FitArgs, output: &Path) -> TrainingOptions {
     let mut checkpoint = output.to_owned().into_os_string();
     checkpoint.push(".checkpoint");
-    TrainingOptions { time_limit: args.time_limit, checkpoint: Some(checkpoint.into()), resume: args.resume }
+    TrainingOptions {
+        time_limit: args.time_limit,
+        checkpoint: Some(checkpoint.into()),
+        resume: args.resume,
+        precision: match args.precision {
+            Bits::Single => Precision::Single,
+            Bits::Mixed => Precision::Mixed,
+        },
+    }
 }
 
 /// A fit; if it was interrupted, the error says how to go on.

@@ -15,9 +15,9 @@ pub use schedule::{Decay, Schedule};
 
 use crate::weights::WeightError;
 pub use blemish_ops::AdamKind;
-use blemish_ops::AdamStep;
+use blemish_ops::{AdamStep, with_products_in};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use checkpoint::{Best, Progress};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -39,14 +39,45 @@ pub struct Plan {
     pub average: Option<f64>,
     /// Ends early once the loss stops falling.
     pub patience: Option<Patience>,
+    /// Bits of the products.
+    pub precision: Precision,
     /// Keeps progress in a file.
     pub checkpoints: Option<Checkpoints>,
+}
+
+/// In how many bits a training multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// All in single precision.
+    #[default]
+    Single,
+    /// Linear layers and convolutions in bfloat16, forward and backward; weights, gradients, couplings and the loss in single precision.
+    Mixed,
+}
+
+impl Precision {
+    /// The type of the products, if it is not that of the tensors.
+    pub fn products(self) -> Option<DType> {
+        match self {
+            Self::Single => None,
+            Self::Mixed => Some(DType::BF16),
+        }
+    }
 }
 
 impl Plan {
     /// Nothing but steps at a rate.
     pub fn new(steps: u64, optimiser: Optimiser, schedule: Schedule) -> Self {
-        Self { steps, optimiser, schedule, clip: None, average: None, patience: None, checkpoints: None }
+        Self {
+            steps,
+            optimiser,
+            schedule,
+            clip: None,
+            average: None,
+            patience: None,
+            precision: Precision::default(),
+            checkpoints: None,
+        }
     }
 }
 
@@ -219,7 +250,11 @@ pub fn train_selecting<M: Module, B, E: From<TrainError>>(
             }
         }
         let number = progress.done;
-        let value = loss(&progress.network, batch(number)?);
+        let batch = batch(number)?;
+        let value = match plan.precision.products() {
+            Some(dtype) => with_products_in(dtype, || loss(&progress.network, batch)),
+            None => loss(&progress.network, batch),
+        };
         let gradients = value.backward();
         let value = value.inner().into_scalar::<f64>();
         if !value.is_finite() {

@@ -37,15 +37,7 @@ fn watcher(at: u64, verdict: Verdict) -> Watcher<impl Fn(u64)> {
 }
 
 fn plan(steps: u64, rate: f64) -> Plan {
-    Plan {
-        steps,
-        optimiser: Optimiser::ADAM,
-        schedule: Schedule::constant(rate),
-        clip: None,
-        average: None,
-        patience: None,
-        checkpoints: None,
-    }
+    Plan::new(steps, Optimiser::ADAM, Schedule::constant(rate))
 }
 
 /// Everything that has a memory; the curve has parts of two steps.
@@ -107,6 +99,18 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
         let watch = Watcher { at: u64::MAX, verdict: Verdict::Go, before, done: Cell::new(0) };
         assert!(bits(&flow_training(&plan, &watch).unwrap()) == whole, "stopped before step {stop}");
     }
+}
+
+#[test]
+fn products_in_half_precision_lead_near_where_single_precision_leads() {
+    let single = run(&plan(40, 3e-3)).unwrap();
+    let mixed = run(&Plan { precision: Precision::Mixed, ..plan(40, 3e-3) }).unwrap();
+    let [single, mixed] = [&single, &mixed].map(|trained| &trained.curve.losses);
+    // Eight bits of a product: another way down, to the same place.
+    assert!(single != mixed, "nothing was in half precision");
+    let (first, last) = (single[0], single[single.len() - 1]);
+    let off = (mixed[mixed.len() - 1] - last).abs();
+    assert!(off < 0.05 * (first - last), "{off} off after falling from {first} to {last}");
 }
 
 #[test]

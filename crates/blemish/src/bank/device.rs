@@ -171,6 +171,7 @@ impl DeviceIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::device;
     use blemish_kernels::knn::MemoryBank;
 
     const DIMENSIONS: usize = 24;
@@ -186,7 +187,7 @@ mod tests {
     fn it_finds_what_the_exact_search_finds() {
         for count in [1, 2, 7, 1000] {
             let bank = rows(count, 3);
-            let index = DeviceIndex::new(bank.clone().into(), DIMENSIONS, &Device::flex()).unwrap();
+            let index = DeviceIndex::new(bank.clone().into(), DIMENSIONS, &device()).unwrap();
             assert!(index.rounding < 1e-4, "{}", index.rounding);
             let exact = MemoryBank::new(bank.clone(), DIMENSIONS).unwrap();
             // Rows of the bank and others.
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn rounding_of_the_device_changes_no_answer() {
         let bank = rows(1000, 3);
-        let mut index = DeviceIndex::new(bank.clone().into(), DIMENSIONS, &Device::flex()).unwrap();
+        let mut index = DeviceIndex::new(bank.clone().into(), DIMENSIONS, &device()).unwrap();
         let exact = MemoryBank::new(bank, DIMENSIONS).unwrap();
         let queries = rows(100, 8);
         let smallest = index.smallest(&queries).unwrap();
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn rows_that_do_not_fit_are_refused() {
-        let index = DeviceIndex::new(rows(10, 3).into(), DIMENSIONS, &Device::flex()).unwrap();
+        let index = DeviceIndex::new(rows(10, 3).into(), DIMENSIONS, &device()).unwrap();
         assert!(index.search(&[0.0; DIMENSIONS + 1], 1).is_err());
         assert!(index.search(&[f32::NAN; DIMENSIONS], 1).is_err());
     }

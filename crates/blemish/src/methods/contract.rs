@@ -9,11 +9,11 @@ use crate::method::Fitted;
 use crate::observer::{Observer, Silent};
 use crate::registry;
 use crate::state::{StateTensor, Values};
-use crate::testing::{Images, backbone, image_batch};
-use crate::trainer::TrainingOptions;
+use crate::testing::{Images, backbone, backbone_on, image_batch};
+use crate::trainer::{Precision, TrainingOptions};
 use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish_data::{ImageBatch, open_dataset};
-use blemish_features::BackboneSpec;
+use blemish_features::{BackboneSpec, Device, EngineOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -131,7 +131,7 @@ fn fit(
     let entry = registry::method(method)?;
     let pairs: Vec<(String, String)> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let context = options.context(3, Some(backbone(entry.info().needs.strides)));
+    let context = options.context(3, Some(backbone_on(&options.engine, entry.info().needs.strides)));
     let good = Images((0..8).map(|number| ((SIDE, SIDE), image(number, false))).collect());
     entry.fit(&entry.parse(&pairs)?, &good, &context)
 }
@@ -182,7 +182,7 @@ fn weights(model: &dyn Fitted) -> Vec<(String, Vec<u32>)> {
 }
 
 fn training(checkpoint: &Path, resume: bool) -> TrainingOptions {
-    TrainingOptions { time_limit: None, checkpoint: Some(checkpoint.to_owned()), resume }
+    TrainingOptions { checkpoint: Some(checkpoint.to_owned()), resume, ..TrainingOptions::default() }
 }
 
 #[test]
@@ -213,6 +213,55 @@ fn an_interrupted_training_goes_on_to_the_same_model() {
             .chain(training(&path, true).checkpoints())
             .for_each(|path| drop(std::fs::remove_file(path)));
     }
+}
+
+/// Losses of a training, step by step or averaged over parts.
+fn losses(model: &dyn Fitted) -> Vec<f32> {
+    let curves = weights(model).into_iter().filter(|(name, _)| name.starts_with("loss_curve."));
+    curves.flat_map(|(_, bits)| bits.into_iter().map(f32::from_bits)).collect()
+}
+
+#[test]
+#[ignore = "needs a GPU: BLEMISH_DEVICE=cuda cargo test --release -p blemish --features cuda on_a_gpu -- --ignored"]
+fn what_is_learned_on_a_gpu_is_what_a_cpu_learns_and_scores_alike_on_both() {
+    let device: Device = std::env::var("BLEMISH_DEVICE").unwrap().parse().unwrap();
+    let engine = EngineOptions { device, ..EngineOptions::default() };
+    let images = [image(1, false), image(9, true)];
+    for &small in SMALL {
+        let there = fit(small, &FitOptions { engine: engine.clone(), ..FitOptions::default() }).unwrap();
+        let here = fit(small, &FitOptions::default()).unwrap();
+        // The first loss tells the same network on the same images, the last ones the same way down.
+        let (there_losses, here_losses) = (losses(&*there), losses(&*here));
+        assert_eq!(there_losses.len(), here_losses.len(), "{small:?}");
+        let near = |a: f32, b: f32, tolerance: f32| (a - b).abs() <= tolerance * b.abs().max(0.1);
+        assert!(near(there_losses[0], here_losses[0], 0.01), "{small:?}: {there_losses:?} {here_losses:?}");
+        let last = here_losses.len() - 1;
+        assert!(
+            near(there_losses[last], here_losses[last], 0.2),
+            "{small:?}: {there_losses:?} {here_losses:?}"
+        );
+        println!("{small:?}: losses from {} to {}", there_losses[0], there_losses[last]);
+        let found = there.score(&batch(&images)).unwrap();
+        let (good, worst) = (largest(&found[0]).1, largest(&found[1]).1);
+        assert!(worst > good, "{small:?}: {worst} is not above {good}");
+        // The model file on a machine without a GPU.
+        let entry = registry::method(small.0).unwrap();
+        let own = Some(backbone(entry.info().needs.strides));
+        let moved = entry.restore(&there.settings(), there.state(), own).unwrap();
+        for (there, here) in found.iter().zip(&moved.score(&batch(&images)).unwrap()) {
+            let range = here.values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            let off = there.values.iter().zip(&here.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 0.01 * range, "{small:?}: {off} off in maps up to {range}");
+        }
+    }
+}
+
+#[test]
+fn mixed_precision_on_a_cpu_is_refused() {
+    let training = TrainingOptions { precision: Precision::Mixed, ..TrainingOptions::default() };
+    let options = FitOptions { training, ..FitOptions::default() };
+    let message = fit(SMALL[0], &options).err().unwrap().to_string();
+    assert!(message.contains("bfloat16") && message.contains("--precision single"), "{message}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::map::{BlurBorder, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::{Shared, State, StateError};
-use crate::tensors::{scoring_device, values_of};
+use crate::tensors::{device_of, scoring_device, values_of};
 use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures, check_channels};
 use bank::{RunningMean, Target, centres, patch_score};
@@ -104,8 +104,8 @@ fn untrained_bank(
     context: &FitContext<'_>,
 ) -> Result<MemoryBank<Shared<f32>>, Error> {
     context.observer.stage("averaging features", None);
-    let device = scoring_device();
     let descriptor = descriptor.valid();
+    let device = device_of(&descriptor);
     let dimensions = descriptor.bias.dims()[0];
     let mut mean = RunningMean::default();
     let all: Vec<usize> = (0..features.len()).collect();
@@ -133,7 +133,7 @@ fn values_of_phi(features: &TrainingFeatures, dimensions: usize) -> usize {
 impl Cfa {
     /// Patch scores of one image of pooled maps.
     fn score_image(&self, pooled: &FeatureBatch, image: usize) -> Result<PatchScores, Error> {
-        let device = scoring_device();
+        let device = device_of(&self.descriptor);
         let map = |map: &FeatureMap| {
             let size = MapSize { channels: map.channels, height: map.height, width: map.width };
             patches(map.data[image * size.values()..][..size.values()].to_vec(), size, &device)
@@ -187,8 +187,8 @@ impl Method for Cfa {
                 each(indices, &pooled(&config, batch))
             })
         })?;
-        let trainer = Trainer::new(NAME, &config, features.digest, 1, context);
-        let device = trainer::device();
+        let trainer = Trainer::new(NAME, &config, features.digest, 1, context)?;
+        let device = trainer.device();
         let network = descriptor(&config, &channels, &mut Init::new(context.seed, &device));
         let bank = untrained_bank(&config, &features, &network, context)?;
         let target = Target::new(&bank, &config, &device);
@@ -248,7 +248,7 @@ impl Method for Cfa {
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
         let channels = channels_of(&backbone);
-        let blank = descriptor(&config, &channels, &mut Init::blank(&scoring_device()));
+        let blank = descriptor(&config, &channels, &mut Init::blank(&scoring_device(&backbone)?));
         let (descriptor, curve) = trainer::load(blank, "", &state)?;
         let (shape, centres) = state.f32("bank", 2)?;
         let wrong = |reason: String| StateError { name: "bank".into(), reason };

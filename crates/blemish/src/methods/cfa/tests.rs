@@ -13,11 +13,11 @@ use burn::module::Param;
 use burn::tensor::DType;
 
 fn distances(squared: &[f32]) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(squared.to_vec(), [1, squared.len()]), &scoring_device())
+    Tensor::from_data(TensorData::new(squared.to_vec(), [1, squared.len()]), &Device::flex())
 }
 
 fn loss_at(square: f64, squared: &[f32]) -> f32 {
-    let radius = Tensor::from_data([square.sqrt() as f32], &scoring_device());
+    let radius = Tensor::from_data([square.sqrt() as f32], &Device::flex());
     coupled_loss(&CfaConfig::default(), distances(squared), radius).into_scalar::<f32>()
 }
 
@@ -45,7 +45,7 @@ fn the_loss_of_known_distances() {
 fn repelled_are_the_distances_from_the_j_th_on() {
     // K = 1, J = 2: of three distances the last one, as the released codes slice them.
     let config = CfaConfig { neighbours: 1, hard_negatives: 2, nu: 1.0, ..CfaConfig::default() };
-    let radius = Tensor::from_data([1.0f32], &scoring_device());
+    let radius = Tensor::from_data([1.0f32], &Device::flex());
     let loss = coupled_loss(&config, distances(&[0.1, 0.2, 0.5]), radius).into_scalar::<f32>();
     assert!((loss - (1.0 - 0.5 - 0.1)).abs() < 1e-6, "{loss}");
 }
@@ -118,7 +118,7 @@ fn tensors(batch: &FeatureBatch, device: &Device) -> Vec<Tensor<4>> {
 #[test]
 fn the_descriptor_equals_a_convolution_of_joined_features_with_coordinates() {
     let config = CfaConfig { scaling: Some(Scaling::Plain), ..CfaConfig::default() };
-    let device = scoring_device();
+    let device = Device::flex();
     let (batch, descriptor) = (maps(), small_descriptor(&device));
     let found = values_of(descriptor.forward(tensors(&pooled(&config, &batch), &device))).unwrap();
     let joined = embed(Aggregation::Mean { size: 3 }, &batch.maps, 2);
@@ -160,7 +160,7 @@ fn scaled_maps_are_divided_by_their_channels() {
 /// Slopes of the loss by differences against its gradient, in double precision.
 #[test]
 fn the_gradient_of_the_loss_is_its_slope() {
-    let device = trainer::device();
+    let device = Device::flex().autodiff();
     let config = CfaConfig { neighbours: 2, hard_negatives: 2, nu: 0.1, ..CfaConfig::default() };
     let descriptor = Descriptor::new(&[3, 5, 6], 7, (1.1, true), &mut Init::new(4, &device).double());
     let maps: Vec<Tensor<4>> =

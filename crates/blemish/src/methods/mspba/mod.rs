@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::{State, StateError};
-use crate::tensors::{finite, scoring_device, values_of};
+use crate::tensors::{device_of, finite, scoring_device, values_of};
 use crate::trainer;
 use blemish_data::ImageBatch;
 use blemish_features::Backbone;
@@ -85,7 +85,7 @@ impl Embedder {
     fn dense(&self, part: usize, image: &[f32]) -> Result<Vec<f32>, Error> {
         let (grid, (height, width)) = (self.grid(part), self.size);
         let data = TensorData::new(image.to_vec(), [1, 3, height, width]);
-        let map = self.network.embed(part, Tensor::from_data(data, &scoring_device()));
+        let map = self.network.embed(part, Tensor::from_data(data, &device_of(&self.network)));
         let columns = map.dims()[3];
         let all = values_of(as_rows(map))?;
         let step = grid.stride / self.layers[part];
@@ -106,7 +106,7 @@ impl Embedder {
             };
             let pixels: Vec<f32> = chunk.iter().flat_map(patch).collect();
             let data = TensorData::new(pixels, [chunk.len(), 3, side, side]);
-            let map = self.network.embed(part, Tensor::from_data(data, &scoring_device()));
+            let map = self.network.embed(part, Tensor::from_data(data, &device_of(&self.network)));
             embeddings.extend(values_of(as_rows(map))?);
         }
         Ok(embeddings)
@@ -222,7 +222,8 @@ impl Method for Mspba {
         let backbone = context.require_backbone(NAME)?;
         let layers = checked_strides(config, &backbone)?;
         let images = Images::collect(train_set, factors(config, &backbone), context)?;
-        let network = Network::new(config, &backbone, &mut Init::new(context.seed, &trainer::device()))?;
+        let device = scoring_device(&backbone)?.autodiff();
+        let network = Network::new(config, &backbone, &mut Init::new(context.seed, &device))?;
         let (network, curve) = train(config, &images, &backbone, network, context)?;
         let embedder = Embedder {
             config: config.clone(),
@@ -287,7 +288,7 @@ impl Method for Mspba {
             bank.check_length(config.dimension)?;
             banks.push(bank.beside(&backbone)?);
         }
-        let blank = Network::new(&config, &backbone, &mut Init::blank(&scoring_device()))?;
+        let blank = Network::new(&config, &backbone, &mut Init::blank(&scoring_device(&backbone)?))?;
         let (network, curve) = trainer::load(blank, "", &state)?;
         let (shape, mean) = state.f32("mean_image", 3)?;
         let wrong = |reason: &str| StateError { name: "mean_image".into(), reason: reason.into() };

@@ -10,6 +10,7 @@ use crate::method::Fitted;
 use crate::registry;
 use crate::testing::{backbone, image_batch};
 use blemish_features::{BackboneSpec, EngineOptions};
+use blemish_nn::Device;
 use blemish_nn::loss::cross_entropy;
 use blemish_nn::weights::{collect, trained_values};
 use burn::tensor::{DType, Int};
@@ -18,7 +19,7 @@ use rand_chacha::ChaCha12Rng;
 
 #[test]
 fn heads_of_vgg_end_in_one_vector_with_the_published_number_of_weights() {
-    let device = scoring_device();
+    let device = Device::flex();
     let mut init = Init::new(0, &device);
     for (patch, side, channels, weights) in
         [(64, 4, 512, 692_736), (32, 8, 256, 1_000_064), (16, 8, 128, 248_096)]
@@ -120,14 +121,14 @@ fn far_patches_lie_three_quarters_farther_and_clipping_keeps_them_inside() {
 
 fn rows(values: &[f64], columns: usize) -> Tensor<2> {
     let data = TensorData::new(values.to_vec(), [values.len() / columns, columns]);
-    Tensor::from_data(data, (&trainer::device(), DType::F64))
+    Tensor::from_data(data, (&Device::flex().autodiff(), DType::F64))
 }
 
 #[test]
 fn losses_of_known_embeddings() {
     let near = near_loss(rows(&[1.0, 0.0], 2), rows(&[0.0, 1.0], 2), rows(&[1.0, 1.0], 2));
     assert!((near.inner().into_scalar::<f64>() - 2.121_320_344).abs() < 1e-8);
-    let classes = Tensor::<1, Int>::from_data([3, 11], &trainer::device());
+    let classes = Tensor::<1, Int>::from_data([3, 11], &Device::flex().autodiff());
     let uniform = cross_entropy(rows(&[0.7; 24], 12), classes);
     assert!((uniform.inner().into_scalar::<f64>() - 2.484_906_650).abs() < 1e-8);
     // Squared distances 1 and 4 to the nearer centre.
@@ -137,7 +138,7 @@ fn losses_of_known_embeddings() {
 
 #[test]
 fn the_last_layer_has_rows_of_unit_norm_that_do_not_learn() {
-    let device = trainer::device();
+    let device = Device::flex().autodiff();
     let classifier = Classifier::new(8, 12, &mut Init::new(3, &device));
     let weights = collect(&classifier);
     for row in weights["last.weight"].1.chunks_exact(12) {
@@ -218,7 +219,7 @@ fn maps_are_added_multiplied_or_added_in_their_own_measure() {
 
 /// A toy encoder of two channels in double precision: 3x3 patches to 4 values. Its weights, and what it makes of some patches.
 fn toy(weights: &[f64], input: &Tensor<4>) -> (Tensor<4>, Tensor<2>) {
-    let device = (&trainer::device(), DType::F64);
+    let device = (&Device::flex().autodiff(), DType::F64);
     let weight =
         Tensor::<4>::from_data(TensorData::new(weights.to_vec(), [4, 2, 3, 3]), device).require_grad();
     let bias = Tensor::<1>::from_data(TensorData::new(vec![0.1, -0.2, 0.3, 0.05], [4]), device);
@@ -228,7 +229,7 @@ fn toy(weights: &[f64], input: &Tensor<4>) -> (Tensor<4>, Tensor<2>) {
 
 #[test]
 fn gradients_of_the_losses_are_their_slopes() {
-    let device = trainer::device();
+    let device = Device::flex().autodiff();
     let value = |at: usize| ((at * 7919) % 997) as f64 / 997.0 - 0.5;
     let input: Vec<f64> = (0..6 * 18).map(|at| 2.0 * value(at + 5)).collect();
     let input = Tensor::<4>::from_data(TensorData::new(input, [6, 2, 3, 3]), (&device, DType::F64));
@@ -330,7 +331,7 @@ fn a_batch_follows_from_its_step_and_the_seed() {
             images: &images,
             strides: [16, 8, 4],
             seed,
-            device: scoring_device(),
+            device: Device::flex(),
         };
         let bits = |seed, step| sampler(seed).batch(step).pixels();
         assert_eq!(bits(1, 5), bits(1, 5));

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::feature_cache::CacheLimits;
 use crate::method::{FitContext, TrainingSet};
 use crate::rows::{RowStore, Rows};
-use crate::tensors::{scoring_device, values_of};
-use crate::trainer::{self, Trainer, batch_of, gaussian};
+use crate::tensors::{device_of, values_of};
+use crate::trainer::{Trainer, batch_of, gaussian};
 use blemish_features::Backbone;
 use blemish_kernels::k_means::k_means;
 use blemish_nn::loss::cross_entropy;
@@ -350,7 +350,7 @@ pub(super) fn train(
     network: Network,
     context: &FitContext<'_>,
 ) -> Result<(Network, Curve), Error> {
-    let device = trainer::device();
+    let device = device_of(&network).autodiff();
     let strides = layer_strides(backbone)?;
     let sampler = Sampler { config, images, strides, seed: context.seed, device };
     let per_epoch = (images.len() / config.batch.min(images.len()).max(1)).max(1) as u64;
@@ -359,13 +359,13 @@ pub(super) fn train(
     let plan = |steps| Plan::new(steps, optimiser, Schedule::constant(config.rate));
     let kept = kept_values(config, images, backbone)?;
     if config.cluster_weight <= 0.0 {
-        let trainer = Trainer::new(NAME, config, images.digest, 1, context);
+        let trainer = Trainer::new(NAME, config, images.digest, 1, context)?;
         let batch = |step| Ok(sampler.batch(step));
         let loss = |network: &Network, batch: Batch| batch.loss(network, config.lambda, 0.0);
         let trained = trainer.run(NAME, network, plan(steps), kept, batch, loss)?;
         return Ok((trained.network, trained.curve));
     }
-    let trainer = Trainer::new(NAME, config, images.digest, 1 + CLUSTER_PARTS as usize, context);
+    let trainer = Trainer::new(NAME, config, images.digest, 1 + CLUSTER_PARTS as usize, context)?;
     let (mut network, mut curve, mut done) = (network, Curve::default(), 0);
     for part in 0..=CLUSTER_PARTS {
         let ends = (steps / 10).max(1) + (steps - (steps / 10).max(1)) * part / CLUSTER_PARTS;
@@ -402,7 +402,8 @@ fn with_centres(mut network: Network, sampler: &Sampler<'_>, part: u64) -> Resul
     // Without gradients, whose graph would be kept until the next step of the training.
     let frozen = network.valid();
     let Sampler { config, images, strides, seed, .. } = *sampler;
-    let sampler = &Sampler { config, images, strides, seed, device: scoring_device() };
+    let device = device_of(&frozen);
+    let sampler = &Sampler { config, images, strides, seed, device: device.clone() };
     // Steps of no training.
     for number in 0..CLUSTERED.div_ceil(per_step.max(1)) as u64 {
         let batch = sampler.batch(u64::MAX - (part << 32) - number);
@@ -419,7 +420,7 @@ fn with_centres(mut network: Network, sampler: &Sampler<'_>, part: u64) -> Resul
         let wanted = sampler.config.clusters * dimension;
         let centres: Vec<f32> = centres.iter().copied().cycle().take(wanted).collect();
         let data = TensorData::new(centres, [sampler.config.clusters, dimension]);
-        let centres = Param::from_tensor(Tensor::from_data(data, &trainer::device()));
+        let centres = Param::from_tensor(Tensor::from_data(data, &device.clone().autodiff()));
         part.centres = centres.set_require_grad(false);
     }
     Ok(network)

@@ -280,7 +280,7 @@ pub(super) fn fit<'a>(
     let Surroundings { backbone, images, context } = surroundings;
     let patches = collect(config, backbone, images, context)?;
     let networks = usize::from(config.neighbourhood) + usize::from(config.refinement);
-    let trainer = Trainer::new(NAME, &patches.config, patches.digest, networks.max(1), context);
+    let trainer = Trainer::new(NAME, &patches.config, patches.digest, networks.max(1), context)?;
     let [embedding, distribution] = coresets(&patches, context)?;
     let bank = MemoryBank::new(embedding.into(), patches.config.dimensions()).map_err(kernel_error)?;
     context.check_cancelled()?;

@@ -280,7 +280,7 @@ impl Method for Pni {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let model = PatchModel::restore(&config, &state)?;
+        let model = PatchModel::restore(&config, &backbone, &state)?;
         let refinement = match config.refinement {
             true => Some(Refinement::restore(&config, &backbone, &state)?),
             false => None,
@@ -332,7 +332,7 @@ impl PatchModel {
         }
     }
 
-    fn restore(config: &PniConfig, state: &State) -> Result<Self, Error> {
+    fn restore(config: &PniConfig, backbone: &Backbone, state: &State) -> Result<Self, Error> {
         let grid = PatchGrid::restore(state, config.rim())?;
         let dimensions = config.dimensions();
         let bank = stored_bank("embedding_coreset", dimensions, state)?;
@@ -346,7 +346,7 @@ impl PatchModel {
             false => None,
         };
         let neighbourhood = match config.neighbourhood {
-            true => Some(Neighbourhood::restore(config, bank.len(), state)?),
+            true => Some(Neighbourhood::restore(config, bank.len(), backbone, state)?),
             false => None,
         };
         Ok(Self { grid, bank, position, neighbourhood })
@@ -354,7 +354,12 @@ impl PatchModel {
 }
 
 impl Neighbourhood {
-    fn restore(config: &PniConfig, entries: usize, state: &State) -> Result<Self, Error> {
+    fn restore(
+        config: &PniConfig,
+        entries: usize,
+        backbone: &Backbone,
+        state: &State,
+    ) -> Result<Self, Error> {
         let dimensions = config.dimensions();
         let size = state.count("distribution_size")? as usize;
         // What the settings can ask for; only a corrupt file has more.
@@ -387,7 +392,7 @@ impl Neighbourhood {
             }
         };
         let inputs = ((2 * config.half_window + 1).pow(2) - 1) * seen;
-        let blank = Perceptron::new(config, inputs, size, &mut Init::blank(&scoring_device()));
+        let blank = Perceptron::new(config, inputs, size, &mut Init::blank(&scoring_device(backbone)?));
         let (network, curve) = trainer::load(blank, "neighbourhood.", state)?;
         let stands_for = stands_for.to_vec();
         Ok(Self { projection, network, curve, stands_for, entries: size, distribution })

@@ -7,8 +7,8 @@
 use super::config::{PniConfig, Variant};
 use super::grid::PatchGrid;
 use crate::error::Error;
-use crate::tensors::{scoring_device, values_of};
-use crate::trainer::{self, Trainer};
+use crate::tensors::{device_of, values_of};
+use crate::trainer::Trainer;
 use blemish_data::loader::order_of;
 use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
@@ -140,7 +140,7 @@ impl Perceptron {
         positions: &[usize],
         temperature: f64,
     ) -> Result<Vec<f32>, Error> {
-        let device = scoring_device();
+        let device = device_of(self);
         let mut found = Vec::new();
         for positions in positions.chunks(SCORED_AT_ONCE) {
             let logits = self.forward(neighbours.tensor(positions, &device)) / temperature;
@@ -183,7 +183,7 @@ pub(super) fn train(
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<(Perceptron, Curve), Error> {
-    let device = trainer::device();
+    let device = trainer.device();
     let size = config.batch().min(lessons.train.len());
     let drawn = match config.positions() {
         0 => lessons.train.len(),
@@ -197,7 +197,7 @@ pub(super) fn train(
         Perceptron::new(config, lessons.neighbours.length(), lessons.entries, &mut Init::new(seed, &device));
     let activations =
         size * (lessons.neighbours.length() + 5 * config.layers() * config.width() + 4 * lessons.entries);
-    let scoring = Device::flex();
+    let scoring = device.clone().without_autodiff();
     let settling = Lessons::judges(&lessons.train, JUDGES.min(config.batch().max(256)));
     let settled = |network: &Perceptron| {
         let mut network = network.valid();

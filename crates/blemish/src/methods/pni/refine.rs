@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::feature_batch::FeatureBatch;
 use crate::rows::{RowStore, Rows};
 use crate::state::State;
-use crate::tensors::{interpolation, scoring_device, values_of};
+use crate::tensors::{device_of, interpolation, scoring_device, values_of};
 use crate::trainer::{self, Trainer, batch_of, gaussian};
 use blemish_data::ImageBatch;
 use blemish_data::synth::kit::{ColourJitter, DefectRequest, Kind, make_defect};
@@ -276,7 +276,7 @@ impl Refinement {
     ) -> Result<Self, Error> {
         let Surroundings { backbone, context, .. } = surroundings;
         let samples = samples(config, model, surroundings)?;
-        let (side, device) = (samples.side, trainer::device());
+        let (side, device) = (samples.side, trainer.device());
         let network = Network::new(backbone, side, &mut Init::new(!context.seed, &device))?;
         let plan = Plan::new(config.refine_steps, Optimiser::ADAM, Schedule::constant(config.refine_rate));
         let size = config.refine_batch.min(samples.rows.len());
@@ -313,7 +313,7 @@ impl Refinement {
         batch: &ImageBatch,
         maps: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let device = scoring_device();
+        let device = device_of(&self.network);
         let size = (batch.height, batch.width);
         let [low, high] = self.levels;
         let mut refined = Vec::with_capacity(maps.len());
@@ -346,7 +346,7 @@ impl Refinement {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(wrong("refinement_levels", format!("are no levels: {low} and {high}")));
         }
-        let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&scoring_device()))?;
+        let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&scoring_device(backbone)?))?;
         let (network, curve) = trainer::load(blank, "refinement.", state)?;
         Ok(Self {
             network,

@@ -154,7 +154,7 @@ fn losses_of_maps_that_differ_by_a_constant_have_no_steps() {
         let values: Vec<f32> = (0..2 * 3 * 4).map(value).collect();
         blemish_nn::Tensor::<4>::from_data(
             blemish_nn::TensorData::new(values, [2, 1, 3, 4]),
-            &scoring_device(),
+            &blemish_nn::Device::flex(),
         )
     };
     let found = |one: &dyn Fn(usize) -> f32, other: &dyn Fn(usize) -> f32| {

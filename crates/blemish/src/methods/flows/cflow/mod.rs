@@ -20,7 +20,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::tensors::{finite, scoring_device, values_of};
+use crate::tensors::{device_of, finite, scoring_device, values_of};
 use crate::trainer::{self, Trainer};
 use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::loader::order_of;
@@ -129,7 +129,7 @@ struct Layer {
 impl Layer {
     /// l at every position of some images.
     fn likelihoods(&self, maps: &[f32], size: MapSize, codes: &[f32]) -> Result<Vec<f32>, Error> {
-        let device = scoring_device();
+        let device = device_of(&self.flow);
         let count = maps.len() / size.channels.max(1);
         let all: Vec<usize> = (0..count).collect();
         let mut found = Vec::with_capacity(count);
@@ -235,7 +235,7 @@ fn train_layer(
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<Layer, Error> {
-    let device = trainer::device();
+    let device = trainer.device();
     let size = features.sizes[number];
     let positions = size.height * size.width;
     let codes = position_codes(size, config.condition);
@@ -314,7 +314,7 @@ impl Method for CFlow {
         }
         let backbone = context.require_backbone(NAME)?;
         let features = TrainingFeatures::collect(NAME, &backbone, train, context)?;
-        let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context);
+        let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context)?;
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
         let layers = (0..features.sizes.len()).map(layer).collect::<Result<_, _>>()?;
         Ok(Self { backbone, config: config.clone(), layers })
@@ -351,11 +351,11 @@ impl Method for CFlow {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let sizes = load_sizes(&state)?;
+        let (sizes, device) = (load_sizes(&state)?, scoring_device(&backbone)?);
         let largest = finite("largest", sizes.len(), &state)?;
         let layer = |(number, (size, largest)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
-            let blank = flow(&config, size.channels, &mut Init::blank(&scoring_device()));
+            let blank = flow(&config, size.channels, &mut Init::blank(&device));
             let (flow, curve) = trainer::load(blank, &prefix, &state)?;
             Ok(Layer { size, flow, curve, codes: position_codes(size, config.condition), largest })
         };

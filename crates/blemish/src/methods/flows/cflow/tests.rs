@@ -18,7 +18,7 @@ fn the_position_code_is_that_of_the_specification() {
 #[test]
 fn likelihood_and_loss_of_a_known_latent() {
     // An empty chain: z is x, the log-determinant 0, to which 0.3 is added by hand.
-    let x = Tensor::from_data(TensorData::new(vec![1.0f32, -2.0, 0.5, 0.0], [1, 4, 1, 1]), &scoring_device());
+    let x = Tensor::from_data(TensorData::new(vec![1.0f32, -2.0, 0.5, 0.0], [1, 4, 1, 1]), &Device::flex());
     let l = likelihood(&Chain { pieces: Vec::new() }, x, None) + 0.3 / 4.0;
     let loss = softplus(-l.clone(), 1.0).mean();
     close(&values_of(l).unwrap(), &[-1.500_188_5]);
@@ -30,7 +30,7 @@ fn fibers_are_the_vectors_of_their_positions_with_their_codes() {
     let size = MapSize { channels: 2, height: 2, width: 3 };
     let maps: Vec<f32> = (0..24).map(|value| value as f32).collect();
     let codes = position_codes(size, 4);
-    let (x, condition) = fibers(&maps, &codes, size, &[0, 5, 8], &scoring_device());
+    let (x, condition) = fibers(&maps, &codes, size, &[0, 5, 8], &Device::flex());
     assert_eq!(values_of(x).unwrap(), [0.0, 6.0, 5.0, 11.0, 14.0, 20.0]);
     let expected = [position_code(0, 0, 4), position_code(1, 2, 4), position_code(0, 2, 4)].concat();
     assert_eq!(values_of(condition.unwrap()).unwrap(), expected);

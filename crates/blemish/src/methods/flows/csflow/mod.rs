@@ -16,7 +16,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::tensors::{scoring_device, tensor_of, values_of};
+use crate::tensors::{device_of, scoring_device, tensor_of, values_of};
 use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::{ImageBatch, Transform};
@@ -143,8 +143,8 @@ impl Method for CsFlow {
             train.for_each_batch(None, &mut |indices, batch| each(indices, &three_scales(&backbone, batch)?))
         })?;
         let sizes = features.sizes.clone();
-        let trainer = Trainer::new(NAME, config, features.digest, 1, context);
-        let device = trainer::device();
+        let trainer = Trainer::new(NAME, config, features.digest, 1, context)?;
+        let device = trainer.device();
         let channels = sizes.first().map_or(0, |size| size.channels);
         if channels < 2 {
             return Err(Error::Fit {
@@ -177,7 +177,7 @@ impl Method for CsFlow {
     fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
         let features = three_scales(&self.backbone, batch)?;
         check_channels(&features, &self.sizes)?;
-        let device = scoring_device();
+        let device = device_of(&self.network);
         let tensor = |scale: usize| tensor_of(&features.maps[scale], batch.count, &device);
         let (z, _) = self.network.forward([0, 1, 2].map(tensor));
         let [first, ..] = &features.maps[..] else { return Ok(Vec::new()) };
@@ -218,7 +218,7 @@ impl Method for CsFlow {
         let backbone = stored_backbone(NAME, backbone)?;
         let sizes = load_sizes(&state)?;
         let channels = sizes.first().map_or(0, |size| size.channels);
-        let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device()));
+        let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device(&backbone)?));
         let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, sizes, network, curve })
     }

@@ -32,7 +32,7 @@ use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::rows::{RowStore, Rows};
 use crate::state::State;
-use crate::tensors::values_of;
+use crate::tensors::{device_of, scoring_device, values_of};
 use crate::trainer::{self, Trainer, batch_of};
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
@@ -126,11 +126,16 @@ impl DifferNet {
         Views { backbone: &self.backbone, scales: self.config.scales }
     }
 
+    /// Where the network lies, with gradients.
+    fn device(&self) -> Device {
+        device_of(&self.network).autodiff()
+    }
+
     /// Mean of z^2 over the rotations and channels.
     fn image_score(&self, image: &[f32], size: (usize, usize)) -> Result<f32, Error> {
         let views = self.views();
         let vectors = views.vectors(image, size, &angles(self.config.transforms, self.config.rotation))?;
-        let (z, _) = self.network.forward(tensor_of(vectors, views.dimensions(), &trainer::device()), None);
+        let (z, _) = self.network.forward(tensor_of(vectors, views.dimensions(), &self.device()), None);
         Ok(mean_square(&values_of(z.inner())?))
     }
 
@@ -143,7 +148,7 @@ impl DifferNet {
     ) -> Result<Vec<f32>, Error> {
         let views = self.views();
         let vectors = views.vectors(image, size, angles)?;
-        let vectors = tensor_of(vectors, views.dimensions(), &trainer::device()).require_grad();
+        let vectors = tensor_of(vectors, views.dimensions(), &self.device()).require_grad();
         let gradients = losses(&self.network, vectors.clone()).sum().backward();
         let missing = || Error::Score { reason: "the loss does not depend on the image".into() };
         values_of(vectors.grad(&gradients).ok_or_else(missing)?)
@@ -206,8 +211,8 @@ impl Method for DifferNet {
         if rows.len() == 0 {
             return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
         }
-        let trainer = Trainer::new(NAME, config, digest, 1, context);
-        let device = trainer::device();
+        let trainer = Trainer::new(NAME, config, digest, 1, context)?;
+        let device = trainer.device();
         let network = flow(config, dimensions, &mut Init::new(context.seed, &device));
         let plan = Plan::new(config.steps, OPTIMISER, Schedule::constant(config.rate));
         let kept = config.batch.min(rows.len()) * config.blocks * (6 * config.width + 4 * dimensions);
@@ -258,7 +263,7 @@ impl Method for DifferNet {
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
         let dimensions = Views { backbone: &backbone, scales: config.scales }.dimensions();
-        let blank = flow(&config, dimensions, &mut Init::blank(&trainer::device()));
+        let blank = flow(&config, dimensions, &mut Init::blank(&scoring_device(&backbone)?.autodiff()));
         let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, network: network.no_grad(), curve })
     }

@@ -77,7 +77,7 @@ fn fit(config: &DifferNetConfig, images: Vec<Vec<f32>>) -> DifferNet {
 /// A flow that has learned nothing yet.
 fn unfitted(config: DifferNetConfig, backbone: Arc<Backbone>) -> DifferNet {
     let dimensions = Views { backbone: &backbone, scales: config.scales }.dimensions();
-    let network = flow(&config, dimensions, &mut Init::new(3, &crate::trainer::device()));
+    let network = flow(&config, dimensions, &mut Init::new(3, &Device::flex().autodiff()));
     DifferNet { backbone, config, network: blemish_nn::Module::no_grad(network), curve: Default::default() }
 }
 
@@ -180,7 +180,7 @@ fn gradients_are_those_of_finite_differences() {
         let picture = image(|y, x| 0.5 + 0.2 * (y / 7.0).sin() + 0.2 * (x / 5.0 + y / 11.0).cos());
         let loss = |pixels: &[f32]| {
             let vectors = views.vectors(pixels, SIZE, &[90.0]).unwrap();
-            let vectors = tensor_of(vectors, views.dimensions(), &crate::trainer::device());
+            let vectors = tensor_of(vectors, views.dimensions(), &Device::flex().autodiff());
             f64::from(losses(&model.network, vectors).into_scalar::<f32>())
         };
         let gradients = model.vector_gradients(&picture, SIZE, &[90.0]).unwrap();

@@ -20,7 +20,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::tensors::{scoring_device, tensor_of, values_of};
+use crate::tensors::{device_of, scoring_device, tensor_of, values_of};
 use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::{ImageBatch, Transform};
@@ -96,8 +96,8 @@ impl Network {
             let (z, log_det) = self.forward(layer, map);
             (latent_energy(z) - log_det).sum()
         });
-        let sum = each.reduce(|a, b| a + b);
-        sum.unwrap_or_else(|| Tensor::zeros([1], &scoring_device())) / (images as f64 * scale)
+        let sum = each.reduce(|a, b| a + b).unwrap_or_else(|| unreachable!("a backbone has a layer"));
+        sum / (images as f64 * scale)
     }
 }
 
@@ -119,7 +119,7 @@ pub struct FastFlow {
 impl FastFlow {
     fn score_maps(&self, batch: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
         check_channels(batch, &self.sizes)?;
-        let device = scoring_device();
+        let device = device_of(&self.network);
         let (height, width) = (batch.height, batch.width);
         let mut sums = vec![vec![0.0f32; height * width]; batch.count];
         let share = 1.0 / batch.maps.len() as f32;
@@ -169,8 +169,8 @@ impl Method for FastFlow {
         let backbone = context.require_backbone(NAME)?;
         let features = TrainingFeatures::collect(NAME, &backbone, train, context)?;
         let sizes = features.sizes.clone();
-        let trainer = Trainer::new(NAME, config, features.digest, 1, context);
-        let device = trainer::device();
+        let trainer = Trainer::new(NAME, config, features.digest, 1, context)?;
+        let device = trainer.device();
         let network = Network::new(config, &sizes, &mut Init::new(context.seed, &device));
         let values: usize = sizes.iter().map(|size| size.values()).sum();
         let optimiser = Optimiser { decay: config.weight_decay, ..Optimiser::ADAM };
@@ -221,7 +221,7 @@ impl Method for FastFlow {
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
         let sizes = load_sizes(&state)?;
-        let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device()));
+        let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device(&backbone)?));
         let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, sizes, network, curve })
     }

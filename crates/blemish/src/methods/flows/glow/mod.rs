@@ -21,7 +21,7 @@ use crate::feature_batch::FeatureBatch;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
 use crate::state::State;
-use crate::tensors::{finite, scoring_device, values_of};
+use crate::tensors::{device_of, finite, scoring_device, values_of};
 use crate::trainer::{self, Trainer, batch_of};
 use crate::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_data::png;
@@ -134,8 +134,9 @@ impl Layer {
     fn map(&self, config: &GlowConfig, size: MapSize, values: &[f32]) -> Result<Vec<f32>, Error> {
         let draws = if config.input == Input::Image { config.draws } else { 1 };
         let mut sum = vec![0.0f32; size.height * size.width];
+        let device = device_of(&self.network);
         for draw in 0..draws {
-            let x = Self::prepare(config, size, &self.standard, values.to_vec(), draw, &scoring_device());
+            let x = Self::prepare(config, size, &self.standard, values.to_vec(), draw, &device);
             for cost in self.network.costs(x) {
                 let [_, _, height, width] = cost.dims();
                 let covered = (size.height / height * (size.width / width)) as f32;
@@ -228,7 +229,7 @@ fn train_layer(
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<Layer, Error> {
-    let device = trainer::device();
+    let device = trainer.device();
     let size = features.sizes[number];
     let standard = match config.input {
         Input::Features => standard_of(features, number),
@@ -301,7 +302,7 @@ impl Method for Glow {
                 train.for_each_batch(None, &mut |indices, batch| each(indices, &pixels(batch, config.bits)))
             })?,
         };
-        let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context);
+        let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context)?;
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
         let layers = (0..features.sizes.len()).map(layer).collect::<Result<_, _>>()?;
         Ok(Self { backbone, config: config.clone(), layers })
@@ -344,7 +345,7 @@ impl Method for Glow {
 
     fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
         let backbone = stored_backbone(NAME, backbone)?;
-        let sizes = load_sizes(&state)?;
+        let (sizes, device) = (load_sizes(&state)?, scoring_device(&backbone)?);
         let typical = finite("typical", sizes.len(), &state)?;
         let layer = |(number, (size, typical)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
@@ -353,7 +354,7 @@ impl Method for Glow {
                 finite(&format!("{prefix}standard.shift"), channels, &state)?,
                 finite(&format!("{prefix}standard.factor"), channels, &state)?,
             );
-            let blank = Network::new(&config, size.channels, &mut Init::blank(&scoring_device()));
+            let blank = Network::new(&config, size.channels, &mut Init::blank(&device));
             let (network, curve) = trainer::load(blank, &prefix, &state)?;
             Ok(Layer { size, standard, network, curve, typical })
         };

@@ -11,14 +11,14 @@ fn small() -> GlowConfig {
 }
 
 fn tensor(values: Vec<f32>, side: usize) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(values, [1, 3, side, side]), &scoring_device())
+    Tensor::from_data(TensorData::new(values, [1, 3, side, side]), &Device::flex())
 }
 
 #[test]
 fn a_flow_that_changes_nothing_gives_the_bits_of_the_specification() {
     // No steps: the latent is the squeezed image itself, all of it grey, without noise.
     let config = GlowConfig { levels: Some(1), depth: Some(0), ..small() };
-    let network = Network::new(&config, 3, &mut Init::new(0, &scoring_device()));
+    let network = Network::new(&config, 3, &mut Init::new(0, &Device::flex()));
     let cost = network.loss(tensor(vec![0.0; 3 * 16], 4));
     let bits = (values_of(cost).unwrap()[0] + 256f32.ln()) / std::f32::consts::LN_2;
     assert!((bits - 9.325_748).abs() < 1e-5, "{bits}");
@@ -27,7 +27,7 @@ fn a_flow_that_changes_nothing_gives_the_bits_of_the_specification() {
 #[test]
 fn the_map_adds_up_to_the_likelihood() {
     let config = small();
-    let network = Network::new(&config, 3, &mut Init::new(5, &scoring_device()));
+    let network = Network::new(&config, 3, &mut Init::new(5, &Device::flex()));
     let size = MapSize { channels: 3, height: 8, width: 8 };
     let layer = Layer { size, standard: Default::default(), network, curve: Curve::default(), typical: 0.0 };
     let levels: Vec<f32> = (0..192).map(|i| (i * 37 % 256) as f32).collect();

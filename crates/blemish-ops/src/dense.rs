@@ -18,9 +18,12 @@ pub(crate) fn forward<T: Real>(
     weight: &[T],
     bias: &[T],
 ) -> Vec<T> {
-    let mut y = Vec::with_capacity(count * outputs);
-    (0..count).for_each(|_| y.extend_from_slice(bias));
-    multiply(sizes, rows(x, inputs), rows(weight, outputs), (&mut y, outputs), Onto::Sum, inside(1));
+    let mut y = vec![T::default(); count * outputs];
+    multiply(sizes, rows(x, inputs), rows(weight, outputs), (&mut y, outputs), Onto::Zero, inside(1));
+    // After the product: the sums of models that were made before this operation was, to the bit.
+    for y in y.chunks_exact_mut(outputs.max(1)) {
+        y.iter_mut().zip(bias).for_each(|(y, &bias)| *y = *y + bias);
+    }
     y
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn forward<T: Real>(
     multiply(sizes, rows(x, inputs), rows(weight, outputs), (&mut y, outputs), Onto::Zero, inside(1));
     // After the product: the sums of models that were made before this operation was, to the bit.
     for y in y.chunks_exact_mut(outputs.max(1)) {
-        y.iter_mut().zip(bias).for_each(|(y, &bias)| *y = *y + bias);
+        y.iter_mut().zip(bias).for_each(|(y, &bias)| *y += bias);
     }
     y
 }

@@ -3,9 +3,10 @@
     python benches/distance/fapm_speed.py target/release/blemish SET WEIGHTS [--equal entries|values] [--set NAME=VALUE ...]
 
 SET is in MVTec AD layout, WEIGHTS the ResNet-18 state dict. Both are fitted on the same images; PatchCore's share of patches is set so that
-its bank has as many entries as FAPM's banks together, or as many values (memory): PatchCore's entries have both layers' channels, FAPM's those of
-one. `--set` goes to FAPM. Accuracy is the mean of `--seeds` fits, times are of the first: they are CPU seconds of `blemish predict` on the test images with reading, backbone, search
-and map, less those of a run on no more than one image (start and model). Needs Python's standard library alone.
+its bank has as many entries as FAPM's banks together, or as many values (memory): PatchCore's entries have both layers' channels, FAPM's
+those of one. `--set` goes to FAPM. Accuracy is the mean of `--seeds` fits, times are of the first: they are CPU seconds of `blemish predict`
+on the test images with reading, backbone, search and map, less those of a run on no more than one image (start and model). Needs Python's
+standard library alone.
 """
 
 import argparse

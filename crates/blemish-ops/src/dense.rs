@@ -11,15 +11,25 @@ fn transposed<T>(data: &[T], columns: usize) -> Matrix<'_, T> {
     Matrix { data, start: 0, row_stride: 1, column_stride: columns }
 }
 
+/// rows x inner by inner x columns.
+fn product<T: Real>(
+    sizes @ [rows, _, columns]: [usize; 3],
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+) -> Vec<T> {
+    let mut out = vec![T::default(); rows * columns];
+    multiply(sizes, left, right, (&mut out, columns), Onto::Zero, inside(1));
+    out
+}
+
 /// x count x inputs, weight inputs x outputs: count x outputs.
 pub(crate) fn forward<T: Real>(
-    sizes @ [count, inputs, outputs]: [usize; 3],
+    sizes @ [_, inputs, outputs]: [usize; 3],
     x: &[T],
     weight: &[T],
     bias: &[T],
 ) -> Vec<T> {
-    let mut y = vec![T::default(); count * outputs];
-    multiply(sizes, rows(x, inputs), rows(weight, outputs), (&mut y, outputs), Onto::Zero, inside(1));
+    let mut y = product(sizes, rows(x, inputs), rows(weight, outputs));
     // After the product: the sums of models that were made before this operation was, to the bit.
     for y in y.chunks_exact_mut(outputs.max(1)) {
         y.iter_mut().zip(bias).for_each(|(y, &bias)| *y += bias);
@@ -33,10 +43,7 @@ pub(crate) fn input_gradient<T: Real>(
     weight: &[T],
     gradient: &[T],
 ) -> Vec<T> {
-    let mut dx = vec![T::default(); count * inputs];
-    let (left, right) = (rows(gradient, outputs), transposed(weight, outputs));
-    multiply([count, outputs, inputs], left, right, (&mut dx, inputs), Onto::Zero, inside(1));
-    dx
+    product([count, outputs, inputs], rows(gradient, outputs), transposed(weight, outputs))
 }
 
 /// The gradient with respect to the weights: x^T dy.
@@ -45,10 +52,7 @@ pub(crate) fn weight_gradient<T: Real>(
     x: &[T],
     gradient: &[T],
 ) -> Vec<T> {
-    let mut weights = vec![T::default(); inputs * outputs];
-    let (left, right) = (transposed(x, inputs), rows(gradient, outputs));
-    multiply([inputs, count, outputs], left, right, (&mut weights, outputs), Onto::Zero, inside(1));
-    weights
+    product([inputs, count, outputs], transposed(x, inputs), rows(gradient, outputs))
 }
 
 /// The gradient with respect to the bias: sums over the rows.

@@ -3,7 +3,7 @@
 //! | operation | instead of |
 //! |---|---|
 //! | [`convolve`] | convolution through a column buffer of every image |
-//! | [`dense`] | products with transposed copies, and a pass for the bias |
+//! | [`dense`] | products of copies that were transposed first |
 //! | [`channels`] | slices that are copied value by value |
 //! | [`couple`] | a dozen pointwise operations and as many buffers in each coupling block |
 //! | [`permute_channels`] | gathers and, for the gradient, scatters |

@@ -8,15 +8,15 @@ thread_local! {
 }
 
 /// Runs work whose linear layers and convolutions multiply in numbers of a type and give sums as the tensors are; everything else, the
-/// weights and their gradients too, stays as it is.
-pub fn with_products_in<T>(dtype: DType, work: impl FnOnce() -> T) -> T {
+/// weights and their gradients too, stays as it is. `None`: in the tensors' own.
+pub fn with_products_in<T>(dtype: Option<DType>, work: impl FnOnce() -> T) -> T {
     struct Back(Option<DType>);
     impl Drop for Back {
         fn drop(&mut self) {
             PRODUCTS.set(self.0);
         }
     }
-    let _back = Back(PRODUCTS.replace(Some(dtype)));
+    let _back = Back(PRODUCTS.replace(dtype));
     work()
 }
 

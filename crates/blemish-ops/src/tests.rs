@@ -2,7 +2,6 @@ use crate::{
     AdamKind, AdamStep, Clamp, Coupling, adam_step, channels, convolve, couple, dense, inverse_order,
     permute_channels, row_distances, scale_and_shift, square_sum, with_products_in,
 };
-
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Gradients, Tensor, TensorData};
@@ -45,8 +44,9 @@ fn gradients<const N: usize>(out: Tensor<4>, inputs: [Tensor<4>; N]) -> Vec<Vec<
 fn layers_agree<const D: usize, const W: usize>(
     [ours, theirs]: [Tensor<D>; 2],
     (x, weight, bias): (Tensor<D>, Tensor<W>, Tensor<1>),
+    case: &[usize],
 ) {
-    assert_eq!(ours.dims(), theirs.dims());
+    assert_eq!(ours.dims(), theirs.dims(), "{case:?}");
     close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
     let (ours, theirs) = (weighted(ours), weighted(theirs));
     close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
@@ -69,14 +69,14 @@ fn convolutions_and_their_gradients_equal_burns_own() {
         [2, 3, 4, 1, 1, 3, 1, 1],
         [2, 3, 4, 1, 2, 5, 2, 2],
     ];
-    for [batch, inputs, outputs, height, width, kernel, stride, padding] in cases {
+    for case @ [batch, inputs, outputs, height, width, kernel, stride, padding] in cases {
         let x = random([batch, inputs, height, width], 1);
         let weight = random([outputs, inputs, kernel, kernel], 2);
         let bias = random([outputs], 3);
         let ours = convolve(x.clone(), weight.clone(), bias.clone(), stride, padding);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let theirs = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
-        layers_agree([ours, theirs], (x, weight, bias));
+        layers_agree([ours, theirs], (x, weight, bias), &case);
     }
 }
 
@@ -90,12 +90,12 @@ fn convolution_of_one_value_is_a_product() {
 
 #[test]
 fn linear_layers_and_their_gradients_equal_burns_own() {
-    for [count, inputs, outputs] in [[3, 4, 5], [1, 7, 1], [40, 33, 70]] {
+    for case @ [count, inputs, outputs] in [[3, 4, 5], [1, 7, 1], [40, 33, 70]] {
         let (x, weight, bias) =
             (random([count, inputs], 1), random([inputs, outputs], 2), random([outputs], 3));
         let ours = dense(x.clone(), weight.clone(), bias.clone());
         let theirs = x.clone().matmul(weight.clone()) + bias.clone().unsqueeze();
-        layers_agree([ours, theirs], (x, weight, bias));
+        layers_agree([ours, theirs], (x, weight, bias), &case);
     }
 }
 
@@ -130,7 +130,7 @@ fn products_in_fewer_bits_are_near_and_their_gradients_are_of_the_full_kind() {
             values(matrix.grad(&of_product).unwrap()),
         ]
     };
-    let (exact, rounded) = (run(), with_products_in(DType::BF16, run));
+    let (exact, rounded) = (run(), with_products_in(Some(DType::BF16), run));
     for (exact, rounded) in exact.iter().zip(&rounded) {
         assert_ne!(exact, rounded);
         // bfloat16 has 8 bits; the sums here have up to 72 terms of either sign below 1.

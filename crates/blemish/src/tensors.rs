@@ -5,7 +5,7 @@ use crate::state::{State, StateError};
 use blemish_features::{Backbone, FeatureMap, burn_device};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 
-/// The device that fitted networks score on: where the backbone runs.
+/// The device that fitted networks score on and banks are searched on: where the backbone runs.
 ///
 /// # Errors
 /// [`Error::Features`] for one that this build or this machine lacks.

@@ -251,10 +251,7 @@ pub fn train_selecting<M: Module, B, E: From<TrainError>>(
         }
         let number = progress.done;
         let batch = batch(number)?;
-        let value = match plan.precision.products() {
-            Some(dtype) => with_products_in(dtype, || loss(&progress.network, batch)),
-            None => loss(&progress.network, batch),
-        };
+        let value = with_products_in(plan.precision.products(), || loss(&progress.network, batch));
         let gradients = value.backward();
         let value = value.inner().into_scalar::<f64>();
         if !value.is_finite() {

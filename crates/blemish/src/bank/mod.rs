@@ -19,7 +19,8 @@ pub(crate) use collect::{Collected, Collector};
 
 use crate::error::Error;
 use crate::state::{Shared, State};
-use blemish_features::{Backbone, burn_device};
+use crate::tensors::scoring_device;
+use blemish_features::Backbone;
 use blemish_kernels::knn::Neighbours;
 use blemish_kernels::simd::squared_distance;
 use coverage::Coverage;
@@ -118,7 +119,7 @@ impl Bank {
         if backbone.device().is_cpu() {
             return Ok(self);
         }
-        let device = burn_device::open(backbone.device())?;
+        let device = scoring_device(backbone)?;
         Ok(Self { index: self.index.on(&device)?, ..self })
     }
 

@@ -1,0 +1,234 @@
+//! The operations on Burn's CPU backend: between its tensors and the kernels on slices.
+
+use super::Operations;
+use crate::adam::{self, AdamStep};
+use crate::convolution::{self, Geometry};
+use crate::coupling::{self, Coupling};
+use crate::dense;
+use crate::distance;
+use crate::part;
+use crate::permutation;
+use crate::real::Real;
+use burn::backend::TensorMetadata;
+use burn::backend::flex::{Flex, FlexTensor};
+use burn::tensor::{DType, Shape, TensorData};
+
+fn tensor<T: Real>(values: Vec<T>, shape: Shape) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+fn geometry(x: &Shape, weight: &Shape, stride: usize, padding: usize) -> Geometry {
+    Geometry {
+        batch: x[0],
+        inputs: x[1],
+        outputs: weight[0],
+        height: x[2],
+        width: x[3],
+        kernel: weight[2],
+        stride,
+        padding,
+    }
+}
+
+/// Values of an image's channels, and positions, of images x channels x positions.
+fn extent(shape: &Shape) -> [usize; 2] {
+    let positions = shape.iter().skip(2).product();
+    [shape[1] * positions, positions]
+}
+
+/// Runs a body for the number type of a tensor.
+macro_rules! by_type {
+    ($tensor:expr, $T:ident => $body:expr) => {
+        match $tensor.dtype() {
+            DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            // The public functions send other types to Burn's own operations.
+            other => unreachable!("no kernels for {other:?}"),
+        }
+    };
+}
+
+impl Operations for Flex {
+    fn convolve(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        stride: usize,
+        padding: usize,
+    ) -> FlexTensor {
+        let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
+        let (height, width) = geometry.output_size();
+        let shape = Shape::from([geometry.batch, geometry.outputs, height, width]);
+        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
+        by_type!(x, T => {
+            let (x, weight, bias) = (x.storage::<T>(), weight.storage::<T>(), bias.storage::<T>());
+            tensor(convolution::forward(geometry, x, weight, bias), shape)
+        })
+    }
+
+    fn convolve_input_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        stride: usize,
+        padding: usize,
+    ) -> FlexTensor {
+        let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
+        let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
+        by_type!(weight, T => {
+            let (weight, gradient) = (weight.storage::<T>(), gradient.storage::<T>());
+            tensor(convolution::input_gradient(geometry, weight, gradient), x.shape())
+        })
+    }
+
+    fn convolve_weight_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        stride: usize,
+        padding: usize,
+    ) -> (FlexTensor, FlexTensor) {
+        let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
+        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => {
+            let (x, gradient) = (x.storage::<T>(), gradient.storage::<T>());
+            let weights = convolution::weight_gradient(geometry, x, gradient);
+            let bias = convolution::bias_gradient(geometry, gradient);
+            (tensor(weights, weight.shape()), tensor(bias, Shape::from([geometry.outputs])))
+        })
+    }
+
+    fn dense(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let sizes = [x.shape()[0], x.shape()[1], weight.shape()[1]];
+        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
+        by_type!(x, T => {
+            let (x, weight, bias) = (x.storage::<T>(), weight.storage::<T>(), bias.storage::<T>());
+            tensor(dense::forward(sizes, x, weight, bias), Shape::from([sizes[0], sizes[2]]))
+        })
+    }
+
+    fn dense_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let sizes = [gradient.shape()[0], weight.shape()[0], weight.shape()[1]];
+        let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
+        by_type!(weight, T => {
+            let (weight, gradient) = (weight.storage::<T>(), gradient.storage::<T>());
+            tensor(dense::input_gradient(sizes, weight, gradient), Shape::from([sizes[0], sizes[1]]))
+        })
+    }
+
+    fn dense_weight_gradient(x: FlexTensor, gradient: FlexTensor) -> (FlexTensor, FlexTensor) {
+        let sizes = [x.shape()[0], x.shape()[1], gradient.shape()[1]];
+        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => {
+            let (x, gradient) = (x.storage::<T>(), gradient.storage::<T>());
+            let weights = dense::weight_gradient(sizes, x, gradient);
+            let bias = dense::bias_gradient(sizes[2], gradient);
+            (tensor(weights, Shape::from([sizes[1], sizes[2]])), tensor(bias, Shape::from([sizes[2]])))
+        })
+    }
+
+    fn couple(x: FlexTensor, raw: FlexTensor, coupling: Coupling) -> FlexTensor {
+        let mut shape = x.shape();
+        let extent = extent(&shape);
+        shape[1] += 1;
+        let (x, raw) = (x.to_contiguous(), raw.to_contiguous());
+        by_type!(x, T => {
+            tensor(coupling::forward(coupling, extent, x.storage::<T>(), raw.storage::<T>()), shape)
+        })
+    }
+
+    fn couple_gradient(
+        x: FlexTensor,
+        raw: FlexTensor,
+        gradient: FlexTensor,
+        coupling: Coupling,
+    ) -> (FlexTensor, FlexTensor) {
+        let extent = extent(&x.shape());
+        let (x, raw, gradient) = (x.to_contiguous(), raw.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => {
+            let (values, raws, gradient) = (x.storage::<T>(), raw.storage::<T>(), gradient.storage::<T>());
+            let (dx, draw) = coupling::backward(coupling, extent, values, raws, gradient);
+            (tensor(dx, x.shape()), tensor(draw, raw.shape()))
+        })
+    }
+
+    fn part(x: FlexTensor, first: usize, count: usize) -> FlexTensor {
+        let mut shape = x.shape();
+        let [values, positions] = extent(&shape);
+        shape[1] = count;
+        let x = x.to_contiguous();
+        let range = first * positions..(first + count) * positions;
+        by_type!(x, T => tensor(part::take(x.storage::<T>(), values, range), shape))
+    }
+
+    fn part_gradient(gradient: FlexTensor, first: usize, channels: usize) -> FlexTensor {
+        let mut shape = gradient.shape();
+        let [count, positions] = extent(&shape);
+        shape[1] = channels;
+        let gradient = gradient.to_contiguous();
+        let range = first * positions..first * positions + count;
+        by_type!(gradient, T => tensor(part::put(gradient.storage::<T>(), channels * positions, range), shape))
+    }
+
+    fn permute(x: FlexTensor, order: Vec<usize>) -> FlexTensor {
+        let shape = x.shape();
+        let [_, positions] = extent(&shape);
+        let x = x.to_contiguous();
+        by_type!(x, T => tensor(permutation::permute(x.storage::<T>(), positions, &order), shape))
+    }
+
+    fn row_distances(x: FlexTensor, rows: FlexTensor, indices: Vec<usize>) -> FlexTensor {
+        let [count, dimensions] = [x.shape()[0], x.shape()[1]];
+        let shape = Shape::from([count, indices.len() / count]);
+        let (x, rows) = (x.to_contiguous(), rows.to_contiguous());
+        by_type!(x, T => {
+            let found = distance::forward(x.storage::<T>(), rows.storage::<T>(), &indices, dimensions);
+            tensor(found, shape)
+        })
+    }
+
+    fn row_distances_gradient(
+        x: FlexTensor,
+        rows: FlexTensor,
+        gradient: FlexTensor,
+        indices: Vec<usize>,
+    ) -> FlexTensor {
+        let shape = x.shape();
+        let dimensions = shape[1];
+        let (x, rows, gradient) = (x.to_contiguous(), rows.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => {
+            let (x, rows, gradient) = (x.storage::<T>(), rows.storage::<T>(), gradient.storage::<T>());
+            tensor(distance::backward(x, rows, &indices, gradient, dimensions), shape)
+        })
+    }
+
+    fn adam(
+        value: FlexTensor,
+        gradient: FlexTensor,
+        first: FlexTensor,
+        second: FlexTensor,
+        step: AdamStep,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let gradient = gradient.to_contiguous();
+        // Contiguous copies are made only of what is not so already; values that nobody else holds are updated in place.
+        let own = |tensor: FlexTensor| if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+        let (mut value, mut first, mut second) = (own(value), own(first), own(second));
+        by_type!(gradient, T => {
+            let moments = (first.storage_mut::<T>(), second.storage_mut::<T>());
+            adam::update(step, value.storage_mut::<T>(), gradient.storage::<T>(), moments.0, moments.1);
+        });
+        (value, first, second)
+    }
+
+    fn square_sum(x: FlexTensor) -> FlexTensor {
+        let x = x.to_contiguous();
+        let sum = by_type!(x, T => adam::square_sum(x.storage::<T>()));
+        tensor(vec![sum], Shape::from([1]))
+    }
+}

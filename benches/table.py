@@ -28,7 +28,7 @@ VARIANTS = {
     "cfa, 30 epochs": f"--method cfa --layers layer1,layer2,layer3 {SIZE}",
     "cfa, 3 epochs, anomalib": f"--method cfa --set epochs=3 --set variant=anomalib --layers layer1,layer2,layer3 {SIZE}",
     "mspba": f"--method mspba --layers layer1,layer2,layer3 {SIZE}",
-    "mspba, 2 epochs": f"--method mspba --set epochs=2 --layers layer1,layer2,layer3 {SIZE}",
+    "mspba, 20 epochs, plain sum": f"--method mspba --set epochs=20 --set combination=sum --layers layer1,layer2,layer3 {SIZE}",
     "pni": f"--method pni {SIZE}",
     "pni, no position": f"--method pni --set position=false {SIZE}",
     "pni, no neighbourhood": f"--method pni --set neighbourhood=false {SIZE}",
@@ -36,7 +36,9 @@ VARIANTS = {
     "pni, refined": f"--method pni --set refinement=true {SIZE}",
     # Flows: short trainings for CPUs, each beside PatchCore on the same backbone.
     **{
-        f"fastflow, {steps} steps": f"--method fastflow --set steps={steps} --layers layer1,layer2,layer3 {SIZE}" for steps in (28, 60)
+        f"fastflow{kind}, {steps} steps": f"--method fastflow --set norm={norm} --set steps={steps} --layers layer1,layer2,layer3 {SIZE}"
+        for steps in (28, 60)
+        for kind, norm in (("", "learned"), (" with a fixed norm", "fixed"))
     },
     # anomalib's choices, for `flows/peer.py cflow`.
     **{

@@ -18,9 +18,9 @@ pub enum Kernels {
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
     /// Mean 0 and variance 1, nothing learned.
-    #[default]
     Fixed,
     /// As the released re-implementations: a learned scale and shift per value, which the likelihood does not count.
+    #[default]
     Learned,
     /// None, for features that are normalised already.
     None,

@@ -10,12 +10,19 @@ use std::time::{Duration, Instant};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Interrupts within this time are one: `timeout -s INT` and the like send theirs to the program and to its group.
+const SAME_INTERRUPT: Duration = Duration::from_millis(250);
+
 /// Lets the first Ctrl-C stop the work cleanly and a second one end the program at once.
 pub fn listen_for_interrupts() {
+    let mut first: Option<Instant> = None;
     // Without a handler Ctrl-C ends the program the system's way; files are still only renamed when complete.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(crate::EXIT_INTERRUPTED);
+    let _ = ctrlc::set_handler(move || match first {
+        Some(first) if first.elapsed() > SAME_INTERRUPT => std::process::exit(crate::EXIT_INTERRUPTED),
+        Some(_) => {}
+        None => {
+            first = Some(Instant::now());
+            INTERRUPTED.store(true, Ordering::SeqCst);
         }
     });
 }

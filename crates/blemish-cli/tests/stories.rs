@@ -119,10 +119,12 @@ fn an_interruption_leaves_nothing_half_written() {
         .unwrap();
     let mut events = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(events.any(|event| event.contains("extracting features")));
-    let interrupt = format!("kill -INT {}", child.id());
+    // Twice within a moment, as `timeout -s INT` does, is still one interruption.
+    let interrupt = format!("kill -INT {0}; sleep 0.02; kill -INT {0}", child.id());
     assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
     let told: Vec<String> = events.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
+    assert!(told.iter().any(|event| event.contains("interrupted")), "{told:?}");
     let left: Vec<_> =
         fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["set"], "{told:?}");

@@ -109,14 +109,14 @@ impl Default for MspbaConfig {
             cluster_weight: 0.0,
             clusters: 50,
             noise: 0.02,
-            epochs: 20,
+            epochs: 5,
             batch: 4,
             repeats: 32,
             rate: 1e-5,
             coreset_ratio: 0.1,
             coreset_max: 10_000,
             neighbours: 1,
-            combination: Combination::Sum,
+            combination: Combination::NormalisedSum,
         }
     }
 }

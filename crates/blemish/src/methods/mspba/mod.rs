@@ -9,7 +9,8 @@
 //!                    + lambda [ |h1 - h2| - cos(h1, h2) + cos(h1, h3) ]               (h2 near, h3 far)
 //!                    + cluster weight * squared distance to the nearest of 50 centres (none in the released code's effect)
 //! bank of each size: embeddings of good patches;  patch score: distance to the nearest entry
-//! map of each size: mean over the patches that cover a pixel;  map: their sum;  image score: its maximum
+//! map of each size: mean over the patches that cover a pixel
+//! map: sum of each over its mean on held-out good images;  image score: its maximum
 //! ```
 //!
 //! Published is one pass of the backbone for every patch ([`Passes::Exact`]), which is for GPUs: 0.9 TMAC an image with VGG-16. The
@@ -17,8 +18,9 @@
 //! have been at a patch's border, and in training: patches lie on the layer's grid (on images cut by random offsets), a near patch is
 //! one cell away at least, and noise is the image's, on the patches of all losses. Both passes look at every pixel.
 //!
-//! Published is no division by the deviations ([`Input::Centred`]). The shared backbone is listed three times in the released optimiser; which rate that comes to is not known, and here it learns at the
-//! rate of all else. Epochs are not chosen on test data: the last one counts.
+//! Published is no division by the deviations ([`Input::Centred`]) and a plain sum ([`Combination::Sum`]). The shared backbone is listed three
+//! times in the released optimiser; which rate that comes to is not known, and here it learns at the rate of all else. Epochs are not
+//! chosen on test data: the last one counts.
 
 mod config;
 mod losses;
@@ -208,7 +210,7 @@ impl Method for Mspba {
         name: NAME,
         summary: "patch embeddings of three sizes, learned from where patches lie, and the distance to the nearest good one",
         advice: "where features should be learned on the images themselves; trains for minutes (dense passes) to days (as published); \
-                 PatchCore is faster and usually better",
+                 PatchCore is faster and better",
         citation: "Tsai et al., Multi-Scale Patch-Based Representation Learning for Image Anomaly Detection and Segmentation, WACV 2022",
         family: "distance",
         needs: Needs { strides: &[4, 8, 16], long_training: true, prompts: false },

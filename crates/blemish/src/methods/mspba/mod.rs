@@ -156,13 +156,6 @@ impl Embedder {
 
     /// Mean patch score of each size on images that a bank of the others has not seen.
     fn typical(&self, images: &Images, context: &FitContext<'_>) -> Result<Vec<f32>, Error> {
-        if images.len() < 2 {
-            return Err(Error::Setting {
-                key: "combination".into(),
-                reason: "normalised_sum holds every second image out, and there is only one".into(),
-                help: "use sum, or more images".into(),
-            });
-        }
         let every_second = |from: usize| (from..images.len()).step_by(2).collect::<Vec<_>>();
         let (seen, held_out) = (every_second(0), every_second(1));
         let mean = |part: usize| {
@@ -224,6 +217,14 @@ impl Method for Mspba {
         let backbone = context.require_backbone(NAME)?;
         let layers = checked_strides(config, &backbone)?;
         let images = Images::collect(train_set, factors(config, &backbone), context)?;
+        // Known now rather than after the training.
+        if config.combination == Combination::NormalisedSum && images.len() < 2 {
+            return Err(Error::Setting {
+                key: "combination".into(),
+                reason: "normalised_sum holds every second image out, and there is only one".into(),
+                help: "use sum, or more images".into(),
+            });
+        }
         let device = scoring_device(&backbone)?.autodiff();
         let network = Network::new(config, &backbone, &mut Init::new(context.seed, &device))?;
         let (network, curve) = train(config, &images, &backbone, network, context)?;

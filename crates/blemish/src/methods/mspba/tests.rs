@@ -361,6 +361,9 @@ fn what_cannot_be_is_refused_with_what_to_change() {
     let settings = entry.parse(&[]).unwrap();
     let refused = entry.fit(&settings, &odd, &context).err().unwrap().to_string();
     assert!(refused.contains("multiples of 16"), "{refused}");
+    let single = crate::testing::Images(vec![((SIDE, SIDE), texture(0))]);
+    let refused = entry.fit(&settings, &single, &context).err().unwrap().to_string();
+    assert!(refused.contains("combination") && refused.contains("only one"), "{refused}");
     let two = |names: &[usize]| {
         let known = backbone(Mspba::INFO.needs.strides);
         let layers = names.iter().map(|&at| known.taps()[at].name.clone()).collect();

@@ -4,32 +4,28 @@ use crate::args::ProgressStyle;
 use blemish::Observer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// When Ctrl-C was first pressed.
+static INTERRUPTED: OnceLock<Instant> = OnceLock::new();
 
 /// Interrupts within this time are one: `timeout -s INT` and the like send theirs to the program and to its group.
 const SAME_INTERRUPT: Duration = Duration::from_millis(250);
 
 /// Lets the first Ctrl-C stop the work cleanly and a second one end the program at once.
 pub fn listen_for_interrupts() {
-    let mut first: Option<Instant> = None;
     // Without a handler Ctrl-C ends the program the system's way; files are still only renamed when complete.
-    let _ = ctrlc::set_handler(move || match first {
-        Some(first) if first.elapsed() > SAME_INTERRUPT => std::process::exit(crate::EXIT_INTERRUPTED),
-        Some(_) => {}
-        None => {
-            first = Some(Instant::now());
-            INTERRUPTED.store(true, Ordering::SeqCst);
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.get_or_init(Instant::now).elapsed() > SAME_INTERRUPT {
+            std::process::exit(crate::EXIT_INTERRUPTED);
         }
     });
 }
 
 /// Whether Ctrl-C was pressed.
 pub fn is_interrupted() -> bool {
-    INTERRUPTED.load(Ordering::SeqCst)
+    INTERRUPTED.get().is_some()
 }
 
 /// Tells progress in the chosen style, always on standard error.

@@ -52,7 +52,14 @@ const SMALL: &[(&str, &[(&str, &str)])] = &[
     ("cfa", &[("variant", "anomalib"), ("epochs", "15"), ("batch", "4"), ("bank_compression", "4")]),
     (
         "mspba",
-        &[("epochs", "4"), ("batch", "2"), ("repeats", "4"), ("rate", "0.0003"), ("coreset_max", "300")],
+        &[
+            ("epochs", "4"),
+            ("batch", "2"),
+            ("repeats", "4"),
+            ("rate", "0.0003"),
+            ("combination", "sum"),
+            ("coreset_max", "300"),
+        ],
     ),
     (
         "mspba",

@@ -154,7 +154,7 @@ impl Embedder {
         Ok(found.distances().chunks_exact(found.k.max(1)).map(mean).collect())
     }
 
-    /// Mean patch score of each size on images that a bank of the others has not seen.
+    /// Mean patch score of each size on images that a bank of the others has not seen; there are two images at least.
     fn typical(&self, images: &Images, context: &FitContext<'_>) -> Result<Vec<f32>, Error> {
         let every_second = |from: usize| (from..images.len()).step_by(2).collect::<Vec<_>>();
         let (seen, held_out) = (every_second(0), every_second(1));

@@ -16,7 +16,7 @@ fn network(config: &FastFlowConfig, sizes: &[MapSize]) -> Network {
 fn networks_for_resnet18_have_the_published_sizes() {
     let config = FastFlowConfig { norm: Norm::Fixed, ..FastFlowConfig::default() };
     assert_eq!(trained_values(&network(&config, &RESNET18)), 4_657_408);
-    let alternating = FastFlowConfig { kernels: Some(Kernels::Alternating), ..config.clone() };
+    let alternating = FastFlowConfig { kernels: Some(Kernels::Alternating), ..config };
     assert_eq!(trained_values(&network(&alternating, &RESNET18)), 2_593_024);
     let with_norms = network(&FastFlowConfig::default(), &RESNET18);
     assert_eq!(trained_values(&with_norms), 5_574_912);

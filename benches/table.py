@@ -1,19 +1,23 @@
 """Accuracy of methods beside PatchCore: mean and standard deviation over seeds.
 
-    python benches/table.py target/release/blemish DATA WEIGHTS OUT [--sets a,b] [--variants a,b] [--seeds 3]
+    python benches/table.py target/release/blemish DATA WEIGHTS OUT [--sets a,b] [--variants "a;b"] [--seeds 3] [--device cpu] [--jobs 1]
 
 DATA holds sets in MVTec AD layout, WEIGHTS the folder of the state dicts of ResNet-18 and AlexNet. Every variant is a `blemish fit` with the arguments
 below (without calibration, scores of the last step) and an `eval`. Results are kept in OUT, a JSON file, so that an interrupted run goes on
-where it stopped; the table is printed from it. Needs Python's standard library alone.
+where it stopped; the table is printed from it. `--jobs` runs several at a time, for a GPU that one does not fill. Needs Python's standard
+library alone.
 """
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 SETS = ["mvtec/screw", "magnetic_tile", "deeppcb", "mvtec/leather"]
 SIZE = "--size 256x256"
@@ -50,6 +54,12 @@ VARIANTS = {
     "csflow, 40 steps": "--method csflow --set steps=40 --set side=384 --set hidden=256 --backbone efficientnet-lite0",
     "patchcore, alexnet": "--method patchcore --backbone alexnet",
     "differnet, 200 steps": "--method differnet --set width=512 --set transforms=8 --set map=none --set steps=200 --backbone alexnet",
+    # As long as published, for GPUs: epochs(COUNT,BATCH) are the updates of so many passes over the set.
+    "fastflow, full": f"--method fastflow --set steps=epochs(500,32) --layers layer1,layer2,layer3 {SIZE}",
+    "cflow, full": f"--method cflow --set epochs=200 {SIZE}",
+    "csflow, full": "--method csflow --set steps=epochs(240,16) --backbone efficientnet-lite0",
+    "differnet, full": "--method differnet --set map=none --set steps=epochs(192,24) --backbone alexnet",
+    "glow, full": "--method glow --set steps=epochs(240,16) --backbone efficientnet-lite0",
 }
 
 
@@ -61,7 +71,14 @@ def run(line):
     return time.monotonic() - started
 
 
+def updates(arguments, images):
+    """The arguments with numbers of updates for numbers of epochs."""
+    number = lambda found: str(int(found[1]) * images // min(int(found[2]), images))
+    return re.sub(r"epochs\((\d+),(\d+)\)", number, arguments)
+
+
 def measure(told, name, arguments, seed):
+    arguments = updates(arguments, sum(1 for _ in (Path(told.data) / name / "train" / "good").iterdir()))
     backbone = [] if "--backbone" in arguments else ["--backbone", "resnet18"]
     if "alexnet" in arguments:
         backbone += ["--weights", Path(told.weights) / "alexnet-features-lpips.safetensors"]
@@ -70,7 +87,7 @@ def measure(told, name, arguments, seed):
         backbone += [] if "--layers" in arguments else ["--layers", "layer2,layer3"]
     with tempfile.TemporaryDirectory() as folder:
         model, metrics = Path(folder) / "model.blemish", Path(folder) / "metrics.json"
-        quiet = ["--progress", "none"]
+        quiet = ["--progress", "none", "--device", told.device]
         fit = run([told.blemish, "fit", Path(told.data) / name, *arguments.split(), *backbone, "--folds", "0", "--seed", seed, "-o", model, *quiet])
         scored = run([told.blemish, "eval", model, Path(told.data) / name, "--json", metrics, *quiet])
         found = json.loads(metrics.read_text())
@@ -109,17 +126,24 @@ def main():
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by semicolons")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
     told = parser.parse_args()
     out = Path(told.out)
     results = json.loads(out.read_text()) if out.exists() else {}
     sets, variants = told.sets.split(","), told.variants.split(";")
-    for seed in range(told.seeds):
-        for name in sets:
-            for variant in variants:
-                key = f"{name}|{variant}|{seed}"
-                if key not in results:
-                    results[key] = measure(told, name, VARIANTS[variant], seed)
-                    out.write_text(json.dumps(results, indent=1))
+    lock = Lock()
+
+    def fill(key):
+        name, variant, seed = key.split("|")
+        found = measure(told, name, VARIANTS[variant], seed)
+        with lock:
+            results[key] = found
+            out.write_text(json.dumps(results, indent=1))
+
+    keys = [f"{name}|{variant}|{seed}" for seed in range(told.seeds) for name in sets for variant in variants]
+    with ThreadPoolExecutor(told.jobs) as pool:
+        list(pool.map(fill, [key for key in keys if key not in results]))
     table(results, sets, variants)
 
 

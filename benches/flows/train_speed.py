@@ -1,17 +1,19 @@
 """PyTorch's side of the training speed of normalizing flows: prints steps per wall and per CPU second as one line of JSON.
 
-train_speed.py [--stack maps|vectors|wide] [--threads 1] [--steps 5] [--warm-up 2] [--fused]
+train_speed.py [--stack maps|vectors|wide] [--threads 1] [--steps 5] [--warm-up 2] [--fused] [--device cpu|cuda] [--products single|tf32|bfloat16]
 
 maps      FastFlow: 8 affine couplings (3x3, 128 -> 128 -> 256, clamp 2 tanh), batch of 8 maps of 256 x 32 x 32; Adam 1e-3, decay 1e-5
 vectors   CFlow: 8 conditional couplings (linear, 256 -> 512 -> 256, clamp 1.9 tanh) on 1024 fibers of 256 with condition 128; Adam 1e-4
 wide      DifferNet: 4 blocks of two subnets (384 -> 2048 -> 2048 -> 2048 -> 768, clamp 3 atan), batch of 96 vectors of 768; its Adam
 
 A step is forward, loss, backward and Adam's update. `--fused` takes Adam's fused kernel instead of PyTorch's default.
-Made with torch 2.15.0.
+`--products` sets what a GPU multiplies in; PyTorch's own default takes TF32 in convolutions and single precision in linear layers.
+Made with torch 2.15.0 (CPU) and 2.11.0 (GPU).
 """
 
 import argparse
 import json
+import math
 import time
 
 import torch
@@ -72,11 +74,11 @@ def through(blocks, x, *condition):
     return x, log_det
 
 
-def stack(kind, fused):
+def stack(kind, fused, device):
     """The blocks' optimiser and a function that makes the loss."""
     if kind == "maps":
-        blocks = nn.ModuleList(Coupling(256, 2.0, lambda i, o: nn.Conv2d(i, o, 3, padding=1)) for _ in range(8))
-        x = torch.randn(8, 256, 32, 32)
+        blocks = nn.ModuleList(Coupling(256, 2.0, lambda i, o: nn.Conv2d(i, o, 3, padding=1)) for _ in range(8)).to(device)
+        x = torch.randn(8, 256, 32, 32, device=device)
 
         def loss():
             z, log_det = through(blocks, x)
@@ -84,17 +86,17 @@ def stack(kind, fused):
 
         return torch.optim.Adam(blocks.parameters(), lr=1e-3, weight_decay=1e-5, fused=fused), loss
     if kind == "vectors":
-        blocks = nn.ModuleList(Coupling(256, 1.9, nn.Linear, condition=128, hidden=2 * (128 + 128)) for _ in range(8))
-        x, condition = torch.randn(1024, 256), torch.randn(1024, 128)
+        blocks = nn.ModuleList(Coupling(256, 1.9, nn.Linear, condition=128, hidden=2 * (128 + 128)) for _ in range(8)).to(device)
+        x, condition = torch.randn(1024, 256, device=device), torch.randn(1024, 128, device=device)
 
         def loss():
             z, log_det = through(blocks, x, condition)
-            log_likelihood = -128 * torch.log(torch.tensor(2 * torch.pi)) - 0.5 * z.square().sum(1) + log_det
+            log_likelihood = -128 * math.log(2 * math.pi) - 0.5 * z.square().sum(1) + log_det
             return -F.logsigmoid(log_likelihood / 256).mean()
 
         return torch.optim.Adam(blocks.parameters(), lr=1e-4, fused=fused), loss
-    blocks = nn.ModuleList(DoubleCoupling(768, 3.0, 2048) for _ in range(4))
-    x = torch.randn(96, 768)
+    blocks = nn.ModuleList(DoubleCoupling(768, 3.0, 2048) for _ in range(4)).to(device)
+    x = torch.randn(96, 768, device=device)
 
     def loss():
         z, log_det = through(blocks, x)
@@ -111,18 +113,26 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--fused", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--products", choices=["default", "single", "tf32", "bfloat16"], default="default")
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
     torch.manual_seed(0)
-    optimiser, loss_of = stack(told.stack, told.fused or None)
+    if told.products in ("single", "tf32"):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = told.products == "tf32"
+    optimiser, loss_of = stack(told.stack, told.fused or None, told.device)
+    wait = torch.cuda.synchronize if told.device == "cuda" else lambda: None
     parameters = sum(p.numel() for p in optimiser.param_groups[0]["params"])
     for step in range(told.warm_up + told.steps):
         if step == told.warm_up:
+            wait()
             wall, cpu = time.perf_counter(), time.process_time()
         optimiser.zero_grad()
-        loss = loss_of()
+        with torch.autocast(told.device, torch.bfloat16, enabled=told.products == "bfloat16"):
+            loss = loss_of()
         loss.backward()
         optimiser.step()
+    wait()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    figures = {"stack": told.stack, "threads": told.threads, "steps": told.steps, "parameters": parameters, "loss": loss.item()}
+    figures = {"stack": told.stack, "device": told.device, "products": told.products, "threads": told.threads, "steps": told.steps, "parameters": parameters, "loss": loss.item()}
     print(json.dumps({**figures, "steps_per_wall_second": told.steps / wall, "steps_per_cpu_second": told.steps / cpu}))

@@ -195,10 +195,18 @@ pub fn adam_step(tensors: [Tensor<1>; 4], step: AdamStep) -> [Tensor<1>; 3] {
     [value, first, second].map(Tensor::from_dispatch)
 }
 
-/// Sum of the squares of a tensor's values.
-pub fn square_sum(x: Tensor<1>) -> f64 {
+/// Sum of the squares of a tensor's values, one value; in double precision on a CPU.
+pub fn square_sum(x: Tensor<1>) -> Tensor<1> {
     if !is_ours(&x) {
-        return (x.clone() * x).sum().into_scalar::<f64>();
+        return (x.clone() * x).sum();
     }
-    Tensor::<1>::from_dispatch(Dispatch::square_sum(x.into_dispatch())).into_scalar::<f64>()
+    Tensor::from_dispatch(Dispatch::square_sum(x.into_dispatch()))
+}
+
+/// The values of tensors of one value each, fetched from a device together: every fetch waits for all that was asked of it.
+pub fn scalars(tensors: Vec<Tensor<1>>) -> Vec<f64> {
+    if tensors.iter().any(|tensor| tensor.device() == Device::flex()) {
+        return tensors.into_iter().map(|tensor| tensor.into_scalar()).collect();
+    }
+    Tensor::cat(tensors, 0).into_data().iter().collect()
 }

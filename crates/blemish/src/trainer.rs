@@ -175,7 +175,8 @@ impl<'a> Trainer<'a> {
             describe: &describe,
             steps: plan.steps,
             ends: self.context.training.time_limit.map(|limit| self.started + limit.mul_f64(share)),
-            first: Cell::new(None),
+            ran: Cell::new(0),
+            ended: Cell::new(Instant::now()),
             told: Cell::new(0),
         };
         self.context.observer.stage(&describe(""), Some(plan.steps));
@@ -244,8 +245,9 @@ struct Progress<'a> {
     describe: &'a dyn Fn(&str) -> String,
     steps: u64,
     ends: Option<Instant>,
-    /// When the first step of this run had been done, and its number.
-    first: Cell<Option<(Instant, u64)>>,
+    /// Steps of this run, and when the last one ended.
+    ran: Cell<u64>,
+    ended: Cell<Instant>,
     /// Steps told to the observer.
     told: Cell<u64>,
 }
@@ -257,27 +259,22 @@ impl Watch for Progress<'_> {
         }
         // A limit too short for anything still gives a model of one step.
         let is_over = self.ends.is_some_and(|ends| Instant::now() >= ends);
-        if is_over && self.first.get().is_some() { Verdict::Finish } else { Verdict::Go }
+        if is_over && self.ran.get() > 0 { Verdict::Finish } else { Verdict::Go }
     }
 
     fn step(&self, done: u64, loss: f64, rate: f64) {
         let observer = self.trainer.context.observer;
-        match self.first.get() {
-            None => self.first.set(Some((Instant::now(), done))),
-            // The first step finds caches cold; the second tells how long it will take.
-            Some((since, first)) if done == first + 1 => {
-                let seconds = since.elapsed().as_secs_f64() * (self.steps - done) as f64;
-                let time = match seconds {
-                    ..120.0 => format!(", about {seconds:.0} s"),
-                    ..7200.0 => format!(", about {:.0} min", seconds / 60.0),
-                    _ => format!(", about {:.1} h", seconds / 3600.0),
-                };
-                if seconds > 10.0 {
-                    observer.stage(&(self.describe)(&time), Some(self.steps));
-                    self.told.set(0);
-                }
-            }
-            Some(_) => {}
+        let seconds = self.ended.replace(Instant::now()).elapsed().as_secs_f64() * (self.steps - done) as f64;
+        self.ran.set(self.ran.get() + 1);
+        // The first step finds caches cold, and the first ones of a GPU compile and tune its kernels.
+        if self.ran.get() == if self.trainer.is_on_cpu() { 2 } else { 10 } && seconds > 10.0 {
+            let time = match seconds {
+                ..120.0 => format!(", about {seconds:.0} s"),
+                ..7200.0 => format!(", about {:.0} min", seconds / 60.0),
+                _ => format!(", about {:.1} h", seconds / 3600.0),
+            };
+            observer.stage(&(self.describe)(&time), Some(self.steps));
+            self.told.set(0);
         }
         observer.status(&format!("loss {loss:.4}, rate {rate:.1e}"));
         observer.advance(done - self.told.get());

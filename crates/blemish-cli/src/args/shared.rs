@@ -15,7 +15,7 @@ pub struct MachineArgs {
 /// Where the backbone runs.
 #[derive(Clone, Debug, Args)]
 pub struct EngineArgs {
-    /// Device: auto, cpu, cuda[:N], vulkan[:N], wgpu[:N], metal[:N].
+    /// Device of what is trained and searched, and of the backbone on engine auto or burn: auto, cpu, cuda[:N], vulkan[:N], wgpu[:N], metal[:N].
     #[arg(long, default_value = "auto", help_heading = "Engine")]
     pub device: String,
     /// Engine that runs the backbone: auto, native, rten, ort (ONNX Runtime, loaded at run time), burn.

@@ -27,8 +27,9 @@ pub fn build(
     weights: &Weights,
     options: &EngineOptions,
 ) -> Result<Box<dyn Executor>, FeatureError> {
+    check(options.device)?;
     let outputs = || graph.taps.iter().map(|tap| onnx::tap_output(&tap.name)).collect::<Vec<_>>();
-    match choose(options)? {
+    match choose(options) {
         Engine::Burn => build_burn(graph, weights, options),
         Engine::Ort => build_ort(&onnx::emit(graph, weights), onnx::INPUT, &outputs(), options),
         Engine::Auto | Engine::Native => {
@@ -67,8 +68,9 @@ pub fn build_onnx(
     layers: &[String],
     options: &EngineOptions,
 ) -> Result<Box<dyn Executor>, FeatureError> {
+    check(options.device)?;
     let (bytes, input) = onnx::with_outputs(bytes, layers)?;
-    match choose(options)? {
+    match options.engine {
         Engine::Burn => Err(built_in_only("burn")),
         Engine::Native => Err(built_in_only("native")),
         Engine::Ort => build_ort(&bytes, &input, layers, options),
@@ -76,6 +78,17 @@ pub fn build_onnx(
             Ok(Box::new(RtenExecutor::new(bytes, &input, layers, options.thread_count())?))
         }
     }
+}
+
+/// Whether there is such a device, before anything is computed elsewhere.
+fn check(device: Device) -> Result<(), FeatureError> {
+    #[cfg(feature = "burn")]
+    crate::burn_device::open(device)?;
+    #[cfg(not(feature = "burn"))]
+    if !device.is_cpu() {
+        return Err(not_built("burn", "cuda, vulkan, wgpu or metal"));
+    }
+    Ok(())
 }
 
 fn built_in_only(engine: &'static str) -> FeatureError {
@@ -101,20 +114,14 @@ fn join(images: Vec<Vec<FeatureMap>>) -> Vec<FeatureMap> {
     joined
 }
 
-/// The engine for a device, and whether the two fit.
-fn choose(options: &EngineOptions) -> Result<Engine, FeatureError> {
-    match (options.engine, options.device.is_cpu()) {
-        (Engine::Auto, false) => Ok(Engine::Burn),
-        (Engine::Native, false) => Err(cpu_only("native", options.device)),
-        (Engine::Rten, false) => Err(cpu_only("rten", options.device)),
-        (Engine::Ort, false) => Err(cpu_only("ort", options.device)),
-        (engine, _) => Ok(engine),
+/// The engine of the built-in networks. One that is asked for and runs on the CPU alone does so whatever the device, which is then for
+/// what is trained and searched.
+fn choose(options: &EngineOptions) -> Engine {
+    match options.engine {
+        Engine::Auto if options.device.is_cpu() => Engine::Native,
+        Engine::Auto => Engine::Burn,
+        engine => engine,
     }
-}
-
-fn cpu_only(engine: &'static str, device: Device) -> FeatureError {
-    let reason = format!("it runs on the CPU only; use --engine burn for --device {device}");
-    FeatureError::Engine { engine, reason }
 }
 
 #[cfg(feature = "burn")]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub struct EngineOptions {
     /// The engine.
     pub engine: Engine,
-    /// The device.
+    /// The device; engines for the CPU leave it to what is trained and searched.
     pub device: Device,
     /// CPU threads; `None` is all cores.
     pub threads: Option<usize>,
@@ -38,7 +38,7 @@ pub enum Engine {
     Burn,
 }
 
-/// Where a network runs; the number picks one of several GPUs.
+/// Where networks run and banks are searched; the number picks one of several GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The CPU; GPUs are used when asked for.

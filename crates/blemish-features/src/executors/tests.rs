@@ -1,8 +1,6 @@
 //! Every operator against values worked out by hand, and every engine against the others.
 
-#[cfg(feature = "burn")]
-use super::Device;
-use super::{Engine, EngineOptions, build};
+use super::{Device, Engine, EngineOptions, build};
 use crate::graph::{Activation, FeatureMap, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
 
 /// A graph of one operator on the image; a convolution's weights are all one and its bias is `bias`.
@@ -97,6 +95,17 @@ fn pointwise_operators_follow_their_formulas() {
     }
     assert_eq!(run(Op::GlobalAveragePool, 3, 0.0, &input, 2, 2).data, [2.25, 1.125, 4.75]);
     assert_eq!(run(Op::Concat, 6, 0.0, &input, 2, 2).data, [input, input].concat());
+}
+
+#[test]
+#[cfg(not(feature = "metal"))]
+fn a_device_that_is_not_there_is_refused_whatever_the_engine() {
+    let (graph, weights) = single(Op::GlobalAveragePool, 3, 0.0);
+    for engine in [Engine::Auto, Engine::Native, Engine::Rten, Engine::Burn] {
+        let options = EngineOptions { engine, device: Device::Metal(0), ..EngineOptions::default() };
+        let message = build(&graph, &weights, &options).err().unwrap().to_string();
+        assert!(message.contains("--features "), "{engine}: {message}");
+    }
 }
 
 #[test]

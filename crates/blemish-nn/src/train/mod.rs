@@ -252,18 +252,20 @@ pub fn train_selecting<M: Module, B, E: From<TrainError>>(
         let number = progress.done;
         let batch = batch(number)?;
         let value = with_products_in(plan.precision.products(), || loss(&progress.network, batch));
-        let gradients = value.backward();
-        let value = value.inner().into_scalar::<f64>();
-        if !value.is_finite() {
-            return Err(TrainError::NotFinite { step: number, what: "loss" }.into());
+        let gradients = optimiser::gradients_of(&progress.network, value.backward());
+        let (value, norm) = optimiser::measure(value.inner(), &gradients);
+        for (what, measured) in [("loss", value), ("gradient", norm)] {
+            if !measured.is_finite() {
+                return Err(TrainError::NotFinite { step: number, what }.into());
+            }
         }
         let rate = plan.schedule.at(number, plan.steps);
+        let gradient_scale = plan.clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
         let Optimiser { kind, betas, epsilon, decay, is_decoupled } = plan.optimiser;
         let number = number + 1;
-        let step = AdamStep { kind, rate, betas, epsilon, decay, is_decoupled, gradient_scale: 1.0, number };
+        let step = AdamStep { kind, rate, betas, epsilon, decay, is_decoupled, gradient_scale, number };
         let memories = &mut progress.memories;
-        progress.network =
-            optimiser::step(progress.network, gradients, memories, step, plan.clip, plan.average)?;
+        progress.network = optimiser::step(progress.network, gradients, memories, step, plan.average);
         progress.done += 1;
         progress.curve.push(value);
         if let Some(selection) = selection.as_ref().filter(|it| progress.done.is_multiple_of(it.every.max(1)))

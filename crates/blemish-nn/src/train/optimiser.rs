@@ -1,7 +1,6 @@
 //! Adam and its kin over all weights of a network, with the gradients' norm clipped and a running average.
 
-use super::TrainError;
-use blemish_ops::{AdamKind, AdamStep, adam_step, square_sum};
+use blemish_ops::{AdamKind, AdamStep, adam_step, scalars, square_sum};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
@@ -65,7 +64,7 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 }
 
 /// Gradients of the trained weights, in the order of the network; `None` for those the loss does not depend on.
-fn gradients_of<M: Module>(network: &M, gradients: &mut Gradients) -> Vec<Option<Tensor<1>>> {
+pub(super) fn gradients_of<M: Module>(network: &M, mut gradients: Gradients) -> Vec<Option<Tensor<1>>> {
     struct Take<'a> {
         taken: Vec<Option<Tensor<1>>>,
         gradients: &'a mut Gradients,
@@ -78,7 +77,7 @@ fn gradients_of<M: Module>(network: &M, gradients: &mut Gradients) -> Vec<Option
             }
         }
     }
-    let mut take = Take { taken: Vec::new(), gradients };
+    let mut take = Take { taken: Vec::new(), gradients: &mut gradients };
     network.visit(&mut take);
     take.taken
 }
@@ -115,27 +114,24 @@ impl ModuleMapper for Update<'_> {
     }
 }
 
+/// The loss as a number, and the norm of all gradients together.
+pub(super) fn measure(loss: Tensor<1>, gradients: &[Option<Tensor<1>>]) -> (f64, f64) {
+    let squares = gradients.iter().flatten().map(|gradient| square_sum(gradient.clone()));
+    let values = scalars(std::iter::once(loss).chain(squares).collect());
+    (values[0], values[1..].iter().sum::<f64>().sqrt())
+}
+
 /// One step: the network with updated weights.
-///
-/// # Errors
-/// [`TrainError::NotFinite`] if a gradient is not a finite number.
 pub(super) fn step<M: Module>(
     network: M,
-    mut gradients: Gradients,
+    gradients: Vec<Option<Tensor<1>>>,
     memories: &mut [Memory],
-    mut step: AdamStep,
-    clip: Option<f64>,
+    step: AdamStep,
     average: Option<f64>,
-) -> Result<M, TrainError> {
-    let gradients = gradients_of(&network, &mut gradients);
-    let norm = gradients.iter().flatten().map(|gradient| square_sum(gradient.clone())).sum::<f64>().sqrt();
-    if !norm.is_finite() {
-        return Err(TrainError::NotFinite { step: step.number - 1, what: "gradient" });
-    }
-    step.gradient_scale = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
+) -> M {
     let mut update =
         Update { gradients: gradients.into_iter(), memories: memories.iter_mut(), step, average };
-    Ok(network.map(&mut update))
+    network.map(&mut update)
 }
 
 /// The network with the running averages as weights, where they are kept.

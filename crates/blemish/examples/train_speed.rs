@@ -1,21 +1,26 @@
 //! Steps a second of the stacks of `benches/flows/train_speed.py`, for comparison with PyTorch.
 //!
-//! `cargo run --release -p blemish-nn --example train_speed -- maps|vectors|wide [steps]`; `RAYON_NUM_THREADS` sets the threads.
+//! `cargo run --release -p blemish --example train_speed -- maps|vectors|wide [steps] [device] [single|mixed]`; `RAYON_NUM_THREADS` sets the
+//! threads of a CPU. A GPU needs its feature: `--features cuda ... -- maps 50 cuda`.
 
+use blemish_features::{Device, burn_device};
+use blemish_nn::Tensor;
 use blemish_nn::flow::{
     Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy,
 };
 use blemish_nn::init::Init;
 use blemish_nn::layers::Subnet;
-use blemish_nn::train::{Optimiser, Plan, Schedule, TrainError, Verdict, Watch, train};
-use blemish_nn::{Device, Tensor};
+use blemish_nn::train::{Optimiser, Plan, Precision, Schedule, TrainError, Verdict, Watch, train};
 use blemish_ops::{Clamp, Coupling};
 use std::cell::RefCell;
 use std::time::Instant;
 
-const WARM_UP: u64 = 2;
-
-struct Clock(RefCell<(Instant, f64, f64)>);
+struct Clock {
+    /// Steps that are not counted.
+    warm_up: u64,
+    /// Wall and CPU time after them, and the last loss.
+    now: RefCell<(Instant, f64, f64)>,
+}
 
 /// CPU seconds of this process so far, all threads.
 fn cpu_seconds() -> f64 {
@@ -30,8 +35,8 @@ impl Watch for Clock {
         Verdict::Go
     }
     fn step(&self, done: u64, loss: f64, _: f64) {
-        let mut clock = self.0.borrow_mut();
-        if done == WARM_UP {
+        let mut clock = self.now.borrow_mut();
+        if done == self.warm_up {
             *clock = (Instant::now(), cpu_seconds(), loss);
         }
         clock.2 = loss;
@@ -41,8 +46,14 @@ impl Watch for Clock {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let stack = arguments.next().unwrap_or_else(|| "maps".into());
-    let steps: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10) + WARM_UP;
-    let device = Device::flex().autodiff();
+    let steps: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let named: Device = arguments.next().map_or(Device::Cpu, |name| name.parse().expect("no such device"));
+    let precision =
+        if arguments.next().as_deref() == Some("mixed") { Precision::Mixed } else { Precision::Single };
+    // A GPU compiles and tunes its kernels on the way.
+    let warm_up = if named == Device::Cpu { 2 } else { 20 };
+    let plain = burn_device::open(named).expect("the device cannot be opened");
+    let device = plain.clone().autodiff();
     let mut init = Init::new(0, &device);
     let tanh = Coupling { clamp: Clamp::Tanh { limit: 2.0, rate: 0.1 }, gain: 0.1, shift_first: false };
     let atan = Coupling {
@@ -88,8 +99,9 @@ fn main() {
     let x = init.normal(1.0, shape).val().inner();
     let condition = (condition > 0).then(|| init.normal(1.0, [shape[0], condition, 1, 1]).val().inner());
     let optimiser = Optimiser { decay: 1e-5, ..Optimiser::ADAM };
-    let plan = Plan::new(steps, optimiser, Schedule::constant(if stack == "wide" { 2e-4 } else { 1e-3 }));
-    let clock = Clock(RefCell::new((Instant::now(), 0.0, 0.0)));
+    let schedule = Schedule::constant(if stack == "wide" { 2e-4 } else { 1e-3 });
+    let plan = Plan { precision, ..Plan::new(steps + warm_up, optimiser, schedule) };
+    let clock = Clock { warm_up, now: RefCell::new((Instant::now(), 0.0, 0.0)) };
     let loss = |network: &Chain, x: Tensor<4>| {
         let condition = condition.clone().map(Tensor::from_inner);
         let (z, log_det) = network.forward(x, condition.as_ref());
@@ -98,8 +110,9 @@ fn main() {
     let network = Chain { pieces };
     let batch = |_| Ok::<_, TrainError>(Tensor::from_inner(x.clone()));
     let trained = train(network, &plan, &device, batch, loss, &clock).expect("the training failed");
-    let (start, cpu, loss) = *clock.0.borrow();
-    let counted = (trained.steps - WARM_UP) as f64;
+    plain.sync().expect("the device failed");
+    let (start, cpu, loss) = *clock.now.borrow();
+    let counted = (trained.steps - warm_up) as f64;
     println!(
         "{{\"stack\": \"{stack}\", \"steps_per_second\": {:.3}, \"steps_per_cpu_second\": {:.3}, \"loss\": {loss}}}",
         counted / start.elapsed().as_secs_f64(),

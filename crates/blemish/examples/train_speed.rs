@@ -51,7 +51,7 @@ fn main() {
     let precision =
         if arguments.next().as_deref() == Some("mixed") { Precision::Mixed } else { Precision::Single };
     // A GPU compiles and tunes its kernels on the way.
-    let warm_up = if named == Device::Cpu { 2 } else { 20 };
+    let warm_up = if named.is_cpu() { 2 } else { 20 };
     let plain = burn_device::open(named).expect("the device cannot be opened");
     let device = plain.clone().autodiff();
     let mut init = Init::new(0, &device);

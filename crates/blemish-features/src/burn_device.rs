@@ -33,7 +33,8 @@ pub fn open(device: Device) -> Result<BurnDevice, FeatureError> {
 
 #[cfg(any(feature = "cuda", feature = "vulkan", feature = "wgpu", feature = "metal"))]
 fn nth(kind: burn::tensor::DeviceType, index: usize, device: Device) -> Result<BurnDevice, FeatureError> {
-    let found = BurnDevice::enumerate(kind).into_vec();
+    // A driver that is not there may panic.
+    let found = guarded(|| BurnDevice::enumerate(kind).into_vec())?;
     let count = found.len();
     let missing = || fail(&format!("there is no device {device}: this machine shows {count} of its kind"));
     found.into_iter().nth(index).ok_or_else(missing)

@@ -18,7 +18,7 @@ pub(crate) struct BurnExecutor {
 impl BurnExecutor {
     /// Brings the weights of a graph to a device.
     pub(crate) fn new(graph: &Graph, weights: &Weights, device: Device) -> Result<Self, FeatureError> {
-        Self::on(guarded(|| open(device))??, graph, weights)
+        Self::on(open(device)?, graph, weights)
     }
 
     /// The same with gradients with respect to the input.
@@ -27,7 +27,7 @@ impl BurnExecutor {
         weights: &Weights,
         device: Device,
     ) -> Result<Self, FeatureError> {
-        Self::on(guarded(|| open(device))??.autodiff(), graph, weights)
+        Self::on(open(device)?.autodiff(), graph, weights)
     }
 
     fn on(device: BurnDevice, graph: &Graph, weights: &Weights) -> Result<Self, FeatureError> {

@@ -64,20 +64,20 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 }
 
 /// Gradients of the trained weights, in the order of the network; `None` for those the loss does not depend on.
-pub(super) fn gradients_of<M: Module>(network: &M, mut gradients: Gradients) -> Vec<Option<Tensor<1>>> {
-    struct Take<'a> {
+pub(super) fn gradients_of<M: Module>(network: &M, gradients: Gradients) -> Vec<Option<Tensor<1>>> {
+    struct Take {
         taken: Vec<Option<Tensor<1>>>,
-        gradients: &'a mut Gradients,
+        gradients: Gradients,
     }
-    impl ModuleVisitor for Take<'_> {
+    impl ModuleVisitor for Take {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
             if value.is_require_grad() {
-                self.taken.push(value.grad_remove(self.gradients).map(flat));
+                self.taken.push(value.grad_remove(&mut self.gradients).map(flat));
             }
         }
     }
-    let mut take = Take { taken: Vec::new(), gradients: &mut gradients };
+    let mut take = Take { taken: Vec::new(), gradients };
     network.visit(&mut take);
     take.taken
 }

@@ -51,7 +51,10 @@ VARIANTS = {
     },
     "patchcore, embedded": "--method patchcore --backbone efficientnet-lite0",
     "glow, 100 steps": "--method glow --set steps=100 --backbone efficientnet-lite0",
-    "csflow, 40 steps": "--method csflow --set steps=40 --set side=384 --set hidden=256 --backbone efficientnet-lite0",
+    **{
+        f"csflow, 900 steps, {score}": f"--method csflow --set steps=900 --set batch=8 --set rate=0.001 --set side=256 --set hidden=128 --set score={score} --backbone efficientnet-lite0"
+        for score in ("mean", "max")
+    },
     "patchcore, alexnet": "--method patchcore --backbone alexnet",
     "differnet, 200 steps": "--method differnet --set width=512 --set transforms=8 --set map=none --set steps=200 --backbone alexnet",
     # As long as published, for GPUs: epochs(COUNT,BATCH) are the updates of so many passes over the set.

@@ -1,8 +1,8 @@
 //! The backbones inside a model file: their tensors, and the headers that say what they are.
 
-use crate::error::Error;
 use crate::model_file::BackboneHeader;
-use crate::state::{State, StateError, Values};
+use blemish_core::error::Error;
+use blemish_core::state::{State, StateError, Values};
 use blemish_features::{Backbone, BackboneState, EngineOptions, Normalization, Tensor, Weights};
 
 pub(crate) const ONNX: &str = "onnx";

@@ -5,11 +5,11 @@
 
 use crate::calibrate::{CalibrationConfig, EachScored, HELD_OUT, OutOfFold, conclude, deal, units, without};
 use crate::detector::{DetectorConfig, FitOptions};
-use crate::error::Error;
-use crate::method::MethodInfo;
-use crate::observer::{Observer, Quiet};
 use crate::prepared::Prepared;
 use crate::view::{self, View, Work};
+use blemish_core::error::Error;
+use blemish_core::method::MethodInfo;
+use blemish_core::observer::{Observer, Quiet};
 use blemish_data::{Dataset, DecodedImages, Sample, Skipped};
 use blemish_eval::{Calibration, Source};
 use std::sync::{Mutex, PoisonError};
@@ -93,7 +93,7 @@ impl<'a> ComposedFits<'a> {
         let observer = self.options.observer;
         let all = chosen.unwrap_or_else(|| (0..self.dataset.train.len()).collect());
         let mut good = Vec::new();
-        let mut collect = |_: usize, scored: crate::map::Scored| good.push(scored.extremes());
+        let mut collect = |_: usize, scored: blemish_core::map::Scored| good.push(scored.extremes());
         if config.folds > 0 && self.info().needs.long_training && all.len() > 1 {
             let held_out = deal(self.samples(), &all, HELD_OUT, self.seed()).swap_remove(0);
             let views = self.fit(&without(&all, &held_out), observer)?;

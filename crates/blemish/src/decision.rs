@@ -1,6 +1,6 @@
 //! From a score and a map to a decision by a model's calibration.
 
-use crate::map::Scored;
+use blemish_core::map::Scored;
 use blemish_data::{ImageFault, Transform};
 use blemish_eval::{Calibration, Frame, Region, find_regions};
 
@@ -50,7 +50,7 @@ impl Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::AnomalyMap;
+    use blemish_core::map::AnomalyMap;
     use blemish_eval::{Extremes, Source};
 
     /// A 4 x 4 map with one hot pixel at row 1, column 2.

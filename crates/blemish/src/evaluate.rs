@@ -1,9 +1,9 @@
 //! A detector measured on labelled images.
 
 use crate::detector::{Detector, ScoreOptions, ScoredSample};
-use crate::error::Error;
-use crate::map::Scored;
-use crate::observer::{Observer, Silent};
+use blemish_core::error::Error;
+use blemish_core::map::Scored;
+use blemish_core::observer::{Observer, Silent};
 use blemish_data::{Dataset, Label, Mask, Sample, Skipped};
 use blemish_eval::{Evaluation, Evaluator, Judged, ProPoint, judge};
 use std::time::{Duration, Instant};

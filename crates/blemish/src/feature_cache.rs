@@ -1,47 +1,19 @@
 //! Feature maps of the training images, kept from the first pass for all later ones.
 //!
 //! The backbone is frozen, so its maps of an image are the same in every fit: the model's own, those of the folds, every epoch. They
-//! stay in memory up to a limit and go to an unnamed temporary file beyond it; if even that would grow past [`LARGEST`], nothing is
+//! stay in memory up to a limit and go to an unnamed temporary file beyond it; if even that would grow past the limit of all, nothing is
 //! kept and every pass runs the backbone again.
 
-use crate::error::Error;
-use crate::feature_batch::FeatureBatch;
-use crate::method::{EachBatch, EachFeatures, TrainingSet};
-use crate::rows::{RowStore, Rows};
 use crate::training::LoadedSet;
+use blemish_core::error::Error;
+use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::limits::CacheLimits;
+use blemish_core::method::{EachBatch, EachFeatures, TrainingSet};
+use blemish_core::rows::{RowStore, Rows};
 use blemish_data::Mask;
 use blemish_data::loader::order_of;
 use blemish_features::{Backbone, FeatureMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Bytes kept in memory where no memory limit was given.
-const IN_MEMORY: u64 = 1 << 30;
-
-/// Most bytes that are kept at all, in memory or in the temporary file.
-const LARGEST: u64 = 16 << 30;
-
-/// How much may be kept, and where.
-pub(crate) struct CacheLimits {
-    /// Bytes in memory.
-    pub(crate) in_memory: u64,
-    /// Bytes altogether.
-    pub(crate) largest: u64,
-    /// Folder for the temporary file; `None` is the system's.
-    pub(crate) folder: Option<PathBuf>,
-}
-
-impl CacheLimits {
-    /// A quarter of the memory limit, where there is one.
-    pub(crate) fn new(memory_limit: Option<u64>, folder: Option<PathBuf>) -> Self {
-        Self { in_memory: Self::in_memory(memory_limit), largest: LARGEST, folder }
-    }
-
-    /// Bytes of features that stay in memory.
-    pub(crate) fn in_memory(memory_limit: Option<u64>) -> u64 {
-        memory_limit.map_or(IN_MEMORY, |limit| limit / 4)
-    }
-}
 
 /// A training set that keeps what the backbone makes of it.
 pub(crate) struct CachingSet<'a> {
@@ -313,9 +285,9 @@ impl TrainingSet for Subset<'_> {
 mod tests {
     use super::*;
     use crate::detector::FitOptions;
-    use crate::testing::backbone;
     use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
     use blemish_data::{Transform, open_dataset};
+    use blemish_features::{BackboneSpec, EngineOptions};
 
     /// What a pass gives: for every image its index and values.
     fn pass(set: &dyn TrainingSet, backbone: &Backbone, seed: Option<u64>) -> Vec<(usize, Vec<f32>)> {
@@ -353,7 +325,7 @@ mod tests {
         let transform = Arc::new(Transform::resize_to(64, 64));
         let options = FitOptions { batch_size: 2, skip_bad: true, ..FitOptions::default() };
         let loaded = LoadedSet::new(&dataset, &transform, &options);
-        let backbone = backbone(&[8, 16]);
+        let backbone = Backbone::load(&BackboneSpec::default(), &[8, 16], &EngineOptions::default()).unwrap();
         let limits = |in_memory, largest| CacheLimits { in_memory, largest, folder: None };
         let full = CacheLimits { folder: Some("/nowhere/at/all".into()), ..limits(0, u64::MAX) };
         let sets = [limits(u64::MAX, u64::MAX), limits(0, u64::MAX), limits(u64::MAX, 0), full]

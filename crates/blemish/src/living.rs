@@ -1,92 +1,15 @@
-//! Living models: what a fitted detector can still learn, and how detectors fitted on parts of the images become one.
-//!
-//! A method whose state can be summed up implements [`Living`]; the registry hands it out as a [`LivingEntry`], so whether a method can
-//! do it is known before any work. Neither verb needs the images of the earlier fits.
+//! What a fitted detector can still learn, and how detectors fitted on parts of the images become one.
 
 use crate::detector::{Detector, FitOptions};
-use crate::error::Error;
-use crate::method::{FitContext, Fitted, Method, TrainingSet};
 use crate::model_file::{DataHeader, Header};
 use crate::training::LoadedSet;
 use crate::verification;
 use crate::view::View;
+use blemish_core::entry::Fitted;
+use blemish_core::entry::LivingEntry;
+use blemish_core::error::Error;
 use blemish_data::Dataset;
 use blemish_data::digest::hexadecimal;
-use std::any::Any;
-use std::marker::PhantomData;
-
-/// A method whose models can learn on and be joined.
-pub trait Living: Method {
-    /// The model that a fit on the old and the new images would have given, as nearly as the method promises. `context.seed` is that
-    /// of the old fit.
-    ///
-    /// # Errors
-    /// [`Error::Living`] if the model was not made for it; else as [`Method::fit`].
-    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error>;
-
-    /// Joins models of equal settings, backbone and transform, in the order given; there is at least one.
-    ///
-    /// # Errors
-    /// [`Error::Living`] if the models do not go together.
-    fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error>;
-
-    /// What the model stands for and how well, in a few words.
-    fn coverage(&self) -> String;
-}
-
-/// [`Living`], for any fitted method.
-pub trait LivingEntry: Send + Sync {
-    /// See [`Living::update`].
-    ///
-    /// # Errors
-    /// As there.
-    fn update(
-        &self,
-        model: &dyn Fitted,
-        train: &dyn TrainingSet,
-        context: &FitContext<'_>,
-    ) -> Result<Box<dyn Fitted>, Error>;
-    /// See [`Living::merge`].
-    ///
-    /// # Errors
-    /// As there.
-    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error>;
-    /// See [`Living::coverage`].
-    fn coverage(&self, model: &dyn Fitted) -> String;
-}
-
-/// The registry's [`LivingEntry`] of a method type.
-pub(crate) struct LivingModels<M>(PhantomData<fn() -> M>);
-
-impl<M> LivingModels<M> {
-    pub(crate) const NEW: Self = Self(PhantomData);
-}
-
-/// The method behind a fitted model; the registry entry that leads here is that of the model's own method.
-fn typed<M: Method>(model: &dyn Fitted) -> Result<&M, Error> {
-    let model: &dyn Any = model;
-    model
-        .downcast_ref()
-        .ok_or(Error::Living { action: "merge", reason: "the models are of different methods".into() })
-}
-
-impl<M: Living> LivingEntry for LivingModels<M> {
-    fn update(
-        &self,
-        model: &dyn Fitted,
-        train: &dyn TrainingSet,
-        context: &FitContext<'_>,
-    ) -> Result<Box<dyn Fitted>, Error> {
-        Ok(Box::new(typed::<M>(model)?.update(train, context)?))
-    }
-    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error> {
-        let parts = parts.iter().map(|model| typed(*model)).collect::<Result<Vec<&M>, _>>()?;
-        Ok(Box::new(M::merge(&parts, context)?))
-    }
-    fn coverage(&self, model: &dyn Fitted) -> String {
-        typed::<M>(model).map(Living::coverage).unwrap_or_default()
-    }
-}
 
 impl Detector {
     /// This detector after learning from more good images, without those it has learnt from before.
@@ -153,7 +76,7 @@ impl Detector {
             reason: format!(
                 "models of {} do not learn on; fit anew on all images, or use one of: {}",
                 self.entry.info().name,
-                crate::registry::living_names()
+                blemish_methods::registry::living_names()
             ),
         })
     }

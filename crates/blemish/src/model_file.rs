@@ -6,17 +6,16 @@
 //! memory map and written to a temporary name first, so nothing half-written is ever found under the final name.
 
 pub use crate::backbone_file::is_of_backbone;
-use crate::error::Error;
-use crate::settings::Settings;
-use crate::state::{Shared, State, StateTensor, Values};
 use crate::view::ViewHeader;
+use blemish_core::error::Error;
+use blemish_core::settings::Settings;
+use blemish_core::state::{Shared, State, StateTensor, Values};
 use blemish_data::Transform;
 use blemish_data::files::unfinished;
 use blemish_eval::Calibration;
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -243,25 +242,4 @@ fn checksum(state: &State) -> u32 {
         hasher.update(tensor.values.bytes());
     }
     hasher.finalize()
-}
-
-impl View for &StateTensor {
-    fn dtype(&self) -> Dtype {
-        match self.values {
-            Values::F64(_) => Dtype::F64,
-            Values::F32(_) => Dtype::F32,
-            Values::F16(_) => Dtype::F16,
-            Values::U32(_) => Dtype::U32,
-            Values::U8(_) => Dtype::U8,
-        }
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.values.bytes())
-    }
-    fn data_len(&self) -> usize {
-        self.values.bytes().len()
-    }
 }

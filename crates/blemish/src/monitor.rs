@@ -1,7 +1,7 @@
 //! The file in which `predict` keeps its running statistics between runs: the drift test of `blemish-eval` and whose scores it holds.
 
 use crate::detector::Detector;
-use crate::error::Error;
+use blemish_core::error::Error;
 use blemish_data::files;
 use blemish_eval::{Calibration, DriftMonitor, DriftOptions, Source};
 use serde::{Deserialize, Serialize};

@@ -2,13 +2,15 @@
 
 use crate::calibrate::Fits;
 use crate::detector::{DetectorConfig, FitOptions};
-use crate::error::Error;
-use crate::feature_cache::{CacheLimits, CachingSet};
-use crate::method::{FitContext, MethodEntry, MethodInfo};
-use crate::registry;
+use crate::feature_cache::CachingSet;
 use crate::training::LoadedSet;
+use blemish_core::entry::MethodEntry;
+use blemish_core::error::Error;
+use blemish_core::limits::CacheLimits;
+use blemish_core::method::{FitContext, MethodInfo};
 use blemish_data::{Dataset, Transform};
 use blemish_features::{Backbone, EngineOptions};
+use blemish_methods::registry;
 use std::sync::Arc;
 
 /// Method, transform and backbones of a fit.

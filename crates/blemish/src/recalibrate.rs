@@ -2,9 +2,9 @@
 
 use crate::calibrate::{CalibrationConfig, check_rate};
 use crate::detector::{Detector, ScoreOptions};
-use crate::error::Error;
 use crate::evaluate::EvaluateOptions;
 use crate::model_file;
+use blemish_core::error::Error;
 use blemish_data::{Label, Sample, Skipped};
 use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source};
 use blemish_features::EngineOptions;

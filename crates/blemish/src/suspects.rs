@@ -6,10 +6,10 @@
 use crate::calibrate::{CachedFits, CalibrationConfig, OutOfFold, deal};
 use crate::composed::ComposedFits;
 use crate::detector::{DetectorConfig, FitOptions};
-use crate::error::Error;
-use crate::map::{AnomalyMap, Scored};
 use crate::prepared::Prepared;
 use crate::view;
+use blemish_core::error::Error;
+use blemish_core::map::{AnomalyMap, Scored};
 use blemish_data::{Dataset, Skipped};
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
 //! Good images of a dataset as the passes over batches that methods see.
 
 use crate::detector::FitOptions;
-use crate::error::Error;
-use crate::method::{EachBatch, TrainingSet};
-use crate::observer::Observer;
+use blemish_core::error::Error;
+use blemish_core::method::{EachBatch, TrainingSet};
+use blemish_core::observer::Observer;
 use blemish_data::{Dataset, Loader, LoaderOptions, Sample, Skipped, Transform};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -10,9 +10,9 @@
 //! differ by [`TOLERANCE`] of the image's highest map value.
 
 use crate::detector::{Detector, ScoreOptions};
-use crate::error::Error;
-use crate::state::{State, StateError};
 use crate::view::View;
+use blemish_core::error::Error;
+use blemish_core::state::{State, StateError};
 use blemish_data::digest::hexadecimal;
 use blemish_data::transform::{MAXIMUM_SIDE, PlanarImage};
 use blemish_data::{ImageBatch, Mask, Pixels, RgbImage, Sample, Transform, png, read_image, read_size};

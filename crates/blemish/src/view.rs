@@ -5,15 +5,16 @@
 //! they had on good images at fit time, and averaged at the size of the largest.
 
 use crate::detector::{DetectorConfig, FitOptions};
-use crate::error::Error;
-use crate::map::{AnomalyMap, Scored};
-use crate::method::{FitContext, Fitted, TrainingSet};
-use crate::observer::{Named, Observer};
 use crate::prepared::Prepared;
-use crate::settings::Settings;
-use crate::state::State;
 use crate::tiled::{self, Sizes, TileModels, TiledSet, score_batch};
 use crate::training::LoadedSet;
+use blemish_core::entry::Fitted;
+use blemish_core::error::Error;
+use blemish_core::map::{AnomalyMap, Scored};
+use blemish_core::method::{FitContext, TrainingSet};
+use blemish_core::observer::{Named, Observer};
+use blemish_core::settings::Settings;
+use blemish_core::state::State;
 use blemish_data::{
     Canvas, DataError, Dataset, DecodedImages, ImageBatch, ImageFault, RgbImage, Sample, Skipped, TilePlan,
     Tiling, Transform, read_size,

@@ -3,7 +3,7 @@
 use crate::args::MethodsArgs;
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::method::MethodEntry;
+use blemish::entry::MethodEntry;
 use blemish::registry::{method, methods};
 use serde_json::{Value, json};
 

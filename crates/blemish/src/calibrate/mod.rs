@@ -4,7 +4,7 @@
 //! into folds (images of one group stay together), a model is fitted without each, and it scores the fold ([`Source::Folds`]); the
 //! model that is kept learns from all of them and is the same as without calibration. Feature maps are kept from the first pass
 //! (`feature_cache`), so the backbone sees every image once. Three cases differ:
-//! - a method that can tell how it would score its images unseen ([`crate::method::LeaveOneOut`]) needs no further fit, unless groups of
+//! - a method that can tell how it would score its images unseen ([`blemish_core::method::LeaveOneOut`]) needs no further fit, unless groups of
 //!   images have to be left out together;
 //! - a method that trains for long is fitted once, without a fifth of the images, which then calibrate it;
 //! - where the features are too many to keep, one fold calibrates, for one more pass over the images.
@@ -13,13 +13,14 @@ mod folds;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Error;
 use crate::feature_cache::CachingSet;
-use crate::map::Scored;
-use crate::method::{FitContext, Fitted, MethodEntry, MethodInfo, TrainingSet};
-use crate::observer::{Observer, Quiet};
-use crate::settings::Settings;
-use crate::trainer::TrainingOptions;
+use blemish_core::entry::{Fitted, MethodEntry};
+use blemish_core::error::Error;
+use blemish_core::map::Scored;
+use blemish_core::method::{FitContext, MethodInfo, TrainingSet};
+use blemish_core::observer::{Observer, Quiet};
+use blemish_core::settings::Settings;
+use blemish_core::training::TrainingOptions;
 use blemish_data::Sample;
 use blemish_eval::{Calibration, Extremes, Source};
 use blemish_features::Backbone;

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::detector::FitOptions;
-use crate::feature_cache::CacheLimits;
-use crate::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use crate::method::{Entry, Method, Needs};
-use crate::state::State;
 use crate::training::LoadedSet;
+use blemish_core::entry::Entry;
+use blemish_core::limits::CacheLimits;
+use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
+use blemish_core::method::{Method, Needs};
+use blemish_core::state::State;
 use blemish_data::{Dataset, ImageBatch, Layout, Transform};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

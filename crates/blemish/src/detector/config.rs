@@ -1,16 +1,16 @@
 //! What to fit and how to run fits and scores.
 
 use crate::calibrate::CalibrationConfig;
-use crate::error::Error;
-use crate::method::FitContext;
-use crate::observer::{Observer, Silent};
-use crate::registry;
-use crate::settings::Settings;
 use crate::suspects::Trim;
 use crate::tiled::TileOptions;
-use crate::trainer::TrainingOptions;
+use blemish_core::error::Error;
+use blemish_core::method::FitContext;
+use blemish_core::observer::{Observer, Silent};
+use blemish_core::settings::Settings;
+use blemish_core::training::TrainingOptions;
 use blemish_data::Transform;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions};
+use blemish_methods::registry;
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -2,13 +2,13 @@
 
 use super::Detector;
 use crate::backbone_file;
-use crate::error::Error;
 use crate::model_file::{self, Header};
-use crate::registry;
-use crate::state::State;
 use crate::verification;
 use crate::view::{View, ViewHeader};
+use blemish_core::error::Error;
+use blemish_core::state::State;
 use blemish_features::{Backbone, EngineOptions};
+use blemish_methods::registry;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -8,17 +8,16 @@ pub use config::{DetectorConfig, FitOptions, ScoreOptions};
 use crate::calibrate::{CachedFits, Calibrated, without};
 use crate::composed::{Composed, ComposedFits};
 use crate::decision::Decision;
-use crate::error::Error;
-use crate::map::Scored;
-use crate::method::{Fitted, MethodEntry};
 use crate::model_file::DataHeader;
 use crate::prepared::Prepared;
-use crate::state::State;
 use crate::suspects::{self, Suspect};
 use crate::tiled::score_batch;
-use crate::trainer;
 use crate::verification;
 use crate::view::{self, View, Work};
+use blemish_core::entry::{Fitted, MethodEntry};
+use blemish_core::error::Error;
+use blemish_core::map::Scored;
+use blemish_core::state::State;
 use blemish_data::{
     DataError, Dataset, DecodedImage, DecodedImages, ImageBatch, Loader, LoaderOptions, Mask, RgbImage,
     Sample, Skipped, Transform, read_image,
@@ -251,7 +250,7 @@ impl Detector {
     /// What the loss did over the training of each network, for methods that train any: a name, the steps of a part, and the mean loss
     /// of every part.
     pub fn loss_curves(&self) -> Vec<(String, u64, Vec<f64>)> {
-        let of_view = |view: &View| trainer::loss_curves(&view.state());
+        let of_view = |view: &View| blemish_methods::loss_curves(&view.state());
         let curves = self.views.iter().flat_map(of_view);
         curves.map(|(name, curve)| (name, curve.part, curve.losses)).collect()
     }

@@ -1,11 +1,11 @@
 //! What a pick chooses from.
 
 use crate::detector::DetectorConfig;
-use crate::error::Error;
-use crate::registry;
-use crate::settings::Settings;
+use blemish_core::error::Error;
+use blemish_core::settings::Settings;
 use blemish_data::Transform;
 use blemish_features::BackboneSpec;
+use blemish_methods::registry;
 
 /// One method with settings, at one size.
 #[derive(Clone, Debug, PartialEq)]

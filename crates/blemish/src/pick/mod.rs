@@ -12,8 +12,8 @@ mod ranking;
 pub use candidates::{Candidate, candidates};
 
 use crate::detector::{Detector, FitOptions, ScoreOptions, ScoredSample};
-use crate::error::Error;
-use crate::observer::Quiet;
+use blemish_core::error::Error;
+use blemish_core::observer::Quiet;
 use blemish_data::synth::{PastedSet, PastedSetOptions, SynthError, write_pasted_set};
 use blemish_data::{DataError, Dataset, Label, Sample};
 use blemish_eval::Interval;

@@ -1,7 +1,7 @@
 //! From tiles to batches.
 
-use crate::error::Error;
-use crate::method::EachBatch;
+use blemish_core::error::Error;
+use blemish_core::method::EachBatch;
 use blemish_data::transform::PlanarImage;
 use blemish_data::{Canvas, ImageBatch, Mask, TilePlan};
 

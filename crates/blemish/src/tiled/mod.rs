@@ -9,10 +9,10 @@ mod tests;
 
 pub(crate) use set::{Sizes, TiledSet};
 
-use crate::error::Error;
-use crate::map::{AnomalyMap, Scored};
-use crate::method::Fitted;
-use crate::observer::Observer;
+use blemish_core::entry::Fitted;
+use blemish_core::error::Error;
+use blemish_core::map::{AnomalyMap, Scored};
+use blemish_core::observer::Observer;
 use blemish_data::{Canvas, ImageBatch, MapMerger, TilePlan, Tiling};
 use gather::{Gather, cut_tile};
 use rayon::prelude::*;

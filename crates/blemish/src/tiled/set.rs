@@ -3,9 +3,9 @@
 use super::TileOptions;
 use super::gather::{Gather, cut_tile};
 use crate::detector::FitOptions;
-use crate::error::Error;
-use crate::method::{EachBatch, TrainingSet};
-use crate::observer::Observer;
+use blemish_core::error::Error;
+use blemish_core::method::{EachBatch, TrainingSet};
+use blemish_core::observer::Observer;
 use blemish_data::loader::order_of;
 use blemish_data::{
     DataError, Dataset, DecodedImages, RgbImage, Sample, Skipped, Tiling, Transform, read_size,

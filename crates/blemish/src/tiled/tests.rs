@@ -1,6 +1,6 @@
 use super::*;
 use crate::detector::FitOptions;
-use crate::method::TrainingSet;
+use blemish_core::method::TrainingSet;
 use blemish_data::{Dataset, Layout, Sample, Transform};
 use image::{GrayImage, Luma};
 use std::sync::Arc;

@@ -1,0 +1,38 @@
+//! The contract of anomaly detection methods: what they are given, what they return, what a model file keeps of them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`method`] | [`Method`], the one interface; [`method::TrainingSet`], the good images |
+//! | [`entry`] | the same with types erased, for lists and detectors |
+//! | [`update`] | methods whose models can learn on and be merged |
+//! | [`feature_batch`] | feature maps of a batch |
+//! | [`map`] | patch scores, and the one way to an anomaly map |
+//! | [`state`] | named tensors of a fitted method |
+//! | [`settings`] | settings listed, parsed and checked from their type |
+//! | [`training`], [`limits`], [`rows`], [`memory`] | how long work runs and what it may take |
+//! | [`observer`] | progress, warnings, cancellation |
+//! | [`error`] | what can go wrong |
+//!
+//! Methods (`blemish-methods`) implement it, the detector (`blemish`) runs it; neither is known here.
+
+pub mod entry;
+pub mod error;
+pub mod feature_batch;
+pub mod limits;
+pub mod map;
+pub mod memory;
+pub mod method;
+pub mod observer;
+pub mod region;
+pub mod rows;
+pub mod settings;
+pub mod state;
+pub mod training;
+pub mod update;
+
+pub use error::Error;
+pub use feature_batch::FeatureBatch;
+pub use map::{AnomalyMap, MapStage, PatchScores, Scored};
+pub use method::{Method, MethodInfo};
+pub use observer::{Observer, Silent};
+pub use training::{Precision, TrainingOptions};

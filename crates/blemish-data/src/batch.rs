@@ -21,6 +21,17 @@ pub struct ImageBatch {
 }
 
 impl ImageBatch {
+    /// A batch of `count` single images.
+    pub fn new(
+        count: usize,
+        height: usize,
+        width: usize,
+        pixels: Vec<f32>,
+        region_of_interest: Option<Arc<Mask>>,
+    ) -> Self {
+        Self { count, height, width, pixels, region_of_interest }
+    }
+
     /// The 3 x H x W values of image `index`.
     ///
     /// # Panics

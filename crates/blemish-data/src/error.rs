@@ -67,6 +67,19 @@ pub enum ImageFault {
         /// The limit in MiB.
         limit_mib: u64,
     },
+    /// More pixels than allowed.
+    #[error("it is {width}x{height} pixels, and at most {maximum} pixels are allowed; shrink the image")]
+    TooManyPixels {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// The most pixels allowed, height times width.
+        maximum: u64,
+    },
+    /// Samples in memory that contradict the size, stride or format that is said of them.
+    #[error("{0}")]
+    Pixels(String),
     /// A float image with NaN or infinite values.
     #[error("it holds {count} values that are NaN or infinite; replace them before use")]
     NotFinite {

@@ -42,6 +42,17 @@ pub enum Label {
     Good,
     /// With a defect.
     Defective,
+    /// Nothing is said of it. In a training folder it is learnt from, as a good one.
+    Unknown,
+}
+
+/// The kind of defect of images whose label is all that is known.
+pub(crate) fn defect_of(label: Label) -> &'static str {
+    match label {
+        Label::Good => scan::GOOD,
+        Label::Defective => "defective",
+        Label::Unknown => "unknown",
+    }
 }
 
 /// One image of a dataset.
@@ -49,9 +60,9 @@ pub enum Label {
 pub struct Sample {
     /// The image file.
     pub path: PathBuf,
-    /// Good or defective.
+    /// Good, defective or unknown.
     pub label: Label,
-    /// "good", or the kind of defect.
+    /// "good", "unknown", or the kind of defect.
     pub defect: String,
     /// The file that marks the defect; `None` for good images and where masks are absent.
     pub mask: Option<PathBuf>,
@@ -60,13 +71,17 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// An image of which nothing is known; it counts as good.
+    /// An image of which nothing is known.
     pub fn unlabelled(path: &Path) -> Self {
-        Self::good(path.to_path_buf())
+        Self::new(path.to_path_buf(), Label::Unknown)
     }
 
     fn good(path: PathBuf) -> Self {
-        Self { path, label: Label::Good, defect: scan::GOOD.into(), mask: None, group: None }
+        Self::new(path, Label::Good)
+    }
+
+    fn new(path: PathBuf, label: Label) -> Self {
+        Self { path, label, defect: defect_of(label).to_owned(), mask: None, group: None }
     }
 }
 
@@ -120,17 +135,36 @@ pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataE
     Ok(dataset)
 }
 
+/// Opens every category of a set with several: of a folder of MVTec AD categories, of a list with a `category` column, of a VisA split.
+/// One that the options choose, or the only one, comes alone. Sorted by name.
+///
+/// # Errors
+/// As [`open_dataset`]; [`DataError::Setting`] if one test or mask folder is given for several categories.
+pub fn open_categories(path: &Path, options: &OpenOptions) -> Result<Vec<Dataset>, DataError> {
+    let found = match open_dataset(path, options) {
+        Err(DataError::Category { wanted: None, found, .. }) => found,
+        opened => return Ok(vec![opened?]),
+    };
+    if options.test_dir.is_some() || options.mask_dir.is_some() {
+        return Err(DataError::Setting(format!(
+            "a test or mask folder belongs to one category, but `{}` holds {}; choose one of: {}",
+            path.display(),
+            found.len(),
+            found.join(", ")
+        )));
+    }
+    let open = |category| open_dataset(path, &OpenOptions { category: Some(category), ..options.clone() });
+    found.into_iter().map(open).collect()
+}
+
 fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     let split = path.join(visa::SPLIT);
     if split.is_file() {
         return visa::open(&split, path, options);
     }
     if is_category(path) {
-        let name = category_name(path);
-        return match &options.category {
-            Some(wanted) if *wanted != name => Err(unknown_category(path, options, vec![name])),
-            _ => folders::open_mvtec(path, options),
-        };
+        chosen(path, options, vec![category_name(path)])?;
+        return folders::open_mvtec(path, options);
     }
     if path.join("train").is_dir() && path.join("test").is_dir() {
         return Err(DataError::dataset(
@@ -150,17 +184,11 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
         }
         return folders::open_plain(path, options);
     }
-    let chosen = match (&options.category, categories.as_slice()) {
-        (None, [only]) => Some(only),
-        (None, _) => None,
-        (Some(wanted), all) => all.iter().find(|folder| category_name(folder) == *wanted),
-    };
-    match chosen {
+    let name = chosen(path, options, categories.iter().map(|folder| category_name(folder)).collect())?;
+    match categories.iter().find(|folder| category_name(folder) == name) {
         Some(folder) => folders::open_mvtec(folder, options),
-        None => {
-            let found = categories.iter().map(|folder| category_name(folder)).collect();
-            Err(unknown_category(path, options, found))
-        }
+        // Renamed since it was listed a moment ago.
+        None => Err(DataError::dataset(path, format!("its category `{name}` is gone; open it again"))),
     }
 }
 
@@ -193,6 +221,16 @@ fn category_name(path: &Path) -> String {
     real.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
 }
 
-fn unknown_category(path: &Path, options: &OpenOptions, found: Vec<String>) -> DataError {
-    DataError::Category { path: path.to_path_buf(), wanted: options.category.clone(), found }
+/// The category that the options choose, or the only one of those found.
+///
+/// # Errors
+/// [`DataError::Category`] with all of them, sorted.
+fn chosen(path: &Path, options: &OpenOptions, mut found: Vec<String>) -> Result<String, DataError> {
+    found.sort();
+    found.dedup();
+    match (&options.category, found.as_slice()) {
+        (None, [only]) => Ok(only.clone()),
+        (Some(wanted), all) if all.contains(wanted) => Ok(wanted.clone()),
+        _ => Err(DataError::Category { path: path.to_path_buf(), wanted: options.category.clone(), found }),
+    }
 }

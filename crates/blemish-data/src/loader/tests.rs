@@ -1,7 +1,11 @@
 use super::*;
 use crate::error::ImageFault;
 use crate::layout::Label;
+use crate::mask::Mask;
+use crate::reader::{ReadOptions, RgbImage, read_image};
+use crate::source::{Facts, Memory, MemoryImage};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// Grey pictures whose value is their number, with the named numbers broken.
@@ -20,12 +24,24 @@ fn pictures(count: usize, broken: &[usize]) -> (TempDir, Vec<Sample>) {
     (folder, samples)
 }
 
-fn transform() -> Arc<Transform> {
-    Arc::new(Transform::resize_to(8, 8))
+fn transform() -> Transform {
+    Transform::resize_to(8, 8)
+}
+
+/// `work` with a loader of all samples.
+fn loading<T>(
+    samples: &[Sample],
+    transform: &Transform,
+    options: &LoaderOptions,
+    work: impl FnOnce(&mut Loader<'_>) -> T,
+) -> T {
+    let files = Files::new(samples, "any");
+    let all: Vec<usize> = (0..samples.len()).collect();
+    Loader::over(&files, &all, transform, options, work)
 }
 
 fn load_all(samples: &[Sample], options: LoaderOptions) -> Result<Vec<LoadedBatch>, DataError> {
-    Loader::new(samples, &transform(), options).collect()
+    loading(samples, &transform(), &options, |loader| loader.collect())
 }
 
 #[test]
@@ -56,10 +72,12 @@ fn neither_threads_nor_prefetch_change_the_batches() {
                 shuffle_seed,
                 skip_bad: true,
                 with_masks: true,
+                clip: 1,
             };
-            let mut loader = Loader::new(&samples, &transform(), options);
-            let batches: Vec<LoadedBatch> = loader.by_ref().map(Result::unwrap).collect();
-            (batches, loader.skipped().to_vec())
+            loading(&samples, &transform(), &options, |loader| {
+                let batches: Vec<LoadedBatch> = loader.by_ref().map(Result::unwrap).collect();
+                (batches, loader.skipped().to_vec())
+            })
         };
         let alone = with(1, 1);
         assert_eq!(alone.0.iter().map(|batch| batch.images.count).sum::<usize>(), 21);
@@ -86,12 +104,15 @@ fn the_first_bad_file_in_order_is_the_error() {
     let (_folder, samples) = pictures(20, &[9, 13]);
     for threads in [1, 6] {
         let options = LoaderOptions { batch_size: 4, threads, ..LoaderOptions::default() };
-        let mut loader = Loader::new(&samples, &transform(), options);
-        assert!(loader.next().unwrap().is_ok() && loader.next().unwrap().is_ok());
-        let error = loader.next().unwrap().unwrap_err();
-        let DataError::Image { path, fault: ImageFault::Foreign { .. } } = &error else { panic!("{error}") };
-        assert!(path.ends_with("009.png"));
-        assert!(loader.next().is_none());
+        loading(&samples, &transform(), &options, |loader| {
+            assert!(loader.next().unwrap().is_ok() && loader.next().unwrap().is_ok());
+            let error = loader.next().unwrap().unwrap_err();
+            let DataError::Image { path, fault: ImageFault::Foreign { .. } } = &error else {
+                panic!("{error}")
+            };
+            assert!(path.ends_with("009.png"));
+            assert!(loader.next().is_none());
+        });
     }
 }
 
@@ -99,12 +120,18 @@ fn the_first_bad_file_in_order_is_the_error() {
 fn skipped_files_are_listed_and_batches_filled_up() {
     let (_folder, samples) = pictures(9, &[0, 4, 8]);
     let options = LoaderOptions { batch_size: 3, skip_bad: true, ..LoaderOptions::default() };
-    let mut loader = Loader::new(&samples, &transform(), options);
-    let indices: Vec<Vec<usize>> = loader.by_ref().map(|batch| batch.unwrap().indices).collect();
-    assert_eq!(indices, [vec![1, 2, 3], vec![5, 6, 7]]);
-    let names: Vec<&Path> = loader.skipped().iter().map(|skipped| skipped.path.as_path()).collect();
-    assert_eq!(names, [0, 4, 8].map(|number: usize| samples[number].path.as_path()));
-    assert!(loader.skipped()[0].reason.starts_with("it is text, not an image"), "{:?}", loader.skipped()[0]);
+    loading(&samples, &transform(), &options, |loader| {
+        let indices: Vec<Vec<usize>> = loader.by_ref().map(|batch| batch.unwrap().indices).collect();
+        assert_eq!(indices, [vec![1, 2, 3], vec![5, 6, 7]]);
+        let names: Vec<&Path> = loader.skipped().iter().map(|skipped| skipped.path.as_path()).collect();
+        assert_eq!(names, [0, 4, 8].map(|number: usize| samples[number].path.as_path()));
+        assert_eq!(loader.left_out(), [0, 4, 8]);
+        assert!(
+            loader.skipped()[0].reason.starts_with("it is text, not an image"),
+            "{:?}",
+            loader.skipped()[0]
+        );
+    });
 }
 
 #[test]
@@ -140,9 +167,10 @@ fn masks_are_transformed_with_their_images() {
     let error = load_all(&samples, options.clone()).unwrap_err();
     let expected = ImageFault::MaskSize { mask_width: 13, mask_height: 10, width: 12, height: 10 };
     assert!(matches!(&error, DataError::Image { fault, .. } if *fault == expected), "{error}");
-    let mut loader = Loader::new(&samples, &transform(), LoaderOptions { skip_bad: true, ..options });
-    assert_eq!(loader.by_ref().map(|batch| batch.unwrap().indices).collect::<Vec<_>>(), [[0, 2]]);
-    assert!(loader.skipped()[0].reason.contains("other.png"), "{:?}", loader.skipped());
+    loading(&samples, &transform(), &LoaderOptions { skip_bad: true, ..options }, |loader| {
+        assert_eq!(loader.by_ref().map(|batch| batch.unwrap().indices).collect::<Vec<_>>(), [[0, 2]]);
+        assert!(loader.skipped()[0].reason.contains("other.png"), "{:?}", loader.skipped());
+    });
 }
 
 #[test]
@@ -151,18 +179,20 @@ fn sizes_that_do_not_go_together_are_an_error() {
     let path = folder.path().join("wide.png");
     image::GrayImage::new(30, 10).save(&path).unwrap();
     samples.push(Sample::unlabelled(&path));
-    let transform = Arc::new(Transform::shorter_side(8));
-    let error = Loader::new(&samples, &transform, LoaderOptions::default()).find_map(Result::err).unwrap();
+    let with = |transform: &Transform, options: &LoaderOptions| {
+        loading(&samples, transform, options, |loader| loader.find_map(Result::err))
+    };
+    let transform = Transform::shorter_side(8);
+    let error = with(&transform, &LoaderOptions::default()).unwrap();
     assert!(matches!(error, DataError::MixedSizes { width: 24, batch_width: 9, .. }), "{error}");
-    let alone = LoaderOptions { batch_size: 1, ..LoaderOptions::default() };
-    assert!(Loader::new(&samples, &transform, alone).all(|batch| batch.is_ok()));
+    assert!(with(&transform, &LoaderOptions { batch_size: 1, ..LoaderOptions::default() }).is_none());
     // A crop makes sizes equal, but a region of interest would fall on different places.
-    let cropped = Arc::new(Transform::shorter_side(8).with_crop(8, 8));
-    assert!(Loader::new(&samples, &cropped, LoaderOptions::default()).all(|batch| batch.is_ok()));
+    let cropped = Transform::shorter_side(8).with_crop(8, 8);
+    assert!(with(&cropped, &LoaderOptions::default()).is_none());
     let region = folder.path().join("region.png");
     image::GrayImage::from_fn(9, 9, |x, _| image::Luma([if x < 2 { 1 } else { 0 }])).save(&region).unwrap();
-    let seen = Arc::new((*cropped).clone().with_region_of_interest(&region).unwrap());
-    let error = Loader::new(&samples, &seen, LoaderOptions::default()).find_map(Result::err).unwrap();
+    let seen = cropped.with_region_of_interest(&region).unwrap();
+    let error = with(&seen, &LoaderOptions::default()).unwrap();
     assert!(error.to_string().contains("region of interest"), "{error}");
 }
 
@@ -171,29 +201,156 @@ fn wrong_options_come_with_the_first_batch() {
     let (_folder, samples) = pictures(2, &[]);
     let error = load_all(&samples, LoaderOptions { batch_size: 0, ..LoaderOptions::default() }).unwrap_err();
     assert!(matches!(error, DataError::Setting(_)));
-    let empty = Arc::new(Transform::resize_to(0, 8));
-    assert!(Loader::new(&samples, &empty, LoaderOptions::default()).next().unwrap().is_err());
+    let empty = Transform::resize_to(0, 8);
+    assert!(loading(&samples, &empty, &LoaderOptions::default(), |loader| loader.next().unwrap()).is_err());
+    let files = Files::new(samples, "any");
+    let beyond = |loader: &mut Loader<'_>| loader.next().unwrap().unwrap_err().to_string();
+    let said = Loader::over(&files, &[0, 2], &transform(), &LoaderOptions::default(), beyond);
+    assert!(said.contains("no image 2 among 2"), "{said}");
+}
+
+/// A source of plain images that counts what was read of it, and may stop a reader at a panic.
+struct Counting {
+    images: Memory,
+    reads: AtomicUsize,
+    panics_at: Option<usize>,
+}
+
+impl Counting {
+    fn new(count: u8) -> Self {
+        let grey = |value: u8| {
+            let pixels = crate::reader::Pixels::U8(vec![value; 3 * 64]);
+            MemoryImage::new(RgbImage { height: 8, width: 8, pixels }).in_group("video")
+        };
+        let images = Memory::new((0..count).map(grey)).unwrap();
+        Self { images, reads: AtomicUsize::new(0), panics_at: None }
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+impl Source for Counting {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn facts(&self, index: usize) -> &Facts {
+        self.images.facts(index)
+    }
+
+    fn categories(&self) -> &[String] {
+        self.images.categories()
+    }
+
+    fn size(&self, index: usize, options: &ReadOptions) -> Result<(usize, usize), DataError> {
+        self.images.size(index, options)
+    }
+
+    fn read(&self, index: usize, options: &ReadOptions) -> Result<Arc<RgbImage>, DataError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        assert_ne!(self.panics_at, Some(index), "asked for");
+        self.images.read(index, options)
+    }
+
+    fn digest(&self, index: usize) -> Result<[u8; 32], DataError> {
+        self.images.digest(index)
+    }
 }
 
 #[test]
-fn a_loader_runs_ahead_by_its_window_only_and_stops_when_dropped() {
-    let (folder, samples) = pictures(60, &[]);
+fn a_loader_runs_ahead_by_its_window_only_and_stops_when_its_work_returns() {
+    let source = Counting::new(60);
+    let all: Vec<usize> = (0..60).collect();
     let options = LoaderOptions { batch_size: 2, prefetch: 3, threads: 4, ..LoaderOptions::default() };
-    let mut loader = Loader::new(&samples, &transform(), options);
-    assert!(loader.next().is_some());
-    // Two are taken and six may be ahead; nothing else has been opened, so the rest can vanish unnoticed until then.
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    for sample in &samples[8..] {
-        std::fs::remove_file(&sample.path).unwrap();
+    Loader::over(&source, &all, &transform(), &options, |loader| {
+        for taken in [2, 4, 6] {
+            assert!(loader.next().unwrap().is_ok());
+            // Six may be read ahead of what was taken: all six are, and nothing else.
+            let started = std::time::Instant::now();
+            while source.reads() < taken + 6 && started.elapsed().as_secs() < 20 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert_eq!(source.reads(), taken + 6);
+        }
+    });
+    assert_eq!(source.reads(), 12, "the rest was not read");
+}
+
+#[test]
+fn a_loader_stops_its_threads_when_its_work_panics() {
+    let source = Counting::new(60);
+    let all: Vec<usize> = (0..60).collect();
+    let options = LoaderOptions { batch_size: 2, prefetch: 1, threads: 3, ..LoaderOptions::default() };
+    let panicking = || {
+        Loader::over(&source, &all, &transform(), &options, |loader| {
+            loader.next().unwrap().unwrap();
+            panic!("asked for");
+        })
+    };
+    let caught: std::thread::Result<()> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking));
+    assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "asked for");
+    assert!(source.reads() < 10, "{}", source.reads());
+}
+
+#[test]
+fn a_source_that_panics_is_an_error_of_that_image() {
+    let source = Counting { panics_at: Some(3), ..Counting::new(5) };
+    let options = LoaderOptions { skip_bad: true, batch_size: 5, ..LoaderOptions::default() };
+    Loader::over(&source, &[0, 1, 2, 3, 4], &transform(), &options, |loader| {
+        assert_eq!(loader.next().unwrap().unwrap().indices, [0, 1, 2, 4]);
+        assert_eq!(loader.skipped()[0].path.to_str(), Some("image 3"));
+    });
+}
+
+#[test]
+fn positions_count_in_the_indices_given() {
+    let source = Counting::new(9);
+    let options = LoaderOptions { batch_size: 4, shuffle_seed: Some(1), ..LoaderOptions::default() };
+    let given = [8, 2, 2, 5];
+    let batch =
+        Loader::over(&source, &given, &transform(), &options, |loader| loader.next()).unwrap().unwrap();
+    assert_eq!(batch.indices, order_of(4, Some(1)));
+    for (place, &position) in batch.indices.iter().enumerate() {
+        assert_eq!(batch.images.image(place)[0], given[position] as f32 / 255.0);
     }
-    for _ in 0..3 {
-        assert!(loader.next().unwrap().is_ok());
-    }
-    assert!(loader.next().unwrap().is_err(), "the ninth image was read too early");
-    let (_other, samples) = pictures(60, &[]);
-    let loader = Loader::new(&samples, &transform(), LoaderOptions::default());
-    drop(loader);
-    drop(folder);
+}
+
+#[test]
+fn memory_and_files_of_the_same_pixels_give_equal_batches() {
+    let (folder, mut samples) = pictures(7, &[3]);
+    let path = folder.path().join("mask.png");
+    image::GrayImage::from_fn(12, 10, |x, _| image::Luma([u8::from(x < 6)])).save(&path).unwrap();
+    samples[5].mask = Some(path.clone());
+    let mask = crate::reader::read_mask(&path).unwrap();
+    let image = |number: usize| {
+        let image = read_image(&samples[number].path, &ReadOptions::default()).unwrap();
+        let image = MemoryImage::new(image);
+        if number == 5 { image.with_mask(mask.clone()) } else { image }
+    };
+    let memory = Memory::new([0, 1, 2, 4, 5, 6].map(image)).unwrap();
+    let options =
+        LoaderOptions { batch_size: 4, with_masks: true, shuffle_seed: Some(2), ..LoaderOptions::default() };
+    let files = Files::new(samples, "any");
+    let collect = |loader: &mut Loader<'_>| loader.map(Result::unwrap).collect::<Vec<_>>();
+    let transform = Transform::resize_to(8, 9);
+    let one = Loader::over(&files, &[0, 1, 2, 4, 5, 6], &transform, &options, collect);
+    let other = Loader::over(&memory, &[0, 1, 2, 3, 4, 5], &transform, &options, collect);
+    assert_eq!(one, other);
+    assert_eq!(one.iter().flat_map(|batch| &batch.masks).flatten().count(), 1);
+}
+
+#[test]
+fn a_loader_of_samples_gives_the_batches_of_their_files() {
+    let (_folder, samples) = pictures(7, &[2]);
+    let options = LoaderOptions { batch_size: 3, skip_bad: true, ..LoaderOptions::default() };
+    let expected = load_all(&samples, options.clone()).unwrap();
+    let mut loader = Loader::new(&samples, &Arc::new(transform()), options);
+    assert_eq!(loader.by_ref().map(Result::unwrap).collect::<Vec<_>>(), expected);
+    assert_eq!(loader.skipped().len(), 1);
+    drop(Loader::new(&samples, &Arc::new(transform()), LoaderOptions::default()));
 }
 
 #[test]
@@ -207,7 +364,7 @@ fn batches_of_native_images_end_where_the_size_changes() {
     let samples: Vec<Sample> = [10, 10, 12, 12, 12, 10].into_iter().enumerate().map(write).collect();
     let options = LoaderOptions { batch_size: 2, ..LoaderOptions::default() };
     let batches: Vec<LoadedBatch> =
-        Loader::new(&samples, &Arc::new(Transform::native()), options).map(Result::unwrap).collect();
+        loading(&samples, &Transform::native(), &options, |loader| loader.map(Result::unwrap).collect());
     let indices: Vec<Vec<usize>> = batches.iter().map(|batch| batch.indices.clone()).collect();
     assert_eq!(indices, [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
     for batch in &batches {
@@ -228,15 +385,18 @@ fn decoded_images_come_in_order_one_by_one_and_bad_ones_are_listed() {
         samples.push(Sample::unlabelled(&path));
     }
     let transform = Transform::native();
+    let files = Files::new(samples.clone(), "any");
     let order = vec![2, 1, 0];
-    let mut images = DecodedImages::new(&samples, order.clone(), &transform, true, false);
+    let mut images = DecodedImages::over(&files, order.clone(), &transform, true, false);
     let seen: Vec<(usize, usize)> =
         images.by_ref().map(|image| image.unwrap()).map(|image| (image.index, image.image.width)).collect();
     assert_eq!(seen, [(2, 12), (0, 9)]);
     assert!(images.skipped()[0].path.ends_with("b.png"));
-    let mut strict = DecodedImages::new(&samples, order, &transform, false, false);
+    let mut strict = DecodedImages::over(&files, order, &transform, false, false);
     assert!(strict.next().unwrap().is_ok() && strict.next().unwrap().is_err() && strict.next().is_none());
-    let mut none = DecodedImages::new(&samples, vec![1], &transform, true, false);
-    assert!(matches!(none.next(), Some(Err(DataError::NothingLeft { .. }))));
-    assert!(none.next().is_none());
+    let mut bad = DecodedImages::over(&files, vec![1], &transform, true, false);
+    assert!(matches!(bad.next(), Some(Err(DataError::NothingLeft { .. }))));
+    assert!(bad.next().is_none());
+    let mut owned = DecodedImages::new(&samples, vec![0], &transform, false, false);
+    assert_eq!(owned.next().unwrap().unwrap().image.width, 9);
 }

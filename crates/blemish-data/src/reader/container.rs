@@ -145,3 +145,8 @@ pub(super) fn grouped(number: u64) -> String {
     }
     text
 }
+
+/// A decoder's message without line breaks and its closing full stop.
+pub(super) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_string()
+}

@@ -257,13 +257,7 @@ impl Transform {
         self.check()?;
         let image = read_image(path, &self.read_options())?;
         let image = self.apply(&image).map_err(|fault| DataError::image(path, fault))?;
-        Ok(ImageBatch {
-            count: 1,
-            height: image.height,
-            width: image.width,
-            pixels: image.pixels,
-            region_of_interest: image.region_of_interest,
-        })
+        Ok(ImageBatch::new(1, image.height, image.width, image.pixels, image.region_of_interest))
     }
 
     fn window(&self, height: usize, width: usize) -> Result<Window, ImageFault> {

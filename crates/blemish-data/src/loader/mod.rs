@@ -254,8 +254,8 @@ fn options_fault(
     if options.batch_size == 0 {
         return setting("the batch size must be at least 1".into());
     }
-    if options.clip != 1 {
-        return setting("a clip must have 1 frame".into());
+    if options.clip == 0 {
+        return setting("a clip must have at least 1 frame".into());
     }
     if let Some(beyond) = indices.iter().find(|&&index| index >= source.len()) {
         return setting(format!("there is no image {beyond} among {}; indices run from 0", source.len()));

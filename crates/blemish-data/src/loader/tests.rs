@@ -3,7 +3,7 @@ use crate::error::ImageFault;
 use crate::layout::Label;
 use crate::mask::Mask;
 use crate::reader::{ReadOptions, RgbImage, read_image};
-use crate::source::{Facts, Memory, MemoryImage};
+use crate::source::{Facts, Frames, Memory, MemoryImage};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -340,6 +340,87 @@ fn memory_and_files_of_the_same_pixels_give_equal_batches() {
     let other = Loader::over(&memory, &[0, 1, 2, 3, 4, 5], &transform, &options, collect);
     assert_eq!(one, other);
     assert_eq!(one.iter().flat_map(|batch| &batch.masks).flatten().count(), 1);
+}
+
+/// The values of the frames that came with each image, by its position.
+fn clips(batches: &[LoadedBatch]) -> Vec<(usize, Vec<u8>)> {
+    let mut clips = Vec::new();
+    for batch in batches {
+        let plane = 3 * batch.images.height * batch.images.width;
+        for (place, &position) in batch.indices.iter().enumerate() {
+            let frames: Vec<&[f32]> = batch.images.clip(place).chunks(plane).collect();
+            assert_eq!(frames.len(), batch.images.frames);
+            assert_eq!(batch.images.image(place), frames[frames.len() - 1]);
+            let values = frames.iter().map(|frame| {
+                assert!(frame.iter().all(|value| *value == frame[0]));
+                (frame[0] * 255.0).round() as u8
+            });
+            clips.push((position, values.collect()));
+        }
+    }
+    clips
+}
+
+#[test]
+fn clips_bring_the_frames_before_each_image_and_every_frame_is_read_once() {
+    let source = Counting::new(5);
+    let frames = Frames::by_group(&source).unwrap();
+    let all = [0, 1, 2, 3, 4];
+    for threads in [1, 4] {
+        let options = LoaderOptions { clip: 3, batch_size: 2, threads, ..LoaderOptions::default() };
+        let before = source.reads();
+        let batches: Vec<LoadedBatch> = Loader::over(&frames, &all, &transform(), &options, |loader| {
+            loader.map(Result::unwrap).collect()
+        });
+        let expected = [vec![0, 0, 0], vec![0, 0, 1], vec![0, 1, 2], vec![1, 2, 3], vec![2, 3, 4]];
+        assert_eq!(clips(&batches), expected.into_iter().enumerate().collect::<Vec<_>>());
+        assert_eq!((batches[0].images.count, batches[0].images.frames), (2, 3));
+        assert_eq!(batches[0].original_sizes, [(8, 8); 2]);
+        assert_eq!(source.reads() - before, 5);
+    }
+    let options = LoaderOptions { clip: 2, shuffle_seed: Some(3), ..LoaderOptions::default() };
+    let batches: Vec<LoadedBatch> = Loader::over(&frames, &[4, 0, 2], &transform(), &options, |loader| {
+        loader.map(Result::unwrap).collect()
+    });
+    let mut shuffled = clips(&batches);
+    shuffled.sort();
+    assert_eq!(shuffled, [(0, vec![3, 4]), (1, vec![0, 0]), (2, vec![1, 2])]);
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_clip_is_named() {
+    let grey = |value: u8, width: usize| {
+        let pixels = crate::reader::Pixels::U8(vec![value; 3 * 9 * width]);
+        MemoryImage::new(RgbImage { height: 9, width, pixels }).in_group("one").named(format!("f{value}"))
+    };
+    let options = LoaderOptions { clip: 2, ..LoaderOptions::default() };
+    let said = |source: &dyn Source, transform: &Transform, options: &LoaderOptions| {
+        let all: Vec<usize> = (0..source.len()).collect();
+        Loader::over(source, &all, transform, options, |loader| loader.find_map(Result::err))
+            .unwrap()
+            .to_string()
+    };
+    let single = Memory::new([grey(0, 9)]).unwrap();
+    assert!(said(&single, &transform(), &options).contains("`f0` is not a frame of a sequence"));
+    let mixed = Frames::by_group(Memory::new([grey(0, 9), grey(1, 12)]).unwrap()).unwrap();
+    assert!(
+        said(&mixed, &Transform::native(), &options)
+            .contains("`f0` comes out at 9x9 but the batch is at 12x9")
+    );
+    let none = LoaderOptions { clip: 0, ..LoaderOptions::default() };
+    assert!(said(&mixed, &transform(), &none).contains("at least 1 frame"));
+    // A frame that cannot be read takes the clips along that need it.
+    let small =
+        Frames::by_group(Memory::new([grey(0, 9), grey(1, 5), grey(2, 9), grey(3, 9)]).unwrap()).unwrap();
+    let options = LoaderOptions { skip_bad: true, ..options };
+    Loader::over(&small, &[0, 1, 2, 3], &transform(), &options, |loader| {
+        assert_eq!(clips(&[loader.next().unwrap().unwrap()]), [(0, vec![0, 0]), (3, vec![2, 3])]);
+        let skipped: Vec<&str> =
+            loader.skipped().iter().filter_map(|skipped| skipped.path.to_str()).collect();
+        assert_eq!((skipped, loader.left_out()), (vec!["f1", "f2"], &[1, 2][..]));
+        assert!(loader.skipped()[0].reason.starts_with("it is 5x9"), "{:?}", loader.skipped()[0]);
+        assert!(loader.skipped()[1].reason.contains("`f1`: it is 5x9"), "{:?}", loader.skipped()[1]);
+    });
 }
 
 #[test]

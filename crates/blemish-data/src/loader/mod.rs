@@ -68,7 +68,7 @@ pub struct Loader<'a> {
     order: Vec<usize>,
     batch_size: usize,
     skip_bad: bool,
-    /// Whether a batch ends where the size changes, as it may with images at their own size; else that is an error.
+    /// Whether a batch ends where the size changes (images at their own size); otherwise a change is an error.
     is_native: bool,
     /// The first image of the next batch, taken already, and its position in the images given.
     held: Option<(usize, Loaded)>,

@@ -1,4 +1,4 @@
-//! A fingerprint of a set of images, stored with a model to tell what it was fitted on.
+//! A fingerprint of a set of images, stored with a model to identify what it was fitted on.
 
 use crate::error::DataError;
 use crate::layout::Sample;

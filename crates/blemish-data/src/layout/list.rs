@@ -10,7 +10,7 @@
 //! | `group` | images of one part or shot; they are kept together where images are dealt into folds |
 //! | `category` | the category, in a list of several; all lines or none have one |
 
-use super::{Dataset, Label, Layout, OpenOptions, Sample, chosen};
+use super::dataset::{Dataset, Label, Layout, OpenOptions, Sample, chosen};
 use crate::error::{DataError, Skipped};
 use crate::reader::looks_like_image;
 use serde_json::Value;
@@ -48,7 +48,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, DataError> {
     text_of(path, bytes)
 }
 
-fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     if bytes.is_empty() {
         return Err(DataError::dataset(path, "the file is empty"));
     }
@@ -123,7 +123,7 @@ pub(super) fn add(
     Ok(())
 }
 
-fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), DataError> {
+pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), DataError> {
     let wrong = |reason: String| Err(fault(list, entry.line, reason));
     if entry.path.is_empty() {
         return wrong("the path is empty".into());
@@ -145,7 +145,7 @@ fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), 
     };
     if for_training && !is_good {
         return wrong(format!(
-            "the image is `{}` but for training; only good images are learnt from",
+            "the image is `{}` but marked for training; only good images are learnt from",
             entry.label
         ));
     }
@@ -264,20 +264,4 @@ fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError>
 
 fn fault(path: &Path, line: u64, reason: String) -> DataError {
     DataError::List { path: path.to_path_buf(), line, reason }
-}
-
-/// Everything a list goes through before files are looked up; for tests that mutate lists.
-#[cfg(test)]
-pub(super) fn parse_for_test(bytes: Vec<u8>) -> Result<usize, DataError> {
-    let path = Path::new("list.csv");
-    let text = text_of(path, bytes)?;
-    if super::visa::is_split(&text) {
-        return super::visa::rows(path, &text).map(|rows| rows.len());
-    }
-    let entries = entries(path, &text)?;
-    entries
-        .iter()
-        .map(|entry| sample_of(path, Path::new(""), entry))
-        .collect::<Result<Vec<_>, _>>()
-        .map(|all| all.len())
 }

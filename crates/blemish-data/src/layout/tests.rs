@@ -5,6 +5,18 @@ use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 
+/// Everything a list goes through before files are looked up.
+fn parse_list(bytes: Vec<u8>) -> Result<usize, DataError> {
+    let path = Path::new("list.csv");
+    let text = list::text_of(path, bytes)?;
+    if visa::is_split(&text) {
+        return visa::rows(path, &text).map(|rows| rows.len());
+    }
+    let entries = list::entries(path, &text)?;
+    entries.iter().try_for_each(|entry| list::sample_of(path, Path::new(""), entry).map(|_| ()))?;
+    Ok(entries.len())
+}
+
 /// A folder with these files; the names of images suffice here, since opening reads none.
 fn tree(files: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -294,9 +306,8 @@ fn ten_thousand_mutations_of_each_list_never_panic() {
     ];
     for (number, text) in seeds.iter().enumerate() {
         let mut random = ChaCha8Rng::seed_from_u64(number as u64);
-        let outcomes: Vec<bool> = (0..10_000)
-            .map(|_| list::parse_for_test(mutated(text.as_bytes(), &mut random)).is_ok())
-            .collect();
+        let outcomes: Vec<bool> =
+            (0..10_000).map(|_| parse_list(mutated(text.as_bytes(), &mut random)).is_ok()).collect();
         assert!(outcomes.contains(&true) && outcomes.contains(&false));
     }
 }

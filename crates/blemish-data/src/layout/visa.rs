@@ -3,8 +3,8 @@
 //! Columns are object, split, label, image and mask; paths are relative to the dataset's folder. All defective images are
 //! of the one kind "anomaly". Masks hold a small number per kind of defect; any of them marks.
 
+use super::dataset::{Dataset, Layout, OpenOptions, chosen};
 use super::list::{self, Entry};
-use super::{Dataset, Layout, OpenOptions, chosen};
 use crate::error::DataError;
 use std::path::Path;
 

@@ -26,6 +26,7 @@ impl LoadedBatch {
         let image = &first.image;
         let mut images =
             ImageBatch::new(0, image.height, image.width, Vec::new(), image.region_of_interest.clone());
+        images.frames = 1 + first.earlier.len() / image.pixels.len();
         images.pixels.reserve(capacity * (first.earlier.len() + image.pixels.len()));
         Self {
             indices: Vec::with_capacity(capacity),

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The images that are read: a source of someone else's, or files of one's own.
+/// The images that are read: a borrowed source, or owned files.
 pub(super) enum Images<'a> {
     Borrowed(&'a dyn Source),
     Owned(Files),
@@ -178,7 +178,7 @@ struct Frame {
     original_size: (usize, usize),
 }
 
-/// One frame's place: whoever comes first makes it, others wait.
+/// One frame's place: the first thread makes it, others wait.
 type Slot = Arc<Mutex<Option<Arc<Frame>>>>;
 
 /// The frames used last, at most `capacity` of them.

@@ -68,7 +68,7 @@ pub struct Loader<'a> {
     order: Vec<usize>,
     batch_size: usize,
     skip_bad: bool,
-    /// Whether a batch ends where the size changes, as it may with images at their own size; else that is an error.
+    /// Whether a batch ends where the size changes (images at their own size); otherwise a change is an error.
     is_native: bool,
     /// The first image of the next batch, taken already, and its position in the images given.
     held: Option<(usize, Loaded)>,
@@ -254,8 +254,8 @@ fn options_fault(
     if options.batch_size == 0 {
         return setting("the batch size must be at least 1".into());
     }
-    if options.clip != 1 {
-        return setting("a clip must have 1 frame".into());
+    if options.clip == 0 {
+        return setting("a clip must have at least 1 frame".into());
     }
     if let Some(beyond) = indices.iter().find(|&&index| index >= source.len()) {
         return setting(format!("there is no image {beyond} among {}; indices run from 0", source.len()));

@@ -77,7 +77,7 @@ fn open<'a>(
     let (size, color) = (decoder.dimensions(), decoder.color_type());
     let result = 3 * u64::from(color.bytes_per_pixel()) / u64::from(color.channel_count());
     options.check_head(size, result.max(u64::from(color.bytes_per_pixel())))?;
-    // Broken EXIF data beside a sound picture is no reason to refuse it.
+    // A sound picture with broken EXIF data is still read.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let channels = usize::from(color.channel_count());
     Ok((decoder, Head { size, channels, orientation }))

@@ -47,7 +47,7 @@ impl RgbImage {
             return Ok(());
         }
         Err(ImageFault::Pixels(format!(
-            "it holds {} samples, but {}x{} pixels of 3 samples were said; give the size of the image it is",
+            "it holds {} samples, but {}x{} pixels have 3 each; give the image's true size",
             self.pixels.len(),
             self.width,
             self.height

@@ -182,7 +182,7 @@ fn orientations_move_the_corner_where_exif_says() {
 }
 
 #[test]
-fn masks_mark_whatever_is_not_zero_in_any_channel() {
+fn masks_mark_what_is_not_zero_in_any_channel() {
     let mut picture = image::RgbaImage::from_pixel(4, 2, image::Rgba([0, 0, 0, 255]));
     picture.put_pixel(1, 0, image::Rgba([0, 0, 1, 255]));
     picture.put_pixel(3, 1, image::Rgba([255, 255, 255, 0]));

@@ -4,7 +4,7 @@ use super::{Facts, Source};
 use crate::error::{DataError, ImageFault};
 use crate::layout::{Label, defect_of};
 use crate::mask::Mask;
-use crate::reader::{Pixels, ReadOptions, RgbImage};
+use crate::reader::{Pixels, ReadOptions, RgbImage, decode_image, image_size};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,10 +14,18 @@ use std::sync::Arc;
 /// The category of images that name none.
 const CATEGORY: &str = "images";
 
+/// An image as it lies in memory.
+#[derive(Clone, Debug)]
+enum Content {
+    Pixels(Arc<RgbImage>),
+    /// A whole image file.
+    Encoded(Arc<[u8]>),
+}
+
 /// One image in memory and what is known of it. Without more it is of unknown label, nameless and alone.
 #[derive(Clone, Debug)]
 pub struct MemoryImage {
-    image: Arc<RgbImage>,
+    content: Content,
     name: Option<String>,
     label: Label,
     defect: Option<String>,
@@ -27,10 +35,19 @@ pub struct MemoryImage {
 }
 
 impl MemoryImage {
-    /// An image, owned or shared; its pixels are not copied.
+    /// An image, owned or shared; its pixels are not copied. Floats are measured values as in a file, before any value range.
     pub fn new(image: impl Into<Arc<RgbImage>>) -> Self {
+        Self::of(Content::Pixels(image.into()))
+    }
+
+    /// The bytes of an image file, decoded each time the image is read, as the file would be.
+    pub fn encoded(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::of(Content::Encoded(bytes.into()))
+    }
+
+    fn of(content: Content) -> Self {
         Self {
-            image: image.into(),
+            content,
             name: None,
             label: Label::Unknown,
             defect: None,
@@ -74,7 +91,7 @@ impl MemoryImage {
 /// Images in memory.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    images: Vec<Arc<RgbImage>>,
+    images: Vec<Content>,
     masks: Vec<Option<Mask>>,
     facts: Vec<Facts>,
     categories: Vec<String>,
@@ -105,9 +122,11 @@ impl Memory {
                 )));
             }
             let at_image = |fault| DataError::image(Path::new(&name), fault);
-            one.image.check_pixels().map_err(at_image)?;
+            if let Content::Pixels(image) = &one.content {
+                image.check_pixels().map_err(at_image)?;
+            }
             if let Some(mask) = &one.mask {
-                check_mask(mask, &one.image).map_err(at_image)?;
+                check_mask(mask, &one.content).map_err(at_image)?;
             }
             memory.facts.push(Facts {
                 label: one.label,
@@ -117,13 +136,13 @@ impl Memory {
                 moment: None,
                 name,
             });
-            memory.images.push(one.image);
+            memory.images.push(one.content);
             memory.masks.push(one.mask);
         }
         Ok(memory)
     }
 
-    /// One image of unknown label, as in scoring a single one.
+    /// One image of unknown label, to be scored.
     ///
     /// # Errors
     /// As [`Memory::new`].
@@ -136,7 +155,8 @@ impl Memory {
     }
 }
 
-fn check_mask(mask: &Mask, image: &RgbImage) -> Result<(), ImageFault> {
+/// The size of an encoded image is not known yet; it is compared when the image is read.
+fn check_mask(mask: &Mask, content: &Content) -> Result<(), ImageFault> {
     if mask.marked.len() != mask.height * mask.width {
         return Err(ImageFault::Pixels(format!(
             "its mask holds {} values, not {}x{}; give one value a pixel",
@@ -145,7 +165,10 @@ fn check_mask(mask: &Mask, image: &RgbImage) -> Result<(), ImageFault> {
             mask.height
         )));
     }
-    mask.check_size((image.height, image.width))
+    match content {
+        Content::Pixels(image) => mask.check_size((image.height, image.width)),
+        Content::Encoded(_) => Ok(()),
+    }
 }
 
 impl Source for Memory {
@@ -162,17 +185,24 @@ impl Source for Memory {
     }
 
     fn size(&self, index: usize, options: &ReadOptions) -> Result<(usize, usize), DataError> {
-        let image = &self.images[index];
-        options.check_side(image.height, image.width).map_err(self.at(index))?;
-        Ok((image.height, image.width))
+        let size = match &self.images[index] {
+            Content::Pixels(image) => {
+                options.check_side(image.height, image.width).map(|()| (image.height, image.width))
+            }
+            Content::Encoded(bytes) => image_size(bytes, options),
+        };
+        size.map_err(self.at(index))
     }
 
     fn read(&self, index: usize, options: &ReadOptions) -> Result<Arc<RgbImage>, DataError> {
-        let image = &self.images[index];
-        Ok(match image.as_read(options).map_err(self.at(index))? {
-            Cow::Borrowed(_) => image.clone(),
-            Cow::Owned(scaled) => Arc::new(scaled),
-        })
+        let image = match &self.images[index] {
+            Content::Pixels(image) => image.as_read(options).map(|read| match read {
+                Cow::Borrowed(_) => image.clone(),
+                Cow::Owned(scaled) => Arc::new(scaled),
+            }),
+            Content::Encoded(bytes) => decode_image(bytes, options).map(Arc::new),
+        };
+        image.map_err(self.at(index))
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, DataError> {
@@ -184,12 +214,15 @@ impl Source for Memory {
     }
 
     fn digest(&self, index: usize) -> Result<[u8; 32], DataError> {
-        Ok(content_digest(&self.images[index]))
+        Ok(match &self.images[index] {
+            Content::Pixels(image) => pixel_digest(image),
+            Content::Encoded(bytes) => Sha256::digest(bytes).into(),
+        })
     }
 }
 
 /// SHA-256 of the bits a sample (one byte), height and width (8 bytes each), then the samples; all little-endian.
-fn content_digest(image: &RgbImage) -> [u8; 32] {
+fn pixel_digest(image: &RgbImage) -> [u8; 32] {
     let mut digest = Sha256::new();
     let depth = match &image.pixels {
         Pixels::U8(_) => 8_u8,

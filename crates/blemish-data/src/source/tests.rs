@@ -92,6 +92,35 @@ fn measured_values_in_memory_are_mapped_as_those_of_files() {
 }
 
 #[test]
+fn encoded_bytes_in_memory_are_read_as_their_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("measured.tif");
+    let values: Vec<f32> = (0..90).map(|value| value as f32).collect();
+    let file = std::fs::File::create(&path).unwrap();
+    let mut encoder = ::tiff::encoder::TiffEncoder::new(file).unwrap();
+    encoder.write_image::<::tiff::encoder::colortype::Gray32Float>(10, 9, &values).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let files = Files::new([Sample::unlabelled(&path)], "any");
+    let wrong_mask = Mask { height: 3, width: 3, marked: vec![true; 9] };
+    let memory = Memory::new([
+        MemoryImage::encoded(bytes.clone()).named(path.to_str().unwrap()).in_category("any"),
+        MemoryImage::encoded(&bytes[..40]).named("cut").with_mask(wrong_mask),
+    ])
+    .unwrap();
+    let ranged = ReadOptions { value_range: Some((0.0, 178.0)), ..options() };
+    let image = memory.read(0, &ranged).unwrap();
+    assert_eq!(image, files.read(0, &ranged).unwrap());
+    let Pixels::F32(mapped) = &image.pixels else { panic!("not float") };
+    assert_eq!(mapped[3 * 89], 0.5, "values are mapped once");
+    assert_eq!(memory.size(0, &options()).unwrap(), (9, 10));
+    assert_eq!(memory.digest(0).unwrap(), files.digest(0).unwrap());
+    assert_eq!(memory.facts(0).name, files.facts(0).name);
+    let error = memory.read(1, &options()).unwrap_err().to_string();
+    assert!(error.contains("`cut`: the TIFF"), "{error}");
+    assert_eq!(memory.mask(1).unwrap().unwrap().height, 3);
+}
+
+#[test]
 fn wrong_images_in_memory_are_named() {
     let said = |images: Vec<MemoryImage>| Memory::new(images).unwrap_err().to_string();
     let twice = || MemoryImage::new(plain(0, 8, 8)).named("x");

@@ -15,6 +15,7 @@ With --models it also keeps the models, the images and the record, which `check-
 """
 
 import argparse
+import collections
 import concurrent.futures
 import csv
 import fnmatch
@@ -131,6 +132,9 @@ LIVING = {
 
 # Left out of a header: they say who wrote the file, or repeat what the tensors say.
 UNCOMPARED = {"written_by", "checksum"}
+
+# Differences of one case that are printed.
+MOST = 20
 
 
 def main():
@@ -355,8 +359,8 @@ def record_all(args):
             for found, failed in pool.map(lambda chain: run_chain(program, chain), chains):
                 cases.update(found)
                 failures += failed
-            for name, scores in zip(rankings, pool.map(lambda method: program.suspects(method, "print"), rankings.values())):
-                cases[name] = {"score": scores}
+            ranked = pool.map(lambda method: program.suspects(method, "print"), rankings.values())
+            cases.update({name: {"score": scores} for name, scores in zip(rankings, ranked)})
         text = json.dumps(cases, indent=1, sort_keys=True)
         args.output.write_text(text)
         if args.models:
@@ -445,16 +449,21 @@ def read_exceptions(path):
 
 
 def report(differences, exceptions):
-    """Prints the differences that no exception names; returns how many the exceptions name."""
-    meant = 0
+    """Prints the differences that no exception names, the first ones of each case; returns how many the exceptions name."""
+    meant, printed = 0, collections.Counter()
     for case, kind, name, before, after in differences:
         fitting = [one for one in exceptions if all(map(fnmatch.fnmatch, (case, kind, name), one["words"]))]
         for one in fitting:
             one["used"] = True
         if fitting:
             meant += 1
-        else:
+            continue
+        printed[case] += 1
+        if printed[case] <= MOST:
             print(f"{case} {kind} {name}: {short(before)} -> {short(after)}")
+    for case, count in printed.items():
+        if count > MOST:
+            print(f"{case}: {count - MOST} more")
     return meant
 
 
@@ -476,7 +485,8 @@ def check_old(args):
         program = Program(args.program, folder, args)
         names = [name for name, case in recorded.items() if "tensor" in case and wanted(name, args.only)]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            faults = [fault for found in pool.map(lambda name: check_model(program, name, recorded[name]), names) for fault in found]
+            found = pool.map(lambda name: check_model(program, name, recorded[name]), names)
+            faults = [fault for faults in found for fault in faults]
     for fault in faults:
         print(fault)
     print(f"{len(names)} models: {len(faults)} faults")

@@ -48,7 +48,7 @@ pub fn build(
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_differentiable(
+pub(crate) fn build_differentiable(
     graph: &Graph,
     weights: &Weights,
     device: Device,
@@ -63,7 +63,7 @@ pub fn build_differentiable(
 ///
 /// # Errors
 /// As [`build`], and [`FeatureError::Onnx`] or [`FeatureError::UnknownTap`] if the file or a layer is not usable.
-pub fn build_onnx(
+pub(crate) fn build_onnx(
     bytes: &[u8],
     layers: &[String],
     options: &EngineOptions,

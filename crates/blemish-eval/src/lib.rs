@@ -2,7 +2,7 @@
 //!
 //! Image level: [`auroc`], [`average_precision`], [`f1_max`] and curves over scores and labels, with bootstrap intervals. Pixel level:
 //! [`PixelMetrics`] streams maps and masks and gives AUROC, AP, F1-max, AUPRO and AUPIMO, exactly while memory lasts and with a proven
-//! bound beyond. [`Evaluator`] does all of it for a detector, per kind of defect and overall. [`DriftMonitor`] watches scores in
+//! bound beyond. [`Evaluator`] does all of it for a detector, per category, per kind of defect and overall, and for videos. [`DriftMonitor`] watches scores in
 //! production.
 //!
 //! Decisions: [`calibration`] turns scores of good images into p-values and thresholds with a stated promise, [`find_regions`] says where
@@ -30,11 +30,13 @@ mod tests;
 
 pub use binomial::binomial_interval;
 pub use bootstrap::{Interval, bootstrap_interval};
-pub use calibration::{Calibration, Criterion, Extremes, Rule, Source, labelled_threshold};
+pub use calibration::{
+    Calibration, CategoryCalibration, Criterion, Extremes, Rule, Source, labelled_threshold,
+};
 pub use decisions::{DecisionReport, Judged, judge};
 pub use drift::{Drift, DriftKind, DriftMonitor, DriftOptions};
 pub use error::MetricError;
-pub use evaluator::Evaluator;
+pub use evaluator::{Evaluator, LabelledImage};
 pub use image::{
     F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr,
 };

@@ -19,6 +19,47 @@ pub struct Evaluation {
     pub counts: Counts,
     /// Why something is undefined or was left out.
     pub notes: Vec<String>,
+    /// The evaluation of each category, by name, where there are several; `image` and `pixel` are then the means of theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<CategoryReport>,
+    /// Metrics of videos; absent for still images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<SequenceReport>,
+}
+
+/// The evaluation of one of several categories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryReport {
+    /// Its name.
+    pub category: String,
+    /// Metrics of its images alone.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// How well anomalous frames of videos are told from the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SequenceReport {
+    /// Area under the ROC curve over the frames of all videos, whose scores are brought to 0 to 1 video by video first: the frame-level
+    /// AUROC of MNAD (arXiv 2003.13228) and of the field.
+    pub frame_auroc: Option<f64>,
+    /// Unweighted mean of the AUROC of the videos that have frames of both kinds.
+    pub mean_auroc: Option<f64>,
+    /// Every video; empty in the mean over several categories.
+    pub per_sequence: Vec<OneSequence>,
+}
+
+/// One video.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OneSequence {
+    /// Its number.
+    pub sequence: u32,
+    /// Its labelled frames.
+    pub frames: usize,
+    /// Those that are defective.
+    pub defective: usize,
+    /// Area under the ROC curve of its frames; `null` where all are of one kind.
+    pub auroc: Option<f64>,
 }
 
 /// Metrics of image scores.

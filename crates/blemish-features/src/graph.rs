@@ -32,6 +32,19 @@ pub enum Padding {
     Same,
 }
 
+impl Padding {
+    /// Zeros before and after one side of the image, in pixels, for a window of `kernel` pixels that moves by `stride`.
+    pub(crate) fn around(self, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
+        match self {
+            Self::Symmetric(around) => (around, around),
+            Self::Same => {
+                let missing = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
+                (missing / 2, missing - missing / 2)
+            }
+        }
+    }
+}
+
 /// A pointwise non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -144,6 +157,20 @@ pub struct FeatureMap {
     pub width: usize,
     /// N x C x H x W values, row-major.
     pub data: Vec<f32>,
+}
+
+impl FeatureMap {
+    /// Joins the maps of single images, each a list of taps, into those of a batch.
+    pub(crate) fn join(images: Vec<Vec<Self>>) -> Vec<Self> {
+        let mut images = images.into_iter();
+        let mut joined = images.next().unwrap_or_default();
+        for image in images {
+            for (whole, part) in joined.iter_mut().zip(image) {
+                whole.data.extend(part.data);
+            }
+        }
+        joined
+    }
 }
 
 /// Runs a frozen network on one device. Implementors are shared between threads.

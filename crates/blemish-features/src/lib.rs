@@ -6,10 +6,6 @@
 
 pub mod assemble;
 pub mod backbone;
-#[cfg(feature = "burn")]
-pub mod burn_device;
-#[cfg(feature = "burn")]
-pub mod burn_graph;
 pub mod error;
 pub mod executors;
 pub mod graph;
@@ -20,6 +16,8 @@ pub mod weights;
 pub use assemble::{StateDict, assemble};
 pub use backbone::{Backbone, BackboneSource, BackboneSpec, BackboneState};
 pub use error::FeatureError;
+#[cfg(feature = "burn")]
+pub use executors::burn::{device as burn_device, interpreter as burn_graph};
 pub use executors::{Device, Engine, EngineOptions};
 pub use graph::{Executor, FeatureMap, Graph, Normalization, Tensor, Weights};
 pub use networks::{Architecture, TapInfo};

@@ -12,6 +12,7 @@
 //! In single precision 3x3 kernels of stride 1 go Winograd's way (module `winograd`) where that is faster.
 //! Sums run in an order that depends on the sizes alone, never on the number of threads.
 
+use crate::geometry::Geometry;
 use crate::real::{Matrix, Onto, Real, inside, multiply, single, single_out};
 use crate::winograd;
 use gemm::Parallelism;
@@ -23,32 +24,7 @@ const POSITIONS: usize = 1024;
 /// Rows of the weight gradient that one task computes.
 const GRADIENT_ROWS: usize = 64;
 
-/// Sizes of a convolution: square kernel, the same stride and zero padding both ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Geometry {
-    pub(crate) batch: usize,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-}
-
 impl Geometry {
-    /// Height and width of the output.
-    pub(crate) fn output_size(&self) -> (usize, usize) {
-        let side = |length: usize| (length + 2 * self.padding - self.kernel) / self.stride + 1;
-        (side(self.height), side(self.width))
-    }
-
-    /// Whether the kernel fits into the padded map at all.
-    pub(crate) fn is_valid(&self) -> bool {
-        let fits = |length: usize| length + 2 * self.padding >= self.kernel;
-        self.stride > 0 && self.kernel > 0 && fits(self.height) && fits(self.width)
-    }
-
     /// Rows and columns of a phase.
     fn phase_size(&self) -> (usize, usize) {
         let side = |length: usize| (length + 2 * self.padding).div_ceil(self.stride);
@@ -74,15 +50,6 @@ impl Geometry {
     /// Images of a task.
     fn group(&self) -> usize {
         POSITIONS.div_ceil(self.plane()).clamp(1, self.batch.max(1))
-    }
-
-    pub(crate) fn input_values(&self) -> usize {
-        self.inputs * self.height * self.width
-    }
-
-    pub(crate) fn output_values(&self) -> usize {
-        let (height, width) = self.output_size();
-        self.outputs * height * width
     }
 
     /// Threads inside a product.

@@ -19,6 +19,7 @@ mod coupling;
 mod dense;
 mod distance;
 mod extension;
+mod geometry;
 mod part;
 mod permutation;
 mod precision;
@@ -35,8 +36,8 @@ use burn::backend::Dispatch;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
-use convolution::Geometry;
 use extension::Operations;
+use geometry::Geometry;
 
 /// Whether the kernels here serve a tensor.
 fn is_ours<const D: usize>(tensor: &Tensor<D>) -> bool {

@@ -9,7 +9,7 @@ pub enum ReportError {
     /// The system refused to read or write.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// "read" or "write".
+        /// "read", "write" or "create".
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum ReportError {
         /// The encoder's own words.
         detail: String,
     },
-    /// A file is no float map.
+    /// A file is not a float map.
     #[error("cannot read float map `{}`: {detail}; a single-channel 32-bit float TIFF is needed", path.display())]
     FloatMap {
         /// The file.
@@ -98,7 +98,19 @@ impl ReportError {
         move |source| Self::Io { action, path, source }
     }
 
-    /// Refuses a slice whose length is not height x width x channels, or an empty one.
+    /// A number of values that does not fit a size.
+    pub(crate) fn size(
+        what: &'static str,
+        count: usize,
+        (height, width): (usize, usize),
+        channels: usize,
+    ) -> Self {
+        // Saturating, since the message multiplies and absurd sizes must not overflow there.
+        let side = |extent: usize| extent.min(1 << 28);
+        Self::Size { what, count, height: side(height), width: side(width), channels }
+    }
+
+    /// Checks that a slice has height x width x channels values, at least one.
     pub(crate) fn check_size(
         what: &'static str,
         count: usize,
@@ -107,9 +119,7 @@ impl ReportError {
     ) -> Result<(), Self> {
         if count == 0 || height.checked_mul(width).and_then(|area| area.checked_mul(channels)) != Some(count)
         {
-            // Saturating, since the message multiplies and absurd sizes must not overflow there.
-            let side = |extent: usize| extent.min(1 << 28);
-            return Err(Self::Size { what, count, height: side(height), width: side(width), channels });
+            return Err(Self::size(what, count, (height, width), channels));
         }
         Ok(())
     }

@@ -2,17 +2,18 @@
 //! programs, contact sheets.
 //!
 //! ```text
-//! image file ─> Picture ─┐
-//!                        ├─> overlay ─> Picture ─> PNG, or a cell of a contact_sheet
-//! anomaly map, range ────┘
-//! regions of a map ─> CocoExport, save_labelme
+//! image file, or pixels in memory ─> Picture ─┐
+//!                                             ├─> overlay ─> Picture ─> PNG, or a cell of a contact_sheet
+//! anomaly map, range ─────────────────────────┘
+//! regions of a map ─> Exports (CocoExport, save_labelme)
 //! anomaly map ─> save_float_tiff (the raw scores, for other programs)
 //! ```
 //!
 //! - [`colour`] holds the colour map: dark violet to pale yellow in even steps of lightness.
-//! - [`mod@overlay`] lays a map over its image; [`save_overlay`] does it from file to file.
+//! - [`mod@overlay`] lays a map over its image.
 //! - [`float_tiff`] writes and reads maps as 32-bit float TIFF.
-//! - [`annotations`] writes regions for labelling programs and evaluation tools.
+//! - [`annotations`] writes regions for labelling programs and evaluation tools; [`exports`] does so for many images.
+//! - [`names`] gives every image a file name of its own.
 //! - [`html`] makes the report of an evaluation and the leaderboard of many: self-contained pages.
 //! - [`leaderboard`] gathers the outcomes of many fits, as a table, CSV and Markdown.
 //! - [`sheet`] puts images, outlines of masks and overlays into one grid.
@@ -22,11 +23,13 @@
 pub mod annotations;
 pub mod colour;
 pub mod error;
+pub mod exports;
 mod file;
 pub mod float_tiff;
 mod font;
 pub mod html;
 pub mod leaderboard;
+pub mod names;
 pub mod overlay;
 pub mod picture;
 pub mod sheet;
@@ -34,7 +37,9 @@ pub mod sheet;
 pub use annotations::{CocoExport, save_labelme};
 pub use colour::colormap;
 pub use error::ReportError;
+pub use exports::{ExportFormat, Exports};
 pub use float_tiff::{FloatMap, read_float_tiff, save_float_tiff};
-pub use overlay::{draw_over, overlay, overlay_within, save_overlay};
+pub use names::Names;
+pub use overlay::{draw_over, extended, overlay};
 pub use picture::Picture;
 pub use sheet::{Heat, SheetRow, contact_sheet};

@@ -6,7 +6,6 @@ use crate::picture::Picture;
 use blemish_kernels::map::resize_bilinear;
 use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
 
 /// Opacity of the heat map where the score is at the top of the range.
 ///
@@ -27,27 +26,15 @@ pub fn overlay(
     map_size: (usize, usize),
     range: (f32, f32),
 ) -> Result<Picture, ReportError> {
-    overlay_within(picture, (0..picture.height, 0..picture.width), map, map_size, range)
+    draw_over(picture.clone(), (0..picture.height, 0..picture.width), map, map_size, range)
 }
 
-/// Like [`overlay`], for a map that covers only the given rows and columns of the picture (such as a centre crop).
+/// Like [`overlay`], on the picture itself, for a map that covers only the given rows and columns of it (such as a centre crop).
+///
+/// For an image that a caller holds, make the picture with [`Picture::from_rows`] or [`Picture::from_image`].
 ///
 /// # Errors
 /// As for [`overlay`], and [`ReportError::Region`] if the region is empty or leaves the picture.
-pub fn overlay_within(
-    picture: &Picture,
-    region: (Range<usize>, Range<usize>),
-    map: &[f32],
-    map_size: (usize, usize),
-    range: (f32, f32),
-) -> Result<Picture, ReportError> {
-    draw_over(picture.clone(), region, map, map_size, range)
-}
-
-/// Like [`overlay_within`], on the picture itself: for pictures so large that a copy counts.
-///
-/// # Errors
-/// As for [`overlay_within`].
 pub fn draw_over(
     mut picture: Picture,
     (rows, columns): (Range<usize>, Range<usize>),
@@ -60,12 +47,7 @@ pub fn draw_over(
     if !(low.is_finite() && high.is_finite() && low <= high) {
         return Err(ReportError::Range { low, high });
     }
-    let is_inside = |span: &Range<usize>, extent: usize| !span.is_empty() && span.end <= extent;
-    if !(is_inside(&rows, picture.height) && is_inside(&columns, picture.width)) {
-        let (height, width) = picture.size();
-        let (Range { start: top, end: bottom }, Range { start: left, end: right }) = (rows, columns);
-        return Err(ReportError::Region { top, bottom, left, right, height, width });
-    }
+    check_region(&rows, &columns, picture.size())?;
     let size = (rows.len(), columns.len());
     let scores =
         if map_size == size { Cow::Borrowed(map) } else { Cow::Owned(resize_bilinear(map, map_size, size)) };
@@ -85,23 +67,52 @@ pub fn draw_over(
     Ok(picture)
 }
 
-/// Reads the image at `image`, lays the map over it and writes a PNG of the image's size to `path`.
+/// A map of part of an image as one of the whole image of (height, width) pixels, `elsewhere` where it does not reach.
+///
+/// `map` holds the scores of h x w = `map_size` over the given rows and columns; every pixel takes its nearest score. A map that covers
+/// the whole image stays as it is, at its own size. Returns the scores and their (height, width).
 ///
 /// # Errors
-/// [`ReportError`] if the image cannot be read, the file not be written, or as for [`overlay`].
-pub fn save_overlay(
-    path: &Path,
-    image: &Path,
+/// [`ReportError`] if sizes do not fit or the region is empty or leaves the image.
+pub fn extended(
     map: &[f32],
     map_size: (usize, usize),
-    range: (f32, f32),
-) -> Result<(), ReportError> {
-    let picture = Picture::read(image)?;
-    let region = (0..picture.height, 0..picture.width);
-    draw_over(picture, region, map, map_size, range)?.save_png(path)
+    (rows, columns): (Range<usize>, Range<usize>),
+    (height, width): (usize, usize),
+    elsewhere: f32,
+) -> Result<(Vec<f32>, (usize, usize)), ReportError> {
+    ReportError::check_size("anomaly map", map.len(), map_size, 1)?;
+    check_region(&rows, &columns, (height, width))?;
+    if (rows.len(), columns.len()) == (height, width) {
+        return Ok((map.to_vec(), map_size));
+    }
+    let mut values = vec![elsewhere; height * width];
+    for y in rows.clone() {
+        for x in columns.clone() {
+            let near_y = (y - rows.start) * map_size.0 / rows.len();
+            let near_x = (x - columns.start) * map_size.1 / columns.len();
+            values[y * width + x] = map[near_y * map_size.1 + near_x];
+        }
+    }
+    Ok((values, (height, width)))
 }
 
-/// Refuses maps of a wrong size or with values that cannot be drawn.
+/// Checks that a region has pixels and lies inside of (height, width).
+pub(crate) fn check_region(
+    rows: &Range<usize>,
+    columns: &Range<usize>,
+    (height, width): (usize, usize),
+) -> Result<(), ReportError> {
+    let is_inside = |span: &Range<usize>, extent: usize| !span.is_empty() && span.end <= extent;
+    if is_inside(rows, height) && is_inside(columns, width) {
+        return Ok(());
+    }
+    let (Range { start: top, end: bottom }, Range { start: left, end: right }) =
+        (rows.clone(), columns.clone());
+    Err(ReportError::Region { top, bottom, left, right, height, width })
+}
+
+/// Checks a map's size and that all its values can be drawn.
 pub(crate) fn check_map(map: &[f32], size: (usize, usize)) -> Result<(), ReportError> {
     ReportError::check_size("anomaly map", map.len(), size, 1)?;
     match map.iter().filter(|score| !score.is_finite()).count() {
@@ -147,10 +158,10 @@ mod tests {
     #[test]
     fn a_map_of_a_crop_leaves_the_rest_alone() {
         let picture = grey((3, 3), 10);
-        let drawn = overlay_within(&picture, (1..2, 1..3), &[1.0], (1, 1), (0.0, 1.0)).unwrap();
+        let drawn = draw_over(picture.clone(), (1..2, 1..3), &[1.0], (1, 1), (0.0, 1.0)).unwrap();
         let changed: Vec<bool> = drawn.rgb.chunks_exact(3).map(|pixel| pixel != [10; 3]).collect();
         assert_eq!(changed, [false, false, false, false, true, true, false, false, false]);
-        let error = overlay_within(&picture, (1..4, 0..3), &[1.0], (1, 1), (0.0, 1.0)).unwrap_err();
+        let error = draw_over(picture, (1..4, 0..3), &[1.0], (1, 1), (0.0, 1.0)).unwrap_err();
         assert!(error.to_string().contains("1..4"), "{error}");
     }
 
@@ -167,11 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn overlay_goes_from_file_to_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (image, path) = (folder.path().join("part.png"), folder.path().join("overlay.png"));
-        grey((9, 8), 120).save_png(&image).unwrap();
-        save_overlay(&path, &image, &[0.0, 1.0, 0.0, 0.5], (2, 2), (0.0, 1.0)).unwrap();
-        assert_eq!(Picture::read(&path).unwrap().size(), (9, 8));
+    fn a_map_of_a_crop_extends_to_the_image_by_nearest_scores() {
+        // Columns 1 to 4 of a row of 6, two scores: each covers two pixels.
+        let (values, size) = extended(&[5.0, 7.0], (1, 2), (0..1, 1..5), (1, 6), -1.0).unwrap();
+        assert_eq!((values, size), (vec![-1.0, 5.0, 5.0, 7.0, 7.0, -1.0], (1, 6)));
+        let whole = extended(&[5.0, 7.0], (1, 2), (0..1, 0..6), (1, 6), -1.0).unwrap();
+        assert_eq!(whole, (vec![5.0, 7.0], (1, 2)));
+        assert!(extended(&[5.0, 7.0], (1, 2), (0..1, 3..7), (1, 6), -1.0).is_err());
+        assert!(extended(&[5.0], (1, 2), (0..1, 1..5), (1, 6), -1.0).is_err());
     }
 }

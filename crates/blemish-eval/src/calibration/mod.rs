@@ -29,6 +29,19 @@ pub struct Calibration {
     /// What the thresholds were chosen for.
     #[serde(default)]
     pub rule: Rule,
+    /// The calibration of each category, by name, where the images are of several; the fields above are then of all together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<CategoryCalibration>,
+}
+
+/// The calibration of one of several categories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryCalibration {
+    /// Its name.
+    pub category: String,
+    /// Scores and thresholds of its images alone; it has no categories of its own.
+    #[serde(flatten)]
+    pub calibration: Calibration,
 }
 
 /// How scores of good images were got without the scoring model having seen them.
@@ -110,9 +123,24 @@ impl Calibration {
             pixel_threshold: None,
             source,
             rule: Rule::default(),
+            categories: Vec::new(),
         };
         calibration.allow_false_alarms(rate);
         (!good.is_empty()).then_some(calibration)
+    }
+
+    /// Adds the calibrations of the categories that the images are of. An image is then judged by the good images of its own category
+    /// alone, and the rate is promised for each category (Mondrian conformal prediction: Vovk, Gammerman and Shafer 2005, section 4.5).
+    /// A single category is all there is, and adds nothing.
+    pub fn with_categories(mut self, categories: impl IntoIterator<Item = (String, Self)>) -> Self {
+        let categories = categories.into_iter();
+        self.categories =
+            categories.map(|(category, calibration)| CategoryCalibration { category, calibration }).collect();
+        self.categories.sort_by(|a, b| a.category.cmp(&b.category));
+        if self.categories.len() < 2 {
+            self.categories.clear();
+        }
+        self
     }
 
     /// Sets both thresholds for a false-alarm rate, between 0 and 1.
@@ -120,10 +148,25 @@ impl Calibration {
         self.image_threshold = conformal::threshold(&self.image_scores, self.groups(), rate);
         self.pixel_threshold = conformal::threshold(&self.map_maxima, self.groups(), rate);
         self.rule = Rule::FalseAlarm { rate };
+        self.categories.iter_mut().for_each(|one| one.calibration.allow_false_alarms(rate));
+    }
+
+    /// What an image of this category is judged by: the category's own calibration, or that of all images together where it has none.
+    pub fn of(&self, category: &str) -> &Self {
+        match self.categories.iter().find(|one| one.category == category) {
+            Some(one) => &one.calibration,
+            None => self,
+        }
+    }
+
+    /// The calibration of a category, to set its thresholds by its own labelled images; `None` where it has none of its own.
+    pub fn of_mut(&mut self, category: &str) -> Option<&mut Self> {
+        self.categories.iter_mut().find(|one| one.category == category).map(|one| &mut one.calibration)
     }
 
     /// Sets both thresholds by labelled images (true is defective): the image threshold on their scores, the pixel threshold on the
-    /// maxima of their maps. The scores of good images, and so the p-values, stay.
+    /// maxima of their maps. The scores of good images, and so the p-values, stay, and so do the thresholds of single categories
+    /// ([`Self::of_mut`]).
     ///
     /// # Errors
     /// As [`labelled_threshold`].
@@ -165,7 +208,8 @@ impl Calibration {
         self.image_threshold.map(|threshold| image_score > threshold)
     }
 
-    /// Whether the content makes sense: as many maxima as scores, at least one, all finite and ascending, a rate between 0 and 1.
+    /// Whether the content makes sense: as many maxima as scores, at least one, all finite and ascending, a rate between 0 and 1; the same
+    /// for every category.
     pub fn is_valid(&self) -> bool {
         let is_ascending =
             |values: &[f32]| values.is_sorted() && values.iter().all(|value| value.is_finite());
@@ -180,6 +224,10 @@ impl Calibration {
             && (1..=self.images()).contains(&self.groups())
             && [self.image_threshold, self.pixel_threshold].iter().flatten().all(|value| value.is_finite())
             && is_rate
+            && self
+                .categories
+                .iter()
+                .all(|one| one.calibration.is_valid() && one.calibration.categories.is_empty())
     }
 
     /// Where the scores are from, in words.

@@ -205,3 +205,44 @@ fn what_makes_no_sense_is_not_valid_and_older_files_are() {
     let old = r#"{"image_scores":[1.0],"map_maxima":[2.0],"image_threshold":null,"pixel_threshold":null}"#;
     assert_eq!(serde_json::from_str::<Calibration>(old).unwrap().source, Source::Unstated);
 }
+
+#[test]
+fn each_category_is_judged_by_its_own_good_images() {
+    // Scores of cables are ten times those of bottles, and their maps reach half of them.
+    let bottles: Vec<Extremes> =
+        (1..=9).map(|i| Extremes { image_score: i as f32, map_maximum: i as f32 }).collect();
+    let cables: Vec<Extremes> =
+        (1..=9).map(|i| Extremes { image_score: 10.0 * i as f32, map_maximum: 5.0 * i as f32 }).collect();
+    let calibrated = |good: &[Extremes]| Calibration::new(good, Source::GoodImages, 0.1).unwrap();
+    let all = calibrated(&[&bottles[..], &cables].concat());
+    let own = [("cable".to_owned(), calibrated(&cables)), ("bottle".to_owned(), calibrated(&bottles))];
+    let mut calibration = all.clone().with_categories(own.clone());
+    assert!(calibration.is_valid());
+    let order: Vec<&str> = calibration.categories.iter().map(|one| &one.category[..]).collect();
+    assert_eq!(order, ["bottle", "cable"]);
+    let (bottle, cable) = (calibration.of("bottle"), calibration.of("cable"));
+    assert_eq!((bottle.image_threshold, cable.image_threshold), (Some(9.0), Some(90.0)));
+    assert_eq!((bottle.pixel_threshold, cable.pixel_threshold), (Some(9.0), Some(45.0)));
+    // 15 lies above every bottle and above one cable: p-values 1/10 and 9/10.
+    assert_eq!((bottle.p_value(15.0), cable.p_value(15.0)), (0.1, 0.9));
+    assert_eq!((bottle.is_anomalous(15.0), cable.is_anomalous(15.0)), (Some(true), Some(false)));
+    // All together, the 18th smallest of 18 allows one of 19.
+    assert_eq!(calibration.of("screw").images(), 18);
+    assert_eq!(calibration.image_threshold, Some(90.0));
+    calibration.allow_false_alarms(0.2);
+    assert_eq!(calibration.of("bottle").image_threshold, Some(8.0));
+    let labelled = good(&[1.0, 20.0]);
+    let bottle = calibration.of_mut("bottle").unwrap();
+    bottle.learn_from_labels(&labelled, &[false, true], Criterion::F1).unwrap();
+    assert_eq!(calibration.of("bottle").image_threshold, Some(10.5));
+    assert_eq!(calibration.of("cable").image_threshold, Some(80.0));
+    assert!(calibration.of_mut("screw").is_none());
+    let json = serde_json::to_string(&calibration).unwrap();
+    assert_eq!(serde_json::from_str::<Calibration>(&json).unwrap(), calibration);
+    calibration.categories[0].calibration.image_scores.reverse();
+    assert!(!calibration.is_valid());
+    // One category is what it was before there were categories.
+    let one = all.clone().with_categories(own.into_iter().take(1));
+    assert_eq!(one, all);
+    assert!(!serde_json::to_string(&one).unwrap().contains("categories"));
+}

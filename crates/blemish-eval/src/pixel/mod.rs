@@ -33,6 +33,27 @@ impl Default for PixelOptions {
     }
 }
 
+impl PixelOptions {
+    /// Checks that the limits are shares of pixels: AUPRO's in (0, 1], AUPIMO's ascending in (0, 1].
+    ///
+    /// # Errors
+    /// [`MetricError::Setting`] names the limit and its range.
+    pub fn check(&self) -> Result<(), MetricError> {
+        let refuse = |reason: String| Err(MetricError::Setting { reason });
+        let is_share = |value: f64| value > 0.0 && value <= 1.0;
+        if !is_share(self.pro_limit) {
+            return refuse(format!("AUPRO's limit is {}; it must be above 0 and at most 1", self.pro_limit));
+        }
+        let (low, high) = self.pimo_bounds;
+        if !(is_share(low) && is_share(high) && low < high) {
+            return refuse(format!(
+                "AUPIMO's bounds are {low} and {high}; they must ascend, above 0 and at most 1"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Pixel metrics, fractions of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PixelReport {

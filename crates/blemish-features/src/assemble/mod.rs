@@ -70,7 +70,7 @@ pub fn recognize(state: &StateDict) -> Vec<Architecture> {
 /// `architecture`, or its TensorFlow variant if the file's names tell that the weights need that one.
 ///
 /// The package efficientnet_pytorch, known by names such as `_conv_stem`, has only weights ported from TensorFlow.
-pub fn variant_for(architecture: Architecture, state: &StateDict) -> Architecture {
+pub(crate) fn variant_for(architecture: Architecture, state: &StateDict) -> Architecture {
     let ported = state.keys().any(|name| name.ends_with("_conv_stem.weight"));
     architecture.tensorflow_variant().filter(|_| ported).unwrap_or(architecture)
 }

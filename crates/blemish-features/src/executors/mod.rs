@@ -1,7 +1,7 @@
 //! Engines that run a network: one description, several executors, the same features to 1e-4.
 
 #[cfg(feature = "burn")]
-mod burn;
+pub mod burn;
 mod native;
 mod options;
 #[cfg(feature = "ort")]
@@ -13,7 +13,7 @@ mod tests;
 pub use options::{Device, Engine, EngineOptions};
 
 use crate::FeatureError;
-use crate::graph::{Executor, FeatureMap, Graph, Weights};
+use crate::graph::{Executor, Graph, Weights};
 use crate::onnx;
 use native::NativeExecutor;
 use rten::RtenExecutor;
@@ -48,7 +48,7 @@ pub fn build(
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_differentiable(
+pub(crate) fn build_differentiable(
     graph: &Graph,
     weights: &Weights,
     device: Device,
@@ -63,7 +63,7 @@ pub fn build_differentiable(
 ///
 /// # Errors
 /// As [`build`], and [`FeatureError::Onnx`] or [`FeatureError::UnknownTap`] if the file or a layer is not usable.
-pub fn build_onnx(
+pub(crate) fn build_onnx(
     bytes: &[u8],
     layers: &[String],
     options: &EngineOptions,
@@ -83,7 +83,7 @@ pub fn build_onnx(
 /// Whether there is such a device, before anything is computed elsewhere.
 fn check(device: Device) -> Result<(), FeatureError> {
     #[cfg(feature = "burn")]
-    crate::burn_device::open(device)?;
+    burn::device::open(device)?;
     #[cfg(not(feature = "burn"))]
     if !device.is_cpu() {
         return Err(not_built("burn", "cuda, vulkan, wgpu or metal"));
@@ -94,24 +94,6 @@ fn check(device: Device) -> Result<(), FeatureError> {
 fn built_in_only(engine: &'static str) -> FeatureError {
     let reason = "it runs only the networks that are built in; use --engine rten or ort for an ONNX file";
     FeatureError::Engine { engine, reason: reason.into() }
-}
-
-/// Padding before and after one side of the image where an output is to have ceil(side / stride) windows.
-pub(crate) fn same_padding(side: usize, kernel: usize, stride: usize) -> (usize, usize) {
-    let missing = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
-    (missing / 2, missing - missing / 2)
-}
-
-/// Joins the maps of single images into those of a batch.
-fn join(images: Vec<Vec<FeatureMap>>) -> Vec<FeatureMap> {
-    let mut images = images.into_iter();
-    let mut joined = images.next().unwrap_or_default();
-    for image in images {
-        for (whole, part) in joined.iter_mut().zip(image) {
-            whole.data.extend(part.data);
-        }
-    }
-    joined
 }
 
 /// The engine of the built-in networks. One that is asked for and runs on the CPU alone does so whatever the device, which is then for

@@ -4,7 +4,6 @@
 //! of the features depend neither on the machine's vector width nor on threads: a batch spreads its images over the threads, a
 //! lone image its rows.
 
-use super::same_padding;
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Tap, Weights};
 use blemish_kernels::conv::{
@@ -158,10 +157,7 @@ impl Work {
         let size = [first.height, first.width];
         Some(match self {
             Self::Convolve { convolution, kernel, stride, padding, activation } => {
-                let [top, left] = match padding {
-                    Padding::Symmetric(around) => [*around; 2],
-                    Padding::Same => size.map(|side| same_padding(side, *kernel, *stride).0),
-                };
+                let [top, left] = size.map(|side| padding.around(side, *kernel, *stride).0);
                 let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
                 convolution.apply(first, Windows { top, left, height, width }, epilogue, space, is_parallel)
             }

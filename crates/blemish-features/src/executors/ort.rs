@@ -78,7 +78,7 @@ impl Executor for OrtExecutor {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let image = |index: usize| &input[index * 3 * height * width..][..3 * height * width];
         let each = (0..count).map(|index| self.run_one(&mut session, image(index), [height, width]));
-        Ok(super::join(each.collect::<Result<_, _>>()?))
+        Ok(FeatureMap::join(each.collect::<Result<_, _>>()?))
     }
 }
 

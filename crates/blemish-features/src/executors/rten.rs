@@ -87,7 +87,7 @@ impl Executor for RtenExecutor {
         let workers = self.single.len().min(count);
         if workers <= 1 {
             let each = (0..count).map(|index| self.run_one(image(index), size, &self.all));
-            return Ok(super::join(each.collect::<Result<_, _>>()?));
+            return Ok(FeatureMap::join(each.collect::<Result<_, _>>()?));
         }
         let done: Vec<OnceLock<Result<Vec<FeatureMap>, FeatureError>>> =
             (0..count).map(|_| OnceLock::new()).collect();
@@ -106,6 +106,6 @@ impl Executor for RtenExecutor {
         });
         let missing = || Err(fail(&"a worker ended early"));
         let each = done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(missing));
-        Ok(super::join(each.collect::<Result<_, _>>()?))
+        Ok(FeatureMap::join(each.collect::<Result<_, _>>()?))
     }
 }

@@ -102,7 +102,7 @@ impl Architecture {
     }
 
     /// The same network with TensorFlow's padding and epsilon, if it is one of EfficientNet-B0 to -B5.
-    pub fn tensorflow_variant(self) -> Option<Self> {
+    pub(crate) fn tensorflow_variant(self) -> Option<Self> {
         let name = format!("tf_{}", self.name());
         TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
     }

@@ -7,10 +7,11 @@ use crate::graph::{Activation, Graph, Node, Op, Padding, Weights};
 use prost::Message;
 
 /// Name of the graph's only input.
-pub const INPUT: &str = "input";
+pub(crate) const INPUT: &str = "input";
 
 /// The graph as an ONNX file (operator set 17): N x 3 x H x W in, one output a tap in their order; N, H, W dynamic.
 ///
+/// The input is called `input` and the output of a tap `tap:` and its name.
 /// Taps on the same node are one output each, through an identity.
 pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
     let names: Vec<String> = graph.nodes.iter().map(output_name).collect();
@@ -47,7 +48,7 @@ pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
 }
 
 /// Name of a tap's output in an emitted file.
-pub fn tap_output(tap: &str) -> String {
+pub(crate) fn tap_output(tap: &str) -> String {
     format!("tap:{tap}")
 }
 

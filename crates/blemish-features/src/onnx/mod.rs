@@ -6,6 +6,7 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
-pub use emit::{INPUT, emit, tap_output};
+pub use emit::emit;
+pub(crate) use emit::{INPUT, tap_output};
 pub(crate) use inspect::with_outputs;
 pub use inspect::{OnnxInfo, OnnxTensor, inspect};

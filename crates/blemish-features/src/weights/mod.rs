@@ -14,8 +14,8 @@ mod tests;
 mod torch;
 
 pub use catalogue::{CatalogueEntry, catalogue};
-pub use safe::read_safetensors;
-pub use store::{Check, StoreEntry, WeightStore, digest_file};
+pub(crate) use safe::read_safetensors;
+pub use store::{Check, StoreEntry, WeightStore};
 
 use crate::FeatureError;
 use crate::assemble::StateDict;
@@ -42,7 +42,7 @@ pub fn read_state_dict(path: &Path) -> Result<StateDict, FeatureError> {
 ///
 /// # Errors
 /// [`FeatureError::WeightFile`].
-pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
+pub(crate) fn read_bytes(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
     match bytes {
         [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes, path),
         [0x80, 0x02..=0x05, ..] => torch::read_legacy(bytes, path),

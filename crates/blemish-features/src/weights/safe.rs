@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`FeatureError::WeightFile`].
-pub fn read_safetensors(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
+pub(crate) fn read_safetensors(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
         refuse(path, format!("its safetensors header does not fit its content ({error}); copy it again"))
     })?;

@@ -247,7 +247,7 @@ fn download(_: &CatalogueEntry) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// [`FeatureError::Io`].
-pub fn digest_file(path: &Path) -> Result<String, FeatureError> {
+fn digest_file(path: &Path) -> Result<String, FeatureError> {
     let io = |source| FeatureError::Io { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(io)?;
     let mut hasher = Sha256::new();

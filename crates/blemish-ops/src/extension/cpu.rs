@@ -2,10 +2,11 @@
 
 use super::Operations;
 use crate::adam::{self, AdamStep};
-use crate::convolution::{self, Geometry};
+use crate::convolution;
 use crate::coupling::{self, Coupling};
 use crate::dense;
 use crate::distance;
+use crate::geometry::Geometry;
 use crate::part;
 use crate::permutation;
 use crate::real::Real;

@@ -1,7 +1,7 @@
 //! One image of a report: as the camera saw it, with the outline of its mask, with its heat map.
 
 use crate::error::ReportError;
-use crate::overlay::overlay;
+use crate::overlay::{check_region, overlay};
 use crate::picture::Picture;
 use crate::sheet::{fit, outline};
 use base64::Engine;
@@ -54,10 +54,7 @@ impl Finding {
     pub fn draw(evidence: &Evidence<'_>) -> Result<Self, ReportError> {
         let (height, width) = evidence.picture.size();
         let (rows, columns) = evidence.covered.clone();
-        if rows.is_empty() || columns.is_empty() || rows.end > height || columns.end > width {
-            let (Range { start: top, end: bottom }, Range { start: left, end: right }) = (rows, columns);
-            return Err(ReportError::Region { top, bottom, left, right, height, width });
-        }
+        check_region(&rows, &columns, (height, width))?;
         let picture = fit(&evidence.picture.crop(rows, columns), (SIDE, SIDE))?;
         let heat = overlay(&picture, evidence.map, evidence.size, evidence.range)?;
         let marked = evidence.mask.map(|mask| {

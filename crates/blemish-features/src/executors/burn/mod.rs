@@ -1,11 +1,14 @@
 //! Burn, for GPUs: the same description node by node, weights kept on the device, each intermediate freed after its last use.
 
-use super::Device;
+pub mod device;
+pub mod interpreter;
+
 use crate::FeatureError;
-use crate::burn_device::{fail, guarded, open};
-use crate::burn_graph::{Interpreter, convolve};
+use crate::executors::options::Device;
 use crate::graph::{Executor, FeatureMap, Graph, Weights};
-use burn::tensor::{Device as BurnDevice, Tensor, TensorData};
+use ::burn::tensor::{Device as BurnDevice, Tensor, TensorData};
+use device::{fail, guarded, open};
+use interpreter::{Interpreter, convolve};
 
 /// A graph on a device of Burn.
 pub(crate) struct BurnExecutor {

@@ -33,10 +33,7 @@ pub type Convolve<'a> = dyn Fn(usize, ConvolutionShape, Tensor<4>) -> Tensor<4> 
 pub fn convolve(shape: ConvolutionShape, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     let ConvolutionShape { stride, padding, groups } = shape;
     let ([_, _, height, width], kernel) = (x.dims(), weight.dims()[2]);
-    let around = [height, width].map(|side| match padding {
-        Padding::Symmetric(around) => (around, around),
-        Padding::Same => crate::executors::same_padding(side, kernel, stride),
-    });
+    let around = [height, width].map(|side| padding.around(side, kernel, stride));
     conv2d(x, weight, Some(bias), ConvOptions::new_with_padding([stride; 2], around, [1; 2], groups))
 }
 

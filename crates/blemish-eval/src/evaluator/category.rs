@@ -1,5 +1,7 @@
-//! All metrics of a detector in one stream of images.
+//! The metrics of one category, per kind of defect and overall.
 
+use super::LabelledImage;
+use super::sequences::Sequences;
 use crate::curve::{CURVE_STEP, thin};
 use crate::pixel::{PixelOptions, ProPoint, Store, pro_curve, report};
 use crate::report::{Counts, DefectReport, Evaluation, ImageSummary, PixelSummary};
@@ -10,13 +12,13 @@ use std::collections::BTreeMap;
 /// Resamples of every bootstrap interval.
 const RESAMPLES: usize = 2000;
 
-/// Takes scored images one by one and gives every metric, per kind of defect and overall. Maps are not kept, only their scores.
+/// Images of one category. Maps are not kept, only their scores.
 #[derive(Clone, Debug, Default)]
-pub struct Evaluator {
-    options: PixelOptions,
+pub(super) struct Category {
     good: Kind,
     defects: BTreeMap<String, Kind>,
     unmasked: usize,
+    sequences: Sequences,
 }
 
 /// The images of one kind of defect, or the good ones.
@@ -27,74 +29,52 @@ struct Kind {
     pixels: Store,
 }
 
-impl Evaluator {
-    /// Nothing seen yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Nothing seen yet, with other limits or memory for pixels.
-    pub fn with_options(options: PixelOptions) -> Self {
-        Self { options, ..Self::default() }
-    }
-
-    /// Takes an image in: its kind of defect, score, map of (height, width) and mask.
-    ///
-    /// A defective image without a mask counts for image metrics only.
+impl Category {
+    /// Takes an image in.
     ///
     /// # Errors
-    /// [`MetricError`] for scores that are not finite, unequal lengths, or a defective image whose mask is empty.
-    pub fn add(
-        &mut self,
-        defect: &str,
-        is_defective: bool,
-        image_score: f32,
-        map: &[f32],
-        mask: Option<&[bool]>,
-        size: (usize, usize),
-    ) -> Result<(), MetricError> {
-        if !image_score.is_finite() {
-            return Err(MetricError::NotFinite { index: self.good.scores.len() });
+    /// As [`Evaluator::add_image`](super::Evaluator::add_image).
+    pub(super) fn add(&mut self, image: &LabelledImage<'_>) -> Result<(), MetricError> {
+        if !image.score.is_finite() {
+            return Err(MetricError::NotFinite { index: self.kinds().map(|kind| kind.scores.len()).sum() });
         }
-        let kind = match is_defective {
-            true => self.defects.entry(defect.to_owned()).or_default(),
-            false => &mut self.good,
+        let kind = match image.defect {
+            Some(defect) => self.defects.entry(defect.to_owned()).or_default(),
+            None => &mut self.good,
         };
-        kind.scores.push(f64::from(image_score));
-        match (is_defective, mask) {
-            (false, _) => kind.pixels.add(map, None, size)?,
-            (true, Some(mask)) if mask.contains(&true) => {
+        kind.scores.push(f64::from(image.score));
+        match (image.defect, image.mask) {
+            (None, _) => kind.pixels.add(image.map, None, image.size)?,
+            (Some(_), Some(mask)) if mask.contains(&true) => {
                 kind.masked += 1;
-                kind.pixels.add(map, Some(mask), size)?;
+                kind.pixels.add(image.map, Some(mask), image.size)?;
             }
-            (true, Some(_)) => return Err(MetricError::EmptyMask { defect: defect.to_owned() }),
-            (true, None) => self.unmasked += 1,
+            (Some(defect), Some(_)) => return Err(MetricError::EmptyMask { defect: defect.to_owned() }),
+            (Some(_), None) => self.unmasked += 1,
         }
-        if self.kinds().map(|kind| kind.pixels.kept()).sum::<usize>() > self.options.exact_pixels {
-            self.good.pixels.coarsen();
-            self.defects.values_mut().for_each(|kind| kind.pixels.coarsen());
+        if let Some(sequence) = image.sequence {
+            self.sequences.add(sequence, image.score, image.defect.is_some());
         }
         Ok(())
+    }
+
+    /// Pixels whose scores are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.kinds().map(|kind| kind.pixels.kept()).sum()
+    }
+
+    /// Gives the scores of pixels up for counts.
+    pub(super) fn coarsen(&mut self) {
+        self.good.pixels.coarsen();
+        self.defects.values_mut().for_each(|kind| kind.pixels.coarsen());
     }
 
     fn kinds(&self) -> impl Iterator<Item = &Kind> {
         std::iter::once(&self.good).chain(self.defects.values())
     }
 
-    /// The metrics of everything seen. What is undefined is absent, with a note.
-    ///
-    /// # Errors
-    /// None at present beyond what [`Self::add`] has refused already.
-    pub fn finish(self) -> Result<Evaluation, MetricError> {
-        Ok(self.finish_with_curve()?.0)
-    }
-
-    /// The metrics of everything seen, and the per-region overlap curve up to the limit of AUPRO (empty without masks), thinned so that
-    /// no point left out lies farther than [`CURVE_STEP`] from the drawn line.
-    ///
-    /// # Errors
-    /// As [`Self::finish`].
-    pub fn finish_with_curve(mut self) -> Result<(Evaluation, Vec<ProPoint>), MetricError> {
+    /// The metrics and the per-region overlap curve, as [`Evaluator::finish_with_curve`](super::Evaluator::finish_with_curve) says.
+    pub(super) fn finish(mut self, options: &PixelOptions) -> (Evaluation, Vec<ProPoint>) {
         let mut stores: Vec<&mut Store> = self.defects.values_mut().map(|kind| &mut kind.pixels).collect();
         stores.push(&mut self.good.pixels);
         stores.into_par_iter().for_each(Store::sort);
@@ -106,7 +86,7 @@ impl Evaluator {
                 defect: name.clone(),
                 images: kind.scores.len(),
                 image: self.image(&[kind], false),
-                pixel: self.pixel(&[kind]),
+                pixel: self.pixel(options, &[kind]),
             })
             .collect();
         let counts = Counts {
@@ -114,14 +94,16 @@ impl Evaluator {
             defective: all.iter().map(|kind| kind.scores.len()).sum(),
             masked: all.iter().map(|kind| kind.masked).sum(),
         };
-        let (image, pixel) = (self.image(&all, true), self.pixel(&all));
-        let notes = self.notes(&counts, &pixel);
+        let (image, pixel) = (self.image(&all, true), self.pixel(options, &all));
+        let notes = self.notes(options, &counts, &pixel);
         let stores: Vec<&Store> = self.kinds().map(|kind| &kind.pixels).collect();
         let curve = match counts.masked {
             0 => Vec::new(),
-            _ => thin(&pro_curve(&self.options, &stores), CURVE_STEP, |point| (point.fpr, point.overlap)),
+            _ => thin(&pro_curve(options, &stores), CURVE_STEP, |point| (point.fpr, point.overlap)),
         };
-        Ok((Evaluation { image, pixel, per_defect, decisions: None, counts, notes }, curve))
+        let sequences = self.sequences.report();
+        let (decisions, categories) = (None, Vec::new());
+        (Evaluation { image, pixel, per_defect, decisions, counts, notes, categories, sequences }, curve)
     }
 
     fn image(&self, kinds: &[&Kind], with_intervals: bool) -> ImageSummary {
@@ -146,13 +128,13 @@ impl Evaluator {
         }
     }
 
-    fn pixel(&self, kinds: &[&Kind]) -> PixelSummary {
+    fn pixel(&self, options: &PixelOptions, kinds: &[&Kind]) -> PixelSummary {
         let stores: Vec<&Store> = kinds.iter().map(|kind| &kind.pixels).collect();
         // One class only, which is the sole error here, means that there are no masks.
-        report(&self.options, &self.good.pixels, &stores).map(PixelSummary::from).unwrap_or_default()
+        report(options, &self.good.pixels, &stores).map(PixelSummary::from).unwrap_or_default()
     }
 
-    fn notes(&self, counts: &Counts, pixel: &PixelSummary) -> Vec<String> {
+    fn notes(&self, options: &PixelOptions, counts: &Counts, pixel: &PixelSummary) -> Vec<String> {
         let mut notes = Vec::new();
         if counts.good == 0 || counts.defective == 0 {
             let missing = if counts.good == 0 { "good" } else { "defective" };
@@ -167,7 +149,7 @@ impl Evaluator {
             ));
         }
         if counts.masked > 0 && pixel.aupimo_mean.is_none() {
-            let needed = (1.0 / self.options.pimo_bounds.0).round();
+            let needed = (1.0 / options.pimo_bounds.0).round();
             notes.push(format!(
                 "AUPIMO needs at least {needed} pixels of good test images and exact scores: undefined"
             ));

@@ -1,7 +1,7 @@
 //! Burn's device behind ours, and its panics as errors.
 
 use crate::FeatureError;
-use crate::executors::Device;
+use crate::executors::options::Device;
 use burn::tensor::Device as BurnDevice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,6 +1,6 @@
 // Opens a report in headless Chromium at desktop and phone width, light and dark, moves the slider by keyboard, and watches what changes.
 //
-//   node tests/report/browse.mjs CHROMIUM REPORT.html [FOLDER-FOR-SCREENSHOTS]
+//   node crates/blemish-report/tests/browse.mjs CHROMIUM REPORT.html [FOLDER-FOR-SCREENSHOTS]
 //
 // Prints what it saw as JSON and fails at the first thing that is wrong. It speaks Chromium's own protocol over a pipe, so it needs
 // nothing but Node and Chromium.

@@ -1,17 +1,27 @@
-"""Makes the pictures of docs/classical.md from synthetic images: python docs/pictures/make_classical.py target/release/blemish
+"""Makes the pictures of the book's page on classical methods from synthetic images.
+
+    python benches/classical/pictures.py target/release/blemish
 
 Needs NumPy and Pillow. Each picture is the image and the maps of some filters, side by side, in few colours so that the files stay small.
 Black is what is usual on good images (0), dark red their usual worst pixel (1), white three times that and more.
 """
 
-import subprocess
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from blemish import Program
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("blemish")
+args = parser.parse_args()
+
 import numpy as np
 from PIL import Image, ImageDraw
 
+PICTURES_OF_THE_BOOK = Path(__file__).resolve().parents[2] / "book/src/pictures"
 SIDE, CAPTION = 168, 14
 PICTURES = {
     "fabric": ("broken_thread/000", ["gabor", "histogram", "whiten", "patches"]),
@@ -33,21 +43,16 @@ def heat(values):
 
 
 def main():
-    binary = str(Path(sys.argv[1]).resolve())
-    here = Path(__file__).resolve().parent
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-
-        def run(line):
-            subprocess.run([binary, *line.split(), "--progress", "none"], cwd=folder, check=True, capture_output=True)
-
+        blemish = Program(args.blemish, cwd=folder)
         for look, (defect, filters) in PICTURES.items():
-            run(f"data synth {look} --look {look}")
+            blemish.synth(look, "--look", look)
             image = f"{look}/test/{defect}.png"
             panels = [("image", Image.open(folder / image).convert("RGB"))]
             for name in filters:
-                run(f"fit {look} --method filter --set bank={name}{OPTIONS.get(name, '')} -o {name}.blemish")
-                run(f"predict {name}.blemish {image} -o {look}-{name} --pictures map")
+                blemish.line(f"fit {look} --method filter --set bank={name}{OPTIONS.get(name, '')} -o {name}.blemish")
+                blemish.line(f"predict {name}.blemish {image} -o {look}-{name} --pictures map")
                 values = np.asarray(Image.open(next((folder / f"{look}-{name}/maps").rglob("*.tif*"))))
                 panels.append((name, heat(values)))
             sheet = Image.new("RGB", (len(panels) * (SIDE + 4) - 4, SIDE + CAPTION), "white")
@@ -55,7 +60,7 @@ def main():
             for index, (name, panel) in enumerate(panels):
                 sheet.paste(panel.resize((SIDE, SIDE), Image.LANCZOS), (index * (SIDE + 4), CAPTION))
                 draw.text((index * (SIDE + 4) + 2, 1), name, fill="black")
-            sheet.quantize(128, dither=Image.Dither.NONE).save(here / f"classical-{look}.png", optimize=True)
+            sheet.quantize(128, dither=Image.Dither.NONE).save(PICTURES_OF_THE_BOOK / f"classical-{look}.png", optimize=True)
 
 
 main()

@@ -172,7 +172,10 @@ class Rows:
         return tuple(row[name] for name in ("set", "method", "variant", "metric", "peer", "note"))
 
     def add(self, **row):
-        """Adds one figure; every row is on disk before this returns."""
+        """Adds one figure; every row is on disk before this returns. One without a value, such as the pixel AUROC of a set without masks, is left
+        out."""
+        if row.get("value") in (None, ""):
+            return
         unknown = set(row) - set(COLUMNS)
         assert not unknown, f"no such columns: {unknown}"
         row = {name: str(row.get(name, "") if row.get(name) is not None else "") for name in COLUMNS}

@@ -65,7 +65,7 @@ def watch(blemish, folder, model, line, change, title):
         paths.append(folder / f"{at:04}.png")
         change(Image.open(source).convert("RGB"), share).save(paths[-1])
     done = blemish.run("predict", model, *paths, "--json", "--monitor", folder / "monitor.json", "--monitor-reference", REFERENCE)
-    drift = [report for report in done.progress() if "monitor" in report][-1]["drift"]
+    drift = [report for report in done.progress() if "monitor" in report.values()][-1]["drift"]
     if drift is None:
         print(f"{title}: no warning in {len(line) - REFERENCE} images", flush=True)
         return None

@@ -139,7 +139,7 @@ def main():
         for peer, value, note in (("Python", scipy[name], library), ("OpenCV", other, "")):
             if value:
                 rows.add(**figure, metric="time, ms", value=f"{value:.3f}", peer=peer, note=note)
-                rows.add(**figure, metric="times", value=f"{value / own:.1f}", peer=f"{peer} / Blemish")
+                rows.add(**figure, metric="time, ms", value=f"{value / own:.1f}", peer=f"{peer} / Blemish")
 
 
 main()

@@ -78,7 +78,7 @@ def main():
         figure = {"set": f"{kind} {rows:,} x {dimensions}", "method": "exact search", "variant": f"{count:,} queries", "note": f"median of {TURNS}"}
         rows_of.add(**figure, metric="time, ms", value=f"{1000 * seconds:.0f}")
         rows_of.add(**figure, metric="time, ms", value=f"{1000 * other:.0f}", peer="faiss")
-        rows_of.add(**figure, metric="times", value=f"{other / seconds:.2f}", peer="faiss / Blemish")
+        rows_of.add(**figure, metric="time, ms", value=f"{other / seconds:.2f}", peer="faiss / Blemish")
         rows_of.add(**figure, metric="rate, GFLOP/s", value=f"{rate / 1e9:.0f}")
         rows_of.add(**figure, metric="rate, GFLOP/s", value=f"{peak / 1e9:.0f}", peer="plain product")
         rows_of.add(**figure, metric="share of the plain product's rate, %", value=f"{100 * rate / peak:.0f}")

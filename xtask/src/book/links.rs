@@ -114,12 +114,14 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     let parts: Vec<&str> = line.split('`').collect();
     // A link's text may be code; its brackets and its target are outside.
     let outside = parts.into_iter().step_by(2);
-    outside.flat_map(|part| part.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target)))
+    outside.flat_map(|part| {
+        part.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
+    })
 }
 
 fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     let mut parts: Vec<&str> = line.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         parts.pop();
     }
     parts.into_iter().skip(1).step_by(2)
@@ -127,7 +129,8 @@ fn code_spans(line: &str) -> impl Iterator<Item = &str> {
 
 /// Whether code names a file or folder of the repository, as opposed to a command or a pattern.
 fn is_path(code: &str) -> bool {
-    let is_placeholder = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_uppercase() || c == '-');
+    let is_placeholder =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_uppercase() || c == '-');
     FOLDERS.iter().any(|folder| code.starts_with(folder))
         && !code.contains([' ', '*', '{', ':'])
         && !code.split(['/', '.']).any(|part| is_placeholder(part) && !matches!(part, "README" | "SUMMARY"))
@@ -146,7 +149,10 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let pages = pages(&[
             ("book/src/SUMMARY.md", "- [A](a.md)\n"),
-            ("book/src/a.md", "# A page\n[x](b.md) [`y`](a.md#a-page) [z](#none) `xtask/src/main.rs` `crates/none/`\n"),
+            (
+                "book/src/a.md",
+                "# A page\n[x](b.md) [`y`](a.md#a-page) [z](#none) `xtask/src/main.rs` `crates/none/`\n",
+            ),
             ("book/src/c.md", "[up](../../README.md) `[no](link.md)` [web](https://example.org)\n"),
         ]);
         let found = problems(root, &pages);
@@ -170,7 +176,11 @@ mod tests {
     #[test]
     fn the_way_between_pages_is_relative() {
         let to = Path::new("book/src/methods");
-        for (from, way) in [("README.md", "book/src/methods"), ("book/src/x.md", "methods"), ("book/src/how-to/x.md", "../methods")] {
+        for (from, way) in [
+            ("README.md", "book/src/methods"),
+            ("book/src/x.md", "methods"),
+            ("book/src/how-to/x.md", "../methods"),
+        ] {
             assert_eq!(between(Path::new(from), to), way);
         }
     }

@@ -36,11 +36,16 @@ pub fn all(root: &Path) -> Result<Vec<Described>, Box<dyn Error>> {
             [] => "Needs no backbone.".to_owned(),
             [one] => format!("Reads feature maps of a backbone, by default of stride {one}."),
             [first @ .., last] => {
-                format!("Reads feature maps of a backbone, by default of strides {} and {last}.", first.join(", "))
+                format!(
+                    "Reads feature maps of a backbone, by default of strides {} and {last}.",
+                    first.join(", ")
+                )
             }
         }];
         if info.needs.long_training {
-            needs.push("Trains a network; a training can be limited in time, interrupted and resumed.".to_owned());
+            needs.push(
+                "Trains a network; a training can be limited in time, interrupted and resumed.".to_owned(),
+            );
         }
         if entry.living().is_some() {
             needs.push("Its models can be [updated and merged](../how-to/update.md).".to_owned());
@@ -100,7 +105,7 @@ pub fn page(method: &Described) -> String {
         sentence(summary),
         sentence(advice),
         method.needs.join(" "),
-        docs.trim(),
+        linked(docs.trim()),
         sentence(&linked(citation)),
     )
 }
@@ -112,13 +117,10 @@ pub fn table(methods: &[Described], folder: &str) -> String {
         .map(|method| {
             let Described { name, family, summary, advice, .. } = method;
             let default = if method.is_default { " (default)" } else { "" };
-            format!("| [`{name}`]({folder}/{name}.md){default} | {family} | {summary} | {advice} |\n").replace('\n', " ")
-                .trim_end()
-                .to_owned()
-                + "\n"
+            format!("| [`{name}`]({folder}/{name}.md){default} | {family} | {summary} | {advice} |\n")
         })
         .collect();
-    format!("| method | family | idea | pick it |\n|---|---|---|---|\n{rows}")
+    format!("| method | family | idea | when to pick it |\n|---|---|---|---|\n{rows}")
 }
 
 /// The summary of the book with the list of methods replaced: the run of lines whose links lead to `methods/`.
@@ -159,7 +161,12 @@ fn linked(text: &str) -> String {
     for part in parts {
         let end = part.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(part.len());
         let number = part[..end].trim_end_matches('.');
-        linked.push_str(&format!("[arXiv {number}](https://arxiv.org/abs/{number}){}", &part[number.len()..]));
+        if number.is_empty() {
+            linked.push_str(&format!("arXiv {part}"));
+            continue;
+        }
+        linked
+            .push_str(&format!("[arXiv {number}](https://arxiv.org/abs/{number}){}", &part[number.len()..]));
     }
     linked
 }
@@ -170,8 +177,11 @@ mod tests {
 
     #[test]
     fn citations_link_to_arxiv() {
-        assert_eq!(linked("A, arXiv 2206.04325. B"), "A, [arXiv 2206.04325](https://arxiv.org/abs/2206.04325). B");
-        assert_eq!(linked("no number"), "no number");
+        assert_eq!(
+            linked("A, arXiv 2206.04325. B"),
+            "A, [arXiv 2206.04325](https://arxiv.org/abs/2206.04325). B"
+        );
+        assert_eq!(linked("on arXiv since 2020"), "on arXiv since 2020");
     }
 
     #[test]

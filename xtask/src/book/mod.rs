@@ -59,7 +59,12 @@ pub fn book(check: bool) -> Result<String, Box<dyn Error>> {
         }
     }
     if problems.is_empty() {
-        Ok(format!("{} pages, {} of them {}", new.len(), stale.len(), if check { "stale" } else { "written" }))
+        Ok(format!(
+            "{} pages, {} of them {}",
+            new.len(),
+            stale.len(),
+            if check { "stale" } else { "written" }
+        ))
     } else {
         Err(problems.join("\n").into())
     }
@@ -82,7 +87,8 @@ fn read_pages(root: &Path) -> Result<Pages, Box<dyn Error>> {
         }
     }
     for path in files {
-        let text = fs::read_to_string(root.join(&path)).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(root.join(&path)).map_err(|error| format!("{}: {error}", path.display()))?;
         found.insert(path, text);
     }
     Ok(found)

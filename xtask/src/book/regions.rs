@@ -7,16 +7,15 @@ const END: &str = "<!-- end -->";
 ///
 /// # Errors
 /// What `make` says, with the number of the line; a part without an end.
-pub fn fill(
-    text: &str,
-    make: impl Fn(&str) -> Result<Option<String>, String>,
-) -> Result<String, String> {
+pub fn fill(text: &str, make: impl Fn(&str) -> Result<Option<String>, String>) -> Result<String, String> {
     let mut filled = String::with_capacity(text.len());
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         filled.push_str(line);
         filled.push('\n');
-        let Some(order) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+        let Some(order) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) else {
+            continue;
+        };
         let at = |error: String| format!("line {}: {error}", number + 1);
         let Some(part) = make(order).map_err(at)? else { continue };
         if !lines.by_ref().any(|(_, line)| line == END) {

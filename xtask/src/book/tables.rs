@@ -5,11 +5,13 @@
 //! ```text
 //! table DATE-MACHINE/NAME [+ DATE-MACHINE/NAME] | rows: set, method | columns: by, metric | last: command | where: seeds = 3 or 5
 //! ```
-//! `rows` name a row of the table, `columns` a column, `last` stands behind the figures; several `where` hold together, `!=` is the
-//! opposite. Beside the columns of the files there are `by`, whose figure it is (Blemish or the peer), and `side` (Blemish, peer or ratio),
+//! `rows` name a row of the table, `columns` a column, `last` stands behind the figures. Several `where` hold together; beside `=` and `!=` there
+//! are `has` and `lacks` for a part of the text. Beside the columns of the files there are `by`, whose figure it is (Blemish or the peer), and `side` (Blemish, peer or ratio),
 //! which puts peers of several names into one column.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 type Figure = HashMap<String, String>;
@@ -22,13 +24,11 @@ pub fn table(runs: &Path, order: &str) -> Result<String, String> {
     let order = Order::parse(order)?;
     let mut figures = Vec::new();
     for name in &order.files {
-        figures.extend(read(&runs.join(format!("{name}.csv")))?);
+        let path = runs.join(format!("{name}.csv"));
+        let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        figures.extend(read(file).map_err(|error| format!("{}: {error}", path.display()))?);
     }
-    figures.retain(|figure| order.conditions.iter().all(|condition| condition.holds(figure)));
-    if figures.is_empty() {
-        return Err("no figure meets these conditions".into());
-    }
-    layout(&order, &figures)
+    layout(&order, figures)
 }
 
 struct Order {
@@ -42,12 +42,22 @@ struct Order {
 struct Condition {
     column: String,
     values: Vec<String>,
-    is_equal: bool,
+    /// Whether a part of the text is enough.
+    is_part: bool,
+    /// Whether one of the values must be there, as opposed to none.
+    is_wanted: bool,
 }
+
+/// Words of conditions: whether a part is enough, whether it is wanted.
+const OPERATORS: [(&str, bool, bool); 4] =
+    [(" != ", false, false), (" = ", false, true), (" has ", true, true), (" lacks ", true, false)];
 
 impl Condition {
     fn holds(&self, figure: &Figure) -> bool {
-        self.values.iter().any(|value| value == field(figure, &self.column)) == self.is_equal
+        let text = field(figure, &self.column);
+        let is_met =
+            |value: &String| if self.is_part { text.contains(value.as_str()) } else { text == value };
+        self.values.iter().any(is_met) == self.is_wanted
     }
 }
 
@@ -55,7 +65,8 @@ impl Order {
     fn parse(text: &str) -> Result<Self, String> {
         let mut parts = text.split(" | ");
         let names = |text: &str| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
-        let files = parts.next().unwrap_or_default().split(" + ").map(|name| name.trim().to_owned()).collect();
+        let files =
+            parts.next().unwrap_or_default().split(" + ").map(|name| name.trim().to_owned()).collect();
         let mut order = Self { files, rows: vec![], columns: vec![], last: vec![], conditions: vec![] };
         for part in parts {
             match part.split_once(": ") {
@@ -63,15 +74,13 @@ impl Order {
                 Some(("columns", list)) => order.columns = names(list),
                 Some(("last", list)) => order.last = names(list),
                 Some(("where", condition)) => {
-                    let (column, values, is_equal) = match condition.split_once(" != ") {
-                        Some((column, values)) => (column, values, false),
-                        None => match condition.split_once(" = ") {
-                            Some((column, values)) => (column, values, true),
-                            None => return Err(format!("`{condition}` is not a condition such as `set = screw`")),
-                        },
-                    };
-                    let values = values.split(" or ").map(|value| value.trim_matches('"').to_owned()).collect();
-                    order.conditions.push(Condition { column: column.to_owned(), values, is_equal });
+                    let found = OPERATORS.iter().find_map(|&(word, is_part, is_wanted)| {
+                        let (column, values) = condition.split_once(word)?;
+                        let values = values.split(" or ").map(str::to_owned).collect();
+                        Some(Condition { column: column.to_owned(), values, is_part, is_wanted })
+                    });
+                    let wrong = || format!("`{condition}` is not a condition such as `set = screw`");
+                    order.conditions.push(found.ok_or_else(wrong)?);
                 }
                 _ => return Err(format!("`{part}` is not one of rows, columns, last, where")),
             }
@@ -80,12 +89,10 @@ impl Order {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Figure>, String> {
-    let wrong = |error: csv::Error| format!("{}: {error}", path.display());
-    let mut reader = csv::Reader::from_path(path).map_err(wrong)?;
+fn read(file: impl io::Read) -> Result<Vec<Figure>, csv::Error> {
     let mut figures = Vec::new();
-    for figure in reader.deserialize() {
-        let mut figure: Figure = figure.map_err(wrong)?;
+    for figure in csv::Reader::from_reader(file).deserialize() {
+        let mut figure: Figure = figure?;
         let peer = field(&figure, "peer").to_owned();
         let side = match peer.as_str() {
             "" => "Blemish",
@@ -104,54 +111,80 @@ fn field<'a>(figure: &'a Figure, name: &str) -> &'a str {
     figure.get(name).map_or("", String::as_str)
 }
 
+/// The table of those figures that the order asks for.
+fn layout(order: &Order, mut figures: Vec<Figure>) -> Result<String, String> {
+    figures.retain(|figure| order.conditions.iter().all(|condition| condition.holds(figure)));
+    let Some(first) = figures.first() else { return Err("no figure meets these conditions".into()) };
+    let conditions = order.conditions.iter().map(|condition| &condition.column);
+    let mut named = order.rows.iter().chain(&order.columns).chain(&order.last).chain(conditions);
+    if let Some(name) = named.find(|name| !first.contains_key(*name)) {
+        return Err(format!("there is no column `{name}`"));
+    }
+    Ok(Pivot::new(order, &figures)?.markdown(order))
+}
+
 /// Rows and columns in the order in which they first appear.
-fn layout(order: &Order, figures: &[Figure]) -> Result<String, String> {
-    let key = |figure: &Figure, names: &[String]| -> Vec<String> {
-        names.iter().map(|name| field(figure, name).to_owned()).collect()
-    };
-    let (mut rows, mut columns, mut cells) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut lasts: HashMap<Vec<String>, Vec<String>> = HashMap::new();
-    for figure in figures {
-        let (row, column) = (key(figure, &order.rows), key(figure, &order.columns));
-        if !rows.contains(&row) {
-            rows.push(row.clone());
-        }
-        if !columns.contains(&column) {
-            columns.push(column.clone());
-        }
-        let last = key(figure, &order.last);
-        let known = lasts.entry(row.clone()).or_insert_with(|| last.clone());
-        for (known, last) in known.iter_mut().zip(last) {
-            // Figures of one row may come from a script a side.
-            if !known.contains(&last) {
-                *known = format!("{known}; {last}");
+#[derive(Default)]
+struct Pivot {
+    rows: Vec<Vec<String>>,
+    columns: Vec<Vec<String>>,
+    cells: HashMap<(Vec<String>, Vec<String>), String>,
+    /// What stands behind the figures of a row.
+    last: HashMap<Vec<String>, Vec<String>>,
+}
+
+impl Pivot {
+    fn new(order: &Order, figures: &[Figure]) -> Result<Self, String> {
+        let key = |figure: &Figure, names: &[String]| -> Vec<String> {
+            names.iter().map(|name| field(figure, name).to_owned()).collect()
+        };
+        let mut pivot = Self::default();
+        for figure in figures {
+            let (row, column) = (key(figure, &order.rows), key(figure, &order.columns));
+            if !pivot.rows.contains(&row) {
+                pivot.rows.push(row.clone());
+            }
+            if !pivot.columns.contains(&column) {
+                pivot.columns.push(column.clone());
+            }
+            let last = key(figure, &order.last);
+            let known = pivot.last.entry(row.clone()).or_insert_with(|| last.clone());
+            for (known, last) in known.iter_mut().zip(last) {
+                // Figures of one row may come from a script a side.
+                if !known.contains(&last) {
+                    *known = format!("{known}; {last}");
+                }
+            }
+            let is_named = field(figure, "side") == "peer" && order.columns.iter().any(|name| name == "side");
+            let text = cell(figure, is_named.then(|| field(figure, "peer")));
+            let place = format!("{} | {}", row.join(", "), column.join(", "));
+            if pivot.cells.insert((row, column), text).is_some() {
+                return Err(format!("there are two figures for {place}"));
             }
         }
-        let name = format!("{} | {}", row.join(", "), column.join(", "));
-        let peer = (order.columns.iter().any(|name| name == "side") && field(figure, "side") == "peer")
-            .then(|| field(figure, "peer"));
-        if cells.insert((row, column), cell(figure, peer)).is_some() {
-            return Err(format!("there are two figures for {name}"));
+        Ok(pivot)
+    }
+
+    fn markdown(&self, order: &Order) -> String {
+        // A label that no row has is left out.
+        let kept: Vec<usize> =
+            (0..order.rows.len()).filter(|&at| self.rows.iter().any(|row| !row[at].is_empty())).collect();
+        let mut head: Vec<String> = kept.iter().map(|&at| order.rows[at].clone()).collect();
+        head.extend(self.columns.iter().map(|column| title(column)));
+        head.extend(order.last.iter().cloned());
+        let is_figure = |at: &usize| (kept.len()..kept.len() + self.columns.len()).contains(at);
+        let rule: Vec<&str> = (0..head.len()).map(|at| if is_figure(&at) { "---:" } else { "---" }).collect();
+        let mut text = line(&head) + &line(&rule);
+        for row in &self.rows {
+            let mut cells: Vec<String> = kept.iter().map(|&at| label(&order.rows[at], &row[at])).collect();
+            cells.extend(self.columns.iter().map(|column| {
+                self.cells.get(&(row.clone(), column.clone())).cloned().unwrap_or_else(|| "-".to_owned())
+            }));
+            cells.extend(order.last.iter().zip(&self.last[row]).map(|(name, text)| label(name, text)));
+            text.push_str(&line(&cells));
         }
+        text
     }
-    // A label that no row has is left out.
-    let kept: Vec<usize> = (0..order.rows.len()).filter(|&at| rows.iter().any(|row| !row[at].is_empty())).collect();
-    let mut head: Vec<String> = kept.iter().map(|&at| order.rows[at].clone()).collect();
-    head.extend(columns.iter().map(|column| title(column)));
-    head.extend(order.last.iter().cloned());
-    let rule: Vec<&str> = (0..head.len())
-        .map(|at| if (kept.len()..kept.len() + columns.len()).contains(&at) { "---:" } else { "---" })
-        .collect();
-    let mut text = line(&head) + &line(&rule);
-    for row in &rows {
-        let mut cells_of: Vec<String> = kept.iter().map(|&at| label(&order.rows[at], &row[at])).collect();
-        cells_of.extend(columns.iter().map(|column| {
-            cells.get(&(row.clone(), column.clone())).cloned().unwrap_or_else(|| "-".to_owned())
-        }));
-        cells_of.extend(order.last.iter().zip(&lasts[row]).map(|(name, text)| label(name, text)));
-        text.push_str(&line(&cells_of));
-    }
-    Ok(text)
 }
 
 fn line<S: AsRef<str>>(cells: &[S]) -> String {
@@ -195,7 +228,7 @@ fn grouped(value: &str) -> String {
     }
     let mut text = String::new();
     for (at, digit) in value.chars().enumerate() {
-        if at > 0 && (value.len() - at) % 3 == 0 {
+        if at > 0 && (value.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -205,8 +238,7 @@ fn grouped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{grouped, table};
-    use std::path::Path;
+    use super::{Order, grouped, layout, read};
 
     const FIGURES: &str = "set,method,variant,metric,value,spread,seeds,peer,command,note\n\
         screw,padim,,\"AUROC, %\",57.0,2.6,3,,a.py,\n\
@@ -215,35 +247,39 @@ mod tests {
         tile,padim,,wait,23,73,3,,b.py,\n";
 
     fn made(order: &str) -> Result<String, String> {
-        let folder = std::env::temp_dir().join(format!("blemish-xtask-{}-{}", std::process::id(), order.len()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("a.csv"), FIGURES).unwrap();
-        let made = table(Path::new(&folder), order);
-        std::fs::remove_dir_all(&folder).unwrap();
-        made
+        layout(&Order::parse(order)?, read(FIGURES.as_bytes()).unwrap())
     }
 
     #[test]
     fn figures_become_a_table_of_rows_and_columns() {
         let order = "a | rows: set, variant | columns: by, metric | last: command | where: metric = AUROC, %";
-        let text = "| set | Blemish: AUROC, % | anomalib: AUROC, % | command |\n|---|---:|---:|---|\n"
-            .replace("|---|---:|---:|---|", "| --- | ---: | ---: | --- |")
-            + "| screw | 57.0 ± 2.6 | 56.6 | `a.py` |\n| tile | 81.6 ± 3.1 | - | `b.py` |\n";
+        let text = "| set | Blemish: AUROC, % | anomalib: AUROC, % | command |\n| --- | ---: | ---: | --- |\n\
+            | screw | 57.0 ± 2.6 | 56.6 | `a.py` |\n| tile | 81.6 ± 3.1 | - | `b.py` |\n";
         assert_eq!(made(order).unwrap(), text);
-        assert!(made("a | rows: set | columns: side | where: metric != wait").unwrap().contains("56.6 (anomalib)"));
-        assert!(made("a | rows: set | columns: metric | where: metric = wait").unwrap().contains("| 23 (73) |"));
+        assert!(
+            made("a | rows: set | columns: side | where: metric lacks wait")
+                .unwrap()
+                .contains("56.6 (anomalib)")
+        );
+        assert!(
+            made("a | rows: set | columns: metric | where: metric = wait").unwrap().contains("| 23 (73) |")
+        );
     }
 
     #[test]
     fn wrong_orders_are_errors() {
         assert!(made("a | rows: set").unwrap_err().contains("two figures for screw"));
         assert!(made("a | rows: set | where: set = leather").unwrap_err().contains("no figure"));
+        assert!(made("a | rows: sett").unwrap_err().contains("no column `sett`"));
         assert!(made("a | lines: set").unwrap_err().contains("`lines: set` is not one of"));
-        assert!(made("b | rows: set").unwrap_err().contains("b.csv"));
+        assert!(super::table("none".as_ref(), "b | rows: set").unwrap_err().contains("b.csv"));
     }
 
     #[test]
     fn long_whole_numbers_get_commas() {
-        assert_eq!(["8192", "49896", "1000000", "12.34567"].map(grouped), ["8192", "49,896", "1,000,000", "12.34567"]);
+        assert_eq!(
+            ["8192", "49896", "1000000", "12.34567"].map(grouped),
+            ["8192", "49,896", "1,000,000", "12.34567"]
+        );
     }
 }

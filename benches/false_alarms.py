@@ -4,7 +4,7 @@
 
 DATA is a folder in MVTec AD layout. First its own split: a model fitted and calibrated on train/good, tried on test/good. Then SPLITS
 random splits of all its good images, two thirds to fit on and one third to try. With --tiles (magnetic_tile only) images of one tile
-stay on one side of the split, and are told to the fit as one group. Image-wise an alarm is a p-value of at most the target;
+stay on one side of the split, and are one group for the fit. Image-wise an alarm is a p-value of at most the target;
 pixel-wise a map above the threshold that this script computes itself from the model's calibrating maxima.
 """
 

@@ -1,4 +1,4 @@
-"""Whether images are told apart by the dark part in them or by the bright background behind it, as for MVTec's screws.
+"""Whether images are separated by the dark part in them or by the bright background behind it, as for MVTec's screws.
 
     blemish predict MODEL screw/test -o OUT --pictures map
     python benches/where.py OUT [--grey 140]

@@ -1,34 +1,31 @@
 //! Methods with their types erased: what detectors, lists and documentation see.
 
 use crate::error::Error;
-use crate::feature_batch::FeatureBatch;
+use crate::input::Input;
 use crate::map::{MapStage, PatchScores};
-use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, TrainingSet};
+use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Session, Stored, TrainingSet};
+use crate::needs::Needs;
 use crate::settings::{self, SettingInfo, Settings};
 use crate::state::State;
-use crate::update::Living;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
+use blemish_data::Transform;
 use std::any::Any;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-/// A method, fitted: what everything else sees.
+/// A method, fitted: what everything above it sees.
 pub trait Fitted: Any + Send + Sync {
-    /// Name, citation, needs.
+    /// Name, citation, advice.
     fn info(&self) -> &'static MethodInfo;
+    /// See [`Method::needs`], of the settings it was fitted with.
+    fn needs(&self) -> Needs;
     /// See [`Method::score`].
     ///
     /// # Errors
     /// As there.
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error>;
-    /// See [`Method::score_features`].
-    ///
-    /// # Errors
-    /// As there.
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error>;
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error>;
     /// See [`Method::leave_one_out`].
     fn leave_one_out(&self) -> Option<&dyn LeaveOneOut>;
+    /// See [`Method::session`].
+    fn session(&self) -> Option<Box<dyn Session + '_>>;
     /// See [`Method::map_stage`].
     fn map_stage(&self) -> MapStage;
     /// See [`Method::state`].
@@ -41,14 +38,17 @@ impl<M: Method> Fitted for M {
     fn info(&self) -> &'static MethodInfo {
         &M::INFO
     }
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        Method::score(self, batch)
+    fn needs(&self) -> Needs {
+        M::needs(self.config())
     }
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        Method::score_features(self, features)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        Method::score(self, input)
     }
     fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
         Method::leave_one_out(self)
+    }
+    fn session(&self) -> Option<Box<dyn Session + '_>> {
+        Method::session(self)
     }
     fn map_stage(&self) -> MapStage {
         Method::map_stage(self)
@@ -65,9 +65,9 @@ impl<M: Method> Fitted for M {
     }
 }
 
-/// A line of the registry: what can be known and done before a method is fitted.
+/// A line of the list of methods: what can be known and done before a method is fitted.
 pub trait MethodEntry: Send + Sync {
-    /// Name, citation, needs.
+    /// Name, citation, advice.
     fn info(&self) -> &'static MethodInfo;
     /// Its settings with defaults, ranges and meanings.
     fn settings(&self) -> Vec<SettingInfo>;
@@ -76,8 +76,13 @@ pub trait MethodEntry: Send + Sync {
     /// # Errors
     /// [`Error::Setting`].
     fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error>;
+    /// See [`Method::needs`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    fn needs(&self, settings: &Settings) -> Result<Needs, Error>;
     /// How its models learn on and are joined, if they can.
-    fn living(&self) -> Option<&dyn LivingEntry>;
+    fn updates(&self) -> Option<&dyn UpdateEntry>;
     /// See [`Method::default_transform`].
     ///
     /// # Errors
@@ -90,38 +95,50 @@ pub trait MethodEntry: Send + Sync {
     fn fit(
         &self,
         settings: &Settings,
-        train: &dyn TrainingSet,
+        good: &dyn TrainingSet,
         context: &FitContext<'_>,
     ) -> Result<Box<dyn Fitted>, Error>;
     /// See [`Method::restore`].
     ///
     /// # Errors
     /// As there, and [`Error::Setting`].
-    fn restore(
-        &self,
-        settings: &Settings,
-        state: State,
-        backbone: Option<Arc<Backbone>>,
-    ) -> Result<Box<dyn Fitted>, Error>;
+    fn restore(&self, stored: Stored<&Settings>) -> Result<Box<dyn Fitted>, Error>;
 }
 
-/// The registry's entry for a method type.
-pub struct Entry<M> {
-    living: Option<&'static dyn LivingEntry>,
-    method: PhantomData<fn() -> M>,
+/// [`Updates`](crate::method::Updates), for any fitted method.
+pub trait UpdateEntry: Send + Sync {
+    /// The model after learning from more images.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the model was not made for it; else as [`Method::fit`].
+    fn update(
+        &self,
+        model: &dyn Fitted,
+        good: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error>;
+    /// One model of several.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the models do not go together.
+    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error>;
+    /// What the model stands for and how well, in a few words.
+    fn coverage(&self, model: &dyn Fitted) -> String;
 }
+
+/// The entry of a method type.
+pub struct Entry<M>(PhantomData<fn() -> M>);
 
 impl<M: Method> Entry<M> {
-    /// The entry of a method whose models stay as they were fitted.
+    /// The only value.
     pub const fn new() -> Self {
-        Self { living: None, method: PhantomData }
+        Self(PhantomData)
     }
 }
 
-impl<M: Living> Entry<M> {
-    /// The entry of a method whose models can be updated and merged.
-    pub const fn living(self) -> Self {
-        Self { living: Some(&LivingModels::<M>::NEW), ..self }
+impl<M: Method> Default for Entry<M> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -132,11 +149,14 @@ impl<M: Method> MethodEntry for Entry<M> {
     fn settings(&self) -> Vec<SettingInfo> {
         settings::describe::<M::Config>()
     }
-    fn living(&self) -> Option<&dyn LivingEntry> {
-        self.living
-    }
     fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error> {
         settings::parse::<M::Config>(pairs)
+    }
+    fn needs(&self, settings: &Settings) -> Result<Needs, Error> {
+        Ok(M::needs(&settings::typed(settings)?))
+    }
+    fn updates(&self) -> Option<&dyn UpdateEntry> {
+        M::UPDATES.is_some().then_some(self)
     }
     fn default_transform(&self, settings: &Settings) -> Result<Transform, Error> {
         Ok(M::default_transform(&settings::typed(settings)?))
@@ -144,72 +164,47 @@ impl<M: Method> MethodEntry for Entry<M> {
     fn fit(
         &self,
         settings: &Settings,
-        train: &dyn TrainingSet,
+        good: &dyn TrainingSet,
         context: &FitContext<'_>,
     ) -> Result<Box<dyn Fitted>, Error> {
-        Ok(Box::new(M::fit(&settings::typed(settings)?, train, context)?))
+        Ok(Box::new(M::fit(&settings::typed(settings)?, good, context)?))
     }
-    fn restore(
-        &self,
-        settings: &Settings,
-        state: State,
-        backbone: Option<Arc<Backbone>>,
-    ) -> Result<Box<dyn Fitted>, Error> {
-        Ok(Box::new(M::restore(settings::typed(settings)?, state, backbone)?))
+    fn restore(&self, stored: Stored<&Settings>) -> Result<Box<dyn Fitted>, Error> {
+        let Stored { config, state, backbone, device } = stored;
+        let config = settings::typed(config)?;
+        Ok(Box::new(M::restore(Stored { config, state, backbone, device })?))
     }
 }
 
-/// [`Living`], for any fitted method.
-pub trait LivingEntry: Send + Sync {
-    /// See [`Living::update`].
-    ///
-    /// # Errors
-    /// As there.
+impl<M: Method> UpdateEntry for Entry<M> {
     fn update(
         &self,
         model: &dyn Fitted,
-        train: &dyn TrainingSet,
-        context: &FitContext<'_>,
-    ) -> Result<Box<dyn Fitted>, Error>;
-    /// See [`Living::merge`].
-    ///
-    /// # Errors
-    /// As there.
-    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error>;
-    /// See [`Living::coverage`].
-    fn coverage(&self, model: &dyn Fitted) -> String;
-}
-
-/// The registry's [`LivingEntry`] of a method type.
-pub struct LivingModels<M>(PhantomData<fn() -> M>);
-
-impl<M> LivingModels<M> {
-    /// The only value.
-    pub const NEW: Self = Self(PhantomData);
-}
-
-/// The method behind a fitted model; the registry entry that leads here is that of the model's own method.
-fn typed<M: Method>(model: &dyn Fitted) -> Result<&M, Error> {
-    let model: &dyn Any = model;
-    model
-        .downcast_ref()
-        .ok_or(Error::Living { action: "merge", reason: "the models are of different methods".into() })
-}
-
-impl<M: Living> LivingEntry for LivingModels<M> {
-    fn update(
-        &self,
-        model: &dyn Fitted,
-        train: &dyn TrainingSet,
+        good: &dyn TrainingSet,
         context: &FitContext<'_>,
     ) -> Result<Box<dyn Fitted>, Error> {
-        Ok(Box::new(typed::<M>(model)?.update(train, context)?))
+        let updates = M::UPDATES.ok_or_else(|| cannot::<M>("update"))?;
+        Ok(Box::new((updates.update)(typed::<M>("update", model)?, good, context)?))
     }
     fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error> {
-        let parts = parts.iter().map(|model| typed(*model)).collect::<Result<Vec<&M>, _>>()?;
-        Ok(Box::new(M::merge(&parts, context)?))
+        let updates = M::UPDATES.ok_or_else(|| cannot::<M>("merge"))?;
+        let parts = parts.iter().map(|model| typed("merge", *model)).collect::<Result<Vec<&M>, _>>()?;
+        Ok(Box::new((updates.merge)(&parts, context)?))
     }
     fn coverage(&self, model: &dyn Fitted) -> String {
-        typed::<M>(model).map(Living::coverage).unwrap_or_default()
+        match (M::UPDATES, typed::<M>("update", model)) {
+            (Some(updates), Ok(model)) => (updates.coverage)(model),
+            _ => String::new(),
+        }
     }
+}
+
+fn cannot<M: Method>(action: &'static str) -> Error {
+    Error::Living { action, reason: format!("models of {} stay as they were fitted", M::INFO.name) }
+}
+
+/// The method behind a fitted model.
+fn typed<'a, M: Method>(action: &'static str, model: &'a dyn Fitted) -> Result<&'a M, Error> {
+    let model: &dyn Any = model;
+    model.downcast_ref().ok_or(Error::Living { action, reason: "the models are of different methods".into() })
 }

@@ -34,4 +34,17 @@ impl FeatureBatch {
             region_of_interest: batch.region_of_interest.clone(),
         })
     }
+
+    /// The maps of image `at`, as a batch of its own.
+    ///
+    /// # Panics
+    /// If `at` is not below [`Self::count`].
+    pub fn single(&self, at: usize) -> Self {
+        assert!(at < self.count, "image {at} of {}", self.count);
+        let single = |map: &FeatureMap| {
+            let length = map.data.len() / self.count;
+            FeatureMap { data: map.data[at * length..][..length].to_vec(), ..map.clone() }
+        };
+        Self { count: 1, maps: self.maps.iter().map(single).collect(), ..self.clone() }
+    }
 }

@@ -9,6 +9,7 @@ const IN_MEMORY: u64 = 1 << 30;
 const LARGEST: u64 = 16 << 30;
 
 /// How much may be kept, and where.
+#[derive(Clone, Debug)]
 pub struct CacheLimits {
     /// Bytes in memory.
     pub in_memory: u64,

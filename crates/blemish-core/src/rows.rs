@@ -1,7 +1,7 @@
 //! Rows of features collected during a fit: in memory, or in a temporary file once they outgrow their share.
 
 use crate::error::Error;
-use crate::state::Shared;
+use crate::state::{Shared, Storage};
 use memmap2::Mmap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl RowStore {
                 let file = spill.writer.into_inner().map_err(|error| fail(error.into_error()))?;
                 // Safety: the file has no name, so nobody else can change it.
                 let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
-                Shared::mapped(&Arc::new(map), 0, spill.values)
+                Shared::within(&Storage::Map(Arc::new(map)), 0, spill.values)
                     .ok_or_else(|| fail(std::io::Error::other("the file is shorter than what was written")))?
             }
         };

@@ -14,20 +14,43 @@ pub struct Shared<T> {
     length: usize,
 }
 
+/// Bytes in memory that tensors may share.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Where a model's bytes lie; cloning is free.
+#[derive(Clone)]
+pub enum Storage {
+    /// In a file that is mapped into memory.
+    Map(Arc<Mmap>),
+    /// In memory.
+    Memory(Bytes),
+}
+
+impl Storage {
+    /// All bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Map(map) => map,
+            Self::Memory(bytes) => (**bytes).as_ref(),
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Source<T> {
     Owned(Arc<Vec<T>>),
-    Mapped(Arc<Mmap>),
+    Stored(Storage),
 }
 
 impl<T: bytemuck::Pod> Shared<T> {
-    /// A view of `length` values that start at byte `offset` of a mapped file; copied if the file does not align them.
+    /// A view of `length` values that start at byte `offset` of a model's bytes; copied if they are not aligned there.
     ///
-    /// `None` if the range lies outside the file.
-    pub fn mapped(map: &Arc<Mmap>, offset: usize, length: usize) -> Option<Self> {
-        let bytes = map.get(offset..offset.checked_add(length.checked_mul(size_of::<T>())?)?)?;
+    /// `None` if the range lies outside.
+    pub fn within(storage: &Storage, offset: usize, length: usize) -> Option<Self> {
+        let end = offset.checked_add(length.checked_mul(size_of::<T>())?)?;
+        let bytes = storage.bytes().get(offset..end)?;
         match bytemuck::try_cast_slice::<u8, T>(bytes) {
-            Ok(_) => Some(Self { source: Source::Mapped(map.clone()), start: offset, length }),
+            Ok(_) => Some(Self { source: Source::Stored(storage.clone()), start: offset, length }),
             Err(_) => Some(bytemuck::allocation::pod_collect_to_vec::<u8, T>(bytes).into()),
         }
     }
@@ -35,7 +58,7 @@ impl<T: bytemuck::Pod> Shared<T> {
     /// Lets the system take back the memory of a mapped file's pages; they are read again when they are next looked at.
     pub fn release(&self) {
         #[cfg(unix)]
-        if let Source::Mapped(map) = &self.source {
+        if let Source::Stored(Storage::Map(map)) = &self.source {
             // Safety: the map is shared and read-only, so its pages hold nothing but the file's content. A refusal costs memory only.
             let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
         }
@@ -46,9 +69,9 @@ impl<T: bytemuck::Pod> AsRef<[T]> for Shared<T> {
     fn as_ref(&self) -> &[T] {
         match &self.source {
             Source::Owned(values) => &values[self.start..self.start + self.length],
-            // `mapped` has checked range and alignment, so this cast cannot fail.
-            Source::Mapped(map) => {
-                bytemuck::cast_slice(&map[self.start..self.start + self.length * size_of::<T>()])
+            // `within` has checked range and alignment, so this cast cannot fail.
+            Source::Stored(storage) => {
+                bytemuck::cast_slice(&storage.bytes()[self.start..self.start + self.length * size_of::<T>()])
             }
         }
     }

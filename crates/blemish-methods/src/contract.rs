@@ -2,17 +2,19 @@
 //! and can be ended early. On tiny images with the embedded backbone.
 
 use crate::registry;
-use crate::testing::{Images, backbone, backbone_on, image_batch};
+use crate::testing::{self, Images, backbone_on, image_batch};
 use blemish_core::entry::Fitted;
 use blemish_core::error::Error;
 use blemish_core::map::PatchScores;
-use blemish_core::method::FitContext;
+use blemish_core::method::{FitContext, Stored};
+use blemish_core::needs::Needs;
 use blemish_core::observer::Observer;
 use blemish_core::state::{StateTensor, Values};
 use blemish_core::training::{Precision, TrainingOptions};
 use blemish_data::ImageBatch;
-use blemish_features::{Device, Engine, EngineOptions};
+use blemish_features::{Backbone, Device, Engine, EngineOptions};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -129,6 +131,24 @@ impl Observer for Impatient {
     }
 }
 
+/// The backbone of a method that needs one.
+fn needed(needs: Needs, engine: &EngineOptions) -> Option<Arc<Backbone>> {
+    needs.has_backbone().then(|| backbone_on(engine, needs.strides()))
+}
+
+/// What a model makes of a batch, on the CPU.
+fn score(model: &dyn Fitted, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+    testing::score(model, needed(model.needs(), &EngineOptions::default()).as_deref(), batch)
+}
+
+/// The same model as a model file on a machine without a GPU gives it.
+fn stored(model: &dyn Fitted) -> Box<dyn Fitted> {
+    let entry = registry::method(model.info().name).unwrap();
+    let backbone = needed(model.needs(), &EngineOptions::default());
+    let (config, state) = (&model.settings(), model.state());
+    entry.restore(Stored { config, state, backbone, device: Device::Cpu }).unwrap()
+}
+
 /// Fits with what `change` makes of a plain context.
 fn fit<'a>(
     (method, settings): (&str, &[(&str, &str)]),
@@ -138,9 +158,12 @@ fn fit<'a>(
     let entry = registry::method(method)?;
     let pairs: Vec<(String, String)> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let context = change(FitContext::new(3, Some(backbone_on(engine, entry.info().needs.strides))));
-    let good = Images((0..8).map(|number| ((SIDE, SIDE), image(number, false))).collect());
-    entry.fit(&entry.parse(&pairs)?, &good, &context)
+    let settings = entry.parse(&pairs)?;
+    let backbone = needed(entry.needs(&settings)?, engine);
+    let mut context = FitContext::new(3, backbone.clone());
+    context.device = engine.device;
+    let images = (0..8).map(|number| ((SIDE, SIDE), image(number, false))).collect();
+    entry.fit(&settings, &Images::new(images, backbone), &change(context))
 }
 
 fn fit_plainly(small: (&str, &[(&str, &str)])) -> Result<Box<dyn Fitted>, Error> {
@@ -157,10 +180,10 @@ fn defects_are_found_where_they_are_and_scores_depend_on_nothing_else() {
     for &small in SMALL {
         let model = fit_plainly(small).unwrap();
         let images = [image(20, false), image(21, true), image(22, false)];
-        let together = model.score(&batch(&images)).unwrap();
+        let together = score(&*model, &batch(&images)).unwrap();
         let alone: Vec<PatchScores> = images
             .iter()
-            .flat_map(|image| model.score(&batch(std::slice::from_ref(image))).unwrap())
+            .flat_map(|image| score(&*model, &batch(std::slice::from_ref(image))).unwrap())
             .collect();
         for (one, other) in alone.iter().zip(&together) {
             let scale = largest(other).1.abs().max(1e-3);
@@ -175,10 +198,7 @@ fn defects_are_found_where_they_are_and_scores_depend_on_nothing_else() {
         let near = |at: usize, from: usize, to: usize| (from..to).contains(&(at * cell + cell / 2));
         assert!(near(y, 24, 88) && near(x, 40, 104), "{small:?}: the defect is seen at ({y}, {x})");
         // As a model file keeps it.
-        let entry = registry::method(small.0).unwrap();
-        let restored =
-            entry.restore(&model.settings(), model.state(), Some(backbone(entry.info().needs.strides)));
-        assert_eq!(restored.unwrap().score(&batch(&images)).unwrap(), together, "{small:?}");
+        assert_eq!(score(&*stored(&*model), &batch(&images)).unwrap(), together, "{small:?}");
     }
 }
 
@@ -253,15 +273,13 @@ fn learn_on_both(small: (&str, &[(&str, &str)]), device: Device) -> Result<Strin
     ensure(there_losses.len() == here_losses.len() && near(0, 0.01) && near(last, 0.2), &|| {
         format!("losses {there_losses:?}, on the CPU {here_losses:?}")
     })?;
-    let found = there.score(&batch(&images)).map_err(|error| error.to_string())?;
+    let found = score(&*there, &batch(&images)).map_err(|error| error.to_string())?;
     let (good, worst) = (largest(&found[0]).1, largest(&found[1]).1);
     ensure(worst > good, &|| format!("the defect's {worst} is not above {good}"))?;
     // The model file on a machine without a GPU.
-    let entry = registry::method(small.0).unwrap();
-    let own = Some(backbone(entry.info().needs.strides));
-    let moved = entry.restore(&there.settings(), there.state(), own).unwrap();
+    let moved = stored(&*there);
     let mut most = 0.0f32;
-    for (there, here) in found.iter().zip(&moved.score(&batch(&images)).unwrap()) {
+    for (there, here) in found.iter().zip(&score(&*moved, &batch(&images)).unwrap()) {
         let range = here.values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         let off = there.values.iter().zip(&here.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         ensure(off < 0.01 * range, &|| format!("{off} off in maps up to {range}"))?;
@@ -290,7 +308,7 @@ fn mixed_precision_on_a_cpu_is_refused() {
     let training = TrainingOptions { precision: Precision::Mixed, ..TrainingOptions::default() };
     let fitted = fit(SMALL[0], &EngineOptions::default(), |context| FitContext { training, ..context });
     let message = fitted.err().unwrap().to_string();
-    assert!(message.contains("bfloat16") && message.contains("--precision single"), "{message}");
+    assert!(message.contains("bfloat16") && message.contains("single precision"), "{message}");
 }
 
 #[test]
@@ -300,7 +318,7 @@ fn a_time_limit_ends_a_training_with_a_usable_model() {
     for &small in SMALL {
         let limited = |context| FitContext { training: training.clone(), ..context };
         let fitted = fit(small, &EngineOptions::default(), limited).unwrap();
-        let scores = fitted.score(&batch(&[image(9, true)])).unwrap();
+        let scores = score(&*fitted, &batch(&[image(9, true)])).unwrap();
         assert!(scores[0].values.iter().all(|score| score.is_finite()), "{small:?}");
     }
 }

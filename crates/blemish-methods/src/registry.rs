@@ -14,9 +14,9 @@ use blemish_core::entry::{Entry, MethodEntry};
 use blemish_core::error::Error;
 
 static METHODS: &[&dyn MethodEntry] = &[
-    &Entry::<PatchCore>::new().living(),
-    &Entry::<Padim>::new().living(),
-    &Entry::<Fapm>::new().living(),
+    &Entry::<PatchCore>::new(),
+    &Entry::<Padim>::new(),
+    &Entry::<Fapm>::new(),
     &Entry::<Pni>::new(),
     &Entry::<Statistical>::new(),
     &Entry::<Structural>::new(),
@@ -47,8 +47,8 @@ pub fn method(name: &str) -> Result<&'static dyn MethodEntry, Error> {
 }
 
 /// Names of the methods whose models can be updated and merged.
-pub fn living_names() -> String {
+pub fn updatable_names() -> String {
     let names: Vec<&str> =
-        METHODS.iter().filter(|entry| entry.living().is_some()).map(|entry| entry.info().name).collect();
+        METHODS.iter().filter(|entry| entry.updates().is_some()).map(|entry| entry.info().name).collect();
     names.join(", ")
 }

@@ -1,8 +1,11 @@
 //! Shared by the tests of the methods: images, golden values and comparison.
 
+use blemish_core::entry::Fitted;
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
-use blemish_core::method::{EachBatch, TrainingSet};
+use blemish_core::input::Input;
+use blemish_core::map::PatchScores;
+use blemish_core::method::{EachInput, Pass, TrainingSet};
 use blemish_core::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
 use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions, FeatureMap};
@@ -73,22 +76,51 @@ pub(crate) fn relative_difference(a: &[f32], b: &[f32]) -> f32 {
 
 /// Images of one size, 3 x H x W each, as a batch.
 pub(crate) fn image_batch((height, width): (usize, usize), images: &[Vec<f32>]) -> ImageBatch {
-    ImageBatch { count: images.len(), height, width, pixels: images.concat(), region_of_interest: None }
+    ImageBatch::new(images.len(), height, width, images.concat(), None)
 }
 
-/// Training images of any sizes, 3 x H x W each, one a batch.
-pub(crate) struct Images(pub(crate) Vec<((usize, usize), Vec<f32>)>);
+/// Training images of any sizes, 3 x H x W each, one a batch, and the backbone whose maps a pass may ask for.
+pub(crate) struct Images {
+    images: Vec<((usize, usize), Vec<f32>)>,
+    backbone: Option<Arc<Backbone>>,
+}
+
+impl Images {
+    pub(crate) fn new(images: Vec<((usize, usize), Vec<f32>)>, backbone: Option<Arc<Backbone>>) -> Self {
+        Self { images, backbone }
+    }
+}
 
 impl TrainingSet for Images {
     fn len(&self) -> usize {
-        self.0.len()
+        self.images.len()
     }
-    fn category(&self, _: usize) -> &str {
-        "made up"
+    fn categories(&self) -> &[String] {
+        &[]
     }
-    fn for_each_batch(&self, _: Option<u64>, each: &mut EachBatch<'_>) -> Result<(), Error> {
-        self.0.iter().enumerate().try_for_each(|(index, (size, pixels))| {
-            each(&[index], &image_batch(*size, std::slice::from_ref(pixels)))
+    fn for_each(&self, pass: Pass, each: &mut EachInput<'_>) -> Result<(), Error> {
+        self.images.iter().enumerate().try_for_each(|(index, (size, pixels))| {
+            let batch = image_batch(*size, std::slice::from_ref(pixels));
+            let maps = match (&self.backbone, pass.reads.maps()) {
+                (Some(backbone), true) => Some(FeatureBatch::extract(backbone, &batch)?),
+                _ => None,
+            };
+            let indices = [index];
+            let input = Input { indices: &indices, maps: maps.as_ref(), ..Input::of_images(&batch) };
+            each(&input)
         })
     }
+}
+
+/// What a method makes of images: with the maps of the backbone, if it has one.
+pub(crate) fn score(
+    method: &dyn Fitted,
+    backbone: Option<&Backbone>,
+    batch: &ImageBatch,
+) -> Result<Vec<PatchScores>, Error> {
+    let maps = match (backbone, method.needs().reads.maps()) {
+        (Some(backbone), true) => Some(FeatureBatch::extract(backbone, batch)?),
+        _ => None,
+    };
+    method.score(&Input { maps: maps.as_ref(), ..Input::of_images(batch) })
 }

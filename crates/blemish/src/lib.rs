@@ -17,6 +17,7 @@
 //! # A detector in a few lines
 //! ```
 //! use blemish::{Detector, DetectorConfig, FitOptions};
+//! use blemish::data::Files;
 //! use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = tempfile::tempdir()?;
@@ -24,7 +25,8 @@
 //! # let small = SynthOptions { train: 3, test_good: 1, test_per_defect: 1, height: 64, width: 64, ..SynthOptions::new(Look::Fabric) };
 //! # write_synthetic_set(&set, &small, &|_, _| {})?;
 //! let dataset = blemish::data::open_dataset(&set, &Default::default())?;
-//! let detector = Detector::fit(&DetectorConfig::default(), &dataset, &FitOptions::default())?;
+//! let good = Files::new(dataset.train, &dataset.category);
+//! let detector = Detector::fit(&DetectorConfig::default(), &good, &FitOptions::default())?;
 //! detector.save(&folder.path().join("fabric.blemish"))?;
 //!
 //! let detector = Detector::load(&folder.path().join("fabric.blemish"), &Default::default())?;
@@ -39,27 +41,19 @@
 //! them. None of the lower crates knows it.
 //!
 //! # After the fit
-//! [`living`] lets detectors learn from more images and joins those fitted on parts of them; [`verification`] proves that a deployed
+//! [`Detector::update`] and [`Detector::merge`] let detectors learn from more images and joins those fitted on parts of them; [`verify`] proves that a deployed
 //! model scores as the fitted one; [`monitor`] watches whether scores of good images move.
 
-mod backbone_file;
-pub mod calibrate;
-mod composed;
+pub mod config;
 pub mod decision;
 pub mod detector;
-pub mod evaluate;
-mod feature_cache;
-pub mod living;
-pub mod model_file;
-pub mod monitor;
-pub mod pick;
-mod prepared;
-pub mod recalibrate;
-pub mod suspects;
-pub mod tiled;
-mod training;
-pub mod verification;
-pub mod view;
+pub mod file;
+mod fit;
+mod model;
+mod record;
+pub mod verbs;
+pub mod verdict;
+mod view;
 
 pub use blemish_core::{
     AnomalyMap, Error, FeatureBatch, Method, MethodInfo, Observer, Precision, Scored, Silent, TrainingOptions,
@@ -69,9 +63,12 @@ pub use blemish_data as data;
 pub use blemish_eval as metrics;
 pub use blemish_features as features;
 pub use blemish_methods::registry;
-pub use calibrate::CalibrationConfig;
+pub use config::{
+    CalibrationConfig, DetectorConfig, FitOptions, ScoreOptions, TileModels, TileOptions, Trim,
+};
 pub use decision::Decision;
-pub use detector::{Detector, DetectorConfig, FitOptions, ScoreOptions, ScoredSample};
-pub use recalibrate::{Recalibration, recalibrate};
-pub use suspects::{Suspect, Trim, find_suspects};
-pub use tiled::{TileModels, TileOptions};
+pub use detector::{Detector, ScoredImage};
+pub use fit::{Suspect, Suspects, find_suspects};
+pub use verbs::recalibrate::{Recalibration, recalibrate};
+pub use verbs::{evaluate, monitor, pick, verify};
+pub use verdict::Verdict;

@@ -1,5 +1,6 @@
 //! Several trainings of one fit, interrupted and resumed.
 
+use blemish::data::Files;
 use blemish::data::open_dataset;
 use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish::features::BackboneSpec;
@@ -59,7 +60,7 @@ fn each_model_of_a_fit_resumes_from_its_own_checkpoint() {
         let path = folder.path().join(format!("{}.checkpoint", config.ensemble.len()));
         let fit = |observer, resume| {
             let options = FitOptions { observer, training: training(&path, resume), ..FitOptions::default() };
-            Detector::fit(&config, &dataset, &options)
+            Detector::fit(&config, &Files::training(&dataset), &options)
         };
         // Two extractions of 3 images, the first training, what is measured between, and part of the second training.
         let observer = Impatient { steps: AtomicU64::new(0), after: 3 + 10 + 3 + 3 + 5 };

@@ -25,6 +25,16 @@ impl Files {
         files
     }
 
+    /// The training images of a dataset.
+    pub fn training(dataset: &Dataset) -> Self {
+        Self::new(dataset.train.as_slice(), &dataset.category)
+    }
+
+    /// The test images of a dataset.
+    pub fn test(dataset: &Dataset) -> Self {
+        Self::new(dataset.test.as_slice(), &dataset.category)
+    }
+
     /// The training images and the test images of several categories, one dataset after another. Both know all categories, in the
     /// order of the datasets; datasets of one name are one category.
     ///

@@ -17,7 +17,7 @@ use super::planes::{Planes, grey, is_grey};
 use super::prepare::{self, Gathered, Tables};
 use super::responses::{self, Features};
 use blemish_core::error::Error;
-use blemish_core::method::{FitContext, TrainingSet};
+use blemish_core::method::{self, FitContext, TrainingSet};
 use blemish_core::region::cells_inside;
 use blemish_data::Mask;
 use blemish_kernels::image::windows::Windows;
@@ -88,7 +88,8 @@ fn look(
     let align = *config.align.get_or_insert(natural.unwrap_or(Align::None));
     context.observer.stage("looking at the images", Some(train.len() as u64));
     let (mut first, mut all_grey) = (None, true);
-    train.for_each_batch(None, &mut |_, batch| {
+    train.for_each(method::Pass::IMAGES, &mut |input| {
+        let batch = input.images()?;
         all_grey = all_grey && (0..batch.count).all(|at| is_grey(batch.image(at)));
         first.get_or_insert_with(|| Reference {
             size: (batch.height, batch.width),
@@ -210,7 +211,8 @@ impl Pass<'_> {
         take: &mut dyn FnMut(T) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.context.observer.stage(stage, Some(self.train.len() as u64));
-        self.train.for_each_batch(None, &mut |indices, batch| {
+        self.train.for_each(method::Pass::IMAGES, &mut |input| {
+            let (indices, batch) = (input.indices, input.images()?);
             let size = (batch.height, batch.width);
             let wanted: Vec<usize> = (0..batch.count).filter(|&at| self.takes(indices[at], what)).collect();
             let done: Vec<Result<T, Error>> = wanted

@@ -38,18 +38,18 @@ pub use config::{Align, ClassicalConfig, Colour, Combine, HistogramDistance, Mod
 
 use bank::Filter;
 use blemish_core::error::Error;
+use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
+use blemish_core::needs::Needs;
 use blemish_core::state::State;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
+use blemish_data::Transform;
 use blemish_kernels::image::windows::Windows;
 use expert::Detecting;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-/// What errors call the three methods.
-const NAME: &str = "a classical method";
+/// What errors below this file call the three methods, until [`named`] knows which of them it is.
+const NAME: &str = "classical";
 
 /// A member of the family: its name and the filters it chooses by itself.
 pub trait Member: Send + Sync + 'static {
@@ -73,8 +73,6 @@ pub type Structural = Classical<StructuralMember>;
 /// Filter banks.
 pub type FilterBank = Classical<FilterMember>;
 
-const NEEDS: Needs = Needs { strides: &[], long_training: false, prompts: false };
-
 impl Member for StatisticalMember {
     const INFO: MethodInfo = MethodInfo {
         name: "statistical",
@@ -82,8 +80,7 @@ impl Member for StatisticalMember {
         advice: "for stains, colour and roughness of even surfaces, from five good images on; blind to structure in the right colours",
         citation: "Ojala et al., Multiresolution gray-scale and rotation invariant texture classification with local binary patterns, \
                    PAMI 2002; Haralick et al., Textural features for image classification, 1973",
-        family: "classical",
-        needs: NEEDS,
+        family: Family::Classical,
     };
     const BANK: &'static str = "histogram+lbp";
 }
@@ -95,8 +92,7 @@ impl Member for StructuralMember {
         advice: "patches for prints and boards that show ever other parts, template for aligned parts, tophat for spots and scratches",
         citation: "Serra, Image Analysis and Mathematical Morphology, 1982; Varma and Zisserman, A statistical approach to texture \
                    classification from single images, IJCV 2005",
-        family: "classical",
-        needs: NEEDS,
+        family: Family::Classical,
     };
     const BANK: &'static str = "tophat+textons";
 }
@@ -108,8 +104,7 @@ impl Member for FilterMember {
         advice: "for woven, brushed and printed textures; spectral and phase learn next to nothing, notch and whiten want a periodic texture",
         citation: "Kumar and Pang, Defect detection in textured materials using Gabor filters, 2002; Hou and Zhang, Saliency detection: \
                    a spectral residual approach, CVPR 2007; Tsai and Hsieh 1999; Aiger and Talbot 2010",
-        family: "classical",
-        needs: NEEDS,
+        family: Family::Classical,
     };
     const BANK: &'static str = "gabor+laplacian";
 }
@@ -131,10 +126,22 @@ fn plan<M: Member>(config: &ClassicalConfig) -> Result<(Vec<Filter>, Windows), E
     Ok((filters, windows))
 }
 
+/// An error of a fit with the member's own name.
+fn named<M: Member>(error: Error) -> Error {
+    match error {
+        Error::Fit { method: NAME, reason } => Error::Fit { method: M::INFO.name, reason },
+        other => other,
+    }
+}
+
 impl<M: Member> Method for Classical<M> {
     type Config = ClassicalConfig;
 
     const INFO: MethodInfo = M::INFO;
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_images()
+    }
 
     fn default_transform(_: &Self::Config) -> Transform {
         Transform::native()
@@ -144,12 +151,12 @@ impl<M: Member> Method for Classical<M> {
         let (filters, windows) = plan::<M>(config)?;
         let bank = filters.iter().map(|filter| filter.name()).collect::<Vec<_>>().join("+");
         let config = ClassicalConfig { bank: Some(bank), ..config.clone() };
-        let detecting = fit::fit(config, &filters, windows, train, context)?;
+        let detecting = fit::fit(config, &filters, windows, train, context).map_err(named::<M>)?;
         Ok(Self { detecting, member: PhantomData })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.detecting.score(batch)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.detecting.score(input.images()?)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -165,7 +172,8 @@ impl<M: Member> Method for Classical<M> {
         &self.detecting.config
     }
 
-    fn restore(config: Self::Config, state: State, _: Option<Arc<Backbone>>) -> Result<Self, Error> {
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let Stored { config, state, .. } = stored;
         let (filters, windows) = plan::<M>(&config)?;
         let detecting = Detecting::restore(config, &filters, windows, &state)?;
         Ok(Self { detecting, member: PhantomData })

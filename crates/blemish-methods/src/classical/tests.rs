@@ -8,6 +8,7 @@ use super::normality::Normality;
 use super::planes::planes;
 use super::responses::Features;
 use super::{Classical, FilterMember, StatisticalMember, StructuralMember};
+use crate::testing::score;
 use crate::testing::{Images, image_batch};
 use blemish_core::error::Error;
 use blemish_core::method::{FitContext, Method};
@@ -122,7 +123,7 @@ fn a_coloured_stain_of_the_same_brightness_is_seen() {
         let plane = |channel: usize| (0..4096).map(move |i| (0.5 + 0.05 * noise(seed + channel, i)) as f32);
         (size, (0..3).flat_map(plane).collect::<Vec<f32>>())
     };
-    let images = Images((0..12).map(|i| good(10 * i)).collect());
+    let images = Images::new((0..12).map(|i| good(10 * i)).collect(), None);
     let mut stained = good(1000).1;
     for i in (0..4096).filter(|i| (20..36).contains(&(i / 64)) && (30..46).contains(&(i % 64))) {
         // 0.299 x 0.1 = 0.2623 x 0.114: brightness stays.
@@ -132,7 +133,8 @@ fn a_coloured_stain_of_the_same_brightness_is_seen() {
     for (colour, is_seen) in [(Colour::Auto, true), (Colour::Grey, false)] {
         let config = ClassicalConfig { bank: Some("histogram".into()), colour, ..ClassicalConfig::default() };
         let model = fit::<StatisticalMember>(&config, &images).unwrap();
-        let score = |pixels: &[f32]| model.score(&batch(size, pixels)).unwrap()[0].image_score.unwrap();
+        let score =
+            |pixels: &[f32]| score(&model, None, &batch(size, pixels)).unwrap()[0].image_score.unwrap();
         assert_eq!(score(&stained) > 2.0 * score(&good(2000).1), is_seen, "{colour:?}");
     }
 }
@@ -145,10 +147,10 @@ fn images_of_any_size_are_taken_except_where_positions_count() {
         };
         (size, scene(size, wave))
     };
-    let images = Images((0..12).map(|i| weave(i, (60 + 4 * (i % 3), 70 + i))).collect());
+    let images = Images::new((0..12).map(|i| weave(i, (60 + 4 * (i % 3), 70 + i))).collect(), None);
     let model = fit::<FilterMember>(&ClassicalConfig::default(), &images).unwrap();
     let (size, mut pixels) = weave(99, (50, 81));
-    let good = model.score(&batch(size, &pixels)).unwrap().pop().unwrap();
+    let good = score(&model, None, &batch(size, &pixels)).unwrap().pop().unwrap();
     assert_eq!((good.height, good.width, good.values.len()), (50, 81, 50 * 81));
     for y in 20..30 {
         pixels
@@ -157,7 +159,7 @@ fn images_of_any_size_are_taken_except_where_positions_count() {
             .filter(|(row, _)| row % 50 == y)
             .for_each(|(_, row)| row[40..50].fill(1.0));
     }
-    let bad = model.score(&batch(size, &pixels)).unwrap().pop().unwrap();
+    let bad = score(&model, None, &batch(size, &pixels)).unwrap().pop().unwrap();
     assert!(bad.image_score > good.image_score);
     let worst = (0..bad.values.len()).max_by(|&a, &b| bad.values[a].total_cmp(&bad.values[b])).unwrap();
     assert!((15..35).contains(&(worst / 81)) && (35..55).contains(&(worst % 81)), "{worst}");
@@ -185,14 +187,15 @@ fn a_registered_part_may_lie_elsewhere_and_its_defect_is_shown_where_it_is() {
             }) + 0.01 * noise(3, (y * 97.0 + x * 13.0).abs() as usize)
         })
     };
-    let images = Images((0..6).map(|i| (size, part(i as f64 - 3.0, 2.0 - i as f64, false))).collect());
+    let images =
+        Images::new((0..6).map(|i| (size, part(i as f64 - 3.0, 2.0 - i as f64, false))).collect(), None);
     // The edges are hard, as no lens makes them, so half a pixel is much.
     let config =
         ClassicalConfig { bank: Some("template".into()), tolerance: 1, ..ClassicalConfig::default() };
     let model = fit::<StructuralMember>(&config, &images).unwrap();
     assert_eq!(model.config().align, Some(Align::Affine));
-    let good = model.score(&batch(size, &part(3.4, -2.6, false))).unwrap().pop().unwrap();
-    let bad = model.score(&batch(size, &part(3.4, -2.6, true))).unwrap().pop().unwrap();
+    let good = score(&model, None, &batch(size, &part(3.4, -2.6, false))).unwrap().pop().unwrap();
+    let bad = score(&model, None, &batch(size, &part(3.4, -2.6, true))).unwrap().pop().unwrap();
     assert!(
         bad.image_score.unwrap() > 2.0 * good.image_score.unwrap(),
         "{:?} {:?}",

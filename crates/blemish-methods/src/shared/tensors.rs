@@ -2,15 +2,15 @@
 
 use blemish_core::error::Error;
 use blemish_core::state::{State, StateError};
-use blemish_features::{Backbone, FeatureMap, burn_device};
+use blemish_features::{FeatureMap, burn_device};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 
-/// The device that fitted networks score on and banks are searched on: where the backbone runs.
+/// The device that networks are trained and score on and banks are searched on.
 ///
 /// # Errors
 /// [`Error::Features`] for one that this build or this machine lacks.
-pub(crate) fn scoring_device(backbone: &Backbone) -> Result<Device, Error> {
-    Ok(burn_device::open(backbone.device())?)
+pub(crate) fn scoring_device(device: blemish_features::Device) -> Result<Device, Error> {
+    Ok(burn_device::open(device)?)
 }
 
 /// Where a network's weights lie.

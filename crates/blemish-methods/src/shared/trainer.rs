@@ -30,7 +30,7 @@ pub(crate) struct Trainer<'a> {
     method: &'static str,
     context: &'a FitContext<'a>,
     fingerprint: String,
-    /// Where the backbone runs, with gradients.
+    /// Where networks are trained, with gradients.
     device: Device,
     started: Instant,
     /// Trainings there will be, and those that have begun.
@@ -51,21 +51,21 @@ impl<'a> Trainer<'a> {
         context: &'a FitContext<'a>,
     ) -> Result<Self, Error> {
         let settings = serde_json::to_string(settings).unwrap_or_default();
-        let backbone = context.require_backbone(method)?;
-        let place = backbone.device();
-        let device = scoring_device(&backbone)?.autodiff();
+        let place = context.device;
+        let device = scoring_device(place)?.autodiff();
         let precision = context.training.precision;
         if precision.products().is_some_and(|dtype| place.is_cpu() || !device.supports_dtype(dtype)) {
             let reason = format!(
-                "mixed precision needs a GPU with bfloat16, and --device {place} has none; train with --precision single"
+                "mixed precision needs a GPU with bfloat16, and the device {place} has none; train in single precision"
             );
             return Err(Error::Train { method, reason });
         }
-        // Not all of what methods learn from shows which backbone it went through. Nor do files of older programs say where they were
-        // trained: on a CPU in single precision.
-        let digest = backbone.digest();
-        let mut fingerprint =
-            format!("{method} {settings} seed {} data {data:08x} backbone {digest}", context.seed);
+        let mut fingerprint = format!("{method} {settings} seed {} data {data:08x}", context.seed);
+        // Not all of what methods learn from shows which backbone it went through.
+        if let Some(backbone) = &context.backbone {
+            fingerprint += &format!(" backbone {}", backbone.digest());
+        }
+        // Files of older programs do not say where they were trained: on a CPU in single precision.
         if !place.is_cpu() {
             fingerprint += &format!(" {place} {precision:?}");
         }

@@ -2,12 +2,13 @@
 
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::limits::CacheLimits;
-use blemish_core::method::{EachFeatures, FitContext, TrainingSet};
+use blemish_core::method::{FitContext, Pass, TrainingSet};
 use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::{State, StateError};
-use blemish_features::Backbone;
 use blemish_nn::{Device, Tensor, TensorData};
+use std::borrow::Cow;
 
 /// Most bytes of features that are kept at all.
 const LARGEST: u64 = 64 << 30;
@@ -86,29 +87,31 @@ pub(crate) fn check_channels(batch: &FeatureBatch, sizes: &[MapSize]) -> Result<
 }
 
 impl TrainingFeatures {
-    /// One pass over the images.
+    /// The backbone's maps, in one pass over the images.
     pub(crate) fn collect(
         method: &'static str,
-        backbone: &Backbone,
         train: &dyn TrainingSet,
         context: &FitContext<'_>,
     ) -> Result<Self, Error> {
-        Self::gather(method, train.len(), context, |each| train.for_each_features(backbone, None, each))
+        Self::gather(method, train, Pass::MAPS, context, |input| Ok(Cow::Borrowed(input.maps()?)))
     }
 
-    /// What one pass of `pass` over `count` images gives.
+    /// What `of` makes of every batch of one pass.
     pub(crate) fn gather(
         method: &'static str,
-        count: usize,
+        train: &dyn TrainingSet,
+        pass: Pass,
         context: &FitContext<'_>,
-        pass: impl FnOnce(&mut EachFeatures<'_>) -> Result<(), Error>,
+        of: impl for<'i> Fn(&Input<'i>) -> Result<Cow<'i, FeatureBatch>, Error>,
     ) -> Result<Self, Error> {
+        let count = train.len();
         context.observer.stage("extracting features", Some(count as u64));
         let mut sizes: Vec<MapSize> = Vec::new();
         let mut stores: Vec<RowStore> = Vec::new();
         let limit = CacheLimits::in_memory(context.memory_limit);
         let mut hasher = crc32fast::Hasher::new();
-        pass(&mut |_, batch| {
+        train.for_each(pass, &mut |input| {
+            let batch = &*of(input)?;
             let found = sizes_of(batch);
             if sizes.is_empty() {
                 let all: usize = found.iter().map(|size| size.values()).sum();

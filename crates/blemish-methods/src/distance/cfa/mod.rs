@@ -32,17 +32,18 @@ use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels
 use bank::{RunningMean, Target, centres, patch_score};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
+use blemish_core::needs::Needs;
 use blemish_core::state::{Shared, State, StateError};
-use blemish_data::ImageBatch;
 use blemish_features::{Backbone, FeatureMap};
 use blemish_kernels::knn::MemoryBank;
 use blemish_nn::init::Init;
 use blemish_nn::train::{AdamKind, Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use descriptor::Descriptor;
-use std::sync::Arc;
+use std::borrow::Cow;
 
 const NAME: &str = "cfa";
 
@@ -51,7 +52,8 @@ const NEIGHBOURHOOD: usize = 3;
 
 /// A fitted CFA.
 pub struct Cfa {
-    backbone: Arc<Backbone>,
+    /// Of the backbone's maps, shallow to deep.
+    channels: Vec<usize>,
     config: CfaConfig,
     descriptor: Descriptor,
     curve: Curve,
@@ -147,8 +149,8 @@ impl Cfa {
     }
 
     fn score_maps(&self, batch: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
-        let size = |channels| MapSize { channels, height: 1, width: 1 };
-        let sizes: Vec<MapSize> = channels_of(&self.backbone).into_iter().map(size).collect();
+        let size = |&channels: &usize| MapSize { channels, height: 1, width: 1 };
+        let sizes: Vec<MapSize> = self.channels.iter().map(size).collect();
         check_channels(batch, &sizes)?;
         let pooled = pooled(&self.config, batch);
         // One image at a time: bounds memory.
@@ -166,9 +168,12 @@ impl Method for Cfa {
                  the better first try",
         citation: "Lee et al., CFA: Coupled-hypersphere-based Feature Adaptation for Target-Oriented Anomaly Localization, IEEE Access 2022, \
                    arXiv 2206.04325",
-        family: "distance",
-        needs: Needs { strides: &[4, 8, 16], long_training: true, prompts: false },
+        family: Family::Distance,
     };
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[4, 8, 16]).training_long()
+    }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let backbone = context.require_backbone(NAME)?;
@@ -182,10 +187,8 @@ impl Method for Cfa {
                 help: "lower it".into(),
             });
         }
-        let features = TrainingFeatures::gather(NAME, train.len(), context, |each| {
-            train.for_each_features(&backbone, None, &mut |indices, batch| {
-                each(indices, &pooled(&config, batch))
-            })
+        let features = TrainingFeatures::gather(NAME, train, Pass::MAPS, context, |input| {
+            Ok(Cow::Owned(pooled(&config, input.maps()?)))
         })?;
         let trainer = Trainer::new(NAME, &config, features.digest, 1, context)?;
         let device = trainer.device();
@@ -215,15 +218,11 @@ impl Method for Cfa {
             |descriptor: &Descriptor, maps| target.loss(descriptor, maps),
         )?;
         let descriptor = trained.network.valid();
-        Ok(Self { backbone, descriptor, curve: trained.curve, bank, config })
+        Ok(Self { channels, descriptor, curve: trained.curve, bank, config })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.score_maps(&FeatureBatch::extract(&self.backbone, batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.score_maps(features).map(Some)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.score_maps(input.maps()?)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -245,10 +244,11 @@ impl Method for Cfa {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let backbone = stored.require_backbone(NAME)?;
+        let Stored { config, state, device, .. } = stored;
         let channels = channels_of(&backbone);
-        let blank = descriptor(&config, &channels, &mut Init::blank(&scoring_device(&backbone)?));
+        let blank = descriptor(&config, &channels, &mut Init::blank(&scoring_device(device)?));
         let (descriptor, curve) = trainer::load(blank, "", &state)?;
         let (shape, centres) = state.f32("bank", 2)?;
         let wrong = |reason: String| StateError { name: "bank".into(), reason };
@@ -258,6 +258,6 @@ impl Method for Cfa {
             return Err(wrong(reason).into());
         }
         let bank = MemoryBank::plain(centres, dimensions).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { backbone, config, descriptor, curve, bank })
+        Ok(Self { config, channels, descriptor, curve, bank })
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::registry;
 use crate::shared::embedding::{Aggregation, embed};
 use crate::testing::{Images, backbone, relative_difference};
-use blemish_core::method::FitContext;
+use blemish_core::method::{FitContext, Stored};
 use blemish_nn::weights::collect;
 use blemish_ops::row_distances;
 use burn::module::Param;
@@ -226,14 +226,20 @@ fn the_gradient_of_the_loss_is_its_slope() {
 
 fn fit(pairs: &[(&str, &str)]) -> Box<dyn blemish_core::entry::Fitted> {
     let entry = registry::method(NAME).unwrap();
-    let backbone = backbone(Cfa::INFO.needs.strides);
+    let backbone = backbone(&[4, 8, 16]);
     let context = FitContext::new(3, Some(backbone));
     let image = |number: usize| {
         ((64, 64), (0..3 * 64 * 64).map(|at| ((at * 31 + number * 7) % 97) as f32 / 97.0).collect())
     };
     let pairs: Vec<(String, String)> =
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    entry.fit(&entry.parse(&pairs).unwrap(), &Images((0..4).map(image).collect()), &context).unwrap()
+    entry
+        .fit(
+            &entry.parse(&pairs).unwrap(),
+            &Images::new((0..4).map(image).collect(), context.backbone.clone()),
+            &context,
+        )
+        .unwrap()
 }
 
 #[test]
@@ -251,12 +257,21 @@ fn the_bank_stays_as_it_started_while_descriptor_and_radius_learn() {
 #[test]
 fn a_bank_that_does_not_fit_its_descriptor_is_refused_by_name() {
     let model = fit(&[("epochs", "1")]);
-    let backbone = backbone(Cfa::INFO.needs.strides);
+    let backbone = backbone(&[4, 8, 16]);
     let entry = registry::method(NAME).unwrap();
     let refused = |name: &str, shape: &[usize], values: Vec<f32>| {
         let mut state = model.state();
         state.set_f32(name, shape, values);
-        entry.restore(&model.settings(), state, Some(backbone.clone())).err().unwrap().to_string()
+        entry
+            .restore(Stored {
+                config: &model.settings(),
+                state,
+                backbone: Some(backbone.clone()),
+                device: Default::default(),
+            })
+            .err()
+            .unwrap()
+            .to_string()
     };
     assert!(refused("bank", &[2, 3], vec![0.0; 6]).contains("bank"));
     let dimensions = model.state().f32("bank", 2).unwrap().0[1];

@@ -20,24 +20,22 @@ use crate::shared::embedding::{check_patch_size, patch_means};
 use crate::shared::training_features::{MapSize, TrainingFeatures, load_sizes, sizes_of, store_sizes};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores, worst_of};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet, Updates};
+use blemish_core::needs::Needs;
 use blemish_core::observer::Quiet;
 use blemish_core::region::cells_inside;
 use blemish_core::state::{State, StateError};
-use blemish_core::training::TrainingOptions;
-use blemish_core::update::Living;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
+use blemish_data::Transform;
 use rayon::prelude::*;
 use regions::Regions;
-use std::sync::Arc;
+use std::borrow::Cow;
 
 const NAME: &str = "fapm";
 
 /// A fitted FAPM.
 pub struct Fapm {
-    backbone: Arc<Backbone>,
     memory: Memory,
 }
 
@@ -68,12 +66,9 @@ impl Memory {
                 // The work of a region is small; memory and progress are those of all together.
                 let own = FitContext {
                     seed: context.seed.wrapping_add((layer * regions.count() + region) as u64),
-                    backbone: None,
                     memory_limit: None,
-                    scratch: context.scratch.clone(),
-                    prompts: Vec::new(),
-                    training: TrainingOptions::default(),
                     observer: &quiet,
+                    ..context.clone()
                 };
                 let bank = bank(&regions, layer, region, &own);
                 context.observer.advance(1);
@@ -194,14 +189,11 @@ fn grow(banks: Vec<Bank>, config: &FapmConfig) -> Result<Vec<Bank>, Error> {
 /// The features around every cell of good images.
 fn collect(
     config: &FapmConfig,
-    backbone: &Backbone,
     train: &dyn TrainingSet,
     context: &FitContext<'_>,
 ) -> Result<TrainingFeatures, Error> {
-    TrainingFeatures::gather(NAME, train.len(), context, |each| {
-        train.for_each_features(backbone, None, &mut |indices, batch| {
-            each(indices, &patch_means(batch, config.patch_size))
-        })
+    TrainingFeatures::gather(NAME, train, Pass::MAPS, context, |input| {
+        Ok(Cow::Owned(patch_means(input.maps()?, config.patch_size)))
     })
 }
 
@@ -223,11 +215,11 @@ fn rows_of(maps: &[f32], size: MapSize, cells: &[usize]) -> Vec<f32> {
     maps.chunks_exact(size.values()).flat_map(|map| cells.iter().flat_map(|&cell| row(map, cell))).collect()
 }
 
-impl Living for Fapm {
+impl Fapm {
     /// Every bank is updated on its own; which regions are spread out is settled anew.
     fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let memory = &self.memory;
-        let features = collect(&memory.config, &self.backbone, train, context)?;
+        let features = collect(&memory.config, train, context)?;
         if features.sizes != memory.sizes {
             let reason = "the new images give maps of other sizes than those it was fitted on".into();
             return Err(Error::Living { action: "update", reason });
@@ -239,7 +231,7 @@ impl Living for Fapm {
                 push_cells(&features, layer, &regions.pools[layer][region], collector)
             })
         })?;
-        Ok(Self { backbone: self.backbone.clone(), memory })
+        Ok(Self { memory })
     }
 
     fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
@@ -256,7 +248,7 @@ impl Living for Fapm {
             let banks: Vec<&Bank> = parts.iter().map(|part| &part.memory.banks[layer][region]).collect();
             Bank::merge(&options, &banks, context)
         })?;
-        Ok(Self { backbone: first.backbone.clone(), memory })
+        Ok(Self { memory })
     }
 
     fn coverage(&self) -> String {
@@ -275,9 +267,15 @@ impl Method for Fapm {
         summary: "distance to small memory banks, one for every region of the image and every layer",
         advice: "for the fastest scoring of parts that always lie alike; misses what a shift by a region would explain, so align or use patchcore",
         citation: "Kim et al., FAPM: Fast Adaptive Patch Memory for Real-time Industrial Anomaly Detection, ICASSP 2023, arXiv 2211.07381",
-        family: "distance",
-        needs: Needs { strides: &[8, 16], long_training: false, prompts: false },
+        family: Family::Distance,
     };
+
+    const UPDATES: Option<Updates<Self>> =
+        Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[8, 16])
+    }
 
     /// As many pixels as published, of the whole image: the released code's crop would not look at the border.
     fn default_transform(_: &Self::Config) -> Transform {
@@ -286,8 +284,7 @@ impl Method for Fapm {
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         check_patch_size(config.patch_size)?;
-        let backbone = context.require_backbone(NAME)?;
-        let features = collect(config, &backbone, train, context)?;
+        let features = collect(config, train, context)?;
         let options = config.bank();
         let sizes = features.sizes.clone();
         let memory = Memory::build(config, sizes, context, |regions, layer, region, context| {
@@ -295,15 +292,11 @@ impl Method for Fapm {
                 push_cells(&features, layer, &regions.pools[layer][region], collector)
             })
         })?;
-        Ok(Self { backbone, memory })
+        Ok(Self { memory })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.memory.score(&FeatureBatch::extract(&self.backbone, batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.memory.score(features).map(Some)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.memory.score(input.maps()?)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -326,8 +319,8 @@ impl Method for Fapm {
         &self.memory.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let Stored { config, state, .. } = stored;
         check_patch_size(config.patch_size)?;
         let sizes = load_sizes(&state)?;
         let wrong = |name: &str, reason: String| Error::from(StateError { name: name.to_owned(), reason });
@@ -351,7 +344,7 @@ impl Method for Fapm {
             }
             banks.push(own);
         }
-        Ok(Self { backbone, memory: Memory { config, sizes, regions, banks } })
+        Ok(Self { memory: Memory { config, sizes, regions, banks } })
     }
 }
 

@@ -5,10 +5,9 @@ use super::regions::Regions;
 use super::{Fapm, far, image_score};
 use crate::shared::embedding::{neighbourhood_mean, patch_major};
 use crate::shared::training_features::MapSize;
-use crate::testing::{Images, backbone, image_batch};
-use blemish_core::method::{FitContext, Method};
-use blemish_core::update::Living;
-use blemish_features::Backbone;
+use crate::testing::{Images, backbone, image_batch, score};
+use blemish_core::method::{FitContext, Method, Stored};
+use blemish_features::{Backbone, Device};
 use blemish_kernels::knn::MemoryBank;
 use std::sync::Arc;
 
@@ -30,7 +29,7 @@ fn image(number: usize) -> Vec<f32> {
 }
 
 fn images(numbers: std::ops::Range<usize>) -> Images {
-    Images(numbers.map(|number| ((SIDE, SIDE), image(number))).collect())
+    Images::new(numbers.map(|number| ((SIDE, SIDE), image(number))).collect(), Some(backbone(&[8, 16])))
 }
 
 fn sizes(fine: usize, coarse: usize) -> [MapSize; 2] {
@@ -104,7 +103,7 @@ fn one_region_is_a_nearest_neighbour_search_in_one_bank() {
     let bank: Vec<f32> = (0..3).flat_map(|number| rows(number).rows).collect();
     let query = rows(7);
     let expected = MemoryBank::new(bank, query.dimensions).unwrap().search(&query.rows, 1).unwrap();
-    assert_eq!(model.score(&probe).unwrap()[0].values, expected.distances());
+    assert_eq!(score(&model, Some(&backbone), &probe).unwrap()[0].values, expected.distances());
 }
 
 #[test]
@@ -112,7 +111,7 @@ fn training_images_score_zero_when_every_feature_is_kept() {
     let backbone = backbone(&[8, 16]);
     let config = FapmConfig { regions: 2, coreset_ratio: 1.0, ..FapmConfig::default() };
     let model = Fapm::fit(&config, &images(0..3), &context(&backbone)).unwrap();
-    for scored in model.score(&image_batch((SIDE, SIDE), &[image(0), image(2)])).unwrap() {
+    for scored in score(&model, Some(&backbone), &image_batch((SIDE, SIDE), &[image(0), image(2)])).unwrap() {
         assert!(scored.values.iter().all(|&value| value == 0.0));
     }
 }
@@ -132,7 +131,7 @@ fn spread_out_regions_keep_more() {
             .collect();
         ((SIDE, SIDE), plane.repeat(3))
     };
-    let train = Images((0..8).map(uneven).collect());
+    let train = Images::new((0..8).map(uneven).collect(), Some(backbone.clone()));
     let config = FapmConfig { regions: 2, margin: 0, coreset_ratio: 0.125, ..FapmConfig::default() };
     let model = Fapm::fit(&config, &train, &context(&backbone)).unwrap();
     let lengths: Vec<usize> = model.memory.banks[0].iter().map(|bank| bank.len()).collect();
@@ -159,14 +158,23 @@ fn a_restored_model_scores_alike_alone_and_in_a_batch() {
     let backbone = backbone(&[8, 16]);
     let config = FapmConfig { regions: 2, ..FapmConfig::default() };
     let model = Fapm::fit(&config, &images(0..4), &context(&backbone)).unwrap();
-    let again = Fapm::restore(config.clone(), model.state(), Some(backbone.clone())).unwrap();
-    let both = model.score(&image_batch((SIDE, SIDE), &[image(8), image(9)])).unwrap();
-    assert_eq!(again.score(&image_batch((SIDE, SIDE), &[image(8)])).unwrap()[0], both[0]);
-    assert_eq!(again.score(&image_batch((SIDE, SIDE), &[image(9)])).unwrap()[0], both[1]);
+    let again = Fapm::restore(Stored {
+        config: config.clone(),
+        state: model.state(),
+        backbone: Some(backbone.clone()),
+        device: Device::Cpu,
+    })
+    .unwrap();
+    let both = score(&model, Some(&backbone), &image_batch((SIDE, SIDE), &[image(8), image(9)])).unwrap();
+    assert_eq!(score(&again, Some(&backbone), &image_batch((SIDE, SIDE), &[image(8)])).unwrap()[0], both[0]);
+    assert_eq!(score(&again, Some(&backbone), &image_batch((SIDE, SIDE), &[image(9)])).unwrap()[0], both[1]);
     let mut state = model.state();
     state.set_f32("layer.1.region.3.bank", &[1, 2], vec![0.0, 1.0]);
     state.set_f32("layer.1.region.3.coverage.reserve", &[0, 2], Vec::new());
-    let error = Fapm::restore(config, state, Some(backbone)).err().unwrap().to_string();
+    let error = Fapm::restore(Stored { config, state, backbone: Some(backbone), device: Device::Cpu })
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("layer.1.region.3.bank"), "{error}");
 }
 
@@ -176,7 +184,7 @@ fn other_sizes_are_refused_with_words() {
     let config = FapmConfig { regions: 2, ..FapmConfig::default() };
     let model = Fapm::fit(&config, &images(0..2), &context(&backbone)).unwrap();
     let other = image_batch((96, 96), &[vec![0.5; 3 * 96 * 96]]);
-    assert!(model.score(&other).unwrap_err().to_string().contains("12x12"));
+    assert!(score(&model, Some(&backbone), &other).unwrap_err().to_string().contains("12x12"));
     let many = FapmConfig { regions: 7, ..FapmConfig::default() };
     let error = Fapm::fit(&many, &images(0..2), &context(&backbone)).err().unwrap().to_string();
     assert!(error.contains("set fewer regions"), "{error}");
@@ -189,11 +197,12 @@ fn updates_and_merges_know_all_images() {
     let config = FapmConfig { regions: 2, coreset_ratio: 1.0, ..FapmConfig::default() };
     let fit = |numbers| Fapm::fit(&config, &images(numbers), &context(&backbone)).unwrap();
     let probe = image_batch((SIDE, SIDE), &[image(20)]);
-    let whole = fit(0..6).score(&probe).unwrap();
+    let probed = |model: &Fapm| score(model, Some(&backbone), &probe).unwrap();
+    let whole = probed(&fit(0..6));
     let updated = fit(0..3).update(&images(3..6), &context(&backbone)).unwrap();
     let merged = Fapm::merge(&[&fit(0..3), &fit(3..6)], &context(&backbone)).unwrap();
-    assert_eq!(updated.score(&probe).unwrap(), whole);
-    assert_eq!(merged.score(&probe).unwrap(), whole);
+    assert_eq!(probed(&updated), whole);
+    assert_eq!(probed(&merged), whole);
     assert!(updated.coverage().contains("8 banks"));
 }
 
@@ -212,10 +221,15 @@ fn a_part_in_the_wrong_region_is_found() {
         pixels
     };
     // Every good image has a spot at the top left; the bad one has it at the bottom right.
-    let train = Images((0..6).map(|number| ((SIDE, SIDE), spotted(number, (8, 8)))).collect());
+    let train = Images::new(
+        (0..6).map(|number| ((SIDE, SIDE), spotted(number, (8, 8)))).collect(),
+        Some(backbone.clone()),
+    );
     let config = FapmConfig { regions: 2, ..FapmConfig::default() };
     let model = Fapm::fit(&config, &train, &context(&backbone)).unwrap();
-    let score = |pixels: Vec<f32>| model.score(&image_batch((SIDE, SIDE), &[pixels])).unwrap().remove(0);
+    let score = |pixels: Vec<f32>| {
+        score(&model, Some(&backbone), &image_batch((SIDE, SIDE), &[pixels])).unwrap().remove(0)
+    };
     let (good, bad) = (score(spotted(30, (8, 8))), score(spotted(31, (44, 44))));
     assert!(bad.image_score > good.image_score.map(|score| 2.0 * score));
     let worst = (0..64).max_by(|&a, &b| bad.values[a].total_cmp(&bad.values[b])).unwrap();

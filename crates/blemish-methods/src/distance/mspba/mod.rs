@@ -37,17 +37,16 @@ use crate::shared::bank::{Bank, BankOptions, FirstPick, Projected, Search};
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
 use crate::shared::trainer;
 use blemish_core::error::Error;
+use blemish_core::input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
+use blemish_core::needs::{Needs, Reads};
 use blemish_core::state::{State, StateError};
-use blemish_data::ImageBatch;
-use blemish_features::Backbone;
 use blemish_nn::init::Init;
 use blemish_nn::train::Curve;
 use blemish_nn::{Module, Tensor, TensorData};
 use maps::{PatchGrid, combined};
 use network::Network;
-use std::sync::Arc;
 use training::{Centring, Images, as_rows, checked_strides, cut, factors, patch_stride, train};
 
 const NAME: &str = "mspba";
@@ -205,9 +204,12 @@ impl Method for Mspba {
         advice: "where features should be learned on the images themselves; trains for minutes (dense passes) to days (as published); \
                  PatchCore is faster and better",
         citation: "Tsai et al., Multi-Scale Patch-Based Representation Learning for Image Anomaly Detection and Segmentation, WACV 2022",
-        family: "distance",
-        needs: Needs { strides: &[4, 8, 16], long_training: true, prompts: false },
+        family: Family::Distance,
     };
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long()
+    }
 
     fn fit(
         config: &Self::Config,
@@ -225,7 +227,7 @@ impl Method for Mspba {
                 help: "use sum, or more images".into(),
             });
         }
-        let device = scoring_device(&backbone)?.autodiff();
+        let device = scoring_device(context.device)?.autodiff();
         let network = Network::new(config, &backbone, &mut Init::new(context.seed, &device))?;
         let (network, curve) = train(config, &images, &backbone, network, context)?;
         let embedder = Embedder {
@@ -236,7 +238,7 @@ impl Method for Mspba {
             size: images.size,
         };
         let all: Vec<usize> = (0..images.len()).collect();
-        let bank = |part: usize| embedder.bank(part, &images, &all, context)?.beside(&backbone);
+        let bank = |part: usize| embedder.bank(part, &images, &all, context)?.on(context.device);
         let banks = (0..SIZES.len()).map(bank).collect::<Result<Vec<_>, _>>()?;
         let typical = match config.combination {
             Combination::NormalisedSum => embedder.typical(&images, context)?,
@@ -245,7 +247,8 @@ impl Method for Mspba {
         Ok(Self { embedder, curve, banks, typical })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+    fn score(&self, input: &input::Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        let batch = input.images()?;
         let (height, width) = self.embedder.size;
         if (batch.height, batch.width) != (height, width) {
             let reason = format!(
@@ -277,21 +280,18 @@ impl Method for Mspba {
         &self.embedder.config
     }
 
-    fn restore(
-        config: Self::Config,
-        mut state: State,
-        backbone: Option<Arc<Backbone>>,
-    ) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let backbone = stored.require_backbone(NAME)?;
+        let Stored { config, mut state, device, .. } = stored;
         let layers = checked_strides(&config, &backbone)?;
         let mut banks = Vec::new();
         for size in SIZES {
             let prefix = format!("bank_{size}.");
             let bank = Bank::restore(NAME, &state.split_off_prefix(&prefix))?;
             bank.check_length(config.dimension)?;
-            banks.push(bank.beside(&backbone)?);
+            banks.push(bank.on(device)?);
         }
-        let blank = Network::new(&config, &backbone, &mut Init::blank(&scoring_device(&backbone)?))?;
+        let blank = Network::new(&config, &backbone, &mut Init::blank(&scoring_device(device)?))?;
         let (network, curve) = trainer::load(blank, "", &state)?;
         let (shape, mean) = state.f32("mean_image", 3)?;
         let wrong = |reason: &str| StateError { name: "mean_image".into(), reason: reason.into() };

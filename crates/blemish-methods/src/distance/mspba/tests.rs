@@ -6,9 +6,11 @@ use super::sampling::{Field, direction};
 use super::training::Sampler;
 use super::*;
 use crate::registry;
+use crate::testing::score;
 use crate::testing::{backbone, image_batch};
 use blemish_core::entry::Fitted;
-use blemish_core::method::FitContext;
+use blemish_core::method::{FitContext, Stored};
+use blemish_features::Backbone;
 use blemish_features::{BackboneSpec, EngineOptions};
 use blemish_nn::Device;
 use blemish_nn::loss::cross_entropy;
@@ -16,6 +18,7 @@ use blemish_nn::weights::{collect, trained_values};
 use burn::tensor::{DType, Int};
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
+use std::sync::Arc;
 
 #[test]
 fn heads_of_vgg_end_in_one_vector_with_the_published_number_of_weights() {
@@ -275,8 +278,9 @@ fn texture(number: usize) -> Vec<f32> {
 
 fn fit(pairs: &[(&str, &str)]) -> Result<Box<dyn Fitted>, Error> {
     let entry = registry::method(NAME)?;
-    let context = FitContext::new(3, Some(backbone(Mspba::INFO.needs.strides)));
-    let images = crate::testing::Images((0..4).map(|number| ((SIDE, SIDE), texture(number))).collect());
+    let context = FitContext::new(3, Some(backbone(&[4, 8, 16])));
+    let images =
+        crate::testing::Images::new((0..4).map(|number| ((SIDE, SIDE), texture(number))).collect(), None);
     let pairs: Vec<(String, String)> =
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     entry.fit(&entry.parse(&pairs)?, &images, &context)
@@ -297,9 +301,9 @@ fn images_whose_patches_are_all_in_the_bank_score_zero_with_either_kind_of_pass(
     for passes in ["dense", "exact"] {
         let pairs = [&small[..], &[("passes", passes)]].concat();
         let model = fit(&pairs).unwrap();
-        let seen = model.score(&image_batch((SIDE, SIDE), &[texture(1)])).unwrap();
+        let seen = score(&*model, None, &image_batch((SIDE, SIDE), &[texture(1)])).unwrap();
         assert!(seen[0].values.iter().all(|&value| value.abs() < 1e-4), "{passes}");
-        let other = model.score(&image_batch((SIDE, SIDE), &[texture(9)])).unwrap();
+        let other = score(&*model, None, &image_batch((SIDE, SIDE), &[texture(9)])).unwrap();
         assert!(other[0].values.iter().all(|&value| value > 1e-3), "{passes}");
         assert_eq!((seen[0].height, seen[0].width), (SIDE, SIDE));
     }
@@ -320,7 +324,8 @@ fn embeddings_of_textures_do_not_collapse() {
 
 #[test]
 fn a_batch_follows_from_its_step_and_the_seed() {
-    let images = crate::testing::Images((0..4).map(|number| ((SIDE, SIDE), texture(number))).collect());
+    let images =
+        crate::testing::Images::new((0..4).map(|number| ((SIDE, SIDE), texture(number))).collect(), None);
     let images = Images::collect(&images, [1.0, 2.0, 4.0], &FitContext::new(3, None)).unwrap();
     for passes in [Passes::Dense, Passes::Exact] {
         let config = MspbaConfig { passes, batch: 2, repeats: 2, ..MspbaConfig::default() };
@@ -353,16 +358,16 @@ fn what_cannot_be_is_refused_with_what_to_change() {
     let message = |pairs: &[(&str, &str)]| fit(pairs).err().unwrap().to_string();
     assert!(message(&[("stride_64", "12")]).contains("stride_64"));
     let entry = registry::method(NAME).unwrap();
-    let context = FitContext::new(3, Some(backbone(Mspba::INFO.needs.strides)));
-    let odd = crate::testing::Images(vec![((100, 128), vec![0.5; 3 * 100 * 128])]);
+    let context = FitContext::new(3, Some(backbone(&[4, 8, 16])));
+    let odd = crate::testing::Images::new(vec![((100, 128), vec![0.5; 3 * 100 * 128])], None);
     let settings = entry.parse(&[]).unwrap();
     let refused = entry.fit(&settings, &odd, &context).err().unwrap().to_string();
     assert!(refused.contains("multiples of 16"), "{refused}");
-    let single = crate::testing::Images(vec![((SIDE, SIDE), texture(0))]);
+    let single = crate::testing::Images::new(vec![((SIDE, SIDE), texture(0))], None);
     let refused = entry.fit(&settings, &single, &context).err().unwrap().to_string();
     assert!(refused.contains("combination") && refused.contains("only one"), "{refused}");
     let two = |names: &[usize]| {
-        let known = backbone(Mspba::INFO.needs.strides);
+        let known = backbone(&[4, 8, 16]);
         let layers = names.iter().map(|&at| known.taps()[at].name.clone()).collect();
         let spec = BackboneSpec { layers, ..BackboneSpec::default() };
         let backbone = Backbone::load(&spec, &[], &EngineOptions::default()).unwrap();
@@ -372,7 +377,7 @@ fn what_cannot_be_is_refused_with_what_to_change() {
     assert!(two(&[0, 1]).contains("three layers"));
     let model = fit(&[("epochs", "1"), ("coreset_max", "50")]).unwrap();
     let other = image_batch((64, 64), &[vec![0.0; 3 * 64 * 64]]);
-    assert!(model.score(&other).unwrap_err().to_string().contains("128x128"));
+    assert!(score(&*model, None, &other).unwrap_err().to_string().contains("128x128"));
     for (name, shape, values) in [
         ("mean_image", vec![3, 10, 10], vec![0.0; 300]),
         ("mean_image", vec![3, SIDE, SIDE], vec![f32::NAN; 3 * SIDE * SIDE]),
@@ -382,7 +387,14 @@ fn what_cannot_be_is_refused_with_what_to_change() {
         let mut state = model.state();
         state.set_f32(name, &shape, values);
         assert!(
-            entry.restore(&model.settings(), state, Some(backbone(Mspba::INFO.needs.strides))).is_err(),
+            entry
+                .restore(Stored {
+                    config: &model.settings(),
+                    state,
+                    backbone: Some(backbone(&[4, 8, 16])),
+                    device: Default::default()
+                })
+                .is_err(),
             "{name}"
         );
     }

@@ -9,7 +9,7 @@ use crate::shared::tensors::{device_of, values_of};
 use crate::shared::trainer::{Trainer, batch_of, gaussian};
 use blemish_core::error::Error;
 use blemish_core::limits::CacheLimits;
-use blemish_core::method::{FitContext, TrainingSet};
+use blemish_core::method::{FitContext, Pass, TrainingSet};
 use blemish_core::rows::{RowStore, Rows};
 use blemish_features::Backbone;
 use blemish_kernels::k_means::k_means;
@@ -89,7 +89,8 @@ impl Images {
         let mut sums: Vec<f64> = Vec::new();
         let mut count = 0usize;
         let mut hasher = crc32fast::Hasher::new();
-        train.for_each_batch(None, &mut |_, batch| {
+        train.for_each(Pass::IMAGES, &mut |input| {
+            let batch = input.images()?;
             let found = (batch.height, batch.width);
             let store = match &mut store {
                 Some(store) => store,

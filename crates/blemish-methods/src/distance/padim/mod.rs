@@ -18,24 +18,22 @@ mod tests;
 pub use config::{PadimConfig, Precision, Variant};
 
 use blemish_core::error::Error;
-use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{
-    FitContext, LeaveOneOut, Method, MethodInfo, Needs, TrainingSet, stored_backbone,
+    Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet, Updates,
 };
+use blemish_core::needs::Needs;
 use blemish_core::state::State;
-use blemish_core::update::Living;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::{Backbone, FeatureMap};
+use blemish_data::Transform;
+use blemish_features::FeatureMap;
 use gather::draw_channels;
 use positions::{PositionModel, Positions};
-use std::sync::Arc;
 
 const NAME: &str = "padim";
 
 /// A fitted PaDiM.
 pub struct Padim {
-    backbone: Arc<Backbone>,
     model: PositionModel,
 }
 
@@ -57,21 +55,21 @@ fn start(config: &PadimConfig, maps: &[FeatureMap], seed: u64) -> Result<Positio
 }
 
 impl LeaveOneOut for Padim {
-    fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
-        self.model.score_left_out(features)
+    fn score_left_out(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.model.score_left_out(input.maps()?)
     }
 }
 
 /// Streams good images into the moments, from the start or from where an earlier fit ended, and factors them.
 fn learn(
-    backbone: Arc<Backbone>,
     mut positions: Option<Positions>,
     config: &PadimConfig,
     train: &dyn TrainingSet,
     context: &FitContext<'_>,
 ) -> Result<Padim, Error> {
     context.observer.stage("fitting Gaussians", Some(train.len() as u64));
-    train.for_each_features(&backbone, None, &mut |_, batch| {
+    train.for_each(Pass::MAPS, &mut |input| {
+        let batch = input.maps()?;
         let maps = &batch.maps;
         let positions = match &mut positions {
             Some(positions) => positions,
@@ -88,16 +86,11 @@ fn learn(
     let Some(positions) = positions else {
         return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
     };
-    finish(backbone, positions, config, context)
+    finish(positions, config, context)
 }
 
 /// Factors what was learnt.
-fn finish(
-    backbone: Arc<Backbone>,
-    positions: Positions,
-    config: &PadimConfig,
-    context: &FitContext<'_>,
-) -> Result<Padim, Error> {
+fn finish(positions: Positions, config: &PadimConfig, context: &FitContext<'_>) -> Result<Padim, Error> {
     if positions.count() <= positions.dimensions() as u64 {
         context.observer.warn(&format!(
             "{} images for {} dimensions: covariances are carried by epsilon; more images or fewer dimensions would help",
@@ -106,14 +99,14 @@ fn finish(
         ));
     }
     context.observer.stage("factoring covariances", None);
-    Ok(Padim { backbone, model: positions.finish(config.clone())? })
+    Ok(Padim { model: positions.finish(config.clone())? })
 }
 
-impl Living for Padim {
+impl Padim {
     /// Exact: equal to the fit on all images up to the rounding of sums in double precision.
     fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let positions = Positions::resume(&self.model, "update")?;
-        learn(self.backbone.clone(), Some(positions), self.model.config(), train, context)
+        learn(Some(positions), self.model.config(), train, context)
     }
 
     /// Exact, as [`Self::update`].
@@ -128,7 +121,7 @@ impl Living for Padim {
             positions.merge(Positions::resume(&other.model, "merge")?)?;
             context.observer.advance(1);
         }
-        finish(first.backbone.clone(), positions, first.model.config(), context)
+        finish(positions, first.model.config(), context)
     }
 
     fn coverage(&self) -> String {
@@ -148,9 +141,15 @@ impl Method for Padim {
         advice: "for aligned parts and fixed cameras, from a few tens of images on; one pass, model size independent of their number",
         citation: "Defard et al., PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization, ICPR 2020 \
                    workshops, arXiv 2011.08785",
-        family: "distance",
-        needs: Needs { strides: &[4, 8, 16], long_training: false, prompts: false },
+        family: Family::Distance,
     };
+
+    const UPDATES: Option<Updates<Self>> =
+        Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[4, 8, 16])
+    }
 
     fn default_transform(config: &Self::Config) -> Transform {
         match config.variant {
@@ -160,15 +159,11 @@ impl Method for Padim {
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        learn(context.require_backbone(NAME)?, None, config, train, context)
+        learn(None, config, train, context)
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.model.score(&FeatureBatch::extract(&self.backbone, batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.model.score(features).map(Some)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.model.score(input.maps()?)
     }
 
     fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
@@ -195,8 +190,7 @@ impl Method for Padim {
         self.model.config()
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
-        Ok(Self { backbone, model: PositionModel::restore(config, &state)? })
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        Ok(Self { model: PositionModel::restore(stored.config, &stored.state)? })
     }
 }

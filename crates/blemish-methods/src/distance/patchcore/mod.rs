@@ -19,28 +19,26 @@ use crate::shared::bank::Bank;
 use crate::shared::embedding::{Embedding, check_patch_size, embed};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, MapStage, PatchScores, worst_of};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet, Updates};
+use blemish_core::needs::Needs;
 use blemish_core::region::cells_inside;
 use blemish_core::state::State;
-use blemish_core::update::Living;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
-use std::sync::Arc;
+use blemish_data::Transform;
+use blemish_features::Device;
 
 const NAME: &str = "patchcore";
 
 /// A fitted PatchCore.
 pub struct PatchCore {
-    backbone: Arc<Backbone>,
     scorer: Scorer,
 }
 
 impl PatchCore {
-    /// A model of a bank, which is searched where the backbone runs.
-    fn with(backbone: Arc<Backbone>, config: PatchCoreConfig, bank: Bank) -> Result<Self, Error> {
-        let bank = bank.beside(&backbone)?;
-        Ok(Self { backbone, scorer: Scorer { config, bank } })
+    /// A model of a bank, which is searched on the device.
+    fn with(config: PatchCoreConfig, bank: Bank, device: Device) -> Result<Self, Error> {
+        Ok(Self { scorer: Scorer { config, bank: bank.on(device)? } })
     }
 
     /// Number of entries of the bank.
@@ -118,13 +116,12 @@ fn embed_with(config: &PatchCoreConfig) -> impl Fn(&FeatureBatch) -> Embedding {
     move |batch| embed(aggregation, &batch.maps, batch.count)
 }
 
-impl Living for PatchCore {
-    fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+impl PatchCore {
+    fn update(&self, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let Scorer { config, bank } = &self.scorer;
-        let bank = bank.update(&config.bank(), context, |collector| {
-            collector.push_images(&self.backbone, train, &embed_with(config))
-        })?;
-        Self::with(self.backbone.clone(), config.clone(), bank)
+        let bank = bank
+            .update(&config.bank(), context, |collector| collector.push_images(good, &embed_with(config)))?;
+        Self::with(config.clone(), bank, context.device)
     }
 
     fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
@@ -134,7 +131,7 @@ impl Living for PatchCore {
         let banks: Vec<&Bank> = parts.iter().map(|part| &part.scorer.bank).collect();
         let config = first.scorer.config.clone();
         let bank = Bank::merge(&config.bank(), &banks, context)?;
-        Self::with(first.backbone.clone(), config, bank)
+        Self::with(config, bank, context.device)
     }
 
     fn coverage(&self) -> String {
@@ -150,9 +147,15 @@ impl Method for PatchCore {
         summary: "distance to a memory bank of patch features thinned by greedy k-centre selection",
         advice: "the default: strong from ten good images on, parts need not be aligned; misses normal parts in wrong places",
         citation: "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022, arXiv 2106.08265",
-        family: "distance",
-        needs: Needs { strides: &[8, 16], long_training: false, prompts: false },
+        family: Family::Distance,
     };
+
+    const UPDATES: Option<Updates<Self>> =
+        Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[8, 16])
+    }
 
     fn default_transform(config: &Self::Config) -> Transform {
         match config.variant {
@@ -163,19 +166,14 @@ impl Method for PatchCore {
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         check_patch_size(config.patch_size)?;
-        let backbone = context.require_backbone(NAME)?;
         let bank = Bank::build(&config.bank(), context, |collector| {
-            collector.push_images(&backbone, train, &embed_with(config))
+            collector.push_images(train, &embed_with(config))
         })?;
-        Self::with(backbone, config.clone(), bank)
+        Self::with(config.clone(), bank, context.device)
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.scorer.score(&FeatureBatch::extract(&self.backbone, batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.scorer.score(features).map(Some)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.scorer.score(input.maps()?)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -198,7 +196,7 @@ impl Method for PatchCore {
         &self.scorer.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        Self::with(stored_backbone(NAME, backbone)?, config, Bank::restore(NAME, &state)?)
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        Self::with(stored.config, Bank::restore(NAME, &stored.state)?, stored.device)
     }
 }

@@ -9,7 +9,7 @@ use crate::shared::bank::{BankOptions, Collected, Collector, FirstPick, Projecte
 use crate::shared::embedding::{Aggregation, embed};
 use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
-use blemish_core::method::{FitContext, TrainingSet};
+use blemish_core::method::{FitContext, Pass, TrainingSet};
 use blemish_core::region::cells_inside;
 use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::Shared;
@@ -65,12 +65,7 @@ fn kernel_error(error: blemish_kernels::KernelError) -> Error {
 }
 
 /// The first pass: features of the inner cells.
-fn collect(
-    config: &PniConfig,
-    backbone: &Backbone,
-    train: &dyn TrainingSet,
-    context: &FitContext<'_>,
-) -> Result<Patches, Error> {
+fn collect(config: &PniConfig, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Patches, Error> {
     let options = options(config);
     let mut collector = Collector::new(&options, context);
     let mut known: Option<(PatchGrid, PniConfig)> = None;
@@ -79,7 +74,8 @@ fn collect(
     let mut seen = 0;
     let mut hasher = crc32fast::Hasher::new();
     context.observer.stage("extracting features", Some(train.len() as u64));
-    train.for_each_features(backbone, None, &mut |_, batch| {
+    train.for_each(Pass::MAPS, &mut |input| {
+        let batch = input.maps()?;
         let channels = batch.maps.iter().map(|map| map.channels).sum();
         let settled = config.settled(channels, (batch.height, batch.width));
         let embedding = embed(aggregation(&settled, settled.dimensions()), &batch.maps, batch.count);
@@ -126,7 +122,6 @@ pub(super) fn rows_of(rows: &[f32], dimensions: usize, first: usize, cells: &[us
 fn neighbours(
     patches: &Patches,
     projection: Option<&[f32]>,
-    backbone: &Backbone,
     train: &dyn TrainingSet,
     context: &FitContext<'_>,
 ) -> Result<Rows, Error> {
@@ -135,7 +130,8 @@ fn neighbours(
     let mut store =
         RowStore::new(width, context.memory_limit.map(|limit| limit / 4), context.scratch.as_deref());
     context.observer.stage("looking at neighbourhoods", Some(train.len() as u64));
-    train.for_each_features(backbone, None, &mut |_, batch| {
+    train.for_each(Pass::MAPS, &mut |input| {
+        let batch = input.maps()?;
         let embedding = embed(aggregation(&patches.config, dimensions), &batch.maps, batch.count);
         store.push(&projected(embedding.rows, dimensions, projection))?;
         context.observer.advance(batch.count as u64);
@@ -233,12 +229,12 @@ fn neighbourhood(
     surroundings: Surroundings<'_>,
     trainer: &Trainer<'_>,
 ) -> Result<Neighbourhood, Error> {
-    let Surroundings { backbone, images, context } = surroundings;
+    let Surroundings { images, context, .. } = surroundings;
     let config = &patches.config;
     let distribution = MemoryBank::new(distribution.into(), config.dimensions()).map_err(kernel_error)?;
     let targets = nearest(&distribution, patches.collected.rows())?;
     let projection = projection(patches)?;
-    let values = neighbours(patches, projection.as_deref(), backbone, images, context)?;
+    let values = neighbours(patches, projection.as_deref(), images, context)?;
     let dimensions = projection.as_ref().map_or(config.dimensions(), |p| p.len() / config.dimensions());
     let [train_on, validation] = split(patches, &targets, context.seed);
     let lessons = Lessons {
@@ -277,8 +273,8 @@ pub(super) fn fit<'a>(
     config: &PniConfig,
     surroundings: Surroundings<'a>,
 ) -> Result<(PniConfig, PatchModel, Trainer<'a>), Error> {
-    let Surroundings { backbone, images, context } = surroundings;
-    let patches = collect(config, backbone, images, context)?;
+    let Surroundings { images, context, .. } = surroundings;
+    let patches = collect(config, images, context)?;
     let networks = usize::from(config.neighbourhood) + usize::from(config.refinement);
     let trainer = Trainer::new(NAME, &patches.config, patches.digest, networks.max(1), context)?;
     let [embedding, distribution] = coresets(&patches, context)?;

@@ -36,12 +36,14 @@ use crate::shared::tensors::scoring_device;
 use crate::shared::trainer;
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
+use blemish_core::needs::{Needs, Reads};
 use blemish_core::region::cells_inside;
 use blemish_core::state::{Shared, State, StateError};
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
+use blemish_data::Transform;
+use blemish_features::{Backbone, Device};
 use blemish_kernels::bits::BitRows;
 use blemish_kernels::knn::MemoryBank;
 use blemish_kernels::principal::project;
@@ -209,9 +211,14 @@ impl Method for Pni {
         summary: "distance to those bank entries that are plausible at the position and given the features around",
         advice: "fixed camera and aligned parts, also for normal features in the wrong place; trains for minutes",
         citation: "Bae et al., PNI: Industrial Anomaly Detection using Position and Neighborhood Information, ICCV 2023, arXiv 2211.12634",
-        family: "distance",
-        needs: Needs { strides: &[8, 16], long_training: true, prompts: false },
+        family: Family::Distance,
     };
+
+    fn needs(config: &Self::Config) -> Needs {
+        let needs = Needs::of_maps(&[8, 16]).training_long();
+        // A refinement looks at the image itself.
+        if config.refinement { needs.reading(Reads::Both) } else { needs }
+    }
 
     fn default_transform(config: &Self::Config) -> Transform {
         match config.preset {
@@ -237,26 +244,18 @@ impl Method for Pni {
         Ok(Self { backbone, config, model, refinement })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        let features = FeatureBatch::extract(&self.backbone, batch)?;
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        let features = input.maps()?;
         let Some(refinement) = &self.refinement else {
-            return self.model.score_maps(&self.config, &features);
+            return self.model.score_maps(&self.config, features);
         };
         let (maps, scores): (Vec<_>, Vec<_>) =
-            maps_of(&self.config, &self.model, &features)?.into_iter().unzip();
-        let (height, width) = (batch.height, batch.width);
-        let refined = refinement.refine(&self.backbone, batch, maps)?.into_iter().zip(scores);
+            maps_of(&self.config, &self.model, features)?.into_iter().unzip();
+        let (height, width) = input.size();
+        let refined = refinement.refine(&self.backbone, input.images()?, maps)?.into_iter().zip(scores);
         Ok(refined
             .map(|(values, score)| PatchScores { height, width, values, image_score: Some(score) })
             .collect())
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        // A refinement looks at the image itself.
-        if self.refinement.is_some() {
-            return Ok(None);
-        }
-        self.model.score_maps(&self.config, features).map(Some)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -278,11 +277,12 @@ impl Method for Pni {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
-        let model = PatchModel::restore(&config, &backbone, &state)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let backbone = stored.require_backbone(NAME)?;
+        let Stored { config, state, device, .. } = stored;
+        let model = PatchModel::restore(&config, device, &state)?;
         let refinement = match config.refinement {
-            true => Some(Refinement::restore(&config, &backbone, &state)?),
+            true => Some(Refinement::restore(&config, &backbone, device, &state)?),
             false => None,
         };
         Ok(Self { backbone, config, model, refinement })
@@ -332,7 +332,7 @@ impl PatchModel {
         }
     }
 
-    fn restore(config: &PniConfig, backbone: &Backbone, state: &State) -> Result<Self, Error> {
+    fn restore(config: &PniConfig, device: Device, state: &State) -> Result<Self, Error> {
         let grid = PatchGrid::restore(state, config.rim())?;
         let dimensions = config.dimensions();
         let bank = stored_bank("embedding_coreset", dimensions, state)?;
@@ -346,7 +346,7 @@ impl PatchModel {
             false => None,
         };
         let neighbourhood = match config.neighbourhood {
-            true => Some(Neighbourhood::restore(config, bank.len(), backbone, state)?),
+            true => Some(Neighbourhood::restore(config, bank.len(), device, state)?),
             false => None,
         };
         Ok(Self { grid, bank, position, neighbourhood })
@@ -354,12 +354,7 @@ impl PatchModel {
 }
 
 impl Neighbourhood {
-    fn restore(
-        config: &PniConfig,
-        entries: usize,
-        backbone: &Backbone,
-        state: &State,
-    ) -> Result<Self, Error> {
+    fn restore(config: &PniConfig, entries: usize, device: Device, state: &State) -> Result<Self, Error> {
         let dimensions = config.dimensions();
         let size = state.count("distribution_size")? as usize;
         // What the settings can ask for; only a corrupt file has more.
@@ -392,7 +387,7 @@ impl Neighbourhood {
             }
         };
         let inputs = ((2 * config.half_window + 1).pow(2) - 1) * seen;
-        let blank = Perceptron::new(config, inputs, size, &mut Init::blank(&scoring_device(backbone)?));
+        let blank = Perceptron::new(config, inputs, size, &mut Init::blank(&scoring_device(device)?));
         let (network, curve) = trainer::load(blank, "neighbourhood.", state)?;
         let stands_for = stands_for.to_vec();
         Ok(Self { projection, network, curve, stands_for, entries: size, distribution })

@@ -17,17 +17,18 @@ use crate::shared::tensors::{device_of, interpolation, scoring_device, values_of
 use crate::shared::trainer::{self, Trainer, batch_of, gaussian};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::method::Pass;
 use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::State;
 use blemish_data::ImageBatch;
 use blemish_data::synth::kit::{ColourJitter, DefectRequest, Kind, make_defect};
-use blemish_features::Backbone;
+use blemish_features::{Backbone, Device};
 use blemish_kernels::map::{resize_aligned, resize_bilinear};
 use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
 use blemish_nn::layers::Conv;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
-use blemish_nn::{Device, Module, Tensor, TensorData};
+use blemish_nn::{Module, Tensor, TensorData};
 use burn::tensor::activation::relu;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -182,7 +183,9 @@ fn samples(config: &PniConfig, model: &PatchModel, surroundings: Surroundings<'_
     let mut done = 0;
     while done < count {
         let before = done;
-        train.for_each_batch(Some(context.seed.wrapping_add(done as u64)), &mut |_, batch| {
+        let pass = Pass::IMAGES.shuffled(context.seed.wrapping_add(done as u64));
+        train.for_each(pass, &mut |input| {
+            let batch = input.images()?;
             let length = batch.count.min(count - done);
             let size = (batch.height, batch.width);
             let mut masks = Vec::new();
@@ -201,13 +204,8 @@ fn samples(config: &PniConfig, model: &PatchModel, surroundings: Surroundings<'_
                 masks.push(mask);
             }
             for (pixels, masks) in pixels.chunks(SCORED_AT_ONCE).zip(masks.chunks(SCORED_AT_ONCE)) {
-                let images = ImageBatch {
-                    count: pixels.len(),
-                    height: size.0,
-                    width: size.1,
-                    pixels: pixels.concat(),
-                    region_of_interest: batch.region_of_interest.clone(),
-                };
+                let region = batch.region_of_interest.clone();
+                let images = ImageBatch::new(pixels.len(), size.0, size.1, pixels.concat(), region);
                 let maps = maps_of(config, model, &FeatureBatch::extract(backbone, &images)?)?;
                 for ((pixels, mask), (map, _)) in pixels.iter().zip(masks).zip(&maps) {
                     for (&score, &marked) in map.iter().zip(mask) {
@@ -338,7 +336,12 @@ impl Refinement {
         trainer::store(&self.network, "refinement.", &self.curve, state);
     }
 
-    pub(super) fn restore(config: &PniConfig, backbone: &Backbone, state: &State) -> Result<Self, Error> {
+    pub(super) fn restore(
+        config: &PniConfig,
+        backbone: &Backbone,
+        device: Device,
+        state: &State,
+    ) -> Result<Self, Error> {
         let (_, levels) = state.f32("refinement_levels", 1)?;
         let &[low, high] = &levels[..] else {
             return Err(wrong("refinement_levels", "does not hold two levels".into()));
@@ -346,7 +349,7 @@ impl Refinement {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(wrong("refinement_levels", format!("are no levels: {low} and {high}")));
         }
-        let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&scoring_device(backbone)?))?;
+        let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&scoring_device(device)?))?;
         let (network, curve) = trainer::load(blank, "refinement.", state)?;
         Ok(Self {
             network,
@@ -364,7 +367,7 @@ fn tensors(
     side: usize,
     levels: [f32; 2],
     backbone: &Backbone,
-    device: &Device,
+    device: &blemish_nn::Device,
 ) -> [Tensor<4>; 3] {
     let plane = side * side;
     let count = rows.len() / (PLANES * plane);

@@ -9,7 +9,7 @@ use super::*;
 use crate::registry;
 use crate::testing::{Images, backbone};
 use blemish_core::entry::MethodEntry;
-use blemish_core::method::FitContext;
+use blemish_core::method::{FitContext, Stored};
 
 /// Entries on a line at these places.
 fn line(places: &[f32]) -> MemoryBank<Shared<f32>> {
@@ -179,7 +179,10 @@ fn images(count: usize) -> Images {
         (0..96 * 96)
             .map(move |at| ((at % 96) as f32 * 0.3 + (at / 96 * number) as f32 * 0.02).sin() * 0.3 + 0.5)
     };
-    Images((0..count).map(|number| ((96, 96), plane(number).collect::<Vec<f32>>().repeat(3))).collect())
+    Images::new(
+        (0..count).map(|number| ((96, 96), plane(number).collect::<Vec<f32>>().repeat(3))).collect(),
+        Some(backbone(&[8, 16])),
+    )
 }
 
 fn fitted(pairs: &[(&str, &str)]) -> Pni {
@@ -187,7 +190,7 @@ fn fitted(pairs: &[(&str, &str)]) -> Pni {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let settings = entry().parse(&pairs).unwrap();
     let config: PniConfig = blemish_core::settings::typed(&settings).unwrap();
-    Pni::fit(&config, &images(4), &FitContext::new(1, Some(backbone(Pni::INFO.needs.strides)))).unwrap()
+    Pni::fit(&config, &images(4), &FitContext::new(1, Some(backbone(&[8, 16])))).unwrap()
 }
 
 const SMALL: [(&str, &str); 6] = [
@@ -240,7 +243,13 @@ fn broken_states_are_refused_by_name() {
     let restore = |change: &dyn Fn(&mut State)| {
         let mut state = Method::state(&model);
         change(&mut state);
-        Pni::restore(model.config.clone(), state, Some(model.backbone.clone())).map(|_| ())
+        Pni::restore(Stored {
+            config: model.config.clone(),
+            state,
+            backbone: Some(model.backbone.clone()),
+            device: Default::default(),
+        })
+        .map(|_| ())
     };
     restore(&|_| {}).unwrap();
     let message = |change: &dyn Fn(&mut State)| restore(change).unwrap_err().to_string();
@@ -279,12 +288,12 @@ fn images_of_another_size_are_refused_with_what_to_do() {
     let model = fitted(&[&SMALL[..], &[("coreset_ratio", "0.1")]].concat());
     let pixels = vec![0.5; 3 * 128 * 128];
     let batch = crate::testing::image_batch((128, 128), &[pixels]);
-    let message = Method::score(&model, &batch).unwrap_err().to_string();
+    let known = model.backbone.clone();
+    let message = crate::testing::score(&model, Some(&known), &batch).unwrap_err().to_string();
     assert!(message.contains("12 x 12") && message.contains("16 x 16"), "{message}");
-    let tiny = Images(vec![((32, 32), vec![0.5; 3 * 32 * 32])]);
+    let tiny = Images::new(vec![((32, 32), vec![0.5; 3 * 32 * 32])], Some(backbone(&[8, 16])));
     let wide = PniConfig { patch_size: Some(5), ..PniConfig::default() };
-    let error =
-        Pni::fit(&wide, &tiny, &FitContext::new(1, Some(backbone(Pni::INFO.needs.strides)))).err().unwrap();
+    let error = Pni::fit(&wide, &tiny, &FitContext::new(1, Some(backbone(&[8, 16])))).err().unwrap();
     assert!(error.to_string().contains("larger images"), "{error}");
 }
 
@@ -302,7 +311,7 @@ fn the_refinement_learns_to_see_defects() {
         refine_rate: 1e-3,
         ..PniConfig::default()
     };
-    let context = FitContext::new(1, Some(backbone(Pni::INFO.needs.strides)));
+    let context = FitContext::new(1, Some(backbone(&[8, 16])));
     let model = Pni::fit(&config, &images(4), &context).unwrap();
     let state = Method::state(&model);
     let (_, losses) = state.f32("loss_curve.refinement.values", 1).unwrap();

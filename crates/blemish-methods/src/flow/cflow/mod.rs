@@ -20,12 +20,13 @@ use crate::shared::trainer::{self, Trainer};
 use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
+use blemish_core::needs::Needs;
 use blemish_core::state::State;
+use blemish_data::Transform;
 use blemish_data::loader::order_of;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
 use blemish_kernels::map::resize_aligned;
 use blemish_nn::flow::{
     Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, Rotation, latent_energy,
@@ -36,7 +37,6 @@ use blemish_nn::train::{Curve, Decay, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use burn::tensor::activation::softplus;
 use rayon::prelude::*;
-use std::sync::Arc;
 
 const NAME: &str = "cflow";
 
@@ -143,7 +143,6 @@ impl Layer {
 
 /// A fitted CFlow.
 pub struct CFlow {
-    backbone: Arc<Backbone>,
     config: CFlowConfig,
     layers: Vec<Layer>,
 }
@@ -296,9 +295,12 @@ impl Method for CFlow {
         advice: "for good pixel maps on aligned parts and textures, with models that do not grow with the images; trains for minutes to hours",
         citation: "Gudovskiy et al., CFLOW-AD: Real-Time Unsupervised Anomaly Detection with Localization via Conditional Normalizing Flows, \
                    WACV 2022, arXiv 2107.12571",
-        family: "flow",
-        needs: Needs { strides: &[8, 16, 32], long_training: true, prompts: false },
+        family: Family::Flow,
     };
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[8, 16, 32]).training_long()
+    }
 
     fn default_transform(_: &Self::Config) -> Transform {
         Transform::resize_to(256, 256)
@@ -312,20 +314,15 @@ impl Method for CFlow {
                 help: "sines and cosines of two coordinates share the channels".into(),
             });
         }
-        let backbone = context.require_backbone(NAME)?;
-        let features = TrainingFeatures::collect(NAME, &backbone, train, context)?;
+        let features = TrainingFeatures::collect(NAME, train, context)?;
         let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context)?;
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
         let layers = (0..features.sizes.len()).map(layer).collect::<Result<_, _>>()?;
-        Ok(Self { backbone, config: config.clone(), layers })
+        Ok(Self { config: config.clone(), layers })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.score_maps(&FeatureBatch::extract(&self.backbone, batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.score_maps(features).map(Some)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.score_maps(input.maps()?)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -349,9 +346,9 @@ impl Method for CFlow {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
-        let (sizes, device) = (load_sizes(&state)?, scoring_device(&backbone)?);
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let Stored { config, state, device, .. } = stored;
+        let (sizes, device) = (load_sizes(&state)?, scoring_device(device)?);
         let largest = finite("largest", sizes.len(), &state)?;
         let layer = |(number, (size, largest)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
@@ -360,6 +357,6 @@ impl Method for CFlow {
             Ok(Layer { size, flow, curve, codes: position_codes(size, config.condition), largest })
         };
         let layers = sizes.into_iter().zip(largest).enumerate().map(layer).collect::<Result<_, _>>()?;
-        Ok(Self { backbone, config, layers })
+        Ok(Self { config, layers })
     }
 }

@@ -16,8 +16,10 @@ use crate::shared::trainer::{self, Trainer, batch_of};
 use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
+use blemish_core::needs::{Needs, Reads};
 use blemish_core::state::State;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
@@ -26,6 +28,7 @@ use blemish_nn::flow::{CrossScaleBlock, CrossScaleConfig, Ordered, latent_energy
 use blemish_nn::init::Init;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 const NAME: &str = "csflow";
@@ -129,9 +132,12 @@ impl Method for CsFlow {
         summary: "a flow over three sizes of the image that see each other; latent energy",
         advice: "for decisions on whole images at high resolution; its maps are coarse, and training and scoring want a GPU or --set hidden=256",
         citation: "Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection, WACV 2022, arXiv 2110.02855",
-        family: "flow",
-        needs: Needs { strides: &[16], long_training: true, prompts: false },
+        family: Family::Flow,
     };
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[16]).reading(Reads::Images).training_long()
+    }
 
     fn default_transform(config: &Self::Config) -> Transform {
         Transform::resize_to(config.side, config.side)
@@ -139,8 +145,8 @@ impl Method for CsFlow {
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let backbone = context.require_backbone(NAME)?;
-        let features = TrainingFeatures::gather(NAME, train.len(), context, |each| {
-            train.for_each_batch(None, &mut |indices, batch| each(indices, &three_scales(&backbone, batch)?))
+        let features = TrainingFeatures::gather(NAME, train, Pass::IMAGES, context, |input| {
+            Ok(Cow::Owned(three_scales(&backbone, input.images()?)?))
         })?;
         let sizes = features.sizes.clone();
         let trainer = Trainer::new(NAME, config, features.digest, 1, context)?;
@@ -174,7 +180,8 @@ impl Method for CsFlow {
         Ok(Self { backbone, config: config.clone(), sizes, network, curve: trained.curve })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        let batch = input.images()?;
         let features = three_scales(&self.backbone, batch)?;
         check_channels(&features, &self.sizes)?;
         let device = device_of(&self.network);
@@ -214,11 +221,12 @@ impl Method for CsFlow {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let backbone = stored.require_backbone(NAME)?;
+        let Stored { config, state, device, .. } = stored;
         let sizes = load_sizes(&state)?;
         let channels = sizes.first().map_or(0, |size| size.channels);
-        let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device(&backbone)?));
+        let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device(device)?));
         let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, sizes, network, curve })
     }

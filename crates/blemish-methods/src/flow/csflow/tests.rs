@@ -38,7 +38,7 @@ fn an_untrained_flow_scores_the_features_themselves_and_two_equal_images_cost_as
 #[test]
 fn reduction_takes_every_other_pixel() {
     let pixels = (0..2 * 3 * 16).map(|value| value as f32).collect();
-    let batch = ImageBatch { count: 2, height: 4, width: 4, pixels, region_of_interest: None };
+    let batch = ImageBatch::new(2, 4, 4, pixels, None);
     assert_eq!(reduced(&batch, 2)[..4], [0.0, 2.0, 8.0, 10.0]);
     assert_eq!(reduced(&batch, 4), [0.0, 16.0, 32.0, 48.0, 64.0, 80.0]);
     assert_eq!(reduced(&batch, 1), batch.pixels);

@@ -29,12 +29,14 @@ use super::atan_coupling;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use crate::shared::trainer::{self, Trainer, batch_of};
 use blemish_core::error::Error;
+use blemish_core::input::Input;
 use blemish_core::limits::CacheLimits;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
+use blemish_core::needs::{Needs, Reads};
 use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::State;
-use blemish_data::{ImageBatch, Transform};
+use blemish_data::Transform;
 use blemish_features::Backbone;
 use blemish_kernels::image::rotation::rotate_back;
 use blemish_kernels::map::{Border, gaussian_blur};
@@ -99,7 +101,8 @@ fn collect(
     let limit = CacheLimits::in_memory(context.memory_limit);
     let mut store = RowStore::new(views.dimensions(), Some(limit), context.scratch.as_deref());
     let mut hasher = crc32fast::Hasher::new();
-    train.for_each_batch(None, &mut |_, batch| {
+    train.for_each(Pass::IMAGES, &mut |input| {
+        let batch = input.images()?;
         for index in 0..batch.count {
             context.check_cancelled()?;
             let vectors = views.vectors(batch.image(index), (batch.height, batch.width), angles)?;
@@ -189,10 +192,13 @@ impl Method for DifferNet {
         advice: "for few good images, turned any way, with defects that change much of the image; not for small defects, exact places or \
                  speed; trains for minutes to hours",
         citation: "Rudolph et al., Same Same But DifferNet: Semi-Supervised Defect Detection with Normalizing Flows, WACV 2021",
-        family: "flow",
-        // 32 is there for AlexNet's last pooling; other networks end at 16. The deepest one counts.
-        needs: Needs { strides: &[16, 32], long_training: true, prompts: false },
+        family: Family::Flow,
     };
+
+    fn needs(_: &Self::Config) -> Needs {
+        // 32 is there for AlexNet's last pooling; other networks end at 16. The deepest one counts.
+        Needs::of_maps(&[16, 32]).reading(Reads::Images).training_long()
+    }
 
     fn default_transform(_: &Self::Config) -> Transform {
         Transform::resize_to(448, 448)
@@ -231,7 +237,8 @@ impl Method for DifferNet {
         Ok(Self { backbone, config: config.clone(), network, curve: trained.curve })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        let batch = input.images()?;
         let size = (batch.height, batch.width);
         // One image at a time, so that a score does not depend on the batch.
         let score = |index| {
@@ -260,10 +267,11 @@ impl Method for DifferNet {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let backbone = stored.require_backbone(NAME)?;
+        let Stored { config, state, device, .. } = stored;
         let dimensions = Views { backbone: &backbone, scales: config.scales }.dimensions();
-        let blank = flow(&config, dimensions, &mut Init::blank(&scoring_device(&backbone)?.autodiff()));
+        let blank = flow(&config, dimensions, &mut Init::blank(&scoring_device(device)?.autodiff()));
         let (network, curve) = trainer::load(blank, "", &state)?;
         Ok(Self { backbone, config, network: network.no_grad(), curve })
     }

@@ -2,8 +2,9 @@
 
 use super::views::{Views, angles};
 use super::{DifferNet, DifferNetConfig, Localisation, flow, losses, mean_square, tensor_of};
-use crate::testing::{Images, backbone, image_batch, relative_difference};
-use blemish_core::method::{FitContext, Method};
+use crate::testing::{self, Images, backbone, image_batch, relative_difference};
+use blemish_core::map::PatchScores;
+use blemish_core::method::{FitContext, Method, Stored};
 use blemish_data::ImageBatch;
 use blemish_features::graph::Tensor as StoredTensor;
 use blemish_features::networks::build;
@@ -69,8 +70,12 @@ fn tiny() -> DifferNetConfig {
 
 fn fit(config: &DifferNetConfig, images: Vec<Vec<f32>>) -> DifferNet {
     let context = FitContext::new(1, Some(backbone(&[16])));
-    DifferNet::fit(config, &Images(images.into_iter().map(|image| (SIZE, image)).collect()), &context)
-        .unwrap()
+    DifferNet::fit(
+        config,
+        &Images::new(images.into_iter().map(|image| (SIZE, image)).collect(), None),
+        &context,
+    )
+    .unwrap()
 }
 
 /// A flow that has learned nothing yet.
@@ -80,8 +85,12 @@ fn unfitted(config: DifferNetConfig, backbone: Arc<Backbone>) -> DifferNet {
     DifferNet { backbone, config, network: blemish_nn::Module::no_grad(network), curve: Default::default() }
 }
 
+fn score(model: &DifferNet, batch: &ImageBatch) -> Vec<PatchScores> {
+    testing::score(model, None, batch).unwrap()
+}
+
 fn scores(model: &DifferNet, images: &[Vec<f32>]) -> Vec<f32> {
-    model.score(&batch(images)).unwrap().iter().map(|one| one.image_score.unwrap()).collect()
+    score(model, &batch(images)).iter().map(|one| one.image_score.unwrap()).collect()
 }
 
 #[test]
@@ -231,15 +240,17 @@ fn circles_among_squares_are_found() {
     assert!(worst < best, "{good:?} {bad:?}");
 
     // The same after a round trip and in any company.
-    let restored =
-        DifferNet::restore(model.config.clone(), model.state(), Some(model.backbone.clone())).unwrap();
+    let restored = |config| {
+        let (state, backbone) = (model.state(), Some(model.backbone.clone()));
+        DifferNet::restore(Stored { config, state, backbone, device: Default::default() }).unwrap()
+    };
     let with_map = DifferNetConfig { map: Localisation::Gradient, ..model.config.clone() };
-    let with_map = DifferNet::restore(with_map, model.state(), Some(model.backbone.clone())).unwrap();
+    let with_map = restored(with_map);
     let images = [circle(28.0), square(0.3, 30.0)];
-    let both = with_map.score(&batch(&images)).unwrap();
-    assert_eq!(both[1], with_map.score(&batch(&images[1..])).unwrap()[0]);
+    let both = score(&with_map, &batch(&images));
+    assert_eq!(both[1], score(&with_map, &batch(&images[1..]))[0]);
     assert_eq!(scores(&with_map, &images), scores(&model, &images));
-    assert_eq!(restored.score(&batch(&images)).unwrap(), model.score(&batch(&images)).unwrap());
+    assert_eq!(score(&restored(model.config.clone()), &batch(&images)), score(&model, &batch(&images)));
     assert_eq!((both[0].height, both[0].width), SIZE);
     assert!(
         both[0].values.iter().all(|&value| value >= 0.0) && both[0].values.iter().any(|&value| value > 0.0)

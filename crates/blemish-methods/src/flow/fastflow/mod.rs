@@ -20,11 +20,12 @@ use crate::shared::trainer::{self, Trainer, batch_of};
 use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
+use blemish_core::needs::Needs;
 use blemish_core::state::State;
-use blemish_data::{ImageBatch, Transform};
-use blemish_features::Backbone;
+use blemish_data::Transform;
 use blemish_kernels::map::resize_bilinear;
 use blemish_nn::flow::{
     Chain, ChannelAffine, CouplingBlock, HalfStep, LayerNorm, Ordered, Part, Permutation, Piece,
@@ -35,7 +36,6 @@ use blemish_nn::layers::Subnet;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor};
 use rayon::prelude::*;
-use std::sync::Arc;
 
 const NAME: &str = "fastflow";
 
@@ -109,7 +109,6 @@ impl Ordered for Network {
 
 /// A fitted FastFlow.
 pub struct FastFlow {
-    backbone: Arc<Backbone>,
     config: FastFlowConfig,
     sizes: Vec<MapSize>,
     network: Network,
@@ -157,17 +156,19 @@ impl Method for FastFlow {
         summary: "a convolutional flow for each feature map; latent probability at every position",
         advice: "for pixel maps at video rate and models whose size does not depend on the images; trains for minutes to hours, best on a GPU",
         citation: "Yu et al., FastFlow: Unsupervised Anomaly Detection and Localization via 2D Normalizing Flows, arXiv 2111.07677",
-        family: "flow",
-        needs: Needs { strides: &[4, 8, 16], long_training: true, prompts: false },
+        family: Family::Flow,
     };
+
+    fn needs(_: &Self::Config) -> Needs {
+        Needs::of_maps(&[4, 8, 16]).training_long()
+    }
 
     fn default_transform(_: &Self::Config) -> Transform {
         Transform::resize_to(256, 256)
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        let backbone = context.require_backbone(NAME)?;
-        let features = TrainingFeatures::collect(NAME, &backbone, train, context)?;
+        let features = TrainingFeatures::collect(NAME, train, context)?;
         let sizes = features.sizes.clone();
         let trainer = Trainer::new(NAME, config, features.digest, 1, context)?;
         let device = trainer.device();
@@ -192,15 +193,11 @@ impl Method for FastFlow {
             |network: &Network, maps: Vec<Tensor<4>>| network.loss(maps, scale),
         )?;
         let network = trained.network.valid();
-        Ok(Self { backbone, config: config.clone(), sizes, network, curve: trained.curve })
+        Ok(Self { config: config.clone(), sizes, network, curve: trained.curve })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.score_maps(&FeatureBatch::extract(&self.backbone, batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
-        self.score_maps(features).map(Some)
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.score_maps(input.maps()?)
     }
 
     fn map_stage(&self) -> MapStage {
@@ -218,11 +215,11 @@ impl Method for FastFlow {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let Stored { config, state, device, .. } = stored;
         let sizes = load_sizes(&state)?;
-        let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device(&backbone)?));
+        let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device(device)?));
         let (network, curve) = trainer::load(blank, "", &state)?;
-        Ok(Self { backbone, config, sizes, network, curve })
+        Ok(Self { config, sizes, network, curve })
     }
 }

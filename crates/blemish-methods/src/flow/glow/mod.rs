@@ -21,12 +21,14 @@ use crate::shared::trainer::{self, Trainer, batch_of};
 use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input as core;
 use blemish_core::map::{MapStage, PatchScores};
-use blemish_core::method::{FitContext, Method, MethodInfo, Needs, TrainingSet, stored_backbone};
+use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
+use blemish_core::needs::Needs;
 use blemish_core::state::State;
 use blemish_data::png;
 use blemish_data::{ImageBatch, Transform};
-use blemish_features::{Backbone, FeatureMap};
+use blemish_features::FeatureMap;
 use blemish_kernels::map::{resize_bilinear, resize_nearest};
 use blemish_nn::init::Init;
 use blemish_nn::train::{Curve, Decay, Optimiser, Plan, Schedule};
@@ -34,7 +36,7 @@ use blemish_nn::{Device, Module, Tensor, TensorData};
 use network::Glow as Network;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
+use std::borrow::Cow;
 
 const NAME: &str = "glow";
 
@@ -57,7 +59,6 @@ struct Layer {
 
 /// A fitted Glow.
 pub struct Glow {
-    backbone: Arc<Backbone>,
     config: GlowConfig,
     layers: Vec<Layer>,
 }
@@ -170,13 +171,6 @@ fn compressed_bits(values: &[f32], size: MapSize, bits: u32) -> Result<f32, Erro
 }
 
 impl Glow {
-    fn input(&self, batch: &ImageBatch) -> Result<FeatureBatch, Error> {
-        match self.config.input {
-            Input::Image => Ok(pixels(batch, self.config.bits)),
-            Input::Features => FeatureBatch::extract(&self.backbone, batch),
-        }
-    }
-
     fn score_maps(&self, batch: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
         let sizes: Vec<MapSize> = self.layers.iter().map(|layer| layer.size).collect();
         check_channels(batch, &sizes)?;
@@ -278,9 +272,16 @@ impl Method for Glow {
         summary: "a multi-scale flow with invertible 1x1 convolutions; exact likelihood of features or pixels",
         advice: "when a true density is wanted; for plain inspection fastflow, cflow or csflow learn faster",
         citation: "Kingma and Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, NeurIPS 2018, arXiv 1807.03039",
-        family: "flow",
-        needs: Needs { strides: &[16], long_training: true, prompts: false },
+        family: Family::Flow,
     };
+
+    fn needs(config: &Self::Config) -> Needs {
+        match config.input {
+            Input::Features => Needs::of_maps(&[16]),
+            Input::Image => Needs::of_images(),
+        }
+        .training_long()
+    }
 
     fn default_transform(config: &Self::Config) -> Transform {
         let side = if config.input == Input::Image { 64 } else { 256 };
@@ -295,27 +296,22 @@ impl Method for Glow {
                 help: "set input=image, or another score".into(),
             });
         }
-        let backbone = context.require_backbone(NAME)?;
         let features = match config.input {
-            Input::Features => TrainingFeatures::collect(NAME, &backbone, train, context)?,
-            Input::Image => TrainingFeatures::gather(NAME, train.len(), context, |each| {
-                train.for_each_batch(None, &mut |indices, batch| each(indices, &pixels(batch, config.bits)))
+            Input::Features => TrainingFeatures::collect(NAME, train, context)?,
+            Input::Image => TrainingFeatures::gather(NAME, train, Pass::IMAGES, context, |input| {
+                Ok(Cow::Owned(pixels(input.images()?, config.bits)))
             })?,
         };
         let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context)?;
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
         let layers = (0..features.sizes.len()).map(layer).collect::<Result<_, _>>()?;
-        Ok(Self { backbone, config: config.clone(), layers })
+        Ok(Self { config: config.clone(), layers })
     }
 
-    fn score(&self, batch: &ImageBatch) -> Result<Vec<PatchScores>, Error> {
-        self.score_maps(&self.input(batch)?)
-    }
-
-    fn score_features(&self, features: &FeatureBatch) -> Result<Option<Vec<PatchScores>>, Error> {
+    fn score(&self, input: &core::Input<'_>) -> Result<Vec<PatchScores>, Error> {
         match self.config.input {
-            Input::Features => self.score_maps(features).map(Some),
-            Input::Image => Ok(None),
+            Input::Image => self.score_maps(&pixels(input.images()?, self.config.bits)),
+            Input::Features => self.score_maps(input.maps()?),
         }
     }
 
@@ -343,9 +339,9 @@ impl Method for Glow {
         &self.config
     }
 
-    fn restore(config: Self::Config, state: State, backbone: Option<Arc<Backbone>>) -> Result<Self, Error> {
-        let backbone = stored_backbone(NAME, backbone)?;
-        let (sizes, device) = (load_sizes(&state)?, scoring_device(&backbone)?);
+    fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
+        let Stored { config, state, device, .. } = stored;
+        let (sizes, device) = (load_sizes(&state)?, scoring_device(device)?);
         let typical = finite("typical", sizes.len(), &state)?;
         let layer = |(number, (size, typical)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
@@ -359,6 +355,6 @@ impl Method for Glow {
             Ok(Layer { size, standard, network, curve, typical })
         };
         let layers = sizes.into_iter().zip(typical).enumerate().map(layer).collect::<Result<_, _>>()?;
-        Ok(Self { backbone, config, layers })
+        Ok(Self { config, layers })
     }
 }

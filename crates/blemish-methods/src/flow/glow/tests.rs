@@ -41,13 +41,7 @@ fn the_map_adds_up_to_the_likelihood() {
 
 #[test]
 fn fewer_bits_and_noise_stay_in_range() {
-    let batch = ImageBatch {
-        count: 1,
-        height: 1,
-        width: 2,
-        pixels: vec![0.0, 1.0, 0.5, 0.25, 0.1, 0.9],
-        region_of_interest: None,
-    };
+    let batch = ImageBatch::new(1, 1, 2, vec![0.0, 1.0, 0.5, 0.25, 0.1, 0.9], None);
     let found = pixels(&batch, 5);
     assert_eq!(found.maps[0].data, [0.0, 31.0, 16.0, 8.0, 3.0, 28.0]);
     let mut values = found.maps[0].data.clone();

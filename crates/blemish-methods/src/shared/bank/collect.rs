@@ -6,10 +6,9 @@ use super::{Bank, BankOptions, FirstPick, Projected, Search};
 use crate::shared::embedding::Embedding;
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
-use blemish_core::method::{FitContext, TrainingSet};
+use blemish_core::method::{FitContext, Pass, TrainingSet};
 use blemish_core::region::cells_inside;
 use blemish_core::rows::{RowStore, Rows};
-use blemish_features::Backbone;
 use blemish_kernels::k_centre::{self, Coreset, KCentreOptions, Start};
 use blemish_kernels::projection::{Projection, safe_dimensions};
 use blemish_kernels::simd::squared_distance;
@@ -110,12 +109,12 @@ impl<'a> Collector<'a> {
     /// As [`Self::push`]; what reading the images returns.
     pub(crate) fn push_images(
         &mut self,
-        backbone: &Backbone,
         train: &dyn TrainingSet,
         embed: &dyn Fn(&FeatureBatch) -> Embedding,
     ) -> Result<(), Error> {
         self.context.observer.stage("extracting features", Some(train.len() as u64));
-        train.for_each_features(backbone, None, &mut |_, batch| {
+        train.for_each(Pass::MAPS, &mut |input| {
+            let batch = input.maps()?;
             let embedding = embed(batch);
             let cells = embedding.height * embedding.width;
             let inside = cells_inside(batch.region_of_interest.as_deref(), embedding.height, embedding.width);

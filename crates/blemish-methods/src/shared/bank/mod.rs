@@ -20,7 +20,7 @@ pub(crate) use collect::{Collected, Collector};
 use crate::shared::tensors::scoring_device;
 use blemish_core::error::Error;
 use blemish_core::state::{Shared, State};
-use blemish_features::Backbone;
+use blemish_features::Device;
 use blemish_kernels::knn::Neighbours;
 use blemish_kernels::simd::squared_distance;
 use coverage::Coverage;
@@ -111,16 +111,15 @@ impl Bank {
         Self { coverage: Some(coverage), ..self }
     }
 
-    /// The same, searched where a backbone runs: on a GPU if that is where.
+    /// The same, searched on a device: on a GPU if it is one.
     ///
     /// # Errors
     /// [`Error::Features`] if the device cannot be opened or gives up.
-    pub(crate) fn beside(self, backbone: &Backbone) -> Result<Self, Error> {
-        if backbone.device().is_cpu() {
+    pub(crate) fn on(self, device: Device) -> Result<Self, Error> {
+        if device.is_cpu() {
             return Ok(self);
         }
-        let device = scoring_device(backbone)?;
-        Ok(Self { index: self.index.on(&device)?, ..self })
+        Ok(Self { index: self.index.on(&scoring_device(device)?)?, ..self })
     }
 
     /// What [`Self::state`] has kept.

@@ -2,8 +2,8 @@
 
 mod support;
 
+use blemish::data::Files;
 use blemish::data::{Dataset, Sample};
-use blemish::data::{Files, Source};
 use blemish::evaluate::{EvaluateOptions, evaluate};
 use blemish::features::EngineOptions;
 use blemish::metrics::{Criterion, Rule, Source};
@@ -133,8 +133,9 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
 
     let good: Vec<Sample> =
         bench.dataset.test.iter().filter(|sample| sample.defect == "good").cloned().collect();
+    let good = Files::new(good, "");
     let request = Recalibration {
-        good: Some(&Files::new(good, "")),
+        good: Some(&good),
         false_alarm: Some(0.4),
         ..Recalibration::default()
     };
@@ -142,7 +143,7 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
     assert_eq!((calibration.images(), calibration.source), (2, Source::GoodImages));
 
     let test = Files::test(&bench.dataset);
-    let labelled = Some((&test as &dyn Source, Criterion::Recall { wanted: 1.0 }));
+    let labelled = Some((&test as &dyn blemish::data::Source, Criterion::Recall { wanted: 1.0 }));
     let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();
     assert_eq!(calibration.images(), 5, "p-values still rest on the fit's scores");
     let Rule::Labelled { good: 2, defective, .. } = calibration.rule else {
@@ -168,7 +169,7 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
 
     let wrong = run(&Recalibration { false_alarm: Some(1.5), ..Recalibration::default() }).unwrap_err();
     assert!(wrong.to_string().contains("false_alarm"));
-    let one_kind = Some((good.as_slice(), Criterion::F1));
+    let one_kind = Some((&good as &dyn blemish::data::Source, Criterion::F1));
     let wrong = run(&Recalibration { labelled: one_kind, ..Recalibration::default() }).unwrap_err();
     assert!(matches!(wrong, Error::Calibration { .. }) && wrong.to_string().contains("defective"), "{wrong}");
 }
@@ -187,7 +188,7 @@ fn a_model_without_calibration_takes_one_from_good_images_only() {
     let error = run(&Recalibration::default()).unwrap_err().to_string();
     assert!(error.contains("--with-good"), "{error}");
     let test = Files::test(&bench.dataset);
-    let labelled = Some((&test as &dyn Source, Criterion::F1));
+    let labelled = Some((&test as &dyn blemish::data::Source, Criterion::F1));
     let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();
     assert_eq!((calibration.source, calibration.images()), (Source::Labelled, 2));
     let scored = detector.score_file(bench.first_test_image()).unwrap();

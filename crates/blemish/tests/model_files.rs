@@ -2,7 +2,6 @@
 
 mod support;
 
-use blemish::data::Files;
 use blemish::data::Transform;
 use blemish::features::EngineOptions;
 use blemish::file::{FORMAT_VERSION, Header, format};

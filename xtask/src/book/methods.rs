@@ -25,13 +25,14 @@ pub fn all(root: &Path) -> Result<Vec<Described>, Box<dyn Error>> {
     let mut found = Vec::new();
     for (index, entry) in blemish::registry::methods().iter().enumerate() {
         let info = entry.info();
-        let module = source::module_file(root, info.name, info.family)
+        let module = source::module_file(root, info.name, &info.family.to_string())
             .ok_or_else(|| format!("the folder of the method {} was not found", info.name))?;
         let docs = source::module_docs(&fs::read_to_string(root.join(&module))?);
         if docs.is_empty() {
             return Err(format!("{} has no documentation of its module", module.display()).into());
         }
-        let strides: Vec<String> = info.needs.strides.iter().map(ToString::to_string).collect();
+        let known = entry.needs(&Default::default())?;
+        let strides: Vec<String> = known.strides().iter().map(ToString::to_string).collect();
         let mut needs = vec![match strides.as_slice() {
             [] => "Needs no backbone.".to_owned(),
             [one] => format!("Reads feature maps of a backbone, by default of stride {one}."),
@@ -42,12 +43,12 @@ pub fn all(root: &Path) -> Result<Vec<Described>, Box<dyn Error>> {
                 )
             }
         }];
-        if info.needs.long_training {
+        if known.trains_long() {
             needs.push(
                 "Trains a network; a training can be limited in time, interrupted and resumed.".to_owned(),
             );
         }
-        if entry.living().is_some() {
+        if entry.updates().is_some() {
             needs.push("Its models can be [updated and merged](../how-to/update.md).".to_owned());
         }
         let settings = entry.settings().into_iter().map(|setting| {
@@ -65,7 +66,7 @@ pub fn all(root: &Path) -> Result<Vec<Described>, Box<dyn Error>> {
         });
         found.push(Described {
             name: info.name.to_owned(),
-            family: info.family.to_owned(),
+            family: info.family.to_string(),
             summary: info.summary.to_owned(),
             advice: info.advice.to_owned(),
             citation: info.citation.to_owned(),

@@ -1,5 +1,6 @@
 //! What can go wrong between images and a decision.
 
+use crate::code::{Class, class_of};
 use crate::state::StateError;
 use blemish_data::DataError;
 use blemish_features::FeatureError;
@@ -16,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Features(#[from] FeatureError),
     /// A method name that the registry does not have.
-    #[error("there is no method `{name}`; `blemish methods` lists: {known}")]
+    #[error("there is no method `{name}`; there are: {known}")]
     UnknownMethod {
         /// What was asked for.
         name: String,
@@ -71,10 +72,8 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file that is no model at all.
-    #[error(
-        "`{path}` is not a Blemish model: {reason}; models are written by `blemish fit` and usually end in .blemish"
-    )]
+    /// A file that is not a model.
+    #[error("`{path}` is not a Blemish model: {reason}; names of models usually end in .blemish")]
     NotAModel {
         /// The file.
         path: PathBuf,
@@ -131,7 +130,7 @@ pub enum Error {
         /// Why, and what to change.
         reason: String,
     },
-    /// A file that cannot serve as this model's monitor.
+    /// A file that cannot be this model's monitor.
     #[error("monitor `{path}` cannot be used: {reason}")]
     Monitor {
         /// The file.
@@ -145,4 +144,84 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl Error {
+    /// A stable name for programs, in snake case; see [`CODES`](crate::code::CODES).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Data(error) => error.code(),
+            Self::Features(error) => error.code(),
+            Self::UnknownMethod { .. } => "unknown_method",
+            Self::Setting { .. } => "setting",
+            Self::Fit { .. } => "cannot_fit",
+            Self::State(_) | Self::Corrupt { .. } => "corrupt",
+            Self::Score { .. } => "image_does_not_fit",
+            Self::Train { .. } => "cannot_train",
+            Self::Interrupted => "interrupted",
+            Self::Io { .. } => "io",
+            Self::NotAModel { .. } => "not_a_model",
+            Self::Truncated { .. } => "truncated",
+            Self::NewerVersion { .. } => "newer_version",
+            Self::Calibration { .. } => "not_calibrated",
+            Self::Pick { .. } => "cannot_pick",
+            Self::Living { .. } => "cannot_update",
+            Self::Monitor { .. } => "other_monitor",
+            Self::Evaluation { .. } => "undefined_metric",
+        }
+    }
+
+    /// Whose turn it is to mend it.
+    pub fn class(&self) -> Class {
+        class_of(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::CODES;
+    use blemish_data::ImageFault;
+
+    #[test]
+    fn every_code_has_one_class_and_faults_keep_theirs() {
+        let names: std::collections::BTreeSet<&str> = CODES.iter().map(|(code, _)| *code).collect();
+        assert_eq!(names.len(), CODES.len());
+        let image = |fault| Error::from(DataError::Image { path: "a.png".into(), fault });
+        let small = image(ImageFault::TooSmall { width: 1, height: 1, minimum: 8 });
+        assert_eq!((small.code(), small.class()), ("image_too_small", Class::Input));
+        assert_eq!(
+            (image(ImageFault::Empty).code(), image(ImageFault::Empty).class()),
+            ("image_unreadable", Class::Input)
+        );
+        let state = Error::from(StateError { name: "bank".into(), reason: "is missing".into() });
+        assert_eq!((state.code(), state.class()), ("corrupt", Class::Model));
+        let unknown = Error::UnknownMethod { name: "x".into(), known: String::new() };
+        assert_eq!((unknown.code(), unknown.class()), ("unknown_method", Class::Usage));
+        assert_eq!(
+            (Error::Interrupted.code(), Error::Interrupted.class()),
+            ("interrupted", Class::Environment)
+        );
+        assert_eq!(class_of("no such code"), Class::Internal);
+        let others = [
+            Error::Setting { key: String::new(), reason: String::new(), help: String::new() },
+            Error::Fit { method: "", reason: String::new() },
+            Error::Score { reason: String::new() },
+            Error::Train { method: "", reason: String::new() },
+            Error::Io { action: "read", path: PathBuf::new(), source: std::io::Error::other("x") },
+            Error::NotAModel { path: PathBuf::new(), reason: String::new() },
+            Error::Truncated { path: PathBuf::new(), found: 0, expected: 1 },
+            Error::NewerVersion { path: PathBuf::new(), found: 2, supported: 1 },
+            Error::Calibration { reason: String::new() },
+            Error::Pick { reason: String::new() },
+            Error::Living { action: "merge", reason: String::new() },
+            Error::Monitor { path: PathBuf::new(), reason: String::new() },
+            Error::Evaluation { reason: String::new() },
+            Error::Features(FeatureError::Store(String::new())),
+            Error::Data(DataError::Setting(String::new())),
+        ];
+        for error in others {
+            assert!(names.contains(error.code()) && error.class() != Class::Internal, "{error:?}");
+        }
+    }
 }

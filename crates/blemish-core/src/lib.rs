@@ -11,10 +11,11 @@
 //! | [`settings`] | settings listed, parsed and checked from their type |
 //! | [`training`], [`limits`], [`rows`], [`memory`] | how long work runs and what it may take |
 //! | [`observer`] | progress, warnings, cancellation |
-//! | [`error`] | what can go wrong |
+//! | [`error`], [`code`] | what can go wrong, and what programs tell it apart by |
 //!
 //! Methods (`blemish-methods`) implement it, the detector (`blemish`) runs it; neither is known here.
 
+pub mod code;
 pub mod entry;
 pub mod error;
 pub mod feature_batch;

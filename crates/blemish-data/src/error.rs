@@ -202,7 +202,40 @@ pub enum DataError {
     },
 }
 
+impl ImageFault {
+    /// A stable name for programs, in snake case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooSmall { .. } => "image_too_small",
+            Self::TooLarge { .. } | Self::TooManyPixels { .. } => "image_too_large",
+            Self::MaskSize { .. } | Self::Transform(_) => "image_does_not_fit",
+            Self::NotFinite { .. } | Self::OutOfRange { .. } => "image_values",
+            Self::Pixels(_) => "pixels",
+            Self::Unsupported { .. } | Self::Foreign { .. } => "image_format",
+            Self::Unreadable(_)
+            | Self::NotAFile
+            | Self::Empty
+            | Self::Truncated { .. }
+            | Self::Damaged { .. } => "image_unreadable",
+        }
+    }
+}
+
 impl DataError {
+    /// A stable name for programs, in snake case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Image { fault, .. } => fault.code(),
+            Self::Io { .. } => "io",
+            Self::Dataset { .. } | Self::List { .. } | Self::Category { .. } | Self::MissingMask { .. } => {
+                "dataset"
+            }
+            Self::Setting(_) => "setting",
+            Self::MixedSizes { .. } => "image_does_not_fit",
+            Self::NothingLeft { .. } => "image_unreadable",
+        }
+    }
+
     /// An image error at `path`.
     pub(crate) fn image(path: &Path, fault: ImageFault) -> Self {
         Self::Image { path: path.to_path_buf(), fault }

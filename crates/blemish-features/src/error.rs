@@ -134,3 +134,24 @@ pub enum FeatureError {
     #[error("{0}")]
     Store(String),
 }
+
+impl FeatureError {
+    /// A stable name for programs, in snake case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::Engine { .. } => "engine",
+            Self::InputTooSmall { .. } => "image_too_small",
+            Self::BadInput { .. } => "image_does_not_fit",
+            Self::UnknownNetwork { .. }
+            | Self::UnknownTap { .. }
+            | Self::RepeatedTap { .. }
+            | Self::NoTaps { .. }
+            | Self::NoOnnxLayers { .. }
+            | Self::UnknownEngine { .. } => "setting",
+            Self::NoWeights { .. } | Self::Store(_) => "weights_missing",
+            Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
+            Self::BrokenState { .. } => "corrupt",
+        }
+    }
+}

@@ -134,11 +134,7 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
     let good: Vec<Sample> =
         bench.dataset.test.iter().filter(|sample| sample.defect == "good").cloned().collect();
     let good = Files::new(good, "");
-    let request = Recalibration {
-        good: Some(&good),
-        false_alarm: Some(0.4),
-        ..Recalibration::default()
-    };
+    let request = Recalibration { good: Some(&good), false_alarm: Some(0.4), ..Recalibration::default() };
     let (calibration, _) = run(&request).unwrap();
     assert_eq!((calibration.images(), calibration.source), (2, Source::GoodImages));
 
@@ -186,7 +182,7 @@ fn a_model_without_calibration_takes_one_from_good_images_only() {
         recalibrate(&path, &path, request, &EngineOptions::default(), &EvaluateOptions::default())
     };
     let error = run(&Recalibration::default()).unwrap_err().to_string();
-    assert!(error.contains("--with-good"), "{error}");
+    assert!(error.contains("bring good images"), "{error}");
     let test = Files::test(&bench.dataset);
     let labelled = Some((&test as &dyn blemish::data::Source, Criterion::F1));
     let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();

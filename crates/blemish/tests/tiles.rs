@@ -107,7 +107,7 @@ fn models_of_places_refuse_images_of_another_size() {
     assert!(matches!(&error, Error::Score { reason } if reason.contains("64x60")), "{error}");
     bench.dataset.train.push(Sample::unlabelled(&path));
     let error = bench.try_fit(&config, &FitOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("other.png") && error.contains("--tile-models shared"), "{error}");
+    assert!(error.contains("other.png") && error.contains("share one model"), "{error}");
     // Brought to one size they fit.
     let resized = DetectorConfig { transform: Some(Transform::resize_to(64, 64)), ..config };
     assert!(bench.fit(&resized).score_file(&path).is_ok());

@@ -147,7 +147,7 @@ fn conclude(
     let calibration = Calibration::new(good, source, config.false_alarm);
     if calibration.is_none() {
         observer.warn(
-            "no calibration: it needs at least two training images (or groups of them); scores have no threshold until `blemish calibrate` sets one",
+            "no calibration: it needs at least two training images (or groups of them); scores have no threshold until a recalibration sets one",
         );
     }
     Ok(calibration)

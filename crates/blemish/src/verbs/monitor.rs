@@ -42,7 +42,7 @@ impl Monitor {
     /// Opens the file, or makes it if there is none; an existing one goes on with the settings it was made with.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read or written, [`Error::Monitor`] if it is no monitor, belongs to another model, or `options`
+    /// [`Error::Io`] if it cannot be read or written, [`Error::Monitor`] if it is not a monitor file, belongs to another model, or `options`
     /// are out of range.
     pub fn open(
         path: &Path,
@@ -67,7 +67,7 @@ impl Monitor {
         let content: Content = serde_json::from_str(&text)
             .ok()
             .filter(|content: &Content| content.format == FORMAT)
-            .ok_or_else(|| refuse("it is not what `predict --monitor` writes; give another name".into()))?;
+            .ok_or_else(|| refuse("it is not a monitor file; give another name".into()))?;
         if content.model != detector.identity() {
             let reason =
                 "it holds scores of another model (or of this one before an update); start a new file";

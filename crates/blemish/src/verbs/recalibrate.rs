@@ -67,7 +67,7 @@ pub fn recalibrate(
         calibration.allow_false_alarms(rate);
     }
     let calibration = calibration.ok_or_else(|| Error::Calibration {
-        reason: "the model holds no scores of good images; bring some with --with-good, or labelled ones"
+        reason: "the model holds no scores of good images; bring good images that it has not seen, or labelled ones"
             .into(),
     })?;
     header.calibration = Some(calibration.clone());

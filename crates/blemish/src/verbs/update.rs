@@ -106,7 +106,7 @@ impl Detector {
     ) -> Result<Self, Error> {
         if parts.iter().any(|part| part.calibration.is_some()) {
             options.observer.warn(
-                "the calibration belongs to the old model and is dropped; `blemish calibrate --with-good` makes one from good images that the new model has not seen",
+                "the calibration belongs to the old model and is dropped; a recalibration makes one from good images that the new model has not seen",
             );
         }
         // Only pictures use it, and scores hardly move: the average over the images.

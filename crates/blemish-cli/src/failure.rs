@@ -2,6 +2,7 @@
 
 use blemish::Error;
 use blemish::data::DataError;
+use blemish::features::FeatureError;
 use std::path::Path;
 
 /// Any error on its way to the terminal.
@@ -81,6 +82,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Data(error) => error.into(),
+            Error::Features(error) => error.into(),
             Error::Interrupted => Self { kind: Kind::Interruption, ..Self::new(error) },
             error => Self::new(error),
         }
@@ -99,6 +101,35 @@ impl From<DataError> for Failure {
     }
 }
 
+impl From<FeatureError> for Failure {
+    fn from(error: FeatureError) -> Self {
+        let option = match &error {
+            FeatureError::NoWeights { network } => Some(format!(
+                " with --weights FILE (in an ensemble: --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` \
+                 or `blemish weights pull {network}`"
+            )),
+            FeatureError::NoOnnxLayers { path } => {
+                let path = path.display();
+                Some(format!(
+                    " with --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from"
+                ))
+            }
+            FeatureError::NotPublished { network } => {
+                Some(format!(" and keep it with `blemish weights add FILE --name {network}`"))
+            }
+            FeatureError::Pull { network, file, .. } => {
+                Some(format!(", where `blemish weights add {file} --name {network}` keeps it"))
+            }
+            _ => None,
+        };
+        let mut failure = Self::new(error);
+        if let (Some(help), Some(option)) = (&mut failure.help, option) {
+            help.push_str(&option);
+        }
+        failure
+    }
+}
+
 macro_rules! from_display {
     ($($type:ty),*) => { $(impl From<$type> for Failure {
         fn from(error: $type) -> Self {
@@ -110,7 +141,6 @@ macro_rules! from_display {
 from_display!(
     blemish::data::import::ImportError,
     blemish::data::synth::SynthError,
-    blemish::features::FeatureError,
     blemish_report::ReportError
 );
 
@@ -123,6 +153,24 @@ mod tests {
         let failure = Failure::new("tensor `a` is missing; bring it");
         assert_eq!(failure.to_string(), "tensor `a` is missing");
         assert_eq!(miette::Diagnostic::help(&failure).map(|help| help.to_string()), Some("bring it".into()));
+    }
+
+    #[test]
+    fn the_program_names_its_options_where_the_library_says_what_is_missing() {
+        let help =
+            |error| miette::Diagnostic::help(&Failure::from(Error::Features(error))).map(|it| it.to_string());
+        let weights = help(FeatureError::NoWeights { network: "resnet18" }).unwrap();
+        assert!(
+            weights.contains("timm with --weights FILE") && weights.contains("pull resnet18"),
+            "{weights}"
+        );
+        let layers = help(FeatureError::NoOnnxLayers { path: "net.onnx".into() }).unwrap();
+        assert!(
+            layers.contains("feature maps with --layers") && layers.contains("info net.onnx"),
+            "{layers}"
+        );
+        let by_hand = help(FeatureError::NotPublished { network: "alexnet" }).unwrap();
+        assert!(by_hand.ends_with("`blemish weights add FILE --name alexnet`"), "{by_hand}");
     }
 
     #[test]

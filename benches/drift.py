@@ -1,6 +1,6 @@
-"""How soon `predict --monitor` notices a lens that gets dirty, and whether it stays quiet before: BENCHMARKS.md, "Living models".
+"""How soon `predict --monitor` notices a lens that gets dirty, and whether it stays quiet before.
 
-    python3 benches/drift.py target/release/blemish ../shared/data/magnetic_tile --orders 5        (needs Pillow)
+    python benches/drift.py target/release/blemish ../shared/data/magnetic_tile --orders 5        (needs Pillow)
 
 Half of the good training images fit a PatchCore; the other half and the good test images are the line, in a random order. The first 100
 are the monitor's reference, the next 50 stay as they are, and then every image is a little more blurred, or darker, than the one before:
@@ -8,27 +8,31 @@ the last one has a blur of 2 pixels, or 40 % of its brightness. "At once": all o
 """
 
 import argparse
-import json
 import pathlib
 import random
-import subprocess
 import tempfile
 
-from PIL import Image, ImageFilter
+from blemish import Program, Rows
 
 REFERENCE, QUIET = 100, 50
 CHANGES = {
     "none": lambda image, share: image,
-    "blur": lambda image, share: image.filter(ImageFilter.GaussianBlur(2 * share)),
+    "blur": lambda image, share: blurred(image, 2 * share),
     "dark": lambda image, share: image.point(lambda value: value * (1 - 0.6 * share)),
-    "blur at once": lambda image, share: image.filter(ImageFilter.GaussianBlur(1)) if share else image,
+    "blur at once": lambda image, share: blurred(image, 1) if share else image,
     "dark at once": lambda image, share: image.point(lambda value: value * 0.5) if share else image,
 }
 
 
+def blurred(image, radius):
+    from PIL import ImageFilter
+
+    return image.filter(ImageFilter.GaussianBlur(radius))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("blemish", type=lambda path: pathlib.Path(path).resolve())
+    parser.add_argument("blemish", type=Program)
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--orders", type=int, default=5)
     args = parser.parse_args()
@@ -38,15 +42,21 @@ def main():
         (folder / "fit").mkdir()
         for image in good[::2]:
             (folder / "fit" / image.name).symlink_to(image.resolve())
-        call(args.blemish, "fit", folder / "fit", "-o", folder / "model")
+        args.blemish.fit(folder / "fit", folder / "model")
+        rows = Rows("drift")
         for order in range(args.orders):
             line = good[1::2] + sorted((args.data / "test/good").iterdir())
             random.Random(order).shuffle(line)
             for name, change in CHANGES.items():
-                run(args.blemish, folder / f"{name}-{order}", folder / "model", line, change, f"order {order}, {name}")
+                after = watch(args.blemish, folder / f"{name}-{order}", folder / "model", line, change, f"order {order}, {name}")
+                figure = {"set": args.data.name, "method": "patchcore", "variant": name, "metric": "images after the change began"}
+                rows.add(**figure, value="no warning" if after is None else after, seeds=1, note=f"order {order}")
 
 
-def run(blemish, folder, model, line, change, title):
+def watch(blemish, folder, model, line, change, title):
+    """Images between the change and the warning, or None; says so, too."""
+    from PIL import Image
+
     folder.mkdir()
     changing = len(line) - REFERENCE - QUIET
     paths = []
@@ -54,23 +64,14 @@ def run(blemish, folder, model, line, change, title):
         share = max(0, at + 1 - REFERENCE - QUIET) / changing
         paths.append(folder / f"{at:04}.png")
         change(Image.open(source).convert("RGB"), share).save(paths[-1])
-    told = call(
-        blemish, "predict", model, *paths, "--json",
-        "--monitor", folder / "monitor.json", "--monitor-reference", REFERENCE,
-    )
-    drift = [json.loads(text) for text in told.splitlines() if '"monitor"' in text][-1]["drift"]
+    done = blemish.run("predict", model, *paths, "--json", "--monitor", folder / "monitor.json", "--monitor-reference", REFERENCE)
+    drift = [report for report in done.progress() if "monitor" in report.values()][-1]["drift"]
     if drift is None:
         print(f"{title}: no warning in {len(line) - REFERENCE} images", flush=True)
-    else:
-        after = drift["image"] - QUIET
-        print(f"{title}: {drift['kind']}, {after} of {changing} images after the change began, {after / changing:.0%} of it", flush=True)
-
-
-def call(blemish, *line):
-    done = subprocess.run([str(blemish), *map(str, line)], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stderr
+        return None
+    after = drift["image"] - QUIET
+    print(f"{title}: {drift['kind']}, {after} of {changing} images after the change began, {after / changing:.0%} of it", flush=True)
+    return after
 
 
 if __name__ == "__main__":

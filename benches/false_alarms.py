@@ -1,33 +1,28 @@
 """False-alarm rates of calibrated models on real good images, for targets of 10, 5, 1 and 0.1 %.
 
-false_alarms.py BLEMISH SPLITS METHOD DATA [--tiles] [OPTION OF FIT]...
+    python benches/false_alarms.py BLEMISH SPLITS METHOD DATA [--tiles] [OPTION OF FIT]...
 
 DATA is a folder in MVTec AD layout. First its own split: a model fitted and calibrated on train/good, tried on test/good. Then SPLITS
 random splits of all its good images, two thirds to fit on and one third to try. With --tiles (magnetic_tile only) images of one tile
-stay on one side of the split, and are told to the fit as one group. Image-wise an alarm is a p-value of at most the target;
+stay on one side of the split, and are one group for the fit. Image-wise an alarm is a p-value of at most the target;
 pixel-wise a map above the threshold that this script computes itself from the model's calibrating maxima.
 """
 
+import argparse
 import csv
-import json
 import math
 import os
 import random
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 
+from blemish import Program, Rows
+
 TARGETS = [0.10, 0.05, 0.01, 0.001]
-arguments = sys.argv[1:]
-by_tile = "--tiles" in arguments
-arguments = [argument for argument in arguments if argument != "--tiles"]
-blemish, splits, method, data, *settings = arguments
-common = ["--progress", "none"]
 
 
-def good(part):
+def good(data, part):
     folder = os.path.join(data, part, "good")
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
 
@@ -53,7 +48,7 @@ def threshold(ascending, groups, rate):
     return ascending[len(ascending) - math.floor(1 + spare * len(ascending) / groups + 1e-9)]
 
 
-def alarms(train, trial, parts=None):
+def alarms(args, train, trial, parts=None):
     """Shares of the trial images that are flagged and marked, for every target."""
     with tempfile.TemporaryDirectory() as folder:
         listing, model = os.path.join(folder, "train.csv"), os.path.join(folder, "model.blemish")
@@ -61,13 +56,11 @@ def alarms(train, trial, parts=None):
             number = {path: index for index, part in enumerate(parts or []) for path in part}
             rows = [[os.path.abspath(path), "train", number.get(path, "")] for path in train]
             csv.writer(file).writerows([["path", "split", "group"], *rows])
-        fit = [blemish, "fit", listing, "--method", method, "--false-alarm", "0.1", "-o", model, *settings, *common]
-        subprocess.run(fit, check=True, stdout=subprocess.DEVNULL)
-        info = json.loads(subprocess.run([blemish, "info", model, "--json"], check=True, stdout=subprocess.PIPE).stdout)
-        maxima = info["calibration"]["map_maxima"]
-        groups = info["calibration"]["source"].get("groups", len(maxima))
-        lines = subprocess.run([blemish, "predict", model, *trial, *common], check=True, stdout=subprocess.PIPE, text=True).stdout
-        scored = [json.loads(line) for line in lines.splitlines()]
+        args.blemish.fit(listing, model, "--method", args.method, "--false-alarm", "0.1", *args.settings)
+        calibration = args.blemish.info(model)["calibration"]
+        maxima = calibration["map_maxima"]
+        groups = calibration["source"].get("groups", len(maxima))
+        scored, _ = args.blemish.predict(model, *trial)
     peaks = [max((region["peak"]["score"] for region in line["regions"]), default=-math.inf) for line in scored]
     flagged = {rate: sum(line["p_value"] <= rate + 1e-12 for line in scored) for rate in TARGETS}
     marked = {rate: sum(peak > threshold(maxima, groups, rate) for peak in peaks) for rate in TARGETS}
@@ -91,30 +84,51 @@ def interval(count, trials):
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-name = os.path.basename(data.rstrip("/"))
-train, trial = good("train"), good("test")
-calibrating, tried, flagged, marked = alarms(train, trial, tiles(train) if by_tile else None)
-print(f"{name}, {method}, own split: {calibrating} calibrating images, {tried} tried")
-for rate in TARGETS:
-    cells = [f"{100 * seen[rate] / tried:.1f} % ({seen[rate]} of {tried}, 95 % interval {interval(seen[rate], tried)})"
-             for seen in (flagged, marked)]
-    print(f"  target {100 * rate:g} %: flagged {cells[0]}; marked {cells[1]}", flush=True)
-
-units = tiles(train + trial) if by_tile else [[path] for path in train + trial]
-shares = {rate: ([], []) for rate in TARGETS}
-for seed in range(int(splits)):
-    shuffled = random.Random(seed).sample(units, len(units))
-    cut = round(len(units) * 2 / 3)
-    chosen, rest = (sorted(path for unit in part for path in unit) for part in (shuffled[:cut], shuffled[cut:]))
-    calibrating, tried, flagged, marked = alarms(chosen, rest, shuffled[:cut] if by_tile else None)
+def main():
+    # Without abbreviations, since `--tile` and others are options of `fit`.
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
+    parser.add_argument("blemish", type=Program)
+    parser.add_argument("splits", type=int)
+    parser.add_argument("method")
+    parser.add_argument("data")
+    parser.add_argument("--tiles", action="store_true", help="keep images of one magnetic tile together")
+    args, args.settings = parser.parse_known_args()
+    name = os.path.basename(args.data.rstrip("/"))
+    rows = Rows("false-alarms")
+    train, trial = good(args.data, "train"), good(args.data, "test")
+    calibrating, tried, flagged, marked = alarms(args, train, trial, tiles(train) if args.tiles else None)
+    print(f"{name}, {args.method}, own split: {calibrating} calibrating images, {tried} tried")
+    figure = {"set": name, "method": args.method, "variant": " ".join(args.settings), "note": "groups of tiles" if args.tiles else ""}
     for rate in TARGETS:
-        shares[rate][0].append(100 * flagged[rate] / tried)
-        shares[rate][1].append(100 * marked[rate] / tried)
-if int(splits):
-    print(f"{name}, {method}, {splits} random splits{' of tiles' if by_tile else ''}")
-for rate in TARGETS if int(splits) else []:
-    cells = []
-    for values in shares[rate]:
-        error = statistics.stdev(values) / math.sqrt(len(values))
-        cells.append(f"{statistics.mean(values):.2f} % (splits {min(values):.1f} to {max(values):.1f}, standard error {error:.2f})")
-    print(f"  target {100 * rate:g} %: flagged {cells[0]}; marked {cells[1]}", flush=True)
+        cells = [f"{100 * seen[rate] / tried:.1f} % ({seen[rate]} of {tried}, 95 % interval {interval(seen[rate], tried)})"
+                 for seen in (flagged, marked)]
+        print(f"  target {100 * rate:g} %: flagged {cells[0]}; marked {cells[1]}", flush=True)
+        value = f"{100 * flagged[rate] / tried:.1f}"
+        rows.add(**figure, metric=f"own split, target {100 * rate:g} %", value=value, spread=interval(flagged[rate], tried), seeds=1)
+
+    units = tiles(train + trial) if args.tiles else [[path] for path in train + trial]
+    shares = {rate: ([], []) for rate in TARGETS}
+    for seed in range(args.splits):
+        shuffled = random.Random(seed).sample(units, len(units))
+        cut = round(len(units) * 2 / 3)
+        chosen, rest = (sorted(path for unit in part for path in unit) for part in (shuffled[:cut], shuffled[cut:]))
+        calibrating, tried, flagged, marked = alarms(args, chosen, rest, shuffled[:cut] if args.tiles else None)
+        for rate in TARGETS:
+            shares[rate][0].append(100 * flagged[rate] / tried)
+            shares[rate][1].append(100 * marked[rate] / tried)
+    if args.splits:
+        print(f"{name}, {args.method}, {args.splits} random splits{' of tiles' if args.tiles else ''}")
+    for rate in TARGETS if args.splits else []:
+        cells = []
+        for values in shares[rate]:
+            error = statistics.stdev(values) / math.sqrt(len(values))
+            cells.append(f"{statistics.mean(values):.2f} % (splits {min(values):.1f} to {max(values):.1f}, standard error {error:.2f})")
+        print(f"  target {100 * rate:g} %: flagged {cells[0]}; marked {cells[1]}", flush=True)
+        values = shares[rate][0]
+        value, error = f"{statistics.mean(values):.1f}", f"{statistics.stdev(values) / math.sqrt(len(values)):.1f}"
+        rows.add(**figure, metric=f"splits, target {100 * rate:g} %", value=value, spread=error, seeds=args.splits)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,12 +12,12 @@ import argparse
 import json
 import re
 import statistics
-import subprocess
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
+
+from blemish import NAMES, Program, Rows, figures, mean_and_spread, shown
 
 SETS = ["mvtec/screw", "magnetic_tile", "deeppcb", "mvtec/leather"]
 SIZE = "--size 256x256"
@@ -66,45 +66,29 @@ VARIANTS = {
 }
 
 
-def run(line):
-    started = time.monotonic()
-    done = subprocess.run([str(part) for part in line], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, line))}\n{done.stderr}")
-    return time.monotonic() - started
-
-
 def updates(arguments, images):
     """The arguments with numbers of updates for numbers of epochs."""
     number = lambda found: str(int(found[1]) * images // min(int(found[2]), images))
     return re.sub(r"epochs\((\d+),(\d+)\)", number, arguments)
 
 
-def measure(told, name, arguments, seed):
-    arguments = updates(arguments, sum(1 for _ in (Path(told.data) / name / "train" / "good").iterdir()))
+def measure(args, name, arguments, seed):
+    arguments = updates(arguments, sum(1 for _ in (Path(args.data) / name / "train" / "good").iterdir()))
     backbone = [] if "--backbone" in arguments else ["--backbone", "resnet18"]
     if "alexnet" in arguments:
-        backbone += ["--weights", Path(told.weights) / "alexnet-features-lpips.safetensors"]
+        backbone += ["--weights", Path(args.weights) / "alexnet-features-lpips.safetensors"]
     if "--backbone" not in arguments:
-        backbone += ["--weights", Path(told.weights) / "resnet18-layer1to3-bnfolded.safetensors"]
+        backbone += ["--weights", Path(args.weights) / "resnet18-layer1to3-bnfolded.safetensors"]
         backbone += [] if "--layers" in arguments else ["--layers", "layer2,layer3"]
     with tempfile.TemporaryDirectory() as folder:
-        model, metrics = Path(folder) / "model.blemish", Path(folder) / "metrics.json"
-        quiet = ["--progress", "none", "--device", told.device]
-        fit = run([told.blemish, "fit", Path(told.data) / name, *arguments.split(), *backbone, "--folds", "0", "--seed", seed, "-o", model, *quiet])
-        scored = run([told.blemish, "eval", model, Path(told.data) / name, "--json", metrics, *quiet])
-        found = json.loads(metrics.read_text())
-        return {
-            "fit": fit,
-            "eval": scored,
-            "bytes": model.stat().st_size,
-            "image": found["image"]["auroc"],
-            "pixel": found["pixel"] and found["pixel"]["auroc"],
-            "aupro": found["pixel"] and found["pixel"]["aupro"],
-        }
+        blemish, data, model = Program(args.blemish), Path(args.data) / name, Path(folder) / "model.blemish"
+        fit = blemish.fit(data, model, *arguments.split(), *backbone, "--folds", "0", "--seed", seed, "--device", args.device)
+        found, scored = blemish.evaluate(model, data, "--device", args.device)
+        return {"fit": fit.wall, "eval": scored.wall, "bytes": model.stat().st_size, **figures(found)}
 
 
 def table(results, sets, variants):
+    rows = Rows("table")
     for name in sets:
         print(f"\n{name}\n\n| variant | image AUROC | pixel AUROC | AUPRO | fit s | seeds |\n|---|---:|---:|---:|---:|---:|")
         for variant in variants:
@@ -112,18 +96,18 @@ def table(results, sets, variants):
             if not found:
                 continue
             cells = []
-            for key in ("image", "pixel", "aupro"):
-                values = [100 * one[key] for one in found if one[key] is not None]
-                if not values:
-                    cells.append("-")
-                    continue
-                spread = statistics.stdev(values) if len(values) > 1 else 0
-                cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
-            print(f"| {variant} | {' | '.join(cells)} | {statistics.median(one['fit'] for one in found):.0f} | {len(found)} |")
+            names = {"set": name, "method": VARIANTS[variant].split()[1], "variant": variant, "seeds": len(found)}
+            for key, metric in NAMES.items():
+                value, spread = mean_and_spread([one[key] for one in found], 100)
+                cells.append(shown(value, spread))
+                rows.add(**names, metric=metric, value=value, spread=spread)
+            fit = f"{statistics.median(one['fit'] for one in found):.0f}"
+            print(f"| {variant} | {' | '.join(cells)} | {fit} | {len(found)} |")
+            rows.add(**names, metric="fit, s", value=fit)
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("blemish", "data", "weights", "out"):
         parser.add_argument(name)
     parser.add_argument("--sets", default=",".join(SETS))
@@ -131,21 +115,21 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
-    told = parser.parse_args()
-    out = Path(told.out)
+    args = parser.parse_args()
+    out = Path(args.out)
     results = json.loads(out.read_text()) if out.exists() else {}
-    sets, variants = told.sets.split(","), told.variants.split(";")
+    sets, variants = args.sets.split(","), args.variants.split(";")
     lock = Lock()
 
     def fill(key):
         name, variant, seed = key.split("|")
-        found = measure(told, name, VARIANTS[variant], seed)
+        found = measure(args, name, VARIANTS[variant], seed)
         with lock:
             results[key] = found
             out.write_text(json.dumps(results, indent=1))
 
-    keys = [f"{name}|{variant}|{seed}" for seed in range(told.seeds) for name in sets for variant in variants]
-    with ThreadPoolExecutor(told.jobs) as pool:
+    keys = [f"{name}|{variant}|{seed}" for seed in range(args.seeds) for name in sets for variant in variants]
+    with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(fill, [key for key in keys if key not in results]))
     table(results, sets, variants)
 

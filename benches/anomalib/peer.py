@@ -1,15 +1,15 @@
 """anomalib's side of the comparison: fits, exports, scores, and prints what that took as one line of JSON.
 
-peer.py fit  METHOD SET WEIGHTS EXPORT_FOLDER   through its Engine, on the good images of SET; then exports its torch model
-peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
-peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
-peer.py accuracy METHOD SET WEIGHTS SEED        image and pixel AUROC of its model on SET (MVTec AD layout) at 256x256
+    peer.py fit  METHOD SET WEIGHTS EXPORT_FOLDER   through its Engine, on the good images of SET; then exports its torch model
+    peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
+    peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
+    peer.py accuracy METHOD SET WEIGHTS SEED        image and pixel AUROC of its model on SET (MVTec AD layout) at 256x256
 """
 
+import argparse
 import json
 import os
 import resource
-import sys
 import time
 import warnings
 
@@ -157,5 +157,9 @@ def accuracy(method, data, weights, seed):
 
 
 if __name__ == "__main__":
-    work = {"fit": fit, "cold": cold, "warm": warm, "accuracy": accuracy}[sys.argv[1]]
-    print(json.dumps(work(*sys.argv[2:])))
+    jobs = {"fit": fit, "cold": cold, "warm": warm, "accuracy": accuracy}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", choices=jobs)
+    parser.add_argument("words", nargs="*", help="what the job takes, in this order")
+    args = parser.parse_args()
+    print(json.dumps(jobs[args.job](*args.words)))

@@ -9,10 +9,17 @@ is most of what is measured. Both sides run by turns, three rounds of many repet
 Needs numpy, scipy, scikit-image, PyWavelets, opencv-python-headless.
 """
 
-import json
-import subprocess
+import argparse
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from blemish import Rows, run
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("image_times", help="the example `image_times`, built")
+args = parser.parse_args()  # Before the libraries are loaded, which take seconds and may be missing.
 
 import cv2
 import numpy as np
@@ -114,18 +121,25 @@ def best(work, repeats):
 def main():
     ours, scipy, opencv = {}, {}, {}
     for _ in range(3):
-        for name, value in json.loads(subprocess.check_output([sys.argv[1]])).items():
+        for name, value in run(args.image_times).json().items():
             ours[name] = min(value, ours.get(name, np.inf))
         for name, (_, work, repeats, factor) in SCIPY.items():
             scipy[name] = min(factor * best(work, repeats), scipy.get(name, np.inf))
         for name, work in OPENCV.items():
             opencv[name] = min(best(work, 20), opencv.get(name, np.inf))
+    rows = Rows("classical-peers")
     print("| filter | ours, ms | Python, ms | times | OpenCV, ms | times | Python is |")
     print("|---|---:|---:|---:|---:|---:|---|")
     for name, own in ours.items():
-        other = opencv.get(name)
+        other, library = opencv.get(name), SCIPY[name][0]
         cells = f"{other:.3f} | {other / own:.1f}" if other else "- | -"
-        print(f"| {name} | {own:.3f} | {scipy[name]:.3f} | {scipy[name] / own:.1f} | {cells} | {SCIPY[name][0]} |")
+        print(f"| {name} | {own:.3f} | {scipy[name]:.3f} | {scipy[name] / own:.1f} | {cells} | {library} |")
+        figure = {"set": "one image of 256x256", "method": name}
+        rows.add(**figure, metric="time, ms", value=f"{own:.3f}")
+        for peer, value, note in (("Python", scipy[name], library), ("OpenCV", other, "")):
+            if value:
+                rows.add(**figure, metric="time, ms", value=f"{value:.3f}", peer=peer, note=note)
+                rows.add(**figure, metric="time, ms", value=f"{value / own:.1f}", peer=f"{peer} / Blemish")
 
 
 main()

@@ -7,12 +7,14 @@ the arguments that the table shows, an `eval`, and a `predict` on one thread who
 second. Prints one Markdown table a set; results are kept in table.json so that an interrupted run goes on where it stopped.
 """
 
+import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from blemish import NAMES, Failed, Program, Rows, figures
 
 FILTERS = {
     "statistical": ["histogram", "lbp", "glcm", "pixel"],
@@ -49,67 +51,60 @@ def variants(name, weights):
         yield f"{method}, ResNet-18", f"--method {method}{few} {layers}"
 
 
-def run(binary, arguments, folder):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([binary, *arguments.split(), "--threads", "1", "--progress", "none"], cwd=folder, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
-
-
-def measure(binary, data, arguments, folder):
-    fit, _ = run(binary, f"fit {data} {arguments} --folds 0 -o model.blemish", folder)
-    run(binary, f"eval model.blemish {data} --json metrics.json", folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
+def measure(blemish, data, arguments):
+    fit = blemish.fit(data, "model.blemish", *arguments.split(), "--folds", "0")
+    metrics, _ = blemish.evaluate("model.blemish", data)
     # All test images less the good ones: what starting costs does not count.
-    few, lines = run(binary, f"predict model.blemish {data}/test/good", folder)
-    all_of, more = run(binary, f"predict model.blemish {data}/test", folder)
-    count = len(more.splitlines()) - len(lines.splitlines())
-    return {
-        "image": metrics["image"]["auroc"],
-        "pixel": metrics["pixel"]["auroc"],
-        "aupro": metrics["pixel"]["aupro"],
-        "fit": fit,
-        "rate": count / max(all_of - few, 1e-3),
-    }
+    good, few = blemish.predict("model.blemish", data / "test/good")
+    lines, all_of = blemish.predict("model.blemish", data / "test")
+    return {**figures(metrics), "fit": fit.cpu, "rate": (len(lines) - len(good)) / max(all_of.cpu - few.cpu, 1e-3)}
 
 
 def main():
-    binary, data, weights, *wanted = sys.argv[1:]
-    binary = str(Path(binary).resolve())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("blemish", "data", "weights"):
+        parser.add_argument(name)
+    parser.add_argument("set", nargs="*")
+    args = parser.parse_args()
+    data, weights = Path(args.data).resolve(), Path(args.weights).resolve()
     kept = Path("table.json")
     results = json.loads(kept.read_text()) if kept.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        sets = wanted or "synth/fabric synth/metal synth/print deeppcb elpv_mono magnetic_tile mvtec/leather mvtec/screw".split()
+        blemish = Program(args.blemish, "--threads", "1", cwd=folder)
+        sets = args.set or "synth/fabric synth/metal synth/print deeppcb elpv_mono magnetic_tile mvtec/leather mvtec/screw".split()
         for name in sets:
-            path = Path(data) / name
+            path = data / name
             if name.startswith("synth/"):
                 path = folder / name
                 path.parent.mkdir(exist_ok=True)
                 if not path.exists():
-                    run(binary, f"data synth {path} --look {name[6:]}", folder)
-            rows = results.setdefault(name, {})
+                    blemish.synth(path, "--look", name[6:])
+            found = results.setdefault(name, {})
             for label, arguments in variants(name, weights):
-                if label not in rows:
+                if label not in found:
                     try:
-                        rows[label] = measure(binary, path, arguments, folder) | {"arguments": arguments}
-                    except RuntimeError as error:
-                        rows[label] = {"error": str(error)}
+                        found[label] = measure(blemish, path, arguments) | {"arguments": arguments}
+                    except Failed as error:
+                        found[label] = {"error": str(error)}
                         print(name, label, error, file=sys.stderr)
                     kept.write_text(json.dumps(results, indent=1))
-            show(name, rows)
+            show(name, found)
 
 
-def show(name, rows):
+def show(name, found):
+    rows = Rows("classical-filters")
     print(f"\n**{name}**\n\n| variant | image AUROC | pixel AUROC | AUPRO | images/s | fit, s |\n|---|---:|---:|---:|---:|---:|")
     percent = lambda value: "-" if value is None else f"{100 * value:.1f}"
-    for label, row in rows.items():
+    for label, row in found.items():
         if "error" in row:
             continue
         cells = [percent(row[key]) for key in ("image", "pixel", "aupro")]
         print(f"| {label} | {' | '.join(cells)} | {row['rate']:.0f} | {row['fit']:.1f} |", flush=True)
+        cells = {NAMES[key]: cell for key, cell in zip(NAMES, cells)} | {"images/s": f"{row['rate']:.0f}", "fit, CPU s": f"{row['fit']:.1f}"}
+        for metric, value in cells.items():
+            rows.add(set=name, variant=label, metric=metric, value=value.strip("-"), seeds=1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """anomalib's CFA, trained for a number of epochs and scored after the last one: accuracy, steps and time as one line of JSON.
 
-cfa_peer.py SET WEIGHTS [--epochs 30] [--batch 4] [--seed 0] [--size 256] [--threads 1]
+    python benches/distance/cfa_peer.py SET WEIGHTS [--epochs 30] [--batch 4] [--seed 0] [--size 256] [--threads 1]
 
 SET is a folder in MVTec AD layout, WEIGHTS a ResNet-18 state dict up to layer3 with batch norm folded in.
 
@@ -22,18 +22,7 @@ import runpy
 import sys
 import types
 
-BENCHES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-patchcore = runpy.run_path(os.path.join(BENCHES, "anomalib", "peer.py"))
-sys.path.append(BENCHES)
-
-import numpy
-import torch
-import torchvision
-from measures import accuracy, image
-from safetensors.torch import load_file
-from torchvision.models.feature_extraction import create_feature_extractor
-
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("set")
 parser.add_argument("weights")
 parser.add_argument("--epochs", type=int, default=30)
@@ -41,15 +30,28 @@ parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--size", type=int, default=256)
 parser.add_argument("--threads", type=int, default=1)
-told = parser.parse_args()
-SIZE = (told.size, told.size)
+args = parser.parse_args()  # Before the libraries are loaded, which take seconds and may be missing.
+
+BENCHES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+patchcore = runpy.run_path(os.path.join(BENCHES, "anomalib", "peer.py"))
+sys.path.append(BENCHES)
+
+import numpy
+import torch
+import torchvision
+from blemish import NAMES, Rows
+from measures import accuracy, image
+from safetensors.torch import load_file
+from torchvision.models.feature_extraction import create_feature_extractor
+
+SIZE = (args.size, args.size)
 
 
 def resnet18():
     """torchvision's network with the given weights; its norms become identities plus the folded biases."""
     network = torchvision.models.resnet18(weights=None)
     modules = dict(network.named_modules())
-    for key, value in load_file(told.weights).items():
+    for key, value in load_file(args.weights).items():
         name, kind = key.rsplit(".", 1)
         conv = name.replace("downsample.conv", "downsample.0")
         norm = conv.replace("conv1", "bn1").replace("conv2", "bn2").replace("downsample.0", "downsample.1")
@@ -92,9 +94,9 @@ def cfa(backbone):
 def train(module, count):
     optimiser, steps, losses = module.configure_optimizers(), 0, []
     module.train()
-    for _ in range(told.epochs):
+    for _ in range(args.epochs):
         losses.clear()
-        for indices in torch.randperm(count).split(told.batch):
+        for indices in torch.randperm(count).split(args.batch):
             loss = module.loss(module.model(numbers(indices)))
             optimiser.zero_grad()
             loss.backward(retain_graph=True)
@@ -104,14 +106,14 @@ def train(module, count):
     return steps, float(numpy.mean(losses))
 
 
-random.seed(told.seed), numpy.random.seed(told.seed), torch.manual_seed(told.seed)
-torch.set_num_threads(told.threads)
+random.seed(args.seed), numpy.random.seed(args.seed), torch.manual_seed(args.seed)
+torch.set_num_threads(args.threads)
 backbone = resnet18()
 module = cfa(backbone)
-paths = sorted(glob.glob(f"{told.set}/train/good/*"))
+paths = sorted(glob.glob(f"{args.set}/train/good/*"))
 module.model.feature_extractor = Remembered(backbone, paths)
-module.model.get_scale = lambda _: torch.Size([told.size // 4] * 2)  # A dry run would need the backbone; used for gamma_c > 1 alone.
-loader = [types.SimpleNamespace(image=numbers(indices)) for indices in torch.arange(len(paths)).split(told.batch)]
+module.model.get_scale = lambda _: torch.Size([args.size // 4] * 2)  # A dry run would need the backbone; used for gamma_c > 1 alone.
+loader = [types.SimpleNamespace(image=numbers(indices)) for indices in torch.arange(len(paths)).split(args.batch)]
 start = patchcore["clock"]()
 module.model.initialize_centroid(loader)
 steps, loss = train(module, len(paths))
@@ -121,6 +123,11 @@ module.model.feature_extractor = backbone
 module.eval()
 distances = module.model.compute_distance
 module.model.compute_distance = lambda features: distances(features).clamp(min=0)
-figures = accuracy(module.model, told.set, sorted(glob.glob(f"{told.set}/test/*/*")), told.batch, SIZE)
-setting = {key: value for key, value in vars(told).items() if key not in ["set", "weights"]}
+figures = accuracy(module.model, args.set, sorted(glob.glob(f"{args.set}/test/*/*")), args.batch, SIZE)
+setting = {key: value for key, value in vars(args).items() if key not in ["set", "weights"]}
 print(json.dumps({**setting, **figures, "steps": steps, "loss": loss, "train_cpu": took["cpu"], "train_wall": took["wall"]}))
+rows = Rows("cfa-peer")
+for kind, metric in NAMES.items():
+    if figures[kind] is not None:
+        figure = {"set": os.path.basename(args.set.rstrip("/")), "method": "cfa", "variant": f"{args.epochs} epochs", "peer": "anomalib"}
+        rows.add(**figure, metric=metric, value=f"{100 * figures[kind]:.1f}", seeds=1, note=f"seed {args.seed}")

@@ -11,13 +11,15 @@ standard library alone.
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-parser = argparse.ArgumentParser()
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from blemish import NAMES, Program, Rows, figures, mean_and_spread, shown
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 for name in ("blemish", "set", "weights"):
     parser.add_argument(name)
 parser.add_argument("--size", default="256x256")
@@ -25,17 +27,8 @@ parser.add_argument("--turns", type=int, default=3)
 parser.add_argument("--seeds", type=int, default=3)
 parser.add_argument("--equal", choices=["entries", "values"], default="entries")
 parser.add_argument("--set", action="append", default=[], dest="settings")
-told = parser.parse_args()
-QUIET = ["--progress", "none", "--threads", "1"]
-
-
-def run(*line):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([str(part) for part in (told.blemish, *line, *QUIET)], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, line))}\n{done.stderr}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+args = parser.parse_args()
+blemish = Program(args.blemish, "--threads", "1")
 
 
 def banks(model):
@@ -46,41 +39,39 @@ def banks(model):
     return {"entries": sum(rows for rows, _ in shapes), "values": sum(rows * columns for rows, columns in shapes)}
 
 
-def mean(values):
-    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.1f}{spread}"
-
-
 with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)
-    images = sorted(path for path in Path(told.set).glob("test/*/*"))
-    backbone = ["--backbone", "resnet18", "--weights", told.weights, "--layers", "layer2,layer3", "--size", told.size, "--folds", "0"]
+    images = sorted(path for path in Path(args.set).glob("test/*/*"))
+    backbone = ["--backbone", "resnet18", "--weights", args.weights, "--layers", "layer2,layer3", "--size", args.size, "--folds", "0"]
 
     def fit(method, settings, seed):
         """Bank sizes, image and pixel AUROC; the model stays in the folder, named by method and seed."""
         model = folder / f"{method}{seed}.blemish"
-        told_settings = [part for setting in settings for part in ("--set", setting)]
-        run("fit", told.set, "--method", method, *told_settings, *backbone, "--seed", seed, "-o", model)
-        run("eval", model, told.set, "--json", folder / "metrics.json")
-        metrics = json.loads((folder / "metrics.json").read_text())
-        return {**banks(model), **{kind: metrics[kind] and metrics[kind]["auroc"] for kind in ("image", "pixel")}}
+        words = [word for setting in settings for word in ("--set", setting)]
+        blemish.fit(args.set, model, "--method", method, *words, *backbone, "--seed", seed)
+        return {**banks(model), **figures(blemish.evaluate(model, args.set)[0])}
 
-    fapm = [fit("fapm", told.settings, seed) for seed in range(told.seeds)]
+    fapm = [fit("fapm", args.settings, seed) for seed in range(args.seeds)]
     tenth = fit("patchcore", ["coreset_max=1000000"], 0)
-    share = 0.1 * fapm[0][told.equal] / tenth[told.equal]
-    patchcore = [fit("patchcore", ["coreset_max=1000000", f"coreset_ratio={share}"], seed) for seed in range(told.seeds)]
+    share = 0.1 * fapm[0][args.equal] / tenth[args.equal]
+    patchcore = [fit("patchcore", ["coreset_max=1000000", f"coreset_ratio={share}"], seed) for seed in range(args.seeds)]
     found = {"fapm": fapm, "patchcore": patchcore}
     times = {method: [] for method in found}
-    for _ in range(told.turns):
+    for _ in range(args.turns):
         for method in found:
             model = folder / f"{method}0.blemish"
-            start = run("predict", model, images[0])
-            took = run("predict", model, *images) - start
-            times[method].append((len(images) - 1) / took)
+            _, start = blemish.predict(model, images[0])
+            _, all_of = blemish.predict(model, *images)
+            times[method].append((len(images) - 1) / (all_of.cpu - start.cpu))
     print("| method | entries | values | images a CPU second | image AUROC | pixel AUROC |\n|---|---:|---:|---:|---:|---:|")
+    rows = Rows("fapm-speed")
     for method, fits in found.items():
-        image, pixel = ([one[kind] for one in fits] for kind in ("image", "pixel"))
-        pixel = "-" if pixel[0] is None else mean(pixel)
-        first = fits[0]
-        rate = statistics.median(times[method])
-        print(f"| {method} | {first['entries']:,} | {first['values']:,} | {rate:.1f} | {mean(image)} | {pixel} |")
+        first, rate = fits[0], statistics.median(times[method])
+        accuracy = {kind: mean_and_spread([one[kind] for one in fits], 100) for kind in ("image", "pixel")}
+        cells = " | ".join(shown(*figure) for figure in accuracy.values())
+        print(f"| {method} | {first['entries']:,} | {first['values']:,} | {rate:.1f} | {cells} |")
+        figure = {"set": Path(args.set).name, "method": method, "variant": " ".join(args.settings), "note": f"as many {args.equal}"}
+        for metric, value in {"entries": first["entries"], "values": first["values"], "images a CPU second": f"{rate:.1f}"}.items():
+            rows.add(**figure, metric=metric, value=value)
+        for kind, (value, spread) in accuracy.items():
+            rows.add(**figure, metric=NAMES[kind], value=value, spread=spread, seeds=args.seeds)

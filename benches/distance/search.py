@@ -8,27 +8,32 @@ the `gemm` crate. Both sides search the same numbers and must find the same near
 `--million` also searches a bank of 1,000,000 x 384 and tells how much memory that took. Medians of three turns.
 """
 
-import json
+import argparse
 import os
-import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from blemish import Rows, run
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--million", action="store_true")
+args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
 
 import faiss
 import numpy
 
-EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "target/release/examples/search"
+EXAMPLE = Path(__file__).resolve().parents[2] / "target/release/examples/search"
 CASES = [("random", 20_000, 384, 4096), ("structured", 20_000, 384, 4096), ("random", 6_144, 1024, 1024), ("random", 20_000, 64, 4096)]
 TURNS = 3
 
 
-def ours(*told):
-    return json.loads(subprocess.run([EXAMPLE, *map(str, told)], check=True, capture_output=True, text=True).stdout)
+def ours(*words):
+    return run(EXAMPLE, *words).json()
 
 
 def numpy_rate(dimensions):
@@ -43,6 +48,7 @@ def numpy_rate(dimensions):
 
 
 def main():
+    rows_of = Rows("exact-search")
     print("| bank | queries | ours ms | faiss ms | times | ours GFLOP/s | peak | share of peak |\n|---|---|---|---|---|---|---|---|")
     for kind, rows, dimensions, count in CASES:
         with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +75,14 @@ def main():
             f"| {rate / 1e9:.0f} | {peak / 1e9:.0f} | {rate / peak:.0%} |",
             flush=True,
         )
-    if "--million" in sys.argv:
+        figure = {"set": f"{kind} {rows:,} x {dimensions}", "method": "exact search", "variant": f"{count:,} queries", "note": f"median of {TURNS}"}
+        rows_of.add(**figure, metric="time, ms", value=f"{1000 * seconds:.0f}")
+        rows_of.add(**figure, metric="time, ms", value=f"{1000 * other:.0f}", peer="faiss")
+        rows_of.add(**figure, metric="time, ms", value=f"{other / seconds:.2f}", peer="faiss / Blemish")
+        rows_of.add(**figure, metric="rate, GFLOP/s", value=f"{rate / 1e9:.0f}")
+        rows_of.add(**figure, metric="rate, GFLOP/s", value=f"{peak / 1e9:.0f}", peer="plain product")
+        rows_of.add(**figure, metric="share of the plain product's rate, %", value=f"{100 * rate / peak:.0f}")
+    if args.million:
         turn = ours("random", 1_000_000, 384, 1024, 1)
         rate = 2 * 1_000_000 * 384 * 1024 / turn["seconds"]
         print(

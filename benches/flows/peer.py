@@ -1,6 +1,6 @@
 """anomalib's FastFlow or CFlow, trained for a number of epochs and scored on a set: accuracy, steps and time as one line of JSON.
 
-peer.py fastflow|cflow SET WEIGHTS [--epochs 20] [--batch 32] [--seed 0] [--size 256] [--threads 1] [--layers ...] [--conv3x3-only]
+    python benches/flows/peer.py fastflow|cflow SET WEIGHTS [--epochs 20] [--batch 32] [--seed 0] [--size 256] [--threads 1] [--layers ...] [--conv3x3-only]
 
 SET is a folder in MVTec AD layout, WEIGHTS a ResNet-18 state dict up to layer3 with batch norm folded in. FastFlow takes layer1 to
 layer3, as anomalib's does. CFlow, whose default is layer2 to layer4, takes `--layers` (layer1,layer2,layer3), which are all that the
@@ -25,15 +25,7 @@ import runpy
 import sys
 import types
 
-BENCHES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-patchcore = runpy.run_path(os.path.join(BENCHES, "anomalib", "peer.py"))
-sys.path.append(BENCHES)
-
-import numpy
-import torch
-from measures import accuracy, image
-
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("method", choices=["fastflow", "cflow"])
 parser.add_argument("set")
 parser.add_argument("weights")
@@ -44,8 +36,18 @@ parser.add_argument("--size", type=int, default=256)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--layers", default="layer1,layer2,layer3")
 parser.add_argument("--conv3x3-only", action="store_true")
-told = parser.parse_args()
-SIZE = (told.size, told.size)
+args = parser.parse_args()  # Before the libraries are loaded, which take seconds and may be missing.
+
+BENCHES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+patchcore = runpy.run_path(os.path.join(BENCHES, "anomalib", "peer.py"))
+sys.path.append(BENCHES)
+
+import numpy
+import torch
+from blemish import NAMES, Rows
+from measures import accuracy, image
+
+SIZE = (args.size, args.size)
 
 
 class Remembered(torch.nn.Module):
@@ -71,14 +73,14 @@ def numbers(indices):
 
 def lightning_module():
     """anomalib's module and the name of its torch model's backbone."""
-    patchcore["with_weights"](told.weights)
+    patchcore["with_weights"](args.weights)
     from anomalib.models import Cflow, Fastflow
 
     quiet = {"visualizer": False, "evaluator": False, "post_processor": False}
-    if told.method == "fastflow":
+    if args.method == "fastflow":
         sized = Fastflow.configure_pre_processor(SIZE)
-        return Fastflow(backbone="resnet18", conv3x3_only=told.conv3x3_only, pre_processor=sized, **quiet), "feature_extractor"
-    return Cflow(backbone="resnet18", layers=told.layers.split(","), pre_processor=False, **quiet), "encoder"
+        return Fastflow(backbone="resnet18", conv3x3_only=args.conv3x3_only, pre_processor=sized, **quiet), "feature_extractor"
+    return Cflow(backbone="resnet18", layers=args.layers.split(","), pre_processor=False, **quiet), "encoder"
 
 
 def train(module, count):
@@ -87,9 +89,9 @@ def train(module, count):
     optimiser.register_step_post_hook(lambda *_: taken.append(1))
     module.optimizers, module.manual_backward, module.log = lambda: optimiser, lambda loss: loss.backward(), lambda *_, **__: None
     module.train()
-    for _ in range(told.epochs):
+    for _ in range(args.epochs):
         losses.clear()
-        for indices in torch.randperm(count).split(told.batch):
+        for indices in torch.randperm(count).split(args.batch):
             loss = module.training_step(types.SimpleNamespace(image=numbers(indices)))["loss"]
             if module.automatic_optimization:
                 optimiser.zero_grad()
@@ -99,11 +101,11 @@ def train(module, count):
     return len(taken), float(numpy.mean(losses))
 
 
-random.seed(told.seed), numpy.random.seed(told.seed), torch.manual_seed(told.seed)
-torch.set_num_threads(told.threads)
+random.seed(args.seed), numpy.random.seed(args.seed), torch.manual_seed(args.seed)
+torch.set_num_threads(args.threads)
 module, backbone_name = lightning_module()
 backbone = getattr(module.model, backbone_name)
-paths = sorted(glob.glob(f"{told.set}/train/good/*"))
+paths = sorted(glob.glob(f"{args.set}/train/good/*"))
 setattr(module.model, backbone_name, Remembered(backbone, paths))
 start = patchcore["clock"]()
 steps, loss = train(module, len(paths))
@@ -111,11 +113,16 @@ took = patchcore["since"](start)
 
 setattr(module.model, backbone_name, backbone)
 module.eval()
-tested = sorted(glob.glob(f"{told.set}/test/*/*"))
-if told.method == "cflow":
+tested = sorted(glob.glob(f"{args.set}/test/*/*"))
+if args.method == "cflow":
     module.model.fiber_batch_size = 4096  # Fibers are scored independently: this only saves time.
-figures = accuracy(module.model, told.set, tested, told.batch, SIZE)
-if told.method == "cflow":
-    figures["whole_set"] = accuracy(module.model, told.set, tested, len(tested), SIZE)
-setting = {key: value for key, value in vars(told).items() if key not in ["set", "weights"]}
+figures = accuracy(module.model, args.set, tested, args.batch, SIZE)
+if args.method == "cflow":
+    figures["whole_set"] = accuracy(module.model, args.set, tested, len(tested), SIZE)
+setting = {key: value for key, value in vars(args).items() if key not in ["set", "weights"]}
 print(json.dumps({**setting, **figures, "steps": steps, "loss": loss, "train_cpu": took["cpu"], "train_wall": took["wall"]}))
+rows = Rows(f"{args.method}-peer")
+for kind, metric in NAMES.items():
+    if figures[kind] is not None:
+        figure = {"set": os.path.basename(args.set.rstrip("/")), "method": args.method, "variant": f"{args.epochs} epochs", "peer": "anomalib"}
+        rows.add(**figure, metric=metric, value=f"{100 * figures[kind]:.1f}", seeds=1, note=f"seed {args.seed}")

@@ -1,6 +1,6 @@
 """PyTorch's side of the training speed of normalizing flows: prints steps per wall and per CPU second as one line of JSON.
 
-train_speed.py [--stack maps|vectors|wide] [--threads 1] [--steps 5] [--warm-up 2] [--fused] [--device cpu|cuda] [--products single|tf32|bfloat16]
+    python benches/flows/train_speed.py [--stack maps|vectors|wide] [--threads 1] [--steps 5] [--warm-up 2] [--fused] [--device cpu|cuda] [--products single|tf32|bfloat16]
 
 maps      FastFlow: 8 affine couplings (3x3, 128 -> 128 -> 256, clamp 2 tanh), batch of 8 maps of 256 x 32 x 32; Adam 1e-3, decay 1e-5
 vectors   CFlow: 8 conditional couplings (linear, 256 -> 512 -> 256, clamp 1.9 tanh) on 1024 fibers of 256 with condition 128; Adam 1e-4
@@ -14,7 +14,22 @@ Made with torch 2.15.0 (CPU) and 2.11.0 (GPU).
 import argparse
 import json
 import math
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from blemish import Rows
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--stack", choices=["maps", "vectors", "wide"], default="maps")
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--steps", type=int, default=5)
+parser.add_argument("--warm-up", type=int, default=2)
+parser.add_argument("--fused", action="store_true")
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--products", choices=["default", "single", "tf32", "bfloat16"], default="default")
+args = parser.parse_args()  # Before PyTorch is loaded, which takes seconds and may be missing.
 
 import torch
 from torch import nn
@@ -107,32 +122,27 @@ def stack(kind, fused, device):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--stack", choices=["maps", "vectors", "wide"], default="maps")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--fused", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--products", choices=["default", "single", "tf32", "bfloat16"], default="default")
-    told = parser.parse_args()
-    torch.set_num_threads(told.threads)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    if told.products in ("single", "tf32"):
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = told.products == "tf32"
-    optimiser, loss_of = stack(told.stack, told.fused or None, told.device)
-    wait = torch.cuda.synchronize if told.device == "cuda" else lambda: None
+    if args.products in ("single", "tf32"):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.products == "tf32"
+    optimiser, loss_of = stack(args.stack, args.fused or None, args.device)
+    wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
     parameters = sum(p.numel() for p in optimiser.param_groups[0]["params"])
-    for step in range(told.warm_up + told.steps):
-        if step == told.warm_up:
+    for step in range(args.warm_up + args.steps):
+        if step == args.warm_up:
             wait()
             wall, cpu = time.perf_counter(), time.process_time()
         optimiser.zero_grad()
-        with torch.autocast(told.device, torch.bfloat16, enabled=told.products == "bfloat16"):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.products == "bfloat16"):
             loss = loss_of()
         loss.backward()
         optimiser.step()
     wait()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    figures = {"stack": told.stack, "device": told.device, "products": told.products, "threads": told.threads, "steps": told.steps, "parameters": parameters, "loss": loss.item()}
-    print(json.dumps({**figures, "steps_per_wall_second": told.steps / wall, "steps_per_cpu_second": told.steps / cpu}))
+    figures = {"stack": args.stack, "device": args.device, "products": args.products, "threads": args.threads, "steps": args.steps, "parameters": parameters, "loss": loss.item()}
+    print(json.dumps({**figures, "steps_per_wall_second": args.steps / wall, "steps_per_cpu_second": args.steps / cpu}))
+    rows = Rows("train-speed")
+    figure = {"set": args.device, "method": args.stack, "variant": f"{args.products} products", "peer": "PyTorch"}
+    rows.add(**figure, metric="steps a CPU second", value=f"{args.steps / cpu:.3g}")
+    rows.add(**figure, metric="steps a second", value=f"{args.steps / wall:.3g}")

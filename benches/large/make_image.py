@@ -1,7 +1,7 @@
 """Writes a woven texture as an uncompressed RGB TIFF of any size, with or without a small dark defect in its middle.
 
-    python3 make_image.py good.tif --size 12000x8000 --seed 1
-    python3 make_image.py bad.tif --size 12000x8000 --seed 2 --defect 24
+    python benches/large/make_image.py good.tif --size 12000x8000 --seed 1
+    python benches/large/make_image.py bad.tif --size 12000x8000 --seed 2 --defect 24
 
 Needs Python's standard library alone, and seconds: rows are added as long integers.
 """

@@ -1,5 +1,6 @@
-//! Release chores: `cargo xtask COMMAND`.
+//! Chores of the workspace: `cargo xtask COMMAND`.
 
+mod book;
 mod embed_weights;
 
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Chores of a release that are not part of a build.
+/// Chores that are not part of a build.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 struct Arguments {
@@ -17,6 +18,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Write what people read from the code: pages and tables of methods, tables of figures.
+    ///
+    /// Names the files that it wrote, and links and paths that lead nowhere.
+    Book {
+        /// Write nothing; end with exit code 1 and the names of files that are not up to date.
+        #[arg(long)]
+        check: bool,
+    },
     /// Convert the weights of EfficientNet-Lite0 into the asset that is compiled into the binary.
     ///
     /// Reads a whole state dict, keeps the tensors up to the last block of stride 16, folds batch norm in, rounds to half
@@ -37,6 +46,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
+        Chore::Book { check } => book::book(check),
         Chore::EmbedWeights { file, output } => embed_weights::embed_weights(&file, &output),
     };
     match result {

@@ -28,10 +28,9 @@ impl FromStr for MethodSpec {
                 Ok((key.to_owned(), value.to_owned()))
             })
             .collect::<Result<_, String>>()?;
-        let settings: Vec<(String, String)> =
-            pairs.iter().filter(|(key, _)| !OPTIONS.contains(&key.as_str())).cloned().collect();
-        entry.parse(&settings).map_err(|error| error.to_string())?;
-        Ok(Self { text: text.trim().to_owned(), method, pairs })
+        let spec = Self { text: text.trim().to_owned(), method, pairs };
+        entry.parse(&spec.settings()).map_err(|error| error.to_string())?;
+        Ok(spec)
     }
 }
 
@@ -51,10 +50,17 @@ impl MethodSpec {
         arguments
     }
 
+    /// The method's own settings among the pairs.
+    fn settings(&self) -> Vec<(String, String)> {
+        self.pairs.iter().filter(|(key, _)| !OPTIONS.contains(&key.as_str())).cloned().collect()
+    }
+
     /// Whether the method looks through a backbone.
     pub fn has_backbone(&self) -> bool {
         // Known since the word was read.
-        blemish::registry::method(&self.method).is_ok_and(|entry| !entry.info().needs.strides.is_empty())
+        let needs = blemish::registry::method(&self.method)
+            .and_then(|entry| entry.needs(&entry.parse(&self.settings())?));
+        needs.is_ok_and(|needs| needs.has_backbone())
     }
 
     /// Whether the word itself names this option.

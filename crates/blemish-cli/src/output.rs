@@ -2,50 +2,10 @@
 
 use crate::args::ScoreFormat;
 use crate::failure::Failure;
-use blemish::Decision;
+use blemish::Verdict;
 use blemish::data::files::{self, unfinished};
-use blemish::metrics::Region;
-use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-
-/// One scored image.
-#[derive(Debug, Serialize)]
-pub struct ScoreLine {
-    /// The image, as it was found.
-    pub path: String,
-    /// Raw image score, unbounded, higher is worse.
-    pub score: f32,
-    /// The overlay written for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub overlay: Option<String>,
-    /// The raw anomaly map written for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub map: Option<String>,
-    /// What the model's calibration says; absent for a model without one.
-    #[serde(flatten)]
-    pub decision: Option<DecisionFields>,
-}
-
-/// The decision on an image.
-#[derive(Debug, Serialize)]
-pub struct DecisionFields {
-    /// The share of good images that score like this or worse, at most.
-    pub p_value: f64,
-    /// An image with a score above this is anomalous; null where the calibration allows none.
-    pub threshold: Option<f32>,
-    /// Whether the image is; null without a threshold.
-    pub anomalous: Option<bool>,
-    /// Where, in pixels of the image; CSV has their number.
-    pub regions: Vec<Region>,
-}
-
-impl From<Decision> for DecisionFields {
-    fn from(decision: Decision) -> Self {
-        let Decision { p_value, threshold, anomalous, regions } = decision;
-        Self { p_value, threshold, anomalous, regions }
-    }
-}
 
 /// The columns of CSV.
 const COLUMNS: [&str; 8] =
@@ -86,7 +46,7 @@ impl ScoreWriter {
     }
 
     /// Adds a line and, on standard output, shows it at once.
-    pub fn write(&mut self, line: &ScoreLine) -> Result<(), Failure> {
+    pub fn write(&mut self, line: &Verdict) -> Result<(), Failure> {
         let to_file = self.target.is_some();
         let result = match &mut self.sink {
             Sink::Jsonl(writer, _) => serde_json::to_string(line)

@@ -106,10 +106,10 @@ fn verification_holds_on_every_engine_and_fails_on_an_altered_model() {
             );
         }
     }
-    let (header, mut state) = blemish::model_file::read(&bench.path("model.blemish")).unwrap();
+    let (header, mut state) = blemish::file::format::read(&bench.path("model.blemish")).unwrap();
     let (shape, bank) = state.f32("bank", 2).map(|(shape, bank)| (shape.to_vec(), bank.to_vec())).unwrap();
     state.set_f32("bank", &shape, bank.iter().map(|value| value * 1.1).collect::<Vec<_>>());
-    blemish::model_file::write(&bench.path("altered.blemish"), &header, &state).unwrap();
+    blemish::file::format::write(&bench.path("altered.blemish"), &header, &state).unwrap();
     let error = bench.fails("verify altered.blemish");
     assert!(error.contains("off by up to") && error.contains("%"), "{error}");
 }

@@ -52,7 +52,7 @@ fn a_report_works_in_a_browser_on_a_desk_and_on_a_phone_without_any_request() {
     }
     let bench = Bench::with_model();
     bench.ok("eval model.blemish set --report report.html");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/report/browse.mjs");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../blemish-report/tests/browse.mjs");
     let output =
         Command::new("node").arg(script).arg(chromium).arg(bench.path("report.html")).output().unwrap();
     let (seen, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

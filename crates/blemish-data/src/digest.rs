@@ -1,4 +1,4 @@
-//! A fingerprint of a set of images, stored with a model to tell what it was fitted on.
+//! A fingerprint of a set of images, stored with a model to identify what it was fitted on.
 
 use crate::error::DataError;
 use crate::layout::Sample;
@@ -18,19 +18,24 @@ use std::path::{Component, Path, PathBuf};
 /// # Errors
 /// [`DataError::Io`] if a file cannot be read.
 pub fn dataset_digest(samples: &[Sample]) -> Result<String, DataError> {
-    let shared = shared_folder(samples);
-    let mut files: Vec<(String, [u8; 32])> = samples
-        .par_iter()
-        .map(|sample| Ok((name_below(&sample.path, &shared), file_digest(&sample.path)?)))
-        .collect::<Result<_, DataError>>()?;
-    files.sort();
+    let digests: Vec<[u8; 32]> =
+        samples.par_iter().map(|sample| file_digest(&sample.path)).collect::<Result<_, _>>()?;
+    Ok(hexadecimal(&combined(samples.iter().map(|sample| sample.path.as_path()), &digests)))
+}
+
+/// One digest of images by their names, below the folder that all share, and the digests of their contents, in any order.
+pub(crate) fn combined<'a>(names: impl Iterator<Item = &'a Path> + Clone, digests: &[[u8; 32]]) -> [u8; 32] {
+    let shared = shared_folder(names.clone());
+    let mut images: Vec<(String, &[u8; 32])> =
+        names.zip(digests).map(|(name, digest)| (name_below(name, &shared), digest)).collect();
+    images.sort();
     let mut all = Sha256::new();
-    for (name, digest) in &files {
+    for (name, digest) in images {
         all.update((name.len() as u64).to_le_bytes());
         all.update(name.as_bytes());
         all.update(digest);
     }
-    Ok(hexadecimal(&all.finalize()))
+    all.finalize().into()
 }
 
 /// SHA-256 of one file, as 64 hexadecimal digits.
@@ -52,8 +57,8 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// The deepest folder that all paths begin with.
-fn shared_folder(samples: &[Sample]) -> PathBuf {
-    let mut folders = samples.iter().map(|sample| sample.path.parent().unwrap_or(Path::new("")));
+fn shared_folder<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let mut folders = paths.map(|path| path.parent().unwrap_or(Path::new("")));
     let Some(first) = folders.next() else { return PathBuf::new() };
     let mut shared: Vec<Component<'_>> = first.components().collect();
     for folder in folders {

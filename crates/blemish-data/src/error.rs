@@ -1,14 +1,14 @@
-//! What can go wrong between a folder of files and a batch of pixels, said for the person at the terminal.
+//! What can go wrong between a folder of files and a batch of pixels. Messages say what, where, and how to mend it.
 //!
-//! [`ImageFault`] is the reason one file is unusable; it is what `--skip-bad` lists. [`DataError`] adds where it happened.
+//! [`ImageFault`] is why one image cannot be used; [`Skipped`] lists it where bad images are left out. [`DataError`] adds where it happened.
 
 use std::path::{Path, PathBuf};
 
-/// Why one image or mask file cannot be used.
+/// Why one image or mask cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageFault {
-    /// The file system refused.
+    /// The file cannot be opened or read.
     #[error("{0}; check that the file exists and may be read")]
     Unreadable(String),
     /// A folder, a pipe or a device.
@@ -67,6 +67,19 @@ pub enum ImageFault {
         /// The limit in MiB.
         limit_mib: u64,
     },
+    /// More pixels than allowed.
+    #[error("it is {width}x{height} pixels, and at most {maximum} pixels are allowed; shrink the image")]
+    TooManyPixels {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// The most pixels allowed, height times width.
+        maximum: u64,
+    },
+    /// Samples in memory that do not fit the size, stride or format given for them.
+    #[error("{0}")]
+    Pixels(String),
     /// A float image with NaN or infinite values.
     #[error("it holds {count} values that are NaN or infinite; replace them before use")]
     NotFinite {
@@ -106,10 +119,10 @@ pub enum ImageFault {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// One image or mask is unusable.
+    /// One image or mask cannot be used.
     #[error("cannot use image `{}`: {fault}", path.display())]
     Image {
-        /// The file.
+        /// The file, or the name of an image in memory.
         path: PathBuf,
         /// What is wrong with it.
         fault: ImageFault,
@@ -124,7 +137,7 @@ pub enum DataError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A folder or file is no dataset that is known, or an incomplete one.
+    /// A folder or file is not a known dataset, or an incomplete one.
     #[error("cannot open dataset `{}`: {reason}", path.display())]
     Dataset {
         /// The dataset's folder or list.
@@ -207,10 +220,10 @@ impl DataError {
     }
 }
 
-/// A file that was left out, and why.
+/// An image that was left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// The image.
+    /// The file, or the name of an image in memory.
     pub path: PathBuf,
     /// The reason, in the words of [`ImageFault`] or [`DataError`].
     pub reason: String,

@@ -15,7 +15,7 @@ pub const UNFINISHED: &str = ".blemish-";
 pub fn unfinished(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; results are for whoever the user's umask admits.
+    // Temporary files are private by default; results get the permissions of the user's umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.prefix(UNFINISHED).tempfile_in(folder)

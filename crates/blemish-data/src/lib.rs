@@ -3,13 +3,15 @@
 //! Data walks one way:
 //!
 //! ```text
-//! open_dataset ─> Vec<Sample> ─> Loader ─> ImageBatch ─> (features, method)
-//!                                  │
-//!             read_image ─> Transform::apply, in background threads
+//! open_dataset ─> Vec<Sample> ─> Files ┐
+//!                    arrays ─> Memory ─┼─> Source ─> Loader ─> ImageBatch ─> (features, method)
+//!                    videos ─> Frames ─┘               │
+//!                             Source::read ─> Transform::apply, in background threads
 //! ```
 //!
 //! - [`layout`] recognises what a path holds and lists its [`Sample`]s, always in the byte order of their paths.
-//! - [`reader`] turns one file into an [`RgbImage`] at its native depth, or says why not.
+//! - [`reader`] turns the bytes of one file, or another program's pixels, into an [`RgbImage`] at its native depth, or says why not.
+//! - [`source`] is where images come from: files, memory, frames of videos, and subsets of these.
 //! - [`tiling`] cuts large images into tiles and merges their maps.
 //! - [`transform`] resizes, crops and scales to [0, 1]; it is stored in model files.
 //! - [`loader`] streams batches with bounded memory, in an order that only the seed decides.
@@ -28,6 +30,7 @@ pub mod loader;
 pub mod mask;
 pub mod png;
 pub mod reader;
+pub mod source;
 pub mod synth;
 pub mod tiling;
 pub mod transform;
@@ -38,6 +41,10 @@ pub use error::{DataError, ImageFault, Skipped};
 pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
 pub use mask::Mask;
-pub use reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask, read_size};
+pub use reader::{
+    PixelFormat, Pixels, ReadOptions, RgbImage, decode_image, decode_mask, image_size, read_image, read_mask,
+    read_size,
+};
+pub use source::{Facts, Files, Frames, Memory, MemoryImage, Moment, Source, Subset, source_digest};
 pub use tiling::{MapMerger, TilePlan, Tiling};
 pub use transform::{Canvas, Crop, Resize, Transform};

@@ -1,5 +1,7 @@
 //! Binary masks: ground truth of defects and regions of interest.
 
+use crate::error::ImageFault;
+
 /// A binary H x W mask, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
@@ -9,4 +11,17 @@ pub struct Mask {
     pub width: usize,
     /// H x W; true is marked (a defect, or inside the region of interest).
     pub marked: Vec<bool>,
+}
+
+impl Mask {
+    /// Checks that the mask has the size of its image, height x width.
+    ///
+    /// # Errors
+    /// [`ImageFault::MaskSize`].
+    pub fn check_size(&self, (height, width): (usize, usize)) -> Result<(), ImageFault> {
+        if (self.height, self.width) == (height, width) {
+            return Ok(());
+        }
+        Err(ImageFault::MaskSize { mask_width: self.width, mask_height: self.height, width, height })
+    }
 }

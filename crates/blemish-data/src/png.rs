@@ -33,7 +33,7 @@ pub fn encode_planar(planes: &[u8], height: usize, width: usize) -> Result<Vec<u
 /// The planes, height and width of a picture that [`encode_planar`] made.
 ///
 /// # Errors
-/// The decoder's reason, if the bytes are no such picture or it has a side above [`crate::transform::MAXIMUM_SIDE`].
+/// The decoder's reason, if the bytes are not such a picture or a side is above [`crate::transform::MAXIMUM_SIDE`].
 pub fn decode_planar(bytes: &[u8]) -> Result<(Vec<u8>, usize, usize), String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
     let mut limits = image::Limits::default();

@@ -1,5 +1,6 @@
 //! Whole classical detectors, from pixels in memory to the finished map and image score: images of 256 x 256 on one thread.
 
+use blemish::data::Files;
 use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish::data::{ImageBatch, open_dataset};
 use blemish::{Detector, DetectorConfig, FitOptions};
@@ -51,7 +52,7 @@ fn run(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
         settings.insert("bank".into(), bank.into());
         settings.insert("colour".into(), "grey".into());
         let config = DetectorConfig { method: method.into(), settings, ..DetectorConfig::default() };
-        let detector = Detector::fit(&config, &dataset, &FitOptions::default())?;
+        let detector = Detector::fit(&config, &Files::training(&dataset), &FitOptions::default())?;
         let batch: ImageBatch = detector.transform().load(&dataset.test[0].path)?;
         group.bench_function(bank, |bencher| {
             bencher.iter(|| one_thread.install(|| detector.score(&batch)));

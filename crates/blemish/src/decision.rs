@@ -1,17 +1,18 @@
 //! From a score and a map to a decision by a model's calibration.
 
-use crate::map::Scored;
+use blemish_core::map::Scored;
 use blemish_data::{ImageFault, Transform};
 use blemish_eval::{Calibration, Frame, Region, find_regions};
+use serde::{Deserialize, Serialize};
 
 /// What a calibrated model says of an image.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The share of good images that score like this or worse, at most; see [`blemish_eval::calibration`].
     pub p_value: f64,
-    /// An image with a score above this is anomalous; `None` if the calibration allows none.
+    /// An image with a score above this is anomalous; null if the calibration allows none.
     pub threshold: Option<f32>,
-    /// Whether the image is; `None` without a threshold.
+    /// Whether the image is; null without a threshold.
     pub anomalous: Option<bool>,
     /// Where the map lies above the pixel threshold, in pixels of the original image; empty without one.
     pub regions: Vec<Region>,
@@ -50,7 +51,7 @@ impl Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::AnomalyMap;
+    use blemish_core::map::AnomalyMap;
     use blemish_eval::{Extremes, Source};
 
     /// A 4 x 4 map with one hot pixel at row 1, column 2.

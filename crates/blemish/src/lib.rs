@@ -6,8 +6,8 @@
 //! transform   blemish-data      resize, crop, region of interest -> ImageBatch, RGB in [0, 1]
 //! features    blemish-features  a frozen backbone -> feature maps at named taps
 //! view        view, tiled       the whole image or its tiles, input sizes, an ensemble's backbones (around features, method and map)
-//! method      methods/          feature maps or pixels -> patch scores on the method's own grid
-//! map         map               patch scores -> anomaly map of the input's size, image score
+//! method      blemish-methods   feature maps or pixels -> patch scores on the method's own grid
+//! map         blemish-core      patch scores -> anomaly map of the input's size, image score
 //! decision    calibrate         scores of unseen good images -> p-values, thresholds, regions; metrics on labelled images
 //! report      blemish-report    overlays and float maps
 //! ```
@@ -17,6 +17,7 @@
 //! # A detector in a few lines
 //! ```
 //! use blemish::{Detector, DetectorConfig, FitOptions};
+//! use blemish::data::Files;
 //! use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = tempfile::tempdir()?;
@@ -24,7 +25,8 @@
 //! # let small = SynthOptions { train: 3, test_good: 1, test_per_defect: 1, height: 64, width: 64, ..SynthOptions::new(Look::Fabric) };
 //! # write_synthetic_set(&set, &small, &|_, _| {})?;
 //! let dataset = blemish::data::open_dataset(&set, &Default::default())?;
-//! let detector = Detector::fit(&DetectorConfig::default(), &dataset, &FitOptions::default())?;
+//! let good = Files::new(dataset.train, &dataset.category);
+//! let detector = Detector::fit(&DetectorConfig::default(), &good, &FitOptions::default())?;
 //! detector.save(&folder.path().join("fabric.blemish"))?;
 //!
 //! let detector = Detector::load(&folder.path().join("fabric.blemish"), &Default::default())?;
@@ -34,70 +36,39 @@
 //! # }
 //! ```
 //!
-//! # The design of the method interface
-//! See [`method`]: typed inside, erased at one boundary; images come in batches through as many passes as a method wants; what only
-//! some methods need (backbone, checkpoints, prompts) is declared and optional; state is named tensors plus settings.
+//! # The walls
+//! `blemish-core` is the contract of methods, `blemish-methods` holds them, a folder each; this crate fits, calibrates, stores and runs
+//! them. None of the lower crates knows it.
 //!
 //! # After the fit
-//! [`living`] lets detectors learn from more images and joins those fitted on parts of them; [`verification`] proves that a deployed
+//! [`Detector::update`] and [`Detector::merge`] let detectors learn from more images and joins those fitted on parts of them; [`verify`] proves that a deployed
 //! model scores as the fitted one; [`monitor`] watches whether scores of good images move.
-//!
-//! # Adding a method
-//! 1. Make `methods/NAME/` with `mod.rs` (what it is, citation, the [`Method`] impl), `config.rs` (a serde struct whose doc comments and
-//!    `schemars` ranges become the command line's help) and `tests.rs` (the analytic cases of its specification).
-//! 2. Add one line to `registry.rs`. The command line, the model file and the documentation find it there.
 
-mod backbone_file;
-mod bank;
-pub mod calibrate;
-mod composed;
+pub mod config;
 pub mod decision;
 pub mod detector;
-mod embedding;
-mod encoder;
-pub mod error;
-pub mod evaluate;
-mod feature_batch;
-mod feature_cache;
-pub mod living;
-pub mod map;
-pub mod memory;
-pub mod method;
-pub mod methods;
-pub mod model_file;
-pub mod monitor;
-pub mod observer;
-pub mod pick;
-mod prepared;
-pub mod recalibrate;
-mod region;
-pub mod registry;
-mod rows;
-pub mod settings;
-pub mod state;
-pub mod suspects;
-mod tensors;
-#[cfg(test)]
-mod testing;
-pub mod tiled;
-mod trainer;
-mod training;
-mod training_features;
-pub mod verification;
-pub mod view;
+pub mod file;
+mod fit;
+mod model;
+mod record;
+pub mod verbs;
+pub mod verdict;
+mod view;
 
+pub use blemish_core::{
+    AnomalyMap, Error, FeatureBatch, Method, MethodInfo, Observer, Precision, Scored, Silent, TrainingOptions,
+};
+pub use blemish_core::{entry, error, map, memory, method, observer, settings, state};
 pub use blemish_data as data;
 pub use blemish_eval as metrics;
 pub use blemish_features as features;
-pub use calibrate::CalibrationConfig;
+pub use blemish_methods::registry;
+pub use config::{
+    CalibrationConfig, DetectorConfig, FitOptions, ScoreOptions, TileModels, TileOptions, Trim,
+};
 pub use decision::Decision;
-pub use detector::{Detector, DetectorConfig, FitOptions, ScoreOptions, ScoredSample};
-pub use error::Error;
-pub use feature_batch::FeatureBatch;
-pub use map::{AnomalyMap, Scored};
-pub use method::{Method, MethodInfo};
-pub use observer::{Observer, Silent};
-pub use recalibrate::{Recalibration, recalibrate};
-pub use suspects::{Suspect, Trim, find_suspects};
-pub use tiled::{TileModels, TileOptions};
-pub use trainer::{Precision, TrainingOptions};
+pub use detector::{Detector, ScoredImage};
+pub use fit::{Suspect, Suspects, find_suspects};
+pub use verbs::recalibrate::{Recalibration, recalibrate};
+pub use verbs::{evaluate, monitor, pick, verify};
+pub use verdict::Verdict;

@@ -3,12 +3,13 @@
 mod support;
 
 use blemish::data::{Dataset, Sample};
+use blemish::data::{Files, Source};
 use blemish::evaluate::{EvaluateOptions, evaluate};
 use blemish::features::EngineOptions;
 use blemish::metrics::{Criterion, Rule, Source};
 use blemish::{
-    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Recalibration, Trim, find_suspects,
-    model_file, recalibrate,
+    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Recalibration, Trim, file::format,
+    find_suspects, recalibrate,
 };
 use serde_json::json;
 use support::{Bench, SIDE};
@@ -25,11 +26,11 @@ fn calibration_leaves_the_model_as_it_is() {
     let bench = Bench::new(6);
     for config in bench.configs() {
         bench.saved(&bench.fit(&config));
-        let (mut header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+        let (mut header, state) = format::read(&bench.path("saved.blemish")).unwrap();
         let calibration = header.calibration.take().unwrap();
         assert_eq!((calibration.images(), calibration.source), (6, Source::Folds { folds: 5, groups: None }));
         let plain = bench.saved(&bench.fit(&without_calibration(&config)));
-        model_file::write(&bench.path("stripped.blemish"), &header, &state).unwrap();
+        format::write(&bench.path("stripped.blemish"), &header, &state).unwrap();
         assert!(std::fs::read(bench.path("stripped.blemish")).unwrap() == plain, "{}", config.method);
     }
 }
@@ -48,7 +49,8 @@ fn calibrating_scores_are_out_of_sample() {
             .map(|left_out| {
                 let mut rest = bench.dataset.clone();
                 let sample = rest.train.remove(left_out);
-                let detector = Detector::fit(&plain, &rest, &FitOptions::default()).unwrap();
+                let detector =
+                    Detector::fit(&plain, &Files::training(&rest), &FitOptions::default()).unwrap();
                 detector.score_file(&sample.path).unwrap().score
             })
             .collect();
@@ -80,20 +82,20 @@ fn a_defect_among_the_good_images_is_the_first_suspect_and_can_be_trimmed() {
     let dataset = with_a_bad_one(&bench);
     let bad = dataset.train[2].path.clone();
     for config in bench.configs() {
-        let found = find_suspects(&config, &dataset, &FitOptions::default(), 2).unwrap();
+        let found = find_suspects(&config, &Files::training(&dataset), &FitOptions::default(), 2).unwrap();
         assert_eq!((found.ranked.len(), &found.ranked[0].path), (8, &bad), "{}", config.method);
         assert!(found.ranked[0].deviations > 1.0 && found.ranked[1].score < found.ranked[0].score);
         let maps: Vec<bool> = found.ranked.iter().map(|one| one.map.is_some()).collect();
         assert_eq!(maps, [true, true, false, false, false, false, false, false]);
 
         let trimming = DetectorConfig { trim: Some(Trim::Count(1)), ..config.clone() };
-        let trimmed = Detector::fit(&trimming, &dataset, &FitOptions::default()).unwrap();
+        let trimmed = Detector::fit(&trimming, &Files::training(&dataset), &FitOptions::default()).unwrap();
         let names: Vec<_> = trimmed.trimmed().iter().map(|one| &one.path).collect();
         assert_eq!(names, [&bad]);
         // Exactly the detector of the other images, calibration and digest included.
         let mut rest = dataset.clone();
         rest.train.remove(2);
-        let clean = Detector::fit(&config, &rest, &FitOptions::default()).unwrap();
+        let clean = Detector::fit(&config, &Files::training(&rest), &FitOptions::default()).unwrap();
         assert!(bench.saved(&trimmed) == bench.saved(&clean), "{}", config.method);
     }
 }
@@ -131,11 +133,16 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
 
     let good: Vec<Sample> =
         bench.dataset.test.iter().filter(|sample| sample.defect == "good").cloned().collect();
-    let request = Recalibration { good: Some(&good), false_alarm: Some(0.4), ..Recalibration::default() };
+    let request = Recalibration {
+        good: Some(&Files::new(good, "")),
+        false_alarm: Some(0.4),
+        ..Recalibration::default()
+    };
     let (calibration, _) = run(&request).unwrap();
     assert_eq!((calibration.images(), calibration.source), (2, Source::GoodImages));
 
-    let labelled = Some((bench.dataset.test.as_slice(), Criterion::Recall { wanted: 1.0 }));
+    let test = Files::test(&bench.dataset);
+    let labelled = Some((&test as &dyn Source, Criterion::Recall { wanted: 1.0 }));
     let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();
     assert_eq!(calibration.images(), 5, "p-values still rest on the fit's scores");
     let Rule::Labelled { good: 2, defective, .. } = calibration.rule else {
@@ -143,11 +150,18 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
     };
     let loaded = Detector::load(&other, &EngineOptions::default()).unwrap();
     let mut flagged = 0;
-    let outcome = evaluate(&loaded, &bench.dataset, &EvaluateOptions::default(), &mut |sample, scored, _| {
-        flagged += usize::from(
-            sample.defect != "good" && loaded.calibration().unwrap().is_anomalous(scored.score) == Some(true),
-        );
-    })
+    let outcome = evaluate(
+        &loaded,
+        &Files::test(&bench.dataset),
+        &EvaluateOptions::default(),
+        &mut |index, scored, _| {
+            let sample = &bench.dataset.test[index];
+            flagged += usize::from(
+                sample.defect != "good"
+                    && loaded.calibration().unwrap().is_anomalous(scored.score) == Some(true),
+            );
+        },
+    )
     .unwrap();
     assert_eq!(flagged, defective, "all labelled defects are found");
     assert_eq!(outcome.evaluation.decisions.unwrap().misses.count, 0);
@@ -172,7 +186,8 @@ fn a_model_without_calibration_takes_one_from_good_images_only() {
     };
     let error = run(&Recalibration::default()).unwrap_err().to_string();
     assert!(error.contains("--with-good"), "{error}");
-    let labelled = Some((bench.dataset.test.as_slice(), Criterion::F1));
+    let test = Files::test(&bench.dataset);
+    let labelled = Some((&test as &dyn Source, Criterion::F1));
     let (calibration, _) = run(&Recalibration { labelled, ..Recalibration::default() }).unwrap();
     assert_eq!((calibration.source, calibration.images()), (Source::Labelled, 2));
     let scored = detector.score_file(bench.first_test_image()).unwrap();
@@ -183,10 +198,10 @@ fn a_model_without_calibration_takes_one_from_good_images_only() {
 fn a_calibration_that_makes_no_sense_is_corrupt() {
     let bench = Bench::new(3);
     bench.saved(&bench.fit(&bench.configs()[0]));
-    let (mut header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    let (mut header, state) = format::read(&bench.path("saved.blemish")).unwrap();
     header.calibration.as_mut().unwrap().map_maxima.clear();
     let path = bench.path("broken.blemish");
-    model_file::write(&path, &header, &state).unwrap();
+    format::write(&path, &header, &state).unwrap();
     let error = Detector::load(&path, &EngineOptions::default()).err().unwrap();
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
 }

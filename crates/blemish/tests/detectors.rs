@@ -2,9 +2,10 @@
 
 mod support;
 
+use blemish::data::Files;
 use blemish::data::Transform;
 use blemish::features::EngineOptions;
-use blemish::{Detector, Error, FitOptions, Observer, ScoreOptions, ScoredSample};
+use blemish::{Detector, Error, FitOptions, Observer, ScoreOptions, ScoredImage};
 use image::{GrayImage, Luma};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,11 +80,11 @@ fn scores_do_not_depend_on_batches_and_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut scores = Vec::new();
             let options = ScoreOptions { batch_size, ..ScoreOptions::default() };
-            let each = |one: ScoredSample| {
+            let each = |one: ScoredImage| {
                 scores.push((one.index, one.scored.score, one.scored.map.values));
                 Ok::<(), Error>(())
             };
-            pool.install(|| detector.score_samples(&bench.dataset.test, &options, each)).unwrap();
+            pool.install(|| detector.score_source(&Files::test(&bench.dataset), &options, each)).unwrap();
             scores
         };
         let alone = all(1, 1);

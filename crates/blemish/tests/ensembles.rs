@@ -2,9 +2,10 @@
 
 mod support;
 
+use blemish::data::Files;
 use blemish::data::Tiling;
 use blemish::features::{BackboneSpec, EngineOptions};
-use blemish::model_file::{self, Header};
+use blemish::file::{Header, format};
 use blemish::state::State;
 use blemish::{
     AnomalyMap, CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, TileModels,
@@ -86,13 +87,13 @@ fn a_model_file_holds_each_backbone_once_and_scores_the_same_to_the_last_bit() {
         }
         assert!(loaded.verify(&EngineOptions::default()).unwrap().passed);
         assert!(bench.saved(&loaded) == bytes, "{method}: saving what was loaded gives the same file again");
-        let (header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+        let (header, state) = format::read(&bench.path("saved.blemish")).unwrap();
         assert_eq!(header.format_version, 2, "older programs would take both views for the first backbone's");
         let count = |prefix: &str| state.tensors().keys().filter(|name| name.starts_with(prefix)).count();
         let alone =
             bench.fit(&DetectorConfig { backbone: BackboneSpec::default(), ensemble: vec![], ..config });
         bench.saved(&alone);
-        let of_alone = model_file::read(&bench.path("saved.blemish")).unwrap().1;
+        let of_alone = format::read(&bench.path("saved.blemish")).unwrap().1;
         let tensors = of_alone.tensors().keys().filter(|name| name.starts_with("backbone.")).count();
         assert_eq!((count("backbone."), count("backbones.1.")), (1, tensors));
         assert_eq!(header.backbone.unwrap().name, "onnx");
@@ -162,12 +163,12 @@ fn files_whose_views_and_backbones_do_not_match_are_refused() {
         ..bench.config("padim", json!({"dimensions": 4}))
     };
     bench.saved(&bench.fit(&both));
-    let (header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    let (header, state) = format::read(&bench.path("saved.blemish")).unwrap();
     let path = bench.path("changed.blemish");
     let refused = |change: &dyn Fn(&mut Header, &mut State)| {
         let (mut header, mut state) = (header.clone(), state.clone());
         change(&mut header, &mut state);
-        model_file::write(&path, &header, &state).unwrap();
+        format::write(&path, &header, &state).unwrap();
         let error = Detector::load(&path, &EngineOptions::default()).err().expect("it must be refused");
         assert!(matches!(error, Error::Corrupt { .. }), "{error}");
         error.to_string()
@@ -215,9 +216,10 @@ fn ensembles_do_not_learn_on() {
     let alone = bench.fit(&DetectorConfig { ensemble: Vec::new(), ..config.clone() });
     let both = bench.fit(&config);
     let options = FitOptions::default();
-    for error in
-        [both.update(&bench.dataset, &options).err(), Detector::merge(&[alone, both], &options).err()]
-    {
+    for error in [
+        both.update(&Files::training(&bench.dataset), &options).err(),
+        Detector::merge(&[alone, both], &options).err(),
+    ] {
         let error = error.expect("it must be refused").to_string();
         assert!(error.contains("through several backbones do not learn on"), "{error}");
     }

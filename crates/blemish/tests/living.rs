@@ -2,9 +2,10 @@
 
 mod support;
 
+use blemish::data::Files;
 use blemish::data::{Dataset, Tiling, Transform};
 use blemish::features::EngineOptions;
-use blemish::model_file;
+use blemish::file::format;
 use blemish::monitor::{Monitor, Reference};
 use blemish::state::{State, Values};
 use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
@@ -17,12 +18,12 @@ fn shard(bench: &Bench, range: std::ops::Range<usize>) -> Dataset {
 }
 
 fn fit(config: &DetectorConfig, images: &Dataset) -> Detector {
-    Detector::fit(config, images, &FitOptions::default()).unwrap()
+    Detector::fit(config, &Files::training(images), &FitOptions::default()).unwrap()
 }
 
 fn tensors(bench: &Bench, detector: &Detector) -> State {
     bench.saved(detector);
-    model_file::read(&bench.path("saved.blemish")).unwrap().1
+    format::read(&bench.path("saved.blemish")).unwrap().1
 }
 
 fn relative(a: &[f64], b: &[f64]) -> f64 {
@@ -39,7 +40,7 @@ fn padim_updated_and_merged_equals_the_fit_on_everything() {
     let whole = fit(&config, &bench.dataset);
     let parts: Vec<Detector> =
         [0..2, 2..3, 3..9].map(|range| fit(&config, &shard(&bench, range))).into_iter().collect();
-    let updated = parts[0].update(&shard(&bench, 2..9), &options).unwrap();
+    let updated = parts[0].update(&Files::training(&shard(&bench, 2..9)), &options).unwrap();
     let merged = Detector::merge(&parts, &options).unwrap();
     let expected = tensors(&bench, &whole);
     for detector in [updated, merged] {
@@ -69,7 +70,8 @@ fn an_update_goes_on_after_saving_and_loading_and_can_be_repeated() {
             let path = bench.path("living.blemish");
             detector.save(&path).unwrap();
             detector = Detector::load(&path, &EngineOptions::default()).unwrap();
-            detector = detector.update(&shard(&bench, next), &FitOptions::default()).unwrap();
+            detector =
+                detector.update(&Files::training(&shard(&bench, next)), &FitOptions::default()).unwrap();
         }
         assert_eq!(detector.header().data.images, 6);
         assert!(detector.calibration().is_none(), "thresholds belong to the scores of the old model");
@@ -102,7 +104,7 @@ fn a_merged_bank_is_within_its_certified_radius_of_all_patches() {
         let parts = [0..2, 2..4, 4..6, 6..8].map(|range| fit(&config, &shard(&bench, range)));
         let options = FitOptions::default();
         let merged = Detector::merge(&parts, &options).unwrap();
-        let updated = parts[0].update(&shard(&bench, 2..8), &options).unwrap();
+        let updated = parts[0].update(&Files::training(&shard(&bench, 2..8)), &options).unwrap();
         let sequential = fit(&config, &bench.dataset);
         for detector in [&merged, &updated, &sequential] {
             let state = tensors(&bench, detector);
@@ -167,18 +169,20 @@ fn models_that_do_not_go_together_are_refused_with_what_differs() {
     }
     let tiles = TileOptions { tiling: Tiling::new(32, 32), models: TileModels::Shared, per_image: None };
     let tiled = fit(&DetectorConfig { tiles: Some(tiles), ..patchcore.clone() }, &bench.dataset);
-    let error = tiled.update(&bench.dataset, &FitOptions::default()).err().unwrap().to_string();
+    let error =
+        tiled.update(&Files::training(&bench.dataset), &FitOptions::default()).err().unwrap().to_string();
     assert!(error.contains("tiles"), "{error}");
     let error = Detector::merge(&[tiled], &FitOptions::default()).err().unwrap().to_string();
     assert!(error.contains("tiles"), "{error}");
     let fixed = fit(&bench.config("padim", json!({"dimensions": 8})), &bench.dataset);
-    let error = fixed.update(&bench.dataset, &FitOptions::default()).err().unwrap().to_string();
+    let error =
+        fixed.update(&Files::training(&bench.dataset), &FitOptions::default()).err().unwrap().to_string();
     assert!(error.contains("--updatable"), "{error}");
     let nothing = Dataset { train: Vec::new(), ..bench.dataset.clone() };
     for detector in [fit(&patchcore, &bench.dataset), fit(&padim(3), &bench.dataset)] {
         let before = detector.score_file(bench.first_test_image()).unwrap();
         // No new images change nothing.
-        if let Ok(updated) = detector.update(&nothing, &FitOptions::default()) {
+        if let Ok(updated) = detector.update(&Files::training(&nothing), &FitOptions::default()) {
             let after = updated.score_file(bench.first_test_image()).unwrap();
             assert!((after.score / before.score - 1.0).abs() < 1e-3);
         }
@@ -187,14 +191,14 @@ fn models_that_do_not_go_together_are_refused_with_what_differs() {
 
 /// A copy of a model file with the checksum made to fit after one change of its tensors.
 fn altered(bench: &Bench, name: &str, change: impl Fn(&mut Vec<f32>)) -> std::path::PathBuf {
-    let (header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    let (header, state) = format::read(&bench.path("saved.blemish")).unwrap();
     let mut changed = state.clone();
     let Values::F32(values) = &state.tensors()[name].values else { panic!("{name} holds no floats") };
     let mut values = values.to_vec();
     change(&mut values);
     changed.set_f32(name, &state.tensors()[name].shape, values);
     let path = bench.path("altered.blemish");
-    model_file::write(&path, &header, &changed).unwrap();
+    format::write(&path, &header, &changed).unwrap();
     path
 }
 
@@ -227,7 +231,7 @@ fn one_flipped_bit_is_found_and_its_effect_told() {
 fn a_model_without_a_record_says_so() {
     let bench = Bench::new(2);
     bench.saved(&bench.fit(&bench.configs()[0]));
-    let (header, mut state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    let (header, mut state) = format::read(&bench.path("saved.blemish")).unwrap();
     let mut old = State::default();
     for (name, tensor) in std::mem::take(&mut state).tensors() {
         if !name.starts_with("verification.") && !name.starts_with("coverage.") {
@@ -239,12 +243,12 @@ fn a_model_without_a_record_says_so() {
         }
     }
     let path = bench.path("old.blemish");
-    model_file::write(&path, &header, &old).unwrap();
+    format::write(&path, &header, &old).unwrap();
     let detector = Detector::load(&path, &EngineOptions::default()).unwrap();
     assert!(detector.score_file(bench.first_test_image()).is_ok());
     let words = |error: Error| error.to_string();
     assert!(words(detector.verify(&EngineOptions::default()).unwrap_err()).contains("fit it again"));
-    let refused = detector.update(&bench.dataset, &FitOptions::default()).err().unwrap();
+    let refused = detector.update(&Files::training(&bench.dataset), &FitOptions::default()).err().unwrap();
     assert!(words(refused).contains("fit it again"));
 }
 
@@ -279,7 +283,7 @@ fn models_of_large_images_are_verified_by_noise() {
         config.transform = None;
         config.calibration.folds = 0;
         bench.saved(&bench.fit(&config));
-        let record = model_file::read(&bench.path("saved.blemish")).unwrap().1;
+        let record = format::read(&bench.path("saved.blemish")).unwrap().1;
         assert_eq!(record.u32("verification.noise", 1).unwrap().1[..], size);
         let loaded = Detector::load(&bench.path("saved.blemish"), &EngineOptions::default()).unwrap();
         let verified = loaded.verify(&EngineOptions::default()).unwrap();
@@ -302,7 +306,7 @@ fn a_monitor_survives_restarts_and_knows_its_model() {
     assert_eq!(again.drift(), monitor.drift());
     assert_eq!((again.drift().missing(), again.drift().watched()), (0, 10));
     assert!(open(&padim).err().unwrap().to_string().contains("another model"));
-    let updated = patchcore.update(&bench.dataset, &FitOptions::default()).unwrap();
+    let updated = patchcore.update(&Files::training(&bench.dataset), &FitOptions::default()).unwrap();
     assert!(open(&updated).is_err());
     std::fs::write(&path, "{}").unwrap();
     assert!(open(&patchcore).err().unwrap().to_string().contains("monitor.json"));

@@ -2,9 +2,10 @@
 
 mod support;
 
+use blemish::data::Files;
 use blemish::data::Transform;
 use blemish::features::EngineOptions;
-use blemish::model_file::{self, FORMAT_VERSION, Header};
+use blemish::file::{FORMAT_VERSION, Header, format};
 use blemish::settings::Settings;
 use blemish::state::{State, Values};
 use blemish::{Detector, DetectorConfig, Error};
@@ -100,9 +101,9 @@ fn each_way_to_break_a_file_has_its_own_error() {
     let mut altered = good.clone();
     *altered.last_mut().unwrap() ^= 1;
     assert!(matches!(error(&altered), Error::Corrupt { .. }));
-    let (mut header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    let (mut header, state) = format::read(&bench.path("saved.blemish")).unwrap();
     header.format_version = FORMAT_VERSION + 1;
-    model_file::write(&path, &header, &state).unwrap();
+    format::write(&path, &header, &state).unwrap();
     assert!(matches!(load(&path), Err(Error::NewerVersion { .. })));
     assert!(matches!(load(&bench.path("absent.blemish")), Err(Error::Io { .. })));
     assert!(matches!(load(&bench.path("set")), Err(Error::NotAModel { .. } | Error::Io { .. })));
@@ -156,7 +157,7 @@ fn ten_thousand_mutations_of_the_meaning_never_panic() {
     let bench = Bench::new(2);
     for (number, config) in bench.configs().iter().enumerate() {
         bench.saved(&bench.fit(config));
-        let (header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+        let (header, state) = format::read(&bench.path("saved.blemish")).unwrap();
         let path = bench.path("mutated.blemish");
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(100 + number as u64);
         let mut refused = 0;
@@ -167,7 +168,7 @@ fn ten_thousand_mutations_of_the_meaning_never_panic() {
                 _ => (Some(header.clone()), mutated_state(&state, &mut random)),
             };
             let Some(header) = header else { continue };
-            model_file::write(&path, &header, &state).unwrap();
+            format::write(&path, &header, &state).unwrap();
             refused += usize::from(!survives(&path, bench.first_test_image()));
         }
         assert!(refused > rounds / 5, "only {refused} of {rounds} were refused");
@@ -289,9 +290,9 @@ fn a_failed_write_leaves_the_old_file() {
 fn a_transform_that_no_image_satisfies_is_corrupt() {
     let bench = Bench::new(2);
     bench.saved(&bench.fit(&bench.configs()[0]));
-    let (mut header, state) = model_file::read(&bench.path("saved.blemish")).unwrap();
+    let (mut header, state) = format::read(&bench.path("saved.blemish")).unwrap();
     header.transform = Transform::resize_to(0, 64);
     let path = bench.path("zero.blemish");
-    model_file::write(&path, &header, &state).unwrap();
+    format::write(&path, &header, &state).unwrap();
     assert!(matches!(load(&path), Err(Error::Corrupt { .. })));
 }

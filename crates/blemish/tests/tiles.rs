@@ -2,6 +2,7 @@
 
 mod support;
 
+use blemish::data::Files;
 use blemish::data::{Label, Sample, Tiling, Transform, open_dataset};
 use blemish::features::EngineOptions;
 use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
@@ -43,7 +44,7 @@ fn tiles_without_overlap_are_as_good_as_images_cut_by_hand() {
     for settings in [json!({"image_score": "max"}), json!({"image_score": "reweighted"})] {
         let config = bench.config("patchcore", settings);
         let whole = DetectorConfig { transform: Some(Transform::native()), ..config.clone() };
-        let parts = Detector::fit(&whole, &by_hand, &FitOptions::default()).unwrap();
+        let parts = Detector::fit(&whole, &Files::training(&by_hand), &FitOptions::default()).unwrap();
         let detector = bench.fit(&tiled(config, SIDE / 2, 0, TileModels::Shared));
         for sample in &bench.dataset.test {
             let scored = detector.score_file(&sample.path).unwrap();
@@ -135,7 +136,7 @@ fn tiles_outside_the_region_of_interest_have_no_model() {
     config.transform = Some(Transform::native().with_region_of_interest(&mask).unwrap());
     let path = bench.path("places.blemish");
     bench.fit(&config).save(&path).unwrap();
-    let (_, state) = blemish::model_file::read(&path).unwrap();
+    let (_, state) = blemish::file::format::read(&path).unwrap();
     let places: Vec<bool> = (0..4)
         .map(|tile| state.tensors().keys().any(|name| name.starts_with(&format!("tile.{tile}."))))
         .collect();

@@ -6,18 +6,20 @@ use crate::args::{Best, CalibrateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::data::{Dataset, Sample, list_images};
+use blemish::data::{Dataset, Files, Sample, Source, list_images};
 use blemish::evaluate::EvaluateOptions;
 use blemish::metrics::Criterion;
 use blemish::{Recalibration, recalibrate};
 
 pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
-    let good: Vec<Sample> = match args.with_good.is_empty() {
+    let good = match args.with_good.is_empty() {
         true => Vec::new(),
         false => list_images(&args.with_good)?.iter().map(|path| Sample::unlabelled(path)).collect(),
     };
+    let good = Files::new(good, "");
     let labelled: Option<Dataset> =
         args.labelled.as_ref().map(|data| open(data, &args.layout)).transpose()?;
+    let tests = labelled.as_ref().map(Files::test);
     let criterion = match args.by {
         Best::F1 => Criterion::F1,
         Best::Cost => Criterion::Cost {
@@ -28,9 +30,9 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
         Best::Recall => Criterion::Recall { wanted: args.recall },
     };
     let request = Recalibration {
-        good: (!good.is_empty()).then_some(good.as_slice()),
+        good: (!good.is_empty()).then_some(&good),
         false_alarm: args.false_alarm,
-        labelled: labelled.as_ref().map(|dataset| (dataset.test.as_slice(), criterion)),
+        labelled: tests.as_ref().map(|tests| (tests as &dyn Source, criterion)),
     };
     let options = EvaluateOptions {
         batch_size: args.batch_size.max(1),

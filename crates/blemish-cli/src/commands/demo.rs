@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{print, write_file};
 use blemish::data::synth::SynthOptions;
-use blemish::data::{Label, OpenOptions, open_dataset};
+use blemish::data::{Files, Label, OpenOptions, open_dataset};
 use blemish::evaluate::{EvaluateOptions, evaluate};
 use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions};
 use blemish_report::{Heat, Picture, SheetRow, contact_sheet};
@@ -44,14 +44,15 @@ pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result
         calibration,
         ..DetectorConfig::default()
     };
-    let detector = Detector::fit(&config, &dataset, &fit)?;
+    let detector = Detector::fit(&config, &Files::training(&dataset), &fit)?;
     let model = args.output.join("demo.blemish");
     detector.save(&model)?;
 
     let mut shown = Vec::new();
     let mut defects = HashSet::new();
     let options = EvaluateOptions { observer: console, ..EvaluateOptions::default() };
-    let outcome = evaluate(&detector, &dataset, &options, &mut |sample, scored, mask| {
+    let outcome = evaluate(&detector, &Files::test(&dataset), &options, &mut |index, scored, mask| {
+        let sample = &dataset.test[index];
         // One image of every kind of defect, and a good one.
         if defects.insert(sample.defect.clone()) {
             let kind = if sample.label == Label::Good { "good" } else { &sample.defect };

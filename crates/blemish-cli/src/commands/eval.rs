@@ -7,6 +7,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{print, write_file};
 use crate::pictures;
+use blemish::data::Files;
 use blemish::evaluate::{EvaluateOptions, EvaluationOutcome, evaluate};
 use blemish::metrics::Evaluation;
 use blemish::metrics::decisions::{DecisionReport, Observed};
@@ -30,7 +31,8 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
         args.report.clone().or_else(|| args.output.as_ref().map(|folder| folder.join("report.html")));
     let mut trouble = None;
     let mut gathered = Gathered::default();
-    let outcome = evaluate(&detector, &dataset, &options, &mut |sample, scored, mask| {
+    let outcome = evaluate(&detector, &Files::test(&dataset), &options, &mut |index, scored, mask| {
+        let sample = &dataset.test[index];
         if report.is_some() {
             gathered.see(sample, scored, mask);
         }

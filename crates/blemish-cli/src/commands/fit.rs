@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::files::unfinished;
-use blemish::data::{Dataset, Skipped};
+use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::metrics::Calibration;
 use blemish::{
@@ -100,7 +100,7 @@ fn fit_or_keep(
     dataset: &Dataset,
     options: &FitOptions<'_>,
 ) -> Result<Detector, Failure> {
-    match Detector::fit(config, dataset, options) {
+    match Detector::fit(config, &Files::training(dataset), options) {
         Err(Error::Interrupted) if !options.training.checkpoints().is_empty() => {
             Err(Failure::interrupted_with(
                 "interrupted: the same command with --resume goes on from its checkpoint",
@@ -222,10 +222,10 @@ pub fn fit_options<'a>(
 /// Refuses `--updatable` for models that cannot be updated.
 fn check_updatable(args: &LearnArgs) -> Result<(), Failure> {
     let method = &args.method;
-    if blemish::registry::method(method)?.living().is_none() {
+    if blemish::registry::method(method)?.updates().is_none() {
         return Err(Failure::new(format!(
             "models of {method} cannot be updated; leave --updatable out, or use one of: {}",
-            blemish::registry::living_names()
+            blemish::registry::updatable_names()
         )));
     }
     let is_composed =

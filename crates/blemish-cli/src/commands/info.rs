@@ -4,7 +4,7 @@ use crate::args::InfoArgs;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::features::{Architecture, networks, onnx, weights};
-use blemish::model_file;
+use blemish::file::{format, is_of_backbone};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub fn run(args: &InfoArgs) -> Result<(), Failure> {
 }
 
 fn model(path: &Path, as_json: bool) -> Result<(), Failure> {
-    let (header, state) = model_file::read(path)?;
+    let (header, state) = format::read(path)?;
     let tensors: Vec<Value> = state
         .tensors()
         .iter()
@@ -47,9 +47,7 @@ fn model(path: &Path, as_json: bool) -> Result<(), Failure> {
         }
     }
     let mut text = format!("{value:#}\ntensors of the method:\n");
-    for tensor in
-        tensors.iter().filter(|tensor| !model_file::is_of_backbone(tensor["name"].as_str().unwrap_or("")))
-    {
+    for tensor in tensors.iter().filter(|tensor| !is_of_backbone(tensor["name"].as_str().unwrap_or(""))) {
         text += &format!(
             "  {} {} ({} bytes)\n",
             tensor["name"].as_str().unwrap_or(""),

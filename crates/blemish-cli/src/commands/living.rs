@@ -6,7 +6,7 @@ use crate::args::{LayoutArgs, MachineArgs, MergeArgs, UpdateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::data::{Dataset, Layout, Sample, list_images};
+use blemish::data::{Dataset, Files, Layout, Sample, list_images};
 use blemish::{Detector, FitOptions};
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +19,7 @@ pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> R
     let detector = Detector::load(&args.model, &engine)?;
     let new = good_images(&args.data, &args.layout)?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
-    let updated = detector.update(&new, &options)?;
+    let updated = detector.update(&Files::training(&new), &options)?;
     updated.save(output)?;
     console.finish();
     report_skipped(new.skipped.iter().chain(updated.skipped()), console);

@@ -3,7 +3,7 @@
 use crate::args::MethodsArgs;
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::method::MethodEntry;
+use blemish::entry::MethodEntry;
 use blemish::registry::{method, methods};
 use serde_json::{Value, json};
 
@@ -29,7 +29,11 @@ fn list() -> String {
             };
             format!(
                 "{:<12}{:<12}{}\n{:24}{}{abilities}",
-                info.name, info.family, info.summary, "", info.advice
+                info.name,
+                info.family.to_string(),
+                info.summary,
+                "",
+                info.advice
             )
         })
         .collect();
@@ -39,7 +43,7 @@ fn list() -> String {
 
 /// What only some methods' models can do after the fit, as verbs of the command line.
 fn abilities(entry: &dyn MethodEntry) -> Vec<&'static str> {
-    if entry.living().is_some() { vec!["update", "merge"] } else { Vec::new() }
+    if entry.updates().is_some() { vec!["update", "merge"] } else { Vec::new() }
 }
 
 fn one(entry: &dyn MethodEntry) -> String {
@@ -86,7 +90,7 @@ fn as_json(entry: &dyn MethodEntry) -> Value {
         })
         .collect();
     json!({
-        "name": info.name, "family": info.family, "summary": info.summary, "advice": info.advice,
+        "name": info.name, "family": info.family.to_string(), "summary": info.summary, "advice": info.advice,
         "citation": info.citation, "abilities": abilities(entry), "settings": settings,
     })
 }

@@ -6,6 +6,7 @@ use crate::args::PickArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
+use blemish::data::Files;
 use blemish::pick::{Judged, Pick, PickOptions, candidates, pick};
 use blemish::{Detector, FitOptions, Observer};
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result
     if let Some(output) = &args.output {
         console.stage("fitting on all good images", None);
         let config = picked.best().candidate.config(&options.backbone, &options.ensemble, args.seed)?;
-        Detector::fit(&config, &dataset, &fit)?.save(output)?;
+        Detector::fit(&config, &Files::training(&dataset), &fit)?.save(output)?;
     }
     console.finish();
     if args.machine.json {

@@ -6,11 +6,11 @@ use super::monitor::Watch;
 use crate::args::{Export, Picture, PredictArgs};
 use crate::console::{Console, Quiet};
 use crate::failure::Failure;
-use crate::output::{ScoreLine, ScoreWriter};
+use crate::output::ScoreWriter;
 use crate::pictures;
-use blemish::data::{Sample, Transform, list_images};
+use blemish::data::{Files, Sample, Transform, list_images};
 use blemish::metrics::Region;
-use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredSample};
+use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
 use blemish_report::{CocoExport, save_float_tiff, save_labelme};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     let pictures = Pictures::new(args, &detector)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
-    let samples: Vec<Sample> = paths.iter().map(|path| Sample::unlabelled(path)).collect();
+    let images = Files::new(paths.iter().map(|path| Sample::unlabelled(path)).collect::<Vec<_>>(), "");
     if args.output.is_some() {
         console.stage("scoring", Some(paths.len() as u64));
     }
@@ -45,25 +45,19 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     };
     let mut names = Names::default();
     let (mut anomalous, mut scored_images) = (0, 0);
-    let skipped = detector.score_samples(&samples, &options, |sample| -> Result<(), Failure> {
-        let ScoredSample { index, size, scored, .. } = sample;
+    let skipped = detector.score_source(&images, &options, |one| -> Result<(), Failure> {
+        let ScoredImage { index, size, scored, .. } = one;
         let path = &paths[index];
         watch.observe(path, scored.score, console)?;
         let name = names.unique(path);
-        let decision = detector.decide(&scored, size, args.min_area)?;
-        if let Some(decision) = &decision {
+        let mut verdict = detector.verdict(&path.display().to_string(), &scored, size, args.min_area)?;
+        if let Some(decision) = &verdict.decision {
             anomalous += usize::from(decision.anomalous == Some(true));
             exports.add(path, &name, size, &decision.regions)?;
         }
         scored_images += 1;
-        let (overlay, map) = pictures.write(path, &name, &scored)?;
-        writer.write(&ScoreLine {
-            path: path.display().to_string(),
-            score: scored.score,
-            overlay,
-            map,
-            decision: decision.map(Into::into),
-        })?;
+        (verdict.overlay, verdict.map) = pictures.write(path, &name, &scored)?;
+        writer.write(&verdict)?;
         if scored_images % options.batch_size == 0 { watch.save() } else { Ok(()) }
     })?;
     watch.save()?;

@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{print, write_file};
 use crate::pictures::extended;
-use blemish::data::Transform;
+use blemish::data::{Files, Transform};
 use blemish::{Suspect, find_suspects};
 use blemish_report::{Heat, Picture, SheetRow, contact_sheet};
 use serde_json::json;
@@ -18,7 +18,7 @@ pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Re
     let (config, dataset, options) = prepare(&args.learn, threads, console)?;
     let folder = &args.output;
     std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
-    let found = find_suspects(&config, &dataset, &options, usize::from(args.show))?;
+    let found = find_suspects(&config, &Files::training(&dataset), &options, usize::from(args.show))?;
     console.finish();
     report_skipped(dataset.skipped.iter().chain(&found.skipped), console);
     let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));

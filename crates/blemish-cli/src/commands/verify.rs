@@ -5,7 +5,7 @@ use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::Detector;
-use blemish::verification::Verified;
+use blemish::verify::Verified;
 
 pub fn run(args: &VerifyArgs, threads: Option<usize>) -> Result<(), Failure> {
     let engine = engine_options(&args.engine, threads)?;

@@ -1,6 +1,6 @@
 //! Masks that do not match their images.
 
-use super::{Finding, Issue, Seen};
+use super::issue::{Finding, Issue};
 use crate::error::DataError;
 use crate::layout::{Dataset, Layout, OpenOptions, list_images};
 use crate::reader::read_mask;
@@ -8,14 +8,12 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// What is wrong with the masks of a category.
+/// What is wrong with the masks of a category; `sizes` are the heights and widths of the images that can be read.
 pub(super) fn check(
     dataset: &Dataset,
     options: &OpenOptions,
-    seen: &[Seen<'_>],
+    sizes: &HashMap<&Path, (usize, usize)>,
 ) -> Result<Vec<Issue>, DataError> {
-    let sizes: HashMap<&Path, (usize, usize)> =
-        seen.iter().map(|one| (one.sample.path.as_path(), one.size)).collect();
     let mut issues: Vec<Issue> = dataset
         .test
         .par_iter()
@@ -68,7 +66,7 @@ fn orphans(dataset: &Dataset, options: &OpenOptions) -> Result<Vec<Issue>, DataE
         return Ok(Vec::new());
     }
     let used: HashSet<&Path> = dataset.test.iter().filter_map(|sample| sample.mask.as_deref()).collect();
-    // A folder without images is no error here.
+    // A folder without images is not an error here.
     let masks = list_images(&[&folder]).unwrap_or_default();
     let unused = masks.iter().filter(|mask| !used.contains(mask.as_path()));
     Ok(unused

@@ -5,6 +5,7 @@
 //!     └─> every mask read ───────> missing, of another size, empty, orphaned
 //! ```
 
+mod issue;
 mod masks;
 #[cfg(test)]
 mod tests;
@@ -14,110 +15,13 @@ use crate::digest::file_digest;
 use crate::error::DataError;
 use crate::layout::{Dataset, Label, OpenOptions, Sample, open_dataset};
 use crate::reader::{ReadOptions, read_image};
+pub use issue::{Finding, Issue, Severity};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use twins::{Thumbnail, TwinKind, find_twins};
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// It would spoil a fit or an evaluation.
-    Problem,
-    /// Worth a look.
-    Remark,
-}
-
-/// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finding {
-    /// An image or mask that cannot be read.
-    Unreadable,
-    /// The same bytes, or the same picture re-encoded or resized, in train and in test.
-    Leak,
-    /// Two files of the same bytes with different labels.
-    Contradiction,
-    /// Two files of the same bytes, both to learn from or both to test with.
-    Duplicate,
-    /// Two pictures that are all but the same, in train and in test, perhaps of one object photographed twice.
-    NearLeak,
-    /// Two pictures that are all but the same, on one side.
-    NearDuplicate,
-    /// A defective image without its mask, among others that have theirs.
-    MissingMask,
-    /// A mask of another size than its image.
-    MaskSize,
-    /// A mask that marks nothing.
-    EmptyMask,
-    /// A mask that marks everything.
-    FullMask,
-    /// A mask without an image.
-    OrphanedMask,
-    /// No test images of one of the two kinds.
-    OneClass,
-}
-
-impl Finding {
-    /// How bad it is.
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::Unreadable
-            | Self::Leak
-            | Self::Contradiction
-            | Self::MissingMask
-            | Self::MaskSize
-            | Self::EmptyMask => Severity::Problem,
-            Self::Duplicate
-            | Self::NearLeak
-            | Self::NearDuplicate
-            | Self::FullMask
-            | Self::OrphanedMask
-            | Self::OneClass => Severity::Remark,
-        }
-    }
-
-    /// In words, for a heading.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable files",
-            Self::Leak => "pictures in train and in test",
-            Self::Contradiction => "the same picture, labelled good and defective",
-            Self::Duplicate => "duplicates",
-            Self::NearLeak => "all but the same picture in train and in test",
-            Self::NearDuplicate => "all but the same picture twice",
-            Self::MissingMask => "defective images without their mask",
-            Self::MaskSize => "masks of another size than their image",
-            Self::EmptyMask => "empty masks of defective images",
-            Self::FullMask => "masks that mark everything",
-            Self::OrphanedMask => "masks without an image",
-            Self::OneClass => "test images of one kind only",
-        }
-    }
-}
-
-/// One finding and its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Issue {
-    /// What it is.
-    pub finding: Finding,
-    /// How bad it is.
-    pub severity: Severity,
-    /// The files it concerns.
-    pub files: Vec<PathBuf>,
-    /// What exactly, and how to mend it.
-    pub detail: String,
-}
-
-impl Issue {
-    pub(crate) fn new(finding: Finding, files: &[&Path], detail: impl Into<String>) -> Self {
-        let files = files.iter().map(|path| path.to_path_buf()).collect();
-        Self { finding, severity: finding.severity(), files, detail: detail.into() }
-    }
-}
+use twins::{Picture, Thumbnail, TwinKind, find_twins};
 
 /// A size and how many images have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -161,7 +65,7 @@ impl CategoryCheck {
 /// `progress` is called with the images done and their number, from several threads.
 ///
 /// # Errors
-/// [`DataError`] if there is no data set at all; whatever is wrong with single files is an [`Issue`].
+/// [`DataError`] if there is no data set at all; faults of single files are [`Issue`]s.
 pub fn check_dataset(
     path: &Path,
     options: &OpenOptions,
@@ -193,9 +97,9 @@ pub fn open_all(path: &Path, options: &OpenOptions) -> Result<Vec<Dataset>, Data
 struct Seen<'a> {
     sample: &'a Sample,
     is_train: bool,
+    /// Height and width.
     size: (usize, usize),
-    digest: [u8; 32],
-    thumbnail: Thumbnail,
+    picture: Picture,
 }
 
 fn check_category(
@@ -230,11 +134,13 @@ fn check_category(
         issues.push(Issue::new(finding, &[&skipped.path], skipped.reason.clone()));
     }
     issues.extend(duplicates(&seen));
-    issues.extend(masks::check(dataset, options, &seen)?);
+    let sizes_of: HashMap<&Path, (usize, usize)> =
+        seen.iter().map(|one| (one.sample.path.as_path(), one.size)).collect();
+    issues.extend(masks::check(dataset, options, &sizes_of)?);
     let kinds = |label| dataset.test.iter().filter(|sample| sample.label == label).count();
     if !dataset.test.is_empty() && (kinds(Label::Good) == 0 || kinds(Label::Defective) == 0) {
         let missing = if kinds(Label::Good) == 0 { "good" } else { "defective" };
-        let detail = format!("there are no {missing} test images; image metrics are undefined without");
+        let detail = format!("there are no {missing} test images; image metrics are undefined without them");
         issues.push(Issue::new(Finding::OneClass, &[], detail));
     }
     issues.sort_by(|one, other| {
@@ -261,7 +167,7 @@ fn look_at(sample: &Sample, is_train: bool) -> Result<Seen<'_>, Issue> {
         };
         Issue::new(Finding::Unreadable, &[&sample.path], detail)
     };
-    // Measured values of any range are fine here: which range is meant is told at the fit.
+    // Measured values of any range are fine here: the range is chosen at the fit.
     let options =
         ReadOptions { value_range: Some((f32::MIN / 4.0, f32::MAX / 4.0)), ..ReadOptions::default() };
     let image = read_image(&sample.path, &ReadOptions::default())
@@ -271,13 +177,16 @@ fn look_at(sample: &Sample, is_train: bool) -> Result<Seen<'_>, Issue> {
         sample,
         is_train,
         size: (image.height, image.width),
-        digest: file_digest(&sample.path).map_err(refuse)?,
-        thumbnail: Thumbnail::of(&image),
+        picture: Picture {
+            digest: file_digest(&sample.path).map_err(refuse)?,
+            thumbnail: Thumbnail::of(&image),
+        },
     })
 }
 
 fn duplicates(seen: &[Seen<'_>]) -> Vec<Issue> {
-    find_twins(seen)
+    let pictures: Vec<&Picture> = seen.iter().map(|one| &one.picture).collect();
+    find_twins(&pictures)
         .into_iter()
         .map(|twin| {
             let (one, other) = (&seen[twin.one], &seen[twin.other]);

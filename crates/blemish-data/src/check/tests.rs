@@ -62,7 +62,7 @@ fn a_sound_set_is_counted_and_nothing_is_found() {
 }
 
 #[test]
-fn copies_are_told_by_where_they_lie_and_what_they_are_called() {
+fn copies_are_sorted_by_where_they_lie_and_what_they_are_called() {
     let set = Set::new();
     std::fs::copy(set.path("train/good/000.png"), set.path("test/good/000.png")).unwrap();
     std::fs::copy(set.path("train/good/001.png"), set.path("train/good/002.png")).unwrap();
@@ -92,7 +92,7 @@ fn a_picture_saved_anew_as_jpeg_and_smaller_is_still_a_leak() {
 }
 
 #[test]
-fn masks_that_do_not_match_are_each_told_apart() {
+fn masks_that_do_not_match_are_each_named() {
     let set = Set::new();
     let mask = |name: &str, size: (u32, u32), value: u8| {
         image::GrayImage::from_pixel(size.0, size.1, image::Luma([value])).save(set.path(name)).unwrap();

@@ -1,10 +1,9 @@
-//! Pictures that are the same, or all but the same.
+//! Pictures that are the same, or nearly the same.
 //!
 //! A difference hash (256 signs of differences between neighbours, of a picture shrunk to 17 x 16) finds pairs worth a look in a few
-//! instructions a pair; the correlation of 64 x 64 thumbnails then decides. Images of one product resemble each other anyhow, so the
+//! instructions a pair; the correlation of 64 x 64 thumbnails then decides. Images of one product resemble each other in any case, so the
 //! limits are strict: what counts is the correlation after brightness and contrast are taken out.
 
-use super::Seen;
 use crate::reader::RgbImage;
 use crate::transform::Transform;
 use rayon::prelude::*;
@@ -18,15 +17,22 @@ const HASH: usize = 16;
 const DIFFERENT_SIGNS: u32 = 24;
 /// Correlation from which two pictures are the same one: re-encoded, resized, or taken twice in the same light.
 const SAME: f32 = 0.998;
-/// Correlation from which they are all but the same.
+/// Correlation from which they are nearly the same.
 const NEAR: f32 = 0.995;
+
+/// A picture as others are compared with it.
+pub(super) struct Picture {
+    /// SHA-256 of its file.
+    pub(super) digest: [u8; 32],
+    pub(super) thumbnail: Thumbnail,
+}
 
 /// What is kept of a picture to compare it.
 pub(super) struct Thumbnail {
     signs: [u64; 4],
     /// 64 x 64 grey values of mean 0 and norm 1.
     values: Vec<f32>,
-    /// A picture of one colour resembles nothing.
+    /// Whether it is of one colour; such pictures are compared with no other.
     is_flat: bool,
     /// Standard deviation of its grey values before, of 255.
     contrast: f32,
@@ -92,11 +98,11 @@ impl Twin {
 }
 
 /// All pairs of alike images, in order.
-pub(super) fn find_twins(seen: &[Seen<'_>]) -> Vec<Twin> {
+pub(super) fn find_twins(pictures: &[&Picture]) -> Vec<Twin> {
     let mut first_of: HashMap<[u8; 32], usize> = HashMap::new();
     let mut twins = Vec::new();
     let mut distinct = Vec::new();
-    for (index, one) in seen.iter().enumerate() {
+    for (index, one) in pictures.iter().enumerate() {
         match first_of.get(&one.digest) {
             Some(&first) => {
                 twins.push(Twin { one: first, other: index, kind: TwinKind::Bytes, correlation: 1.0 })
@@ -111,7 +117,7 @@ pub(super) fn find_twins(seen: &[Seen<'_>]) -> Vec<Twin> {
         .par_iter()
         .enumerate()
         .flat_map_iter(|(place, &one)| {
-            distinct[place + 1..].iter().filter_map(move |&other| compare(seen, one, other))
+            distinct[place + 1..].iter().filter_map(move |&other| compare(pictures, one, other))
         })
         .collect();
     twins.extend(alike);
@@ -119,8 +125,8 @@ pub(super) fn find_twins(seen: &[Seen<'_>]) -> Vec<Twin> {
     twins
 }
 
-fn compare(seen: &[Seen<'_>], one: usize, other: usize) -> Option<Twin> {
-    let (first, second) = (&seen[one].thumbnail, &seen[other].thumbnail);
+fn compare(pictures: &[&Picture], one: usize, other: usize) -> Option<Twin> {
+    let (first, second) = (&pictures[one].thumbnail, &pictures[other].thumbnail);
     if first.is_flat || second.is_flat || first.different_signs(second) > DIFFERENT_SIGNS {
         return None;
     }

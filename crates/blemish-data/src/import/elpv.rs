@@ -205,20 +205,21 @@ fn parse_line(line: &str) -> Result<Cell, String> {
     if !name.strip_suffix(".png").is_some_and(|stem| !stem.is_empty() && stem.chars().all(is_plain)) {
         return Err(format!("`{}` is not of the form images/NAME.png", path.escape_default()));
     }
-    let number: f64 =
-        probability.parse().map_err(|_| format!("`{}` is no probability", probability.escape_default()))?;
+    let number: f64 = probability
+        .parse()
+        .map_err(|_| format!("`{}` is not a probability", probability.escape_default()))?;
     if !(0.0..=1.0).contains(&number) {
         return Err(format!("the probability {number} is not within [0, 1]"));
     }
     let cell_type = match kind {
         "mono" => CellType::Mono,
         "poly" => CellType::Poly,
-        _ => return Err(format!("`{}` is no type of cell (mono or poly)", kind.escape_default())),
+        _ => return Err(format!("`{}` is not a type of cell (mono or poly)", kind.escape_default())),
     };
     Ok(Cell { path: path.to_owned(), probability: number, cell_type })
 }
 
-/// Refuses what is no PNG at all, such as the pointer files of a checkout without its large files.
+/// Checks that the bytes are a PNG picture; in a checkout without its large files they are a pointer file.
 fn check_picture(source: &Path, name: &str, bytes: &[u8]) -> Result<(), ImportError> {
     if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Ok(());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// The source is no wheel or folder of the set.
+    /// The source is not a wheel or folder of the set.
     #[error("`{}` is not the elpv-dataset: {reason}; get it with `pip download --no-deps elpv-dataset`", path.display())]
     Foreign {
         /// The wheel or folder.

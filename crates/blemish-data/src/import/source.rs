@@ -87,7 +87,7 @@ fn open_wheel(path: &Path) -> Result<ZipArchive<BufReader<File>>, ImportError> {
     let mut start = Vec::new();
     file.by_ref().take(4).read_to_end(&mut start).map_err(ImportError::io("read", path))?;
     if !start.starts_with(b"PK") {
-        let reason = "it is no wheel (a zip file) and no folder".to_owned();
+        let reason = "it is neither a wheel (a zip file) nor a folder".to_owned();
         return Err(ImportError::Foreign { path: path.to_path_buf(), reason });
     }
     // The archive looks for its directory from the end, wherever the file stands.

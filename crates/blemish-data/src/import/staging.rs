@@ -26,7 +26,7 @@ impl Staging {
         };
         std::fs::create_dir_all(parent).map_err(ImportError::io("create", parent))?;
         let mut builder = tempfile::Builder::new();
-        // Temporary folders are private by default; the set is for whoever the user's umask admits.
+        // Temporary folders are private by default; the set gets the permissions of the user's umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let folder =

@@ -171,7 +171,7 @@ fn foreign_damaged_and_incomplete_sources_say_so() {
     assert!(failure(path, path).contains("labels.csv"));
     assert!(failure(path, &path.join("absent.whl")).contains("absent.whl"));
     std::fs::write(path.join("elpv.whl"), b"%PDF-1.7").unwrap();
-    assert!(failure(path, &path.join("elpv.whl")).contains("no wheel"));
+    assert!(failure(path, &path.join("elpv.whl")).contains("neither a wheel"));
 
     let mut incomplete = files();
     incomplete.retain(|(name, _)| !name.ends_with("cell0000.png") && !name.ends_with("cell0002.png"));
@@ -182,8 +182,8 @@ fn foreign_damaged_and_incomplete_sources_say_so() {
     for (line, reason) in [
         ("images/a.png 1.0", "2 fields"),
         ("images/a.png 7 mono", "[0, 1]"),
-        ("images/a.png x mono", "no probability"),
-        ("images/a.png 1 thin", "no type"),
+        ("images/a.png x mono", "not a probability"),
+        ("images/a.png 1 thin", "not a type"),
         ("images/cell0001.png 1 mono", "listed twice"),
     ] {
         let mut wrong = files();

@@ -1,6 +1,7 @@
 //! Layouts that say everything by their folders: MVTec AD, and any folder of good images.
 
-use super::{Dataset, Label, Layout, OpenOptions, Sample, category_name, scan};
+use super::dataset::{Dataset, Label, Layout, OpenOptions, Sample, category_name};
+use super::scan;
 use crate::error::{DataError, Skipped};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -88,8 +89,7 @@ fn test_samples(
     }
     let loose = scan::images_in(test_dir)?;
     if !loose.is_empty() && samples.is_empty() {
-        let reason =
-            "its images say nothing of good or defective; put them into `good` and folders named by defect";
+        let reason = "its images have no labels; put them into `good` and folders named by defect";
         return Err(DataError::dataset(test_dir, reason));
     }
     if samples.is_empty() && options.test_dir.is_some() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The images that files, folders (with subfolders) and glob patterns name.
 ///
 /// In the order of the inputs; what a folder or pattern gives is in the byte order of paths. An image named twice comes
-/// once. A file is taken as it is, whatever its name; whether it is an image shows when it is read.
+/// once. A file that is named is taken under any name; whether it is an image shows when it is read.
 ///
 /// # Errors
 /// [`DataError`] if an input names nothing, or holds no images.

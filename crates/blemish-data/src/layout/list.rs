@@ -8,8 +8,9 @@
 //! | `mask` | the mask of a defective image |
 //! | `defect` | the kind of defect; without it, the label if that is a word of its own |
 //! | `group` | images of one part or shot; they are kept together where images are dealt into folds |
+//! | `category` | the category, in a list of several; all lines or none have one |
 
-use super::{Dataset, Label, Layout, OpenOptions, Sample};
+use super::dataset::{Dataset, Label, Layout, OpenOptions, Sample, chosen};
 use crate::error::{DataError, Skipped};
 use crate::reader::looks_like_image;
 use serde_json::Value;
@@ -31,7 +32,11 @@ pub(super) struct Entry {
     pub(super) mask: String,
     pub(super) defect: String,
     pub(super) group: String,
+    pub(super) category: String,
 }
+
+/// The CSV columns of a list, in the order of [`Entry`]'s fields.
+const COLUMNS: [&str; 7] = ["path", "split", "label", "mask", "defect", "group", "category"];
 
 /// The text of a list file.
 pub(super) fn read_text(path: &Path) -> Result<String, DataError> {
@@ -43,7 +48,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, DataError> {
     text_of(path, bytes)
 }
 
-fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     if bytes.is_empty() {
         return Err(DataError::dataset(path, "the file is empty"));
     }
@@ -60,22 +65,34 @@ fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
-/// The dataset in a list's text.
+/// The dataset in a list's text: all of it, or the chosen category where the list has categories.
 pub(super) fn open(path: &Path, text: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let category = options.category.clone().unwrap_or_else(|| {
-        path.file_stem().map_or_else(|| "list".into(), |stem| stem.to_string_lossy().into_owned())
-    });
+    let entries = entries(path, text)?;
+    let category = if entries.iter().any(|entry| !entry.category.is_empty()) {
+        if let Some(entry) = entries.iter().find(|entry| entry.category.is_empty()) {
+            return Err(fault(
+                path,
+                entry.line,
+                "the category is empty, but other lines have one; fill it in".into(),
+            ));
+        }
+        Some(chosen(path, options, entries.iter().map(|entry| entry.category.clone()).collect())?)
+    } else {
+        None
+    };
+    let is_wanted = |entry: &&Entry| category.as_ref().is_none_or(|category| entry.category == *category);
+    let whole = || path.file_stem().map_or_else(|| "list".into(), |stem| stem.to_string_lossy().into_owned());
     let base = path.parent().unwrap_or(Path::new(""));
     let mut dataset = Dataset {
         root: path.to_path_buf(),
         layout: Layout::List,
-        category,
+        category: category.clone().or_else(|| options.category.clone()).unwrap_or_else(whole),
         train: Vec::new(),
         test: Vec::new(),
         skipped: Vec::new(),
     };
-    for entry in entries(path, text)? {
-        add(&mut dataset, path, base, &entry, options)?;
+    for entry in entries.iter().filter(is_wanted) {
+        add(&mut dataset, path, base, entry, options)?;
     }
     Ok(dataset)
 }
@@ -106,7 +123,7 @@ pub(super) fn add(
     Ok(())
 }
 
-fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), DataError> {
+pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), DataError> {
     let wrong = |reason: String| Err(fault(list, entry.line, reason));
     if entry.path.is_empty() {
         return wrong("the path is empty".into());
@@ -128,7 +145,7 @@ fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), 
     };
     if for_training && !is_good {
         return wrong(format!(
-            "the image is `{}` but for training; only good images are learnt from",
+            "the image is `{}` but marked for training; only good images are learnt from",
             entry.label
         ));
     }
@@ -151,13 +168,13 @@ pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> 
     match text.trim_start().chars().next() {
         Some('[') => json_array(path, text),
         Some('{') => json_lines(path, text),
-        _ => csv_rows(path, text, ["path", "split", "label", "mask", "defect", "group"]),
+        _ => csv_rows(path, text, COLUMNS),
     }
 }
 
-/// Rows of a CSV with a header. `names` are the columns of an [`Entry`]'s path, split, label, mask, defect and group;
-/// only the first is required.
-pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 6]) -> Result<Vec<Entry>, DataError> {
+/// Rows of a CSV with a header. `names` are the columns of an [`Entry`]'s path, split, label, mask, defect, group and category; only
+/// the first is required.
+pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 7]) -> Result<Vec<Entry>, DataError> {
     let header_line = text.lines().next().unwrap_or_default();
     // Spreadsheets in many countries write semicolons.
     let delimiter = if !header_line.contains(',') && header_line.contains(';') { b';' } else { b',' };
@@ -193,6 +210,7 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 6]) -> Result<Vec<
             mask: field(3),
             defect: field(4),
             group: field(5),
+            category: field(6),
         });
     }
     Ok(entries)
@@ -240,25 +258,10 @@ fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError>
         mask: field("mask")?,
         defect: field("defect")?,
         group: field("group")?,
+        category: field("category")?,
     })
 }
 
 fn fault(path: &Path, line: u64, reason: String) -> DataError {
     DataError::List { path: path.to_path_buf(), line, reason }
-}
-
-/// Everything a list goes through before files are looked up; for tests that mutate lists.
-#[cfg(test)]
-pub(super) fn parse_for_test(bytes: Vec<u8>) -> Result<usize, DataError> {
-    let path = Path::new("list.csv");
-    let text = text_of(path, bytes)?;
-    if super::visa::is_split(&text) {
-        return super::visa::rows(path, &text).map(|rows| rows.len());
-    }
-    let entries = entries(path, &text)?;
-    entries
-        .iter()
-        .map(|entry| sample_of(path, Path::new(""), entry))
-        .collect::<Result<Vec<_>, _>>()
-        .map(|all| all.len())
 }

@@ -9,6 +9,7 @@
 //!
 //! Samples are always in the byte order of their paths, so nothing depends on the file system's order.
 
+mod dataset;
 mod folders;
 mod images;
 mod list;
@@ -18,88 +19,12 @@ mod visa;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{DataError, Skipped};
+use crate::error::DataError;
+pub(crate) use dataset::defect_of;
+pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
+use dataset::{category_name, chosen};
 pub use images::list_images;
 use std::path::{Path, PathBuf};
-
-/// How a dataset is laid out on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Any folder of good images.
-    Folder,
-    /// MVTec AD: `train/good`, `test/<defect>`, `ground_truth/<defect>/NAME_mask.png`.
-    Mvtec,
-    /// VisA with its `split_csv/1cls.csv`.
-    Visa,
-    /// A CSV or JSON list.
-    List,
-}
-
-/// What is known of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Label {
-    /// Free of defects.
-    Good,
-    /// With a defect.
-    Defective,
-}
-
-/// One image of a dataset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// The image file.
-    pub path: PathBuf,
-    /// Good or defective.
-    pub label: Label,
-    /// "good", or the kind of defect.
-    pub defect: String,
-    /// The file that marks the defect; `None` for good images and where masks are absent.
-    pub mask: Option<PathBuf>,
-    /// What it shares with other images (the part, the shot), where a list says so; such images are kept together in folds.
-    pub group: Option<String>,
-}
-
-impl Sample {
-    /// An image of which nothing is known; it counts as good.
-    pub fn unlabelled(path: &Path) -> Self {
-        Self::good(path.to_path_buf())
-    }
-
-    fn good(path: PathBuf) -> Self {
-        Self { path, label: Label::Good, defect: scan::GOOD.into(), mask: None, group: None }
-    }
-}
-
-/// The images of one category.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dataset {
-    /// The folder or list it was opened from (for a set of categories, the category's folder).
-    pub root: PathBuf,
-    /// The layout that was recognised.
-    pub layout: Layout,
-    /// The category's name, or the folder's.
-    pub category: String,
-    /// Good images to learn from; empty in sets for evaluation only.
-    pub train: Vec<Sample>,
-    /// Labelled images to evaluate on; may be empty.
-    pub test: Vec<Sample>,
-    /// What was left out because of [`OpenOptions::skip_bad`].
-    pub skipped: Vec<Skipped>,
-}
-
-/// How to open a dataset. The default recognises everything by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenOptions {
-    /// Which category of a set with several.
-    pub category: Option<String>,
-    /// Folder with `good` and defect folders; instead of the layout's own.
-    pub test_dir: Option<PathBuf>,
-    /// Folder of masks (`<defect>/NAME_mask.png`, `<defect>/NAME.png`, or the same without defect folders); instead of the
-    /// layout's own.
-    pub mask_dir: Option<PathBuf>,
-    /// Leave out images whose mask or file is missing, and list them, instead of failing.
-    pub skip_bad: bool,
-}
 
 /// Recognises the layout of a folder or list and collects its samples.
 ///
@@ -120,17 +45,36 @@ pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataE
     Ok(dataset)
 }
 
+/// Opens every category of a set with several: of a folder of MVTec AD categories, of a list with a `category` column, of a VisA split.
+/// One that the options choose, or the only one, comes alone. Sorted by name.
+///
+/// # Errors
+/// As [`open_dataset`]; [`DataError::Setting`] if one test or mask folder is given for several categories.
+pub fn open_categories(path: &Path, options: &OpenOptions) -> Result<Vec<Dataset>, DataError> {
+    let found = match open_dataset(path, options) {
+        Err(DataError::Category { wanted: None, found, .. }) => found,
+        opened => return Ok(vec![opened?]),
+    };
+    if options.test_dir.is_some() || options.mask_dir.is_some() {
+        return Err(DataError::Setting(format!(
+            "a test or mask folder belongs to one category, but `{}` holds {}; choose one of: {}",
+            path.display(),
+            found.len(),
+            found.join(", ")
+        )));
+    }
+    let open = |category| open_dataset(path, &OpenOptions { category: Some(category), ..options.clone() });
+    found.into_iter().map(open).collect()
+}
+
 fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     let split = path.join(visa::SPLIT);
     if split.is_file() {
         return visa::open(&split, path, options);
     }
     if is_category(path) {
-        let name = category_name(path);
-        return match &options.category {
-            Some(wanted) if *wanted != name => Err(unknown_category(path, options, vec![name])),
-            _ => folders::open_mvtec(path, options),
-        };
+        chosen(path, options, vec![category_name(path)])?;
+        return folders::open_mvtec(path, options);
     }
     if path.join("train").is_dir() && path.join("test").is_dir() {
         return Err(DataError::dataset(
@@ -150,17 +94,11 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
         }
         return folders::open_plain(path, options);
     }
-    let chosen = match (&options.category, categories.as_slice()) {
-        (None, [only]) => Some(only),
-        (None, _) => None,
-        (Some(wanted), all) => all.iter().find(|folder| category_name(folder) == *wanted),
-    };
-    match chosen {
+    let name = chosen(path, options, categories.iter().map(|folder| category_name(folder)).collect())?;
+    match categories.iter().find(|folder| category_name(folder) == name) {
         Some(folder) => folders::open_mvtec(folder, options),
-        None => {
-            let found = categories.iter().map(|folder| category_name(folder)).collect();
-            Err(unknown_category(path, options, found))
-        }
+        // Renamed since it was listed a moment ago.
+        None => Err(DataError::dataset(path, format!("its category `{name}` is gone; open it again"))),
     }
 }
 
@@ -185,14 +123,4 @@ fn is_category(folder: &Path) -> bool {
             && scan::images_in(folder).is_ok_and(|loose| loose.is_empty())
     };
     folder.join("train").join(scan::GOOD).is_dir() || has_test_only()
-}
-
-/// The last part of a path's real name, so that `.` and `..` have one too.
-fn category_name(path: &Path) -> String {
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    real.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
-}
-
-fn unknown_category(path: &Path, options: &OpenOptions, found: Vec<String>) -> DataError {
-    DataError::Category { path: path.to_path_buf(), wanted: options.category.clone(), found }
 }

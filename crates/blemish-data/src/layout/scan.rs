@@ -44,7 +44,7 @@ fn walk(
         let is_hidden =
             entry.file_name().as_encoded_bytes().starts_with(b".") || entry.file_name() == "__MACOSX";
         let is_excluded = || entry.file_type().is_dir() && is_among(entry.path(), excluded);
-        // The folder itself was asked for, whatever its name.
+        // The folder itself was asked for, even if its name is a hidden one.
         entry.depth() == 0 || !(is_hidden || is_excluded())
     };
     // A folder linked into itself is reported by the walk as an error and so ends it.
@@ -67,7 +67,7 @@ fn is_among(folder: &Path, excluded: &[PathBuf]) -> bool {
     !excluded.is_empty() && std::fs::canonicalize(folder).is_ok_and(|folder| excluded.contains(&folder))
 }
 
-/// By extension; files of other names by their first bytes. A file that only pretends is found out when it is read.
+/// By extension; files of other names by their first bytes. A file of other content fails when it is read.
 fn is_image(entry: &DirEntry) -> bool {
     if !entry.file_type().is_file() {
         return false;

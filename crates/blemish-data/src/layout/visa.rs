@@ -3,8 +3,8 @@
 //! Columns are object, split, label, image and mask; paths are relative to the dataset's folder. All defective images are
 //! of the one kind "anomaly". Masks hold a small number per kind of defect; any of them marks.
 
+use super::dataset::{Dataset, Layout, OpenOptions, chosen};
 use super::list::{self, Entry};
-use super::{Dataset, Layout, OpenOptions, unknown_category};
 use crate::error::DataError;
 use std::path::Path;
 
@@ -21,14 +21,7 @@ pub(super) fn is_split(text: &str) -> bool {
 /// The category that the options choose, or the only one.
 pub(super) fn open(split: &Path, root: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     let rows = rows(split, &list::read_text(split)?)?;
-    let mut found: Vec<String> = rows.iter().map(|(category, _)| category.clone()).collect();
-    found.sort();
-    found.dedup();
-    let category = match (&options.category, found.as_slice()) {
-        (None, [only]) => only.clone(),
-        (Some(wanted), all) if all.contains(wanted) => wanted.clone(),
-        _ => return Err(unknown_category(root, options, found)),
-    };
+    let category = chosen(root, options, rows.iter().map(|entry| entry.category.clone()).collect())?;
     let mut dataset = Dataset {
         root: root.to_path_buf(),
         layout: Layout::Visa,
@@ -37,20 +30,17 @@ pub(super) fn open(split: &Path, root: &Path, options: &OpenOptions) -> Result<D
         test: Vec::new(),
         skipped: Vec::new(),
     };
-    for (_, entry) in rows.iter().filter(|(name, _)| *name == category) {
+    for entry in rows.iter().filter(|entry| entry.category == category) {
         list::add(&mut dataset, split, root, entry, options)?;
     }
     Ok(dataset)
 }
 
-/// The rows with their categories.
-pub(super) fn rows(split: &Path, text: &str) -> Result<Vec<(String, Entry)>, DataError> {
-    // VisA names no kinds of defect, so that column serves to carry the category.
-    let mut entries = list::csv_rows(split, text, ["image", "split", "label", "mask", "object", "group"])?;
-    let mut rows = Vec::with_capacity(entries.len());
-    for mut entry in entries.drain(..) {
-        let category = std::mem::replace(&mut entry.defect, "anomaly".into());
-        rows.push((category, entry));
-    }
-    Ok(rows)
+/// The rows, with the object as category.
+pub(super) fn rows(split: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+    let names = ["image", "split", "label", "mask", "defect", "group", "object"];
+    let mut entries = list::csv_rows(split, text, names)?;
+    // VisA names no kinds of defect.
+    entries.iter_mut().for_each(|entry| entry.defect = "anomaly".into());
+    Ok(entries)
 }

@@ -1,27 +1,28 @@
-//! Images one after another as their files hold them, for whoever cuts them up: only one is in memory at a time.
+//! Decoded images one after another, for tiles: only one is in memory at a time.
 
-use super::left_out;
-use super::workers::mask_of;
+use super::job::{Images, decoded, left_out};
 use crate::error::{DataError, Skipped};
 use crate::layout::Sample;
 use crate::mask::Mask;
-use crate::reader::{RgbImage, read_image};
+use crate::reader::RgbImage;
+use crate::source::{Files, Source};
 use crate::transform::Transform;
+use std::sync::Arc;
 
 /// A decoded image and where it came from.
 #[derive(Debug)]
 pub struct DecodedImage {
-    /// Position in the samples.
+    /// Index in the source.
     pub index: usize,
     /// The image, not transformed.
-    pub image: RgbImage,
-    /// Its mask, transformed; `None` where the sample has none or masks were not asked for.
+    pub image: Arc<RgbImage>,
+    /// Its mask, transformed; `None` where the image has none or masks were not asked for.
     pub mask: Option<Mask>,
 }
 
-/// Decodes samples in a given order, each when it is asked for. The first error ends the iteration.
+/// Decodes images in a given order, each when it is asked for. The first error ends the iteration.
 pub struct DecodedImages<'a> {
-    samples: &'a [Sample],
+    images: Images<'a>,
     order: std::vec::IntoIter<usize>,
     transform: &'a Transform,
     skip_bad: bool,
@@ -32,9 +33,31 @@ pub struct DecodedImages<'a> {
 }
 
 impl<'a> DecodedImages<'a> {
-    /// The samples of `order`, for `transform`; masks come along if `with_masks`; what cannot be used is left out if `skip_bad`.
+    /// The images of `source` at the indices of `order`, for `transform`; masks come along if `with_masks`; images that cannot be
+    /// used are left out if `skip_bad`.
+    pub fn over(
+        source: &'a dyn Source,
+        order: Vec<usize>,
+        transform: &'a Transform,
+        skip_bad: bool,
+        with_masks: bool,
+    ) -> Self {
+        Self::of(Images::Borrowed(source), order, transform, skip_bad, with_masks)
+    }
+
+    /// As [`Self::over`] the files of samples.
     pub fn new(
-        samples: &'a [Sample],
+        samples: &[Sample],
+        order: Vec<usize>,
+        transform: &'a Transform,
+        skip_bad: bool,
+        with_masks: bool,
+    ) -> Self {
+        Self::of(Images::Owned(Files::new(samples, "")), order, transform, skip_bad, with_masks)
+    }
+
+    fn of(
+        images: Images<'a>,
         order: Vec<usize>,
         transform: &'a Transform,
         skip_bad: bool,
@@ -42,7 +65,7 @@ impl<'a> DecodedImages<'a> {
     ) -> Self {
         let (delivered, skipped, is_finished) = (0, Vec::new(), false);
         Self {
-            samples,
+            images,
             order: order.into_iter(),
             transform,
             skip_bad,
@@ -57,16 +80,6 @@ impl<'a> DecodedImages<'a> {
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
-
-    fn decode(&self, index: usize) -> Result<DecodedImage, DataError> {
-        let sample = &self.samples[index];
-        let at_image = |fault| DataError::image(&sample.path, fault);
-        let image = read_image(&sample.path, &self.transform.read_options())?;
-        self.transform.output_size(image.height, image.width).map_err(at_image)?;
-        let mask = if self.with_masks { mask_of(sample, &image)? } else { None };
-        let mask = mask.map(|mask| self.transform.apply_mask(&mask)).transpose().map_err(at_image)?;
-        Ok(DecodedImage { index, image, mask })
-    }
 }
 
 impl Iterator for DecodedImages<'_> {
@@ -76,15 +89,14 @@ impl Iterator for DecodedImages<'_> {
         if self.is_finished {
             return None;
         }
-        while let Some(index) = self.order.next() {
-            match self.decode(index) {
-                Ok(image) => {
+        let source = self.images.source();
+        for index in self.order.by_ref() {
+            match decoded(source, index, self.transform, self.with_masks) {
+                Ok((image, mask)) => {
                     self.delivered += 1;
-                    return Some(Ok(image));
+                    return Some(Ok(DecodedImage { index, image, mask }));
                 }
-                Err(error) if self.skip_bad => {
-                    self.skipped.push(left_out(&self.samples[index], &error));
-                }
+                Err(error) if self.skip_bad => self.skipped.push(left_out(source, index, &error)),
                 Err(error) => {
                     self.is_finished = true;
                     return Some(Err(error));

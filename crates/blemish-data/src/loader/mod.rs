@@ -1,26 +1,32 @@
-//! Batches from files: decoded in background threads, delivered in a fixed order, in bounded memory.
+//! Batches from a source: decoded in background threads, delivered in a fixed order, in bounded memory.
 //!
 //! Workers claim positions of the order one after another and may run ahead of the reader by a window of `prefetch`
 //! batches; the reader takes results by position. So at any time at most one window plus one batch of transformed images
-//! is held, however many there are, and the order never depends on which thread is faster.
+//! is held, however many there are, and the order never depends on which thread is faster. Clips hold that many clips, and as
+//! many single frames that clips share.
 
+mod batch;
 mod decoded;
+mod job;
+mod order;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
+pub use batch::LoadedBatch;
 pub use decoded::{DecodedImage, DecodedImages};
+pub use order::order_of;
 
-use crate::batch::ImageBatch;
 use crate::error::{DataError, Skipped};
 use crate::layout::Sample;
-use crate::mask::Mask;
-use crate::transform::{PlanarImage, Resize, Transform};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use crate::source::{Files, Source};
+use crate::transform::{Resize, Transform};
+use job::{Images, Job, Loaded, left_out};
+use std::borrow::Cow;
 use std::sync::Arc;
-use workers::{Job, Loaded, Workers};
+use std::thread::{Builder, JoinHandle};
+use workers::Shared;
 
 /// How images are streamed. Threads and prefetch change the speed and memory, never the batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +37,14 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Decoding threads; 0 is one per processor.
     pub threads: usize,
-    /// Shuffles the samples by this seed; `None` keeps their order.
+    /// Shuffles the images by this seed; `None` keeps their order.
     pub shuffle_seed: Option<u64>,
     /// Leave unusable images out, and list them, instead of failing.
     pub skip_bad: bool,
     /// Also read and transform the masks.
     pub with_masks: bool,
+    /// Frames that come with each image: itself and those before it ([`Source::window`]); 1 is the image alone.
+    pub clip: usize,
 }
 
 impl Default for LoaderOptions {
@@ -48,84 +56,123 @@ impl Default for LoaderOptions {
             shuffle_seed: None,
             skip_bad: false,
             with_masks: false,
+            clip: 1,
         }
     }
 }
 
-/// A batch and where it came from; all lists have one entry an image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoadedBatch {
-    /// Positions in the samples that the loader was given.
-    pub indices: Vec<usize>,
-    /// The transformed images.
-    pub images: ImageBatch,
-    /// The transformed masks; `None` where the sample has none or masks were not asked for.
-    pub masks: Vec<Option<Mask>>,
-    /// Height and width of the images before the transform (upright), in pixels.
-    pub original_sizes: Vec<(usize, usize)>,
-}
-
-/// Streams samples as batches. Dropping it stops its threads.
-///
-/// The first error ends the iteration.
-pub struct Loader {
-    samples: Arc<[Sample]>,
-    order: Arc<[usize]>,
+/// Streams images as batches. The first error ends the iteration. Dropping it stops its threads.
+pub struct Loader<'a> {
+    shared: Arc<Shared<'a>>,
+    /// Position in the stream to position in the images given.
+    order: Vec<usize>,
     batch_size: usize,
     skip_bad: bool,
-    workers: Workers,
-    /// Whether a batch ends where the size changes, as it may with images at their own size; else that is an error.
+    /// Whether a batch ends where the size changes (images at their own size); otherwise a change is an error.
     is_native: bool,
-    /// The first image of the next batch, taken already.
+    /// The first image of the next batch, taken already, and its position in the images given.
     held: Option<(usize, Loaded)>,
     next: usize,
     delivered: usize,
     skipped: Vec<Skipped>,
+    left_out: Vec<usize>,
     is_finished: bool,
     /// An error of the options, reported by the first batch.
     refused: Option<DataError>,
+    /// Threads to wait for; those of [`Loader::over`] are waited for by their scope.
+    threads: Vec<JoinHandle<()>>,
 }
 
-impl Loader {
-    /// Starts loading `samples`; an error in the options or the transform comes with the first batch.
-    pub fn new(samples: &[Sample], transform: &Arc<Transform>, options: LoaderOptions) -> Self {
-        let samples: Arc<[Sample]> = samples.into();
-        let order: Arc<[usize]> = order_of(samples.len(), options.shuffle_seed).into();
-        let mut refused = transform.check().err();
-        if options.batch_size == 0 {
-            refused = Some(DataError::Setting("the batch size must be at least 1".into()));
-        }
+impl Loader<'_> {
+    /// Loads the images of `source` at `indices` while `work` takes the batches; all threads have ended when this returns.
+    ///
+    /// `indices` may hold an index more than once. An error in the options or the transform comes with the first batch. `work` may
+    /// return or panic before the last batch.
+    pub fn over<T>(
+        source: &dyn Source,
+        indices: &[usize],
+        transform: &Transform,
+        options: &LoaderOptions,
+        work: impl FnOnce(&mut Loader<'_>) -> T,
+    ) -> T {
+        let images = Images::Borrowed(source);
+        let (loader, threads) = Loader::prepared(images, indices, Cow::Borrowed(transform), options);
+        std::thread::scope(|scope| {
+            // Moved in, so that the loader stops the threads before the scope waits for them, on a panic of `work` too.
+            let mut loader = loader;
+            let start = |number: &usize| {
+                let shared = loader.shared.clone();
+                named(*number).spawn_scoped(scope, move || shared.work()).is_ok()
+            };
+            let started = (0..threads).filter(start).count();
+            loader.check_threads(started, threads);
+            work(&mut loader)
+        })
+    }
+
+    /// As [`Loader::over`] the files of all `samples`, with threads of its own.
+    pub fn new(samples: &[Sample], transform: &Arc<Transform>, options: LoaderOptions) -> Loader<'static> {
+        let indices: Vec<usize> = (0..samples.len()).collect();
+        let images = Images::Owned(Files::new(samples, ""));
+        let transform = Cow::Owned((**transform).clone());
+        let (mut loader, threads) = Loader::prepared(images, &indices, transform, &options);
+        let start = |number: usize| {
+            let shared = loader.shared.clone();
+            named(number).spawn(move || shared.work()).ok()
+        };
+        loader.threads = (0..threads).filter_map(start).collect();
+        loader.check_threads(loader.threads.len(), threads);
+        loader
+    }
+}
+
+/// The name shows in debuggers and profiles.
+fn named(number: usize) -> Builder {
+    Builder::new().name(format!("blemish-load-{number}"))
+}
+
+impl<'a> Loader<'a> {
+    /// A loader without its threads, and how many it wants.
+    fn prepared(
+        images: Images<'a>,
+        indices: &[usize],
+        transform: Cow<'a, Transform>,
+        options: &LoaderOptions,
+    ) -> (Self, usize) {
+        let refused = options_fault(images.source(), indices, &transform, options);
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
         let window = options.batch_size.saturating_mul(options.prefetch.max(1)).max(threads);
-        let job = Job {
-            samples: samples.clone(),
-            order: order.clone(),
-            transform: transform.clone(),
-            with_masks: options.with_masks,
-        };
-        let threads = if refused.is_some() { 0 } else { threads.min(samples.len()) };
-        let workers = Workers::start(job, threads, window);
-        if refused.is_none() && threads > 0 && workers.count() == 0 {
-            refused = Some(DataError::Setting(
-                "the system gives no threads for reading images; close other programs".into(),
-            ));
-        }
-        Self {
-            samples,
+        let order = order_of(indices.len(), options.shuffle_seed);
+        let stream = order.iter().map(|&position| indices[position]).collect();
+        let threads = if refused.is_some() { 0 } else { threads.min(indices.len()) };
+        let is_native = transform.resize == Resize::Native;
+        let job = Job::new(images, transform, options.with_masks, options.clip, window);
+        let loader = Self {
+            shared: Arc::new(Shared::new(job, stream, window)),
             order,
             batch_size: options.batch_size,
             skip_bad: options.skip_bad,
-            workers,
-            is_native: transform.resize == Resize::Native,
+            is_native,
             held: None,
             next: 0,
             delivered: 0,
             skipped: Vec::new(),
+            left_out: Vec::new(),
             is_finished: false,
             refused,
+            threads: Vec::new(),
+        };
+        (loader, threads)
+    }
+
+    fn check_threads(&mut self, started: usize, wanted: usize) {
+        if wanted > 0 && started == 0 {
+            self.refused = Some(DataError::Setting(
+                "the system gives no threads for reading images; close other programs".into(),
+            ));
         }
     }
 
@@ -134,18 +181,27 @@ impl Loader {
         &self.skipped
     }
 
-    /// The next image that can be used and its position in the samples.
+    /// The positions of what was left out so far in the images given; one for each of [`Self::skipped`].
+    pub fn left_out(&self) -> &[usize] {
+        &self.left_out
+    }
+
+    /// The next image that can be used and its position in the images given.
     fn next_image(&mut self) -> Result<Option<(usize, Loaded)>, DataError> {
         if let Some(held) = self.held.take() {
             return Ok(Some(held));
         }
         while self.next < self.order.len() {
-            let index = self.order[self.next];
-            let loaded = self.workers.take(self.next);
+            let position = self.order[self.next];
+            let index = self.shared.stream()[self.next];
+            let loaded = self.shared.take(self.next);
             self.next += 1;
             match loaded {
-                Ok(loaded) => return Ok(Some((index, loaded))),
-                Err(error) if self.skip_bad => self.skipped.push(left_out(&self.samples[index], &error)),
+                Ok(loaded) => return Ok(Some((position, loaded))),
+                Err(error) if self.skip_bad => {
+                    self.skipped.push(left_out(self.shared.job().source(), index, &error));
+                    self.left_out.push(position);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -158,13 +214,14 @@ impl Loader {
             return Err(error);
         }
         let mut batch: Option<LoadedBatch> = None;
-        while let Some((index, loaded)) = self.next_image()? {
-            let batch = batch.get_or_insert_with(|| LoadedBatch::like(&loaded.image, self.batch_size));
+        while let Some((position, loaded)) = self.next_image()? {
+            let batch = batch.get_or_insert_with(|| LoadedBatch::like(&loaded, self.batch_size));
             if self.is_native && !batch.has_size_of(&loaded.image) {
-                self.held = Some((index, loaded));
+                self.held = Some((position, loaded));
                 break;
             }
-            batch.push(index, &self.samples[index], loaded)?;
+            let index = self.shared.stream()[self.next - 1];
+            batch.push(position, &self.shared.job().source().facts(index).name, loaded)?;
             if batch.indices.len() == self.batch_size {
                 break;
             }
@@ -186,7 +243,27 @@ impl Loader {
     }
 }
 
-impl Iterator for Loader {
+/// What is wrong with the options, the transform or the indices.
+fn options_fault(
+    source: &dyn Source,
+    indices: &[usize],
+    transform: &Transform,
+    options: &LoaderOptions,
+) -> Option<DataError> {
+    let setting = |reason: String| Some(DataError::Setting(reason));
+    if options.batch_size == 0 {
+        return setting("the batch size must be at least 1".into());
+    }
+    if options.clip == 0 {
+        return setting("a clip must have at least 1 frame".into());
+    }
+    if let Some(beyond) = indices.iter().find(|&&index| index >= source.len()) {
+        return setting(format!("there is no image {beyond} among {}; indices run from 0", source.len()));
+    }
+    transform.check().err()
+}
+
+impl Iterator for Loader<'_> {
     type Item = Result<LoadedBatch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -196,82 +273,18 @@ impl Iterator for Loader {
         let batch = self.next_batch().transpose();
         if !matches!(batch, Some(Ok(_))) {
             self.is_finished = true;
-            self.workers.stop();
+            self.shared.stop();
         }
         batch
     }
 }
 
-/// The entry of the list of what was left out; the path is not repeated in the reason.
-fn left_out(sample: &Sample, error: &DataError) -> Skipped {
-    let reason = match error {
-        DataError::Image { path, fault } if *path == sample.path => fault.to_string(),
-        other => other.to_string(),
-    };
-    Skipped { path: sample.path.clone(), reason }
-}
-
-/// 0 to `count` - 1, shuffled (Fisher-Yates on ChaCha8) if there is a seed.
-///
-/// Written out here because a library's shuffle may change between its versions, and the order must not.
-pub fn order_of(count: usize, seed: Option<u64>) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    if let Some(seed) = seed {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        for last in (1..count).rev() {
-            // The high half of the product is uniform in 0..=last up to a bias below 2^-32 for up to 2^32 files.
-            let other = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
-            order.swap(last, other as usize);
+impl Drop for Loader<'_> {
+    fn drop(&mut self) {
+        self.shared.stop();
+        for thread in self.threads.drain(..) {
+            // A thread's panic was already turned into an error of its image.
+            let _ = thread.join();
         }
-    }
-    order
-}
-
-impl LoadedBatch {
-    /// An empty batch of images like `first`.
-    fn like(first: &PlanarImage, capacity: usize) -> Self {
-        Self {
-            indices: Vec::with_capacity(capacity),
-            images: ImageBatch {
-                count: 0,
-                height: first.height,
-                width: first.width,
-                pixels: Vec::with_capacity(capacity * first.pixels.len()),
-                region_of_interest: first.region_of_interest.clone(),
-            },
-            masks: Vec::with_capacity(capacity),
-            original_sizes: Vec::with_capacity(capacity),
-        }
-    }
-
-    fn has_size_of(&self, image: &PlanarImage) -> bool {
-        (image.height, image.width) == (self.images.height, self.images.width)
-    }
-
-    fn push(&mut self, index: usize, sample: &Sample, loaded: Loaded) -> Result<(), DataError> {
-        let Loaded { image, mask, original_size } = loaded;
-        if !self.has_size_of(&image) {
-            return Err(DataError::MixedSizes {
-                path: sample.path.clone(),
-                width: image.width,
-                height: image.height,
-                batch_width: self.images.width,
-                batch_height: self.images.height,
-            });
-        }
-        // A crop may give images of different shapes one size, but not one place for the stretched region.
-        if image.region_of_interest != self.images.region_of_interest {
-            return Err(DataError::Setting(format!(
-                "image `{}` has another shape than the first of its batch, so the region of interest lies elsewhere on it; \
-                 resize to an exact size, or use batches of one image",
-                sample.path.display()
-            )));
-        }
-        self.indices.push(index);
-        self.images.count += 1;
-        self.images.pixels.extend_from_slice(&image.pixels);
-        self.masks.push(mask);
-        self.original_sizes.push(original_size);
-        Ok(())
     }
 }

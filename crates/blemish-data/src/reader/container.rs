@@ -29,13 +29,13 @@ fn supported(bytes: &[u8]) -> Option<ImageFormat> {
         // 42 is TIFF, 43 is BigTIFF.
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(ImageFormat::Tiff),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(ImageFormat::WebP),
-        // Any text may begin with "BM"; the size of the second header (12 to 124 bytes) tells.
+        // Any text may begin with "BM"; the size of the second header (12 to 124 bytes) decides.
         [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12..=124, 0, 0, 0, ..] => Some(ImageFormat::Bmp),
         _ => None,
     }
 }
 
-/// A guess, for the message, at what a file that is no supported image holds.
+/// A guess, for the message, at what a file that is not a supported image holds.
 fn foreign(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(HEAD)];
     let known: [(&[u8], &str); 9] = [
@@ -77,7 +77,7 @@ pub(super) fn name(format: ImageFormat) -> &'static str {
     }
 }
 
-/// How a file shows that it stops early; `None` if its structure is complete or tells nothing.
+/// How a file shows that it stops early; `None` if its structure is complete or does not show it.
 pub(super) fn truncation(format: ImageFormat, bytes: &[u8]) -> Option<String> {
     match format {
         ImageFormat::Png => png_truncation(bytes),
@@ -144,4 +144,9 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A decoder's message without line breaks and its closing full stop.
+pub(super) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_string()
 }

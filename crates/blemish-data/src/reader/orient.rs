@@ -1,6 +1,6 @@
 //! The EXIF orientation: which corner of the stored picture is the top left one.
 
-use super::{Pixels, RgbImage};
+use super::pixels::{Pixels, RgbImage};
 
 /// The picture as a viewer shows it; `orientation` is the EXIF value, and anything but 2 to 8 leaves it as it is.
 pub(super) fn upright(image: RgbImage, orientation: u8) -> RgbImage {

@@ -32,7 +32,7 @@ where
 }
 
 fn read(bytes: &[u8]) -> Result<RgbImage, ImageFault> {
-    image_from_bytes(bytes, &ReadOptions::default())
+    decode_image(bytes, &ReadOptions::default())
 }
 
 fn u8_pixels(image: RgbImage) -> Vec<u8> {
@@ -81,13 +81,13 @@ fn measured_values_outside_the_unit_range_need_a_value_range() {
     let bytes = tiff_of::<colortype::Gray32Float>(11, 9, &values);
     assert_eq!(read(&bytes), Err(ImageFault::OutOfRange { lowest: -20.0, highest: 78.0 }));
     let options = ReadOptions { value_range: Some((-10.0, 30.0)), ..ReadOptions::default() };
-    let Pixels::F32(scaled) = image_from_bytes(&bytes, &options).unwrap().pixels else { panic!("not float") };
+    let Pixels::F32(scaled) = decode_image(&bytes, &options).unwrap().pixels else { panic!("not float") };
     // -20 is clamped to black, 10 is halfway, 78 is clamped to white.
     assert_eq!([scaled[0], scaled[3 * 30], scaled[3 * 98]], [0.0, 0.5, 1.0]);
     values[5] = f32::NAN;
     values[6] = f32::INFINITY;
     let bytes = tiff_of::<colortype::Gray32Float>(11, 9, &values);
-    assert_eq!(image_from_bytes(&bytes, &options), Err(ImageFault::NotFinite { count: 2 * 3 }));
+    assert_eq!(decode_image(&bytes, &options), Err(ImageFault::NotFinite { count: 2 * 3 }));
     let signed: Vec<i16> = (0..99).map(|value| value - 50).collect();
     let bytes = tiff_of::<colortype::GrayI16>(11, 9, &signed);
     assert_eq!(read(&bytes), Err(ImageFault::OutOfRange { lowest: -50.0, highest: 48.0 }));
@@ -182,7 +182,7 @@ fn orientations_move_the_corner_where_exif_says() {
 }
 
 #[test]
-fn masks_mark_whatever_is_not_zero_in_any_channel() {
+fn masks_mark_what_is_not_zero_in_any_channel() {
     let mut picture = image::RgbaImage::from_pixel(4, 2, image::Rgba([0, 0, 0, 255]));
     picture.put_pixel(1, 0, image::Rgba([0, 0, 1, 255]));
     picture.put_pixel(3, 1, image::Rgba([255, 255, 255, 0]));
@@ -214,13 +214,75 @@ fn every_unusable_file_says_why() {
         [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP]
     {
         let bytes = encoded(&picture, format);
-        let fault = image_from_bytes(&bytes, &small).unwrap_err();
+        let fault = decode_image(&bytes, &small).unwrap_err();
         assert!(matches!(fault, ImageFault::TooLarge { .. }), "{format:?}: {fault}");
     }
     let mut damaged = encoded(&picture, ImageFormat::Png);
     let middle = damaged.len() / 2;
     damaged[middle] ^= 0x55;
     assert!(matches!(read(&damaged), Err(ImageFault::Damaged { format: "PNG", .. })));
+}
+
+#[test]
+fn a_size_that_no_memory_holds_is_refused_by_the_head() {
+    // Files of a few bytes that claim 60,000 x 60,000 pixels; nothing follows, so a look beyond the head would call them cut short.
+    let mut png = encoded(&DynamicImage::ImageRgb8(sample()), ImageFormat::Png);
+    png[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
+    let checksum = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
+    let mut bmp = encoded(&DynamicImage::ImageRgb8(sample()), ImageFormat::Bmp);
+    bmp[18..26].copy_from_slice(&[0x60, 0xEA, 0, 0, 0x60, 0xEA, 0, 0]);
+    let mut jpeg = encoded(&DynamicImage::ImageRgb8(sample()), ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|mark| mark == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
+    let mut tiff = encoded(&DynamicImage::ImageRgb8(sample()), ImageFormat::Tiff);
+    // Width, height and rows a strip: entries of one value each, of 2 or 4 bytes.
+    for tag in [256_u16, 257, 278] {
+        let is_entry = |bytes: &[u8]| {
+            bytes[..2] == tag.to_le_bytes() && matches!(bytes[2], 3 | 4) && bytes[3..8] == [0, 1, 0, 0, 0]
+        };
+        let at = tiff.windows(12).position(is_entry).unwrap();
+        tiff[at + 8..at + 12].copy_from_slice(&60_000_u32.to_le_bytes());
+    }
+    for (name, bytes) in [("png", png), ("bmp", bmp), ("jpeg", jpeg), ("tiff", tiff)] {
+        let expected = ImageFault::TooLarge { limit_mib: 1024 };
+        let options = ReadOptions::default();
+        assert_eq!(decode_image(&bytes, &options).unwrap_err(), expected, "{name}");
+        assert_eq!(decode_mask(&bytes, &options).unwrap_err(), expected, "{name}");
+        assert_eq!(image_size(&bytes, &options).unwrap_err(), expected, "{name}");
+        // With memory for it, a limit of pixels says so as well.
+        let roomy = ReadOptions { memory_limit: u64::MAX, maximum_pixels: Some(100_000_000), ..options };
+        let many = ImageFault::TooManyPixels { width: 60_000, height: 60_000, maximum: 100_000_000 };
+        assert_eq!(decode_image(&bytes, &roomy).unwrap_err(), many, "{name}");
+        assert_eq!(image_size(&bytes, &roomy).unwrap_err(), many, "{name}");
+    }
+}
+
+/// The checksum of a PNG chunk.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |state, &byte| {
+        (0..8).fold(state ^ u32::from(byte), |state, _| (state >> 1) ^ (0xEDB8_8320 * (state & 1)))
+    })
+}
+
+#[test]
+fn bytes_and_files_are_read_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ReadOptions::default();
+    let good = encoded(&DynamicImage::ImageRgb8(sample()), ImageFormat::Png);
+    let grey = encoded(&DynamicImage::ImageLuma8(image::GrayImage::new(9, 12)), ImageFormat::Jpeg);
+    for (number, bytes) in [&good[..], &grey, &good[..60], &grey[..90], b"text", b""].iter().enumerate() {
+        let path = folder.path().join(number.to_string());
+        std::fs::write(&path, bytes).unwrap();
+        let fault = |error| match error {
+            DataError::Image { fault, .. } => fault,
+            other => panic!("{other}"),
+        };
+        assert_eq!(read_image(&path, &options).map_err(fault), decode_image(bytes, &options), "{number}");
+        assert_eq!(read_size(&path, &options).map_err(fault), image_size(bytes, &options), "{number}");
+        assert_eq!(read_mask(&path).map_err(fault), decode_mask(bytes, &options), "{number}");
+    }
+    assert_eq!(image_size(&good, &options), Ok((9, 11)));
 }
 
 #[test]
@@ -289,7 +351,7 @@ fn ten_thousand_mutations_of_each_format_never_panic() {
         let mut random = ChaCha8Rng::seed_from_u64(number as u64);
         let (mut fine, mut refused) = (0, 0);
         for _ in 0..10_000 {
-            match image_from_bytes(&mutated(bytes, &mut random), &options) {
+            match decode_image(&mutated(bytes, &mut random), &options) {
                 Ok(image) => {
                     let length = match &image.pixels {
                         Pixels::U8(values) => values.len(),

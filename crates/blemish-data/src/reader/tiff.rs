@@ -1,8 +1,10 @@
 //! TIFF through the `tiff` crate: grey, RGB and palette; 1 to 16 bit, and measured values (float of 16, 32 or 64 bit,
 //! signed or 32-bit integers); strips or tiles, interleaved or planar. The first picture of a file is read.
 
-use super::decode::{check_size, one_line, rgb_of};
-use super::{Pixels, ReadOptions, RgbImage, container, orient};
+use super::container::{self, one_line};
+use super::options::ReadOptions;
+use super::orient;
+use super::pixels::{Pixels, RgbImage, rgb_of};
 use crate::error::ImageFault;
 use std::io::{Cursor, ErrorKind, Read, Seek};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -45,13 +47,28 @@ pub(super) fn decode(bytes: &[u8], options: &ReadOptions) -> Result<RgbImage, Im
     Ok(image)
 }
 
-/// Height and width of the upright image in a TIFF file.
-pub(super) fn size(file: impl Read + Seek, options: &ReadOptions) -> Result<(usize, usize), ImageFault> {
-    let fault = |error| fault_of(&[], options, error);
+/// Height and width of the upright image in a TIFF file, within the limits; `whole` is all of the file for messages, if known.
+pub(super) fn size(
+    file: impl Read + Seek,
+    whole: &[u8],
+    options: &ReadOptions,
+) -> Result<(usize, usize), ImageFault> {
+    let fault = |error| fault_of(whole, options, error);
     let mut decoder = Decoder::new(file).map_err(fault)?;
     let (width, height) = decoder.dimensions().map_err(fault)?;
+    let photometric = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation).map_err(fault)?;
+    let bytes_per_pixel = match photometric {
+        Some(PALETTE) => 3,
+        _ => bytes_per_pixel(decoder.colortype().map_err(fault)?)?,
+    };
+    options.check_head((width, height), bytes_per_pixel)?;
     let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten().unwrap_or(1);
     Ok(orient::upright_size((height as usize, width as usize), u8::try_from(orientation).unwrap_or(1)))
+}
+
+/// The larger of the file's and the result's.
+fn bytes_per_pixel(color: ColorType) -> Result<u64, ImageFault> {
+    Ok(u64::from(color.bit_depth().div_ceil(8)) * channels_of(color)?.max(3) as u64)
 }
 
 fn open<'a>(bytes: &'a [u8], options: &ReadOptions) -> Result<Decoder<Cursor<&'a [u8]>>, ImageFault> {
@@ -72,8 +89,7 @@ fn decode_direct(
     let (width, height) = decoder.dimensions().map_err(fault)?;
     let color = decoder.colortype().map_err(fault)?;
     let channels = channels_of(color)?;
-    let sample_bytes = u64::from(color.bit_depth().div_ceil(8));
-    check_size((width, height), sample_bytes * channels.max(3) as u64, options)?;
+    options.check_head((width, height), bytes_per_pixel(color)?)?;
     check_complete(bytes, &mut decoder)?;
     let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten().unwrap_or(1);
     let mut samples = DecodingResult::U8(Vec::new());
@@ -236,7 +252,7 @@ fn damaged(detail: &str) -> ImageFault {
 
 fn fault_of(bytes: &[u8], options: &ReadOptions, error: TiffError) -> ImageFault {
     match error {
-        TiffError::LimitsExceeded => ImageFault::TooLarge { limit_mib: options.memory_limit >> 20 },
+        TiffError::LimitsExceeded => options.too_large(),
         TiffError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             let ends = format!("ends after {} bytes", container::grouped(bytes.len() as u64));
             ImageFault::Truncated { format: FORMAT, ends }

@@ -28,7 +28,7 @@ pub enum SynthError {
         /// The defect.
         defect: super::Defect,
     },
-    /// No attempt at a defect could be told from the noise.
+    /// No attempt gave a defect that stands out from the noise.
     #[error(
         "could not make a visible `{defect}` at {width}x{height} pixels (look `{look}`, seed {seed}, image {index}); use larger images or another seed"
     )]

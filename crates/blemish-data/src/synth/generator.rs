@@ -98,8 +98,8 @@ impl Generator {
     /// The defective image number `index` with its mask.
     ///
     /// # Errors
-    /// [`SynthError::ForeignDefect`] if the look does not have the defect; [`SynthError::Invisible`] if none of several attempts can
-    /// be told from the noise.
+    /// [`SynthError::ForeignDefect`] if the look does not have the defect; [`SynthError::Invisible`] if none of several attempts
+    /// stands out from the noise.
     pub fn defective(&self, defect: Defect, index: u64) -> Result<DefectiveImage, SynthError> {
         let (_, canvas, mask) = self.stage(defect, index)?;
         Ok(DefectiveImage { image: self.expose(&canvas, &mut self.sensor(defect, index)), mask })

@@ -44,7 +44,7 @@ impl Look {
     /// All looks.
     pub const ALL: [Self; 3] = [Self::Fabric, Self::Metal, Self::Print];
 
-    /// The name on the command line.
+    /// The name in settings and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fabric => "fabric",

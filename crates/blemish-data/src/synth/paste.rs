@@ -1,6 +1,6 @@
 //! Made-up defects on real images: scratches, spots, foreign texture, and places that are shifted, blurred or paler than they were.
 //!
-//! They serve to judge detectors where no defective images exist. They are no likeness of any real defect; a detector that sees many
+//! They serve to judge detectors where no defective images exist. They do not imitate any real defect; a detector that sees many
 //! kinds of them, faint and strong, small and large, tends to see others too. The idea of pasting is that of CutPaste (Li et al.,
 //! arXiv 2104.04015) and DRAEM (Zavrtanik et al., arXiv 2108.07610); kinds and strengths here are our own.
 
@@ -72,7 +72,7 @@ const ATTEMPTS: usize = 6;
 
 /// Lays a defect over an image; the mask marks the pixels that it changed visibly.
 ///
-/// The result has 8 bits. `None` if nothing visible came of it, as on an image of a single colour.
+/// The result has 8 bits. `None` if no visible defect results, as on an image of a single colour.
 pub fn paste_defect(image: &RgbImage, options: &PasteOptions) -> Option<DefectiveImage> {
     let good = canvas_of(image);
     let size @ (height, width) = good.size();

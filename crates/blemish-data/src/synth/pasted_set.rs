@@ -19,7 +19,7 @@ pub struct PastedSetOptions {
     pub seed: u64,
     /// Images with a longer side are shrunk to it first, in pixels.
     pub longest_side: usize,
-    /// How images are to be read.
+    /// How images are read.
     pub read: ReadOptions,
 }
 
@@ -38,7 +38,7 @@ pub struct PastedSet {
     pub origin: Vec<usize>,
 }
 
-/// Strengths and sizes that twins take turns in: from what only a sharp eye sees to what no one misses.
+/// Strengths and sizes that twins take turns in: from hardly visible to obvious.
 const STRENGTHS: [f32; 3] = [0.1, 0.35, 0.7];
 const SIZES: [f32; 3] = [0.015, 0.035, 0.08];
 

@@ -64,7 +64,7 @@ pub struct SynthReport {
     pub defects: Vec<(Defect, usize)>,
 }
 
-/// The file that tells a synthetic set from a user's own data.
+/// The file that marks a synthetic set, so that a user's own data is never overwritten.
 const MARKER: &str = "synthetic.json";
 /// The folders that a set consists of.
 const FOLDERS: [&str; 3] = ["train", "test", "ground_truth"];
@@ -203,7 +203,7 @@ fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
     let Some((marker, look)) =
         marker.and_then(|marker| marker.look.parse().ok().map(|look: Look| (marker, look)))
     else {
-        return Err(occupied("it is not empty and is no synthetic set; name a new folder"));
+        return Err(occupied("it is not empty and is not a synthetic set; name a new folder"));
     };
     if !overwrite {
         return Err(occupied("it holds an earlier synthetic set; ask to overwrite it, or name a new folder"));

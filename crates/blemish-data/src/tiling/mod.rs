@@ -80,8 +80,8 @@ impl Tiling {
 
 /// Where the tiles of one image lie: row by row, from the top left.
 ///
-/// An image smaller than a tile gets one tile that reaches beyond it; what lies there is up to whoever cuts the tile
-/// ([`crate::transform::Canvas`] mirrors), and is left out of the map.
+/// An image smaller than a tile gets one tile that reaches beyond it; what it shows there is for the cutter to
+/// choose ([`crate::transform::Canvas`] mirrors the image) and is left out of the map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TilePlan {
     tile: (usize, usize),

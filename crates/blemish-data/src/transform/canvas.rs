@@ -1,6 +1,7 @@
 //! From a resized image at its own depth to planes in [0, 1]: of all of it, or of one window after another.
 
-use super::{PlanarImage, RegionOfInterest, resize};
+use super::region::RegionOfInterest;
+use super::resize;
 use crate::mask::Mask;
 use crate::reader::{Pixels, RgbImage};
 use std::borrow::Cow;
@@ -9,6 +10,19 @@ use std::sync::Arc;
 
 /// The value of pixels outside the region of interest.
 const OUTSIDE: f32 = 0.5;
+
+/// One transformed image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanarImage {
+    /// H, in pixels.
+    pub height: usize,
+    /// W, in pixels.
+    pub width: usize,
+    /// 3 x H x W values in [0, 1], red first.
+    pub pixels: Vec<f32>,
+    /// The region of interest at this size, if the transform has one.
+    pub region_of_interest: Option<Arc<Mask>>,
+}
 
 /// Where the kept window lies in the resized image, in pixels.
 #[derive(Clone, Copy)]

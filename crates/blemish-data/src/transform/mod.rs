@@ -15,13 +15,12 @@ use crate::batch::ImageBatch;
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
 use crate::reader::{ReadOptions, RgbImage, read_image, read_mask};
-pub use canvas::Canvas;
 use canvas::Window;
+pub use canvas::{Canvas, PlanarImage};
 pub use region::RegionOfInterest;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The largest side an image may be resized to, in pixels; at its own size an image may have any.
 pub const MAXIMUM_SIDE: usize = 8192;
@@ -68,21 +67,8 @@ pub struct Transform {
     pub region_of_interest: Option<RegionOfInterest>,
 }
 
-/// One transformed image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlanarImage {
-    /// H, in pixels.
-    pub height: usize,
-    /// W, in pixels.
-    pub width: usize,
-    /// 3 x H x W values in [0, 1], red first.
-    pub pixels: Vec<f32>,
-    /// The region of interest at this size, if the transform has one.
-    pub region_of_interest: Option<Arc<Mask>>,
-}
-
 impl Transform {
-    /// Resizes to height x width, whatever the aspect ratio.
+    /// Resizes to height x width; the aspect ratio is not kept.
     pub fn resize_to(height: usize, width: usize) -> Self {
         Self::new(Resize::Exact { height, width })
     }
@@ -141,12 +127,12 @@ impl Transform {
         Ok(self)
     }
 
-    /// How files are to be read for this transform.
+    /// How images are read for this transform.
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions { value_range: self.value_range, ..ReadOptions::default() }
     }
 
-    /// Finds settings that no image could satisfy.
+    /// Checks that images can satisfy the settings.
     ///
     /// # Errors
     /// [`DataError::Setting`] if a size is zero or above [`MAXIMUM_SIDE`], if the crop is larger than the resized image,
@@ -257,13 +243,7 @@ impl Transform {
         self.check()?;
         let image = read_image(path, &self.read_options())?;
         let image = self.apply(&image).map_err(|fault| DataError::image(path, fault))?;
-        Ok(ImageBatch {
-            count: 1,
-            height: image.height,
-            width: image.width,
-            pixels: image.pixels,
-            region_of_interest: image.region_of_interest,
-        })
+        Ok(ImageBatch::new(1, image.height, image.width, image.pixels, image.region_of_interest))
     }
 
     fn window(&self, height: usize, width: usize) -> Result<Window, ImageFault> {

@@ -1,6 +1,7 @@
 //! A tiny backbone of the user's own and a tiny set, so that hundreds of detectors fit in seconds.
 #![allow(dead_code)]
 
+use blemish::data::Files;
 use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish::data::{Dataset, Tiling, Transform, open_dataset};
 use blemish::features::graph::{Activation, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
@@ -103,7 +104,7 @@ impl Bench {
     }
 
     pub fn try_fit(&self, config: &DetectorConfig, options: &FitOptions<'_>) -> Result<Detector, Error> {
-        Detector::fit(config, &self.dataset, options)
+        Detector::fit(config, &Files::training(&self.dataset), options)
     }
 
     /// The bytes of a detector's model file.

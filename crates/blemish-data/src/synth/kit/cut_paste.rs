@@ -1,7 +1,7 @@
 //! Parts of the image put elsewhere (CutPaste).
 
 use super::jitter::ColourJitter;
-use super::{brightness, sample};
+use super::pixels::{brightness, sample};
 use crate::synth::canvas::Canvas;
 use crate::synth::random::Random;
 

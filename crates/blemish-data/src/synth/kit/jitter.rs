@@ -1,6 +1,6 @@
 //! Random changes of colour.
 
-use super::brightness;
+use super::pixels::brightness;
 use crate::synth::random::Random;
 
 /// How far colours may change: factors of brightness, contrast and saturation within 1 - x to 1 + x.

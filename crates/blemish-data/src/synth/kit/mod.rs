@@ -9,11 +9,12 @@
 //!
 //! Unlike [`super::paste`], which makes test sets for people, everything here works on planes as networks see them (3 x H x W in
 //! [0, 1]), a defect may be anywhere, and its mask is exact: what is not marked is the image to the bit. One `(seed, stream)` fixes a
-//! defect, whatever the number of threads.
+//! defect, on any number of threads.
 
 mod cut_paste;
 mod jitter;
 mod perlin;
+mod pixels;
 mod scribble;
 #[cfg(test)]
 mod tests;
@@ -23,9 +24,9 @@ pub use jitter::ColourJitter;
 pub use perlin::Perlin;
 pub use texture::Textures;
 
-use super::canvas::Canvas;
 use super::random::Random;
 use crate::mask::Mask;
+use pixels::{brightness, canvas_of, planes_of};
 
 /// A kind of defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +83,7 @@ const ATTEMPTS: u64 = 8;
 
 /// Lays a defect over an image of 3 x H x W values in [0, 1].
 ///
-/// `textures` are those of [`Kind::Texture`]; without any the image itself, in disorder, serves. `None` if nothing visible came of it, as on
+/// `textures` are those of [`Kind::Texture`]; without any the image itself, in disorder, serves. `None` if no visible defect results, as on
 /// an image of a single colour.
 ///
 /// # Panics
@@ -117,38 +118,5 @@ pub fn make_defect(
         let area = marked.iter().filter(|&&marked| marked).count();
         let mask = Mask { height: size.0, width: size.1, marked };
         (area >= enough).then(|| MadeDefect { pixels: planes_of(&changed), mask })
-    })
-}
-
-fn brightness(colour: [f32; 3]) -> f32 {
-    (colour[0] + colour[1] + colour[2]) / 3.0
-}
-
-/// Planes as colours.
-fn canvas_of(planes: &[f32], size: (usize, usize)) -> Canvas {
-    let (height, width) = size;
-    let plane = height * width;
-    assert_eq!(planes.len(), 3 * plane, "an image has 3 x {height} x {width} values");
-    Canvas::paint(size, |y, x| std::array::from_fn(|channel| planes[channel * plane + y * width + x]))
-}
-
-/// Colours as planes.
-fn planes_of(canvas: &Canvas) -> Vec<f32> {
-    (0..3).flat_map(|channel| canvas.pixels.iter().map(move |colour| colour[channel])).collect()
-}
-
-/// The colour at a fractional point, bilinear, the border repeated.
-fn sample(canvas: &Canvas, y: f32, x: f32) -> [f32; 3] {
-    let clamp = |value: f32, extent: usize| value.clamp(0.0, (extent - 1) as f32);
-    let (y, x) = (clamp(y, canvas.height), clamp(x, canvas.width));
-    let (top, left) = (y as usize, x as usize);
-    let (below, right) = ((top + 1).min(canvas.height - 1), (left + 1).min(canvas.width - 1));
-    let (down, across) = (y - top as f32, x - left as f32);
-    let at = |y: usize, x: usize| canvas.pixels[y * canvas.width + x];
-    let (a, b, c, d) = (at(top, left), at(top, right), at(below, left), at(below, right));
-    std::array::from_fn(|channel| {
-        let upper = a[channel] + (b[channel] - a[channel]) * across;
-        let lower = c[channel] + (d[channel] - c[channel]) * across;
-        upper + (lower - upper) * down
     })
 }

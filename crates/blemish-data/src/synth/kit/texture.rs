@@ -2,7 +2,7 @@
 
 use super::jitter::ColourJitter;
 use super::perlin::Perlin;
-use super::{brightness, canvas_of, sample};
+use super::pixels::{brightness, canvas_of, sample};
 use crate::error::DataError;
 use crate::layout::list_images;
 use crate::reader::{ReadOptions, read_image};
@@ -101,7 +101,7 @@ fn disordered(good: &Canvas, random: &mut Random) -> Canvas {
         let tile = tiles[y / rows * TILES + x / columns];
         let within = |at: usize, length: usize, flip: bool| if flip { length - 1 - at } else { at };
         let (from_y, from_x) = (within(y % rows, rows, flip_y), within(x % columns, columns, flip_x));
-        // Where the sides are no multiple of the tiles the last of them reach beyond the image.
+        // Where the tiles do not divide the sides, the last of them reach beyond the image.
         let y = (tile / TILES * rows + from_y).min(height - 1);
         let x = (tile % TILES * columns + from_x).min(width - 1);
         change.of(good.pixels[y * width + x], mean)

@@ -1,0 +1,210 @@
+//! Methods with their types erased: what detectors, lists and documentation see.
+
+use crate::error::Error;
+use crate::input::Input;
+use crate::map::{MapStage, PatchScores};
+use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Session, Stored, TrainingSet};
+use crate::needs::Needs;
+use crate::settings::{self, SettingInfo, Settings};
+use crate::state::State;
+use blemish_data::Transform;
+use std::any::Any;
+use std::marker::PhantomData;
+
+/// A method, fitted: what everything above it sees.
+pub trait Fitted: Any + Send + Sync {
+    /// Name, citation, advice.
+    fn info(&self) -> &'static MethodInfo;
+    /// See [`Method::needs`], of the settings it was fitted with.
+    fn needs(&self) -> Needs;
+    /// See [`Method::score`].
+    ///
+    /// # Errors
+    /// As there.
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error>;
+    /// See [`Method::leave_one_out`].
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut>;
+    /// See [`Method::session`].
+    fn session(&self) -> Option<Box<dyn Session + '_>>;
+    /// See [`Method::map_stage`].
+    fn map_stage(&self) -> MapStage;
+    /// See [`Method::state`].
+    fn state(&self) -> State;
+    /// The settings it was fitted with, every choice filled in.
+    fn settings(&self) -> Settings;
+}
+
+impl<M: Method> Fitted for M {
+    fn info(&self) -> &'static MethodInfo {
+        &M::INFO
+    }
+    fn needs(&self) -> Needs {
+        M::needs(self.config())
+    }
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        Method::score(self, input)
+    }
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        Method::leave_one_out(self)
+    }
+    fn session(&self) -> Option<Box<dyn Session + '_>> {
+        Method::session(self)
+    }
+    fn map_stage(&self) -> MapStage {
+        Method::map_stage(self)
+    }
+    fn state(&self) -> State {
+        Method::state(self)
+    }
+    fn settings(&self) -> Settings {
+        match serde_json::to_value(self.config()) {
+            Ok(serde_json::Value::Object(map)) => map,
+            // A configuration is a struct of plain values, which always serialises to an object.
+            _ => Settings::new(),
+        }
+    }
+}
+
+/// A line of the list of methods: what can be known and done before a method is fitted.
+pub trait MethodEntry: Send + Sync {
+    /// Name, citation, advice.
+    fn info(&self) -> &'static MethodInfo;
+    /// Its settings with defaults, ranges and meanings.
+    fn settings(&self) -> Vec<SettingInfo>;
+    /// Reads `key=value` pairs.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error>;
+    /// See [`Method::needs`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    fn needs(&self, settings: &Settings) -> Result<Needs, Error>;
+    /// How its models learn on and are joined, if they can.
+    fn updates(&self) -> Option<&dyn UpdateEntry>;
+    /// See [`Method::default_transform`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    fn default_transform(&self, settings: &Settings) -> Result<Transform, Error>;
+    /// See [`Method::fit`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::Setting`].
+    fn fit(
+        &self,
+        settings: &Settings,
+        good: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error>;
+    /// See [`Method::restore`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::Setting`].
+    fn restore(&self, stored: Stored<&Settings>) -> Result<Box<dyn Fitted>, Error>;
+}
+
+/// [`Updates`](crate::method::Updates), for any fitted method.
+pub trait UpdateEntry: Send + Sync {
+    /// The model after learning from more images.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the model was not made for it; else as [`Method::fit`].
+    fn update(
+        &self,
+        model: &dyn Fitted,
+        good: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error>;
+    /// One model of several.
+    ///
+    /// # Errors
+    /// [`Error::Living`] if the models do not go together.
+    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error>;
+    /// What the model stands for and how well, in a few words.
+    fn coverage(&self, model: &dyn Fitted) -> String;
+}
+
+/// The entry of a method type.
+pub struct Entry<M>(PhantomData<fn() -> M>);
+
+impl<M: Method> Entry<M> {
+    /// The only value.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<M: Method> Default for Entry<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Method> MethodEntry for Entry<M> {
+    fn info(&self) -> &'static MethodInfo {
+        &M::INFO
+    }
+    fn settings(&self) -> Vec<SettingInfo> {
+        settings::describe::<M::Config>()
+    }
+    fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error> {
+        settings::parse::<M::Config>(pairs)
+    }
+    fn needs(&self, settings: &Settings) -> Result<Needs, Error> {
+        Ok(M::needs(&settings::typed(settings)?))
+    }
+    fn updates(&self) -> Option<&dyn UpdateEntry> {
+        M::UPDATES.is_some().then_some(self)
+    }
+    fn default_transform(&self, settings: &Settings) -> Result<Transform, Error> {
+        Ok(M::default_transform(&settings::typed(settings)?))
+    }
+    fn fit(
+        &self,
+        settings: &Settings,
+        good: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error> {
+        Ok(Box::new(M::fit(&settings::typed(settings)?, good, context)?))
+    }
+    fn restore(&self, stored: Stored<&Settings>) -> Result<Box<dyn Fitted>, Error> {
+        let Stored { config, state, backbone, device } = stored;
+        let config = settings::typed(config)?;
+        Ok(Box::new(M::restore(Stored { config, state, backbone, device })?))
+    }
+}
+
+impl<M: Method> UpdateEntry for Entry<M> {
+    fn update(
+        &self,
+        model: &dyn Fitted,
+        good: &dyn TrainingSet,
+        context: &FitContext<'_>,
+    ) -> Result<Box<dyn Fitted>, Error> {
+        let updates = M::UPDATES.ok_or_else(|| cannot::<M>("update"))?;
+        Ok(Box::new((updates.update)(typed::<M>("update", model)?, good, context)?))
+    }
+    fn merge(&self, parts: &[&dyn Fitted], context: &FitContext<'_>) -> Result<Box<dyn Fitted>, Error> {
+        let updates = M::UPDATES.ok_or_else(|| cannot::<M>("merge"))?;
+        let parts = parts.iter().map(|model| typed("merge", *model)).collect::<Result<Vec<&M>, _>>()?;
+        Ok(Box::new((updates.merge)(&parts, context)?))
+    }
+    fn coverage(&self, model: &dyn Fitted) -> String {
+        match (M::UPDATES, typed::<M>("update", model)) {
+            (Some(updates), Ok(model)) => (updates.coverage)(model),
+            _ => String::new(),
+        }
+    }
+}
+
+fn cannot<M: Method>(action: &'static str) -> Error {
+    Error::Living { action, reason: format!("models of {} stay as they were fitted", M::INFO.name) }
+}
+
+/// The method behind a fitted model.
+fn typed<'a, M: Method>(action: &'static str, model: &'a dyn Fitted) -> Result<&'a M, Error> {
+    let model: &dyn Any = model;
+    model.downcast_ref().ok_or(Error::Living { action, reason: "the models are of different methods".into() })
+}

@@ -1,0 +1,66 @@
+//! How long work tells what it is doing and is told to stop.
+
+/// Watches long work: progress, warnings, cancellation. Called from several threads.
+pub trait Observer: Send + Sync {
+    /// A stage begins; `total` is its number of steps where known.
+    fn stage(&self, name: &str, total: Option<u64>) {
+        let _ = (name, total);
+    }
+    /// `steps` more steps of the current stage are done.
+    fn advance(&self, steps: u64) {
+        let _ = steps;
+    }
+    /// How the current stage stands, in a few words (loss, rate); replaces what was told before.
+    fn status(&self, words: &str) {
+        let _ = words;
+    }
+    /// Something a user should know that does not stop the work.
+    fn warn(&self, message: &str) {
+        let _ = message;
+    }
+    /// Whether the work should stop as soon as it can.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Tells another observer everything, stages under a longer name.
+pub struct Named<'a> {
+    /// What stage names begin with.
+    pub name: String,
+    /// The observer.
+    pub inner: &'a dyn Observer,
+}
+
+impl Observer for Named<'_> {
+    fn stage(&self, name: &str, total: Option<u64>) {
+        self.inner.stage(&format!("{}{name}", self.name), total);
+    }
+    fn advance(&self, steps: u64) {
+        self.inner.advance(steps);
+    }
+    fn status(&self, words: &str) {
+        self.inner.status(words);
+    }
+    fn warn(&self, message: &str) {
+        self.inner.warn(&format!("{}{message}", self.name));
+    }
+    fn is_cancelled(&self) -> bool {
+        self.inner.is_cancelled()
+    }
+}
+
+/// Passes cancellation on and nothing else, for work that is one step of many: what it has to say is said by the whole.
+pub struct Quiet<'a>(pub &'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}

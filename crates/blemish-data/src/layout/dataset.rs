@@ -1,0 +1,123 @@
+//! What a dataset is: its samples, how it is laid out, and how to open it.
+
+use super::scan;
+use crate::error::{DataError, Skipped};
+use std::path::{Path, PathBuf};
+
+/// How a dataset is laid out on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Any folder of good images.
+    Folder,
+    /// MVTec AD: `train/good`, `test/<defect>`, `ground_truth/<defect>/NAME_mask.png`.
+    Mvtec,
+    /// VisA with its `split_csv/1cls.csv`.
+    Visa,
+    /// A CSV or JSON list.
+    List,
+}
+
+/// What is known of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// Free of defects.
+    Good,
+    /// With a defect.
+    Defective,
+    /// Nothing is said of it. In a training folder it is learnt from, as a good one.
+    Unknown,
+}
+
+/// The kind of defect of images whose label is all that is known.
+pub(crate) fn defect_of(label: Label) -> &'static str {
+    match label {
+        Label::Good => scan::GOOD,
+        Label::Defective => "defective",
+        Label::Unknown => "unknown",
+    }
+}
+
+/// One image of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The image file.
+    pub path: PathBuf,
+    /// Good, defective or unknown.
+    pub label: Label,
+    /// "good", "unknown", or the kind of defect.
+    pub defect: String,
+    /// The file that marks the defect; `None` for good images and where masks are absent.
+    pub mask: Option<PathBuf>,
+    /// What it shares with other images (the part, the shot), where a list says so; such images are kept together in folds.
+    pub group: Option<String>,
+}
+
+impl Sample {
+    /// An image of which nothing is known.
+    pub fn unlabelled(path: &Path) -> Self {
+        Self::new(path.to_path_buf(), Label::Unknown)
+    }
+
+    pub(super) fn good(path: PathBuf) -> Self {
+        Self::new(path, Label::Good)
+    }
+
+    fn new(path: PathBuf, label: Label) -> Self {
+        Self { path, label, defect: defect_of(label).to_owned(), mask: None, group: None }
+    }
+}
+
+/// The images of one category.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// The folder or list it was opened from (for a set of categories, the category's folder).
+    pub root: PathBuf,
+    /// The layout that was recognised.
+    pub layout: Layout,
+    /// The category's name, or the folder's.
+    pub category: String,
+    /// Good images to learn from; empty in sets for evaluation only.
+    pub train: Vec<Sample>,
+    /// Labelled images to evaluate on; may be empty.
+    pub test: Vec<Sample>,
+    /// What was left out because of [`OpenOptions::skip_bad`].
+    pub skipped: Vec<Skipped>,
+}
+
+/// How to open a dataset. The default recognises everything by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Which category of a set with several.
+    pub category: Option<String>,
+    /// Folder with `good` and defect folders; instead of the layout's own.
+    pub test_dir: Option<PathBuf>,
+    /// Folder of masks (`<defect>/NAME_mask.png`, `<defect>/NAME.png`, or the same without defect folders); instead of the
+    /// layout's own.
+    pub mask_dir: Option<PathBuf>,
+    /// Leave out images whose mask or file is missing, and list them, instead of failing.
+    pub skip_bad: bool,
+}
+
+/// The last part of a path's real name, so that `.` and `..` have one too.
+pub(super) fn category_name(path: &Path) -> String {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    real.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The category that the options choose, or the only one of those found.
+///
+/// # Errors
+/// [`DataError::Category`] with all of them, sorted.
+pub(super) fn chosen(
+    path: &Path,
+    options: &OpenOptions,
+    mut found: Vec<String>,
+) -> Result<String, DataError> {
+    found.sort();
+    found.dedup();
+    match (&options.category, found.as_slice()) {
+        (None, [only]) => Ok(only.clone()),
+        (Some(wanted), all) if all.contains(wanted) => Ok(wanted.clone()),
+        _ => Err(DataError::Category { path: path.to_path_buf(), wanted: options.category.clone(), found }),
+    }
+}

@@ -1,0 +1,64 @@
+//! How images are read, and what is too small or too large to be.
+
+use crate::error::ImageFault;
+use serde::{Deserialize, Serialize};
+
+/// How images are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReadOptions {
+    /// The values that map to black and white in images of measured values (float, signed or 32-bit integer samples);
+    /// values outside are clamped. `None` accepts only values within [0, 1]. 8- and 16-bit images ignore it.
+    pub value_range: Option<(f32, f32)>,
+    /// The shortest side that an image may have, in pixels.
+    pub minimum_side: usize,
+    /// The most pixels that an image may have, height times width; `None` sets no limit but memory.
+    pub maximum_pixels: Option<u64>,
+    /// The most bytes that decoding one image may take.
+    pub memory_limit: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { value_range: None, minimum_side: 8, maximum_pixels: None, memory_limit: 1 << 30 }
+    }
+}
+
+impl ReadOptions {
+    /// Checks that an image of height x width is within the limits of side and pixels.
+    ///
+    /// # Errors
+    /// [`ImageFault::TooSmall`] or [`ImageFault::TooManyPixels`].
+    pub(crate) fn check_side(&self, height: usize, width: usize) -> Result<(), ImageFault> {
+        let minimum = self.minimum_side.max(1);
+        if width < minimum || height < minimum {
+            return Err(ImageFault::TooSmall { width, height, minimum });
+        }
+        let pixels = (width as u64).saturating_mul(height as u64);
+        match self.maximum_pixels {
+            Some(maximum) if pixels > maximum => Err(ImageFault::TooManyPixels { width, height, maximum }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what the head of a file says before anything is decoded: `bytes_per_pixel` is the larger of the file's and the result's.
+    ///
+    /// # Errors
+    /// As [`Self::check_side`], and [`ImageFault::TooLarge`].
+    pub(super) fn check_head(
+        &self,
+        (width, height): (u32, u32),
+        bytes_per_pixel: u64,
+    ) -> Result<(), ImageFault> {
+        self.check_side(height as usize, width as usize)?;
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels.saturating_mul(bytes_per_pixel) > self.memory_limit {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    pub(super) fn too_large(&self) -> ImageFault {
+        ImageFault::TooLarge { limit_mib: self.memory_limit >> 20 }
+    }
+}

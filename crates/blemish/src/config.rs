@@ -1,0 +1,255 @@
+//! What to fit and how to run fits and scores.
+
+use blemish_core::error::Error;
+use blemish_core::method::FitContext;
+use blemish_core::observer::{Observer, Silent};
+use blemish_core::settings::Settings;
+use blemish_core::training::TrainingOptions;
+use blemish_data::{Tiling, Transform};
+use blemish_features::{Backbone, BackboneSpec, EngineOptions};
+use blemish_methods::registry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What to fit. The default is PatchCore on the embedded backbone.
+#[derive(Clone, Debug)]
+pub struct DetectorConfig {
+    /// Name in the list of methods.
+    pub method: String,
+    /// Settings that differ from the method's defaults.
+    pub settings: Settings,
+    /// The frozen backbone; ignored by methods that need none.
+    pub backbone: BackboneSpec,
+    /// Further backbones, each with models of its own whose maps and scores are averaged with the others'.
+    pub ensemble: Vec<BackboneSpec>,
+    /// How images become input; `None` is what the method's variant prescribes, and for tiles the images' own size.
+    pub transform: Option<Transform>,
+    /// Cuts the transformed image into tiles; `None` looks at it as a whole.
+    pub tiles: Option<TileOptions>,
+    /// Input sizes (shorter sides, in pixels) whose maps are merged; empty is the transform's own size alone.
+    pub input_sizes: Vec<usize>,
+    /// Fixes every random choice.
+    pub seed: u64,
+    /// How thresholds are found.
+    pub calibration: CalibrationConfig,
+    /// Leaves the most suspicious training images out; [`Detector::trimmed`](crate::Detector::trimmed) lists them.
+    pub trim: Option<Trim>,
+}
+
+impl Default for DetectorConfig {
+    fn default() -> Self {
+        Self {
+            method: "patchcore".into(),
+            settings: Settings::new(),
+            backbone: BackboneSpec::default(),
+            ensemble: Vec::new(),
+            transform: None,
+            tiles: None,
+            input_sizes: Vec::new(),
+            seed: 0,
+            calibration: CalibrationConfig::default(),
+            trim: None,
+        }
+    }
+}
+
+impl DetectorConfig {
+    /// The image transform where none was set: the images' own size for tiles, else what the method's variant prescribes.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMethod`], [`Error::Setting`].
+    pub fn default_transform(&self) -> Result<Transform, Error> {
+        match self.tiles {
+            Some(_) => Ok(Transform::native()),
+            None => registry::method(&self.method)?.default_transform(&self.settings),
+        }
+    }
+}
+
+/// How images are cut into tiles, and what is learnt from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileOptions {
+    /// Size and overlap.
+    pub tiling: Tiling,
+    /// One model or many.
+    pub models: TileModels,
+    /// Learn from so many tiles of each image, drawn by the seed, where it has more; `None` is all. Only with a shared model.
+    pub per_image: Option<usize>,
+}
+
+/// Which tiles share a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TileModels {
+    /// One model learns all tiles: for textures and parts anywhere in the image. Images may differ in size.
+    #[default]
+    Shared,
+    /// Each place has a model of its own: for aligned parts. All images have one size.
+    Each,
+}
+
+/// How a fit calibrates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalibrationConfig {
+    /// Folds that the training images are dealt into; 0 is no calibration. With fewer images each is its own fold.
+    pub folds: usize,
+    /// Share of good images that may be flagged, above 0 and below 1.
+    pub false_alarm: f64,
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        Self { folds: 5, false_alarm: 0.01 }
+    }
+}
+
+impl CalibrationConfig {
+    /// Checks the number of folds and the rate.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_rate(self.false_alarm)?;
+        match self.folds {
+            1 => Err(Error::Setting {
+                key: "folds".into(),
+                reason: "one fold leaves nothing to fit on".into(),
+                help: "allowed: 0 (no calibration), or 2 and more".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that a false-alarm rate lies in (0, 1).
+///
+/// # Errors
+/// [`Error::Setting`].
+pub fn check_rate(rate: f64) -> Result<(), Error> {
+    if rate > 0.0 && rate < 1.0 {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        key: "false_alarm".into(),
+        reason: format!("{rate} is outside the range of rates"),
+        help: "allowed: above 0 and below 1, such as 0.01 for one good image in a hundred".into(),
+    })
+}
+
+/// How many of the most suspicious training images a fit leaves out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trim {
+    /// So many.
+    Count(usize),
+    /// A share of all, between 0 and 1; rounded to the nearest number.
+    Share(f64),
+}
+
+impl Trim {
+    pub(crate) fn count(self, images: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Share(share) => (share * images as f64).round() as usize,
+        }
+    }
+}
+
+impl std::str::FromStr for Trim {
+    type Err = String;
+
+    /// Reads `3` or `2%`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is neither a number of images such as 3 nor a share such as 2%");
+        match text.strip_suffix('%') {
+            None => text.parse().map(Self::Count).map_err(|_| wrong()),
+            Some(percent) => match percent.trim().parse::<f64>() {
+                Ok(percent) if (0.0..100.0).contains(&percent) => Ok(Self::Share(percent / 100.0)),
+                _ => Err(wrong()),
+            },
+        }
+    }
+}
+
+/// How to run a fit; none of it changes the model.
+#[derive(Clone)]
+pub struct FitOptions<'a> {
+    /// Engine, device and threads of the backbone; the device also of what is trained and searched.
+    pub engine: EngineOptions,
+    /// Images (or tiles) per batch.
+    pub batch_size: usize,
+    /// Leave broken images out instead of failing.
+    pub skip_bad: bool,
+    /// Bytes of memory for what is collected during the fit.
+    pub memory_limit: Option<u64>,
+    /// Folder for large temporary files; `None` is the system's.
+    pub scratch: Option<PathBuf>,
+    /// How methods that train for long are run.
+    pub training: TrainingOptions,
+    /// Progress, warnings, cancellation.
+    pub observer: &'a dyn Observer,
+}
+
+impl Default for FitOptions<'_> {
+    fn default() -> Self {
+        Self {
+            engine: EngineOptions::default(),
+            batch_size: 8,
+            skip_bad: false,
+            memory_limit: None,
+            scratch: None,
+            training: TrainingOptions::default(),
+            observer: &Silent,
+        }
+    }
+}
+
+impl<'a> FitOptions<'a> {
+    /// What surrounds a fit run with these options.
+    pub(crate) fn context(&self, seed: u64, backbone: Option<Arc<Backbone>>) -> FitContext<'a> {
+        FitContext {
+            seed,
+            device: self.engine.device,
+            backbone,
+            memory_limit: self.memory_limit,
+            scratch: self.scratch.clone(),
+            training: self.training.clone(),
+            observer: self.observer,
+        }
+    }
+}
+
+/// How to score images; none of it changes a score.
+#[derive(Clone, Copy)]
+pub struct ScoreOptions<'a> {
+    /// Images (or tiles) per batch.
+    pub batch_size: usize,
+    /// Leave broken images out instead of failing.
+    pub skip_bad: bool,
+    /// Read the masks, too.
+    pub with_masks: bool,
+    /// Progress in images; cancellation.
+    pub observer: &'a dyn Observer,
+}
+
+impl Default for ScoreOptions<'_> {
+    fn default() -> Self {
+        Self { batch_size: 8, skip_bad: false, with_masks: false, observer: &Silent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trims_are_read_and_counted() {
+        assert_eq!("3".parse(), Ok(Trim::Count(3)));
+        assert_eq!("2.5%".parse(), Ok(Trim::Share(0.025)));
+        for wrong in ["", "-1", "half", "120%", "1.5", "%"] {
+            assert!(wrong.parse::<Trim>().is_err(), "{wrong}");
+        }
+        assert_eq!((Trim::Count(3).count(10), Trim::Share(0.16).count(10)), (3, 2));
+    }
+}

@@ -1,0 +1,180 @@
+//! Detectors as model files.
+
+use super::backbone as backbone_file;
+use super::format;
+use super::header::{Header, version_for};
+use crate::detector::Detector;
+use crate::model::{Model, prefix};
+use crate::record;
+use crate::view::{View, ViewHeader};
+use blemish_core::error::Error;
+use blemish_core::method::Stored;
+use blemish_core::state::{Bytes, State};
+use blemish_features::{Backbone, EngineOptions};
+use blemish_methods::registry;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Detector {
+    /// Writes the detector as one `.blemish` file that holds everything scoring needs.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; an existing file stays as it was.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        format::write(path, &self.header(), &self.state())
+    }
+
+    /// The bytes of the `.blemish` file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if they cannot be serialised.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        format::to_bytes(&self.header(), &self.state())
+    }
+
+    /// Everything that a model file holds beside its header.
+    fn state(&self) -> State {
+        let mut state = self.model.tensors();
+        for (number, backbone) in self.model.backbones.iter().enumerate() {
+            state.absorb(&backbone_file::prefix(number), backbone_file::state(backbone));
+        }
+        state.absorb(record::PREFIX, self.verification.clone());
+        state
+    }
+
+    /// Reads a detector, its tensors mapped into memory.
+    ///
+    /// # Errors
+    /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
+    pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Error> {
+        Self::restore(path, format::read(path)?, engine)
+    }
+
+    /// Reads a detector from the bytes of a model file, which its tensors share.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; errors call it `model in memory`.
+    pub fn from_bytes(bytes: Bytes, engine: &EngineOptions) -> Result<Self, Error> {
+        Self::restore(Path::new("model in memory"), format::from_bytes(bytes)?, engine)
+    }
+
+    fn restore(
+        path: &Path,
+        (header, mut state): (Header, State),
+        engine: &EngineOptions,
+    ) -> Result<Self, Error> {
+        if header.calibration.as_ref().is_some_and(|calibration| !calibration.is_valid()) {
+            let reason = "its calibration is not one of finite, ascending scores".into();
+            return Err(Error::Corrupt { path: path.to_owned(), reason });
+        }
+        let entry = registry::method(&header.method)?;
+        let verification = state.split_off_prefix(record::PREFIX);
+        // Only here is it known which file a wrong tensor lies in.
+        let locate = |error| match error {
+            Error::State(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
+            Error::Data(error) => Error::Corrupt { path: path.to_owned(), reason: error.to_string() },
+            other => other,
+        };
+        let backbones = restore_backbones(&header, &mut state, engine).map_err(locate)?;
+        let headers = match header.views.is_empty() {
+            true => vec![ViewHeader::of_whole_images(header.transform)],
+            false => header.views,
+        };
+        check_backbones(&headers, backbones.len())
+            .map_err(|reason| Error::Corrupt { path: path.to_owned(), reason })?;
+        let count = headers.len();
+        let mut views = Vec::with_capacity(count);
+        for (number, mut view) in headers.into_iter().enumerate() {
+            let own = match prefix(number, count).as_str() {
+                "" => std::mem::take(&mut state),
+                prefix => state.split_off_prefix(prefix),
+            };
+            let settings = view.settings.take();
+            let settings = settings.as_ref().unwrap_or(&header.settings);
+            let backbone = backbones.get(view.backbone).cloned();
+            let restore = |state| {
+                let (backbone, device) = (backbone.clone(), engine.device);
+                entry.restore(Stored { config: settings, state, backbone, device })
+            };
+            views.push(View::restore(view, own, backbone.clone(), &restore).map_err(locate)?);
+        }
+        Ok(Self {
+            model: Model { entry, views, backbones },
+            seed: header.seed,
+            data: header.data,
+            colour_range: header.colour_range,
+            calibration: header.calibration,
+            verification,
+            skipped: Vec::new(),
+            trimmed: Vec::new(),
+        })
+    }
+
+    /// What a model file says of this detector.
+    pub fn header(&self) -> Header {
+        let Model { entry, views: fitted, backbones } = &self.model;
+        let views = match self.model.single() {
+            Some(_) => Vec::new(),
+            None => self.view_headers(),
+        };
+        Header {
+            format_version: version_for(&views),
+            written_by: env!("CARGO_PKG_VERSION").into(),
+            method: entry.info().name.into(),
+            settings: fitted.first().map(View::settings).unwrap_or_default(),
+            backbone: backbones.first().map(|backbone| backbone_file::header(backbone)),
+            ensemble: backbones.iter().skip(1).map(|backbone| backbone_file::header(backbone)).collect(),
+            transform: (**self.transform()).clone(),
+            seed: self.seed,
+            data: self.data.clone(),
+            colour_range: self.colour_range,
+            calibration: self.calibration.clone(),
+            views,
+            checksum: 0,
+        }
+    }
+
+    /// What a model file says of each view: settings only where they are not those of the first, which are the model's.
+    fn view_headers(&self) -> Vec<ViewHeader> {
+        let first = self.model.views.first().map(View::settings).unwrap_or_default();
+        let own = |view: &View| {
+            let settings = view.settings();
+            (!settings.is_empty() && settings != first).then_some(settings)
+        };
+        self.model
+            .views
+            .iter()
+            .map(|view| ViewHeader { settings: own(view), ..view.header().clone() })
+            .collect()
+    }
+}
+
+/// Brings the backbones of a model file up, their tensors taken out of `state`.
+///
+/// # Errors
+/// As [`backbone_file::restore`].
+fn restore_backbones(
+    header: &Header,
+    state: &mut State,
+    engine: &EngineOptions,
+) -> Result<Vec<Arc<Backbone>>, Error> {
+    let mut backbones = Vec::new();
+    for known in header.backbone.iter().chain(&header.ensemble) {
+        backbones.push(Arc::new(backbone_file::restore(known, backbones.len(), state, engine)?));
+    }
+    Ok(backbones)
+}
+
+/// Checks that views look through backbones that the file has, and that every backbone is used.
+fn check_backbones(views: &[ViewHeader], backbones: usize) -> Result<(), String> {
+    // Methods without backbones have views all the same.
+    let known = backbones.max(1);
+    if let Some(at) = views.iter().position(|view| view.backbone >= known) {
+        let missing = views[at].backbone + 1;
+        return Err(format!("its view {} needs backbone {missing}, but there are {backbones}", at + 1));
+    }
+    match (0..known).find(|&number| views.iter().all(|view| view.backbone != number)) {
+        Some(unused) => Err(format!("none of its views uses its backbone {}", unused + 1)),
+        None => Ok(()),
+    }
+}

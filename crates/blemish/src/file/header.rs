@@ -1,0 +1,86 @@
+//! What a model file says of itself.
+
+use crate::view::ViewHeader;
+use blemish_core::settings::Settings;
+use blemish_data::{Source, Transform};
+use blemish_eval::Calibration;
+use serde::{Deserialize, Serialize};
+
+/// The latest version of the format; raised when older programs would misread a file.
+///
+/// A file has the lowest version that tells all there is, so that older programs read what they can: 2 says that views differ in
+/// backbone or settings, 1 is everything else.
+pub const FORMAT_VERSION: u64 = 2;
+
+/// What a model file says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the format.
+    pub format_version: u64,
+    /// Version of the program that wrote it.
+    pub written_by: String,
+    /// Name of the method.
+    pub method: String,
+    /// Its settings, every choice filled in.
+    pub settings: Settings,
+    /// The backbone; `null` for methods without one.
+    pub backbone: Option<BackboneHeader>,
+    /// The further backbones of an ensemble.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ensemble: Vec<BackboneHeader>,
+    /// How images become input.
+    pub transform: Transform,
+    /// Seed of the fit.
+    pub seed: u64,
+    /// The images it was fitted on.
+    pub data: DataHeader,
+    /// Scores that pictures show as the coldest and the hottest colour.
+    pub colour_range: (f32, f32),
+    /// Scores of good images that the model had not seen, and thresholds; absent where they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// What it looks at, the largest input first; empty for whole images at one size through one backbone, which `transform` alone describes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewHeader>,
+    /// CRC-32 of all tensors in the order of their names.
+    pub checksum: u32,
+}
+
+/// The backbone of a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackboneHeader {
+    /// Architecture, or `onnx` for a user's own graph.
+    pub name: String,
+    /// Feature taps, shallow to deep.
+    pub layers: Vec<String>,
+    /// Mean its input is normalised with, per channel.
+    pub mean: [f32; 3],
+    /// Standard deviation its input is normalised with, per channel.
+    pub std: [f32; 3],
+    /// SHA-256 of network, layers, normalisation and weights.
+    pub digest: String,
+}
+
+/// The images a model was fitted on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataHeader {
+    /// Name of the category or folder.
+    pub category: String,
+    /// Number of good images.
+    pub images: usize,
+    /// SHA-256 of their names and contents.
+    pub digest: String,
+}
+
+impl DataHeader {
+    /// Of so many images of a source.
+    pub(crate) fn of(source: &dyn Source, images: usize, digest: String) -> Self {
+        Self { category: source.categories().join("+"), images, digest }
+    }
+}
+
+/// The version that a file with these views needs.
+pub(crate) fn version_for(views: &[ViewHeader]) -> u64 {
+    let differs = |view: &ViewHeader| view.backbone > 0 || view.settings.is_some();
+    if views.iter().any(differs) { FORMAT_VERSION } else { 1 }
+}

@@ -1,0 +1,9 @@
+//! The model file: what it says of itself, its format, the backbones inside, and detectors written to and read from it.
+
+pub(crate) mod backbone;
+mod detector;
+pub mod format;
+pub mod header;
+
+pub use backbone::is_of_backbone;
+pub use header::{BackboneHeader, DataHeader, FORMAT_VERSION, Header};

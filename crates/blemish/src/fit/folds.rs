@@ -1,0 +1,43 @@
+//! Training images dealt into folds, groups whole.
+
+use blemish_data::Source;
+use blemish_data::loader::order_of;
+use std::collections::HashMap;
+
+/// Deals images into `count` folds of nearly equal size, at random by the seed, groups whole; each fold ascends.
+///
+/// There are fewer folds than asked for where there are fewer groups.
+pub(crate) fn deal(source: &dyn Source, images: &[usize], count: usize, seed: u64) -> Vec<Vec<usize>> {
+    let units = units(source, images);
+    let mut folds = vec![Vec::new(); count.min(units.len())];
+    for unit in order_of(units.len(), Some(seed)) {
+        // The first of the smallest.
+        if let Some(fold) = folds.iter_mut().min_by_key(|fold| fold.len()) {
+            fold.extend_from_slice(&units[unit]);
+        }
+    }
+    folds.iter_mut().for_each(|fold| fold.sort_unstable());
+    folds
+}
+
+/// Images of one group, and every image without a group, in the order of their first.
+pub(crate) fn units(source: &dyn Source, images: &[usize]) -> Vec<Vec<usize>> {
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    for &image in images {
+        let unit = match &source.facts(image).group {
+            Some(group) => *known.entry(group).or_insert(units.len()),
+            None => units.len(),
+        };
+        match units.get_mut(unit) {
+            Some(unit) => unit.push(image),
+            None => units.push(vec![image]),
+        }
+    }
+    units
+}
+
+/// What of `images` is not in `left_out`, which ascends.
+pub(crate) fn without(images: &[usize], left_out: &[usize]) -> Vec<usize> {
+    images.iter().copied().filter(|image| left_out.binary_search(image).is_err()).collect()
+}

@@ -1,0 +1,18 @@
+//! Fitting a detector: its views on the good images, and the calibration by scores of images that a model has not seen.
+//!
+//! - `fits`: fits of one configuration on any images of a source.
+//! - `folds`: images dealt into folds.
+//! - `calibrate`: which images a model is fitted on, and which calibrate it.
+//! - `suspects`: defects among the images that are meant to be good.
+
+mod calibrate;
+mod fits;
+mod folds;
+mod suspects;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use calibrate::{Calibrated, fit_calibrated};
+pub(crate) use fits::Fits;
+pub(crate) use suspects::trim;
+pub use suspects::{Suspect, Suspects, find_suspects};

@@ -1,0 +1,97 @@
+//! A detector measured on labelled images.
+
+use crate::config::ScoreOptions;
+use crate::detector::{Detector, ScoredImage};
+use blemish_core::error::Error;
+use blemish_core::map::Scored;
+use blemish_core::observer::{Observer, Silent};
+use blemish_data::{Label, Mask, Skipped, Source};
+use blemish_eval::{Evaluation, Evaluator, Judged, ProPoint, judge};
+use std::time::{Duration, Instant};
+
+/// How to run an evaluation.
+#[derive(Clone, Copy)]
+pub struct EvaluateOptions<'a> {
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Leave broken images out instead of failing.
+    pub skip_bad: bool,
+    /// Progress, cancellation.
+    pub observer: &'a dyn Observer,
+}
+
+impl Default for EvaluateOptions<'_> {
+    fn default() -> Self {
+        Self { batch_size: 8, skip_bad: false, observer: &Silent }
+    }
+}
+
+/// Metrics and what was left out.
+#[derive(Debug)]
+pub struct EvaluationOutcome {
+    /// The metrics.
+    pub evaluation: Evaluation,
+    /// The per-region overlap curve up to the limit of AUPRO, thinned for drawing; empty without masks.
+    pub pro_curve: Vec<ProPoint>,
+    /// Seconds spent on reading and scoring, metrics left out.
+    pub scoring_seconds: f64,
+    /// Images left out on `skip_bad`, with reasons.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Scores labelled images and computes all metrics, per defect type and overall.
+///
+/// Maps and masks are compared at the size of the network's input (masks resized by nearest neighbour, with the same crop), as the
+/// field's published figures are; with tiles that is the size of the image they were cut from. `each` sees the index of every image with its outcome, for pictures.
+///
+/// # Errors
+/// Unreadable images or masks; images without a label, or metrics that are undefined because one of the two classes is absent.
+pub fn evaluate(
+    detector: &Detector,
+    images: &dyn Source,
+    options: &EvaluateOptions<'_>,
+    each: &mut dyn FnMut(usize, &Scored, Option<&Mask>),
+) -> Result<EvaluationOutcome, Error> {
+    let undefined = |reason: &dyn std::fmt::Display| Error::Evaluation { reason: reason.to_string() };
+    if images.is_empty() {
+        return Err(undefined(&"there are no labelled test images"));
+    }
+    let is_unknown = |index: &usize| images.facts(*index).label == Label::Unknown;
+    if let Some(index) = (0..images.len()).find(is_unknown) {
+        let name = &images.facts(index).name;
+        return Err(undefined(&format!(
+            "image `{name}` is neither labelled good nor defective; label it or leave it out"
+        )));
+    }
+    options.observer.stage("scoring", Some(images.len() as u64));
+    let score_options = ScoreOptions {
+        batch_size: options.batch_size,
+        skip_bad: options.skip_bad,
+        with_masks: true,
+        observer: options.observer,
+    };
+    let mut evaluator = Evaluator::new();
+    let mut judged = Vec::new();
+    let (started, mut aside) = (Instant::now(), Duration::ZERO);
+    let skipped = detector.score_source(images, &score_options, |one| -> Result<(), Error> {
+        let paused = Instant::now();
+        let ScoredImage { index, scored, mask, .. } = one;
+        let facts = images.facts(index);
+        let is_defective = facts.label == Label::Defective;
+        let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
+        let size = (scored.map.height, scored.map.width);
+        evaluator
+            .add(&facts.defect, is_defective, scored.score, &scored.map.values, marked, size)
+            .map_err(|error| undefined(&error))?;
+        let defect = is_defective.then(|| facts.defect.clone());
+        judged.push(Judged { defect, extremes: scored.extremes() });
+        each(index, &scored, mask.as_ref());
+        aside += paused.elapsed();
+        Ok(())
+    })?;
+    let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
+    options.observer.stage("computing metrics", None);
+    let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
+    evaluation.decisions = detector.calibration().and_then(|calibration| judge(calibration, &judged));
+    Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped })
+}

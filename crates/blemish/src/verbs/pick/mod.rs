@@ -1,0 +1,220 @@
+//! Which method and settings suit these good images, within a limit of time an image.
+//!
+//! ```text
+//! good images ─┬─> to fit on ─────────────> every candidate fitted ─> time of an image: too slow? left out
+//!              └─> held out ─> and their twins with made-up defects ─> scores ─> AUROC, resampled over held-out images
+//! ```
+//! No real defects are needed, and none are seen: the choice is only as good as the made-up defects are telling.
+
+mod candidates;
+mod ranking;
+
+pub use candidates::{Candidate, candidates};
+
+use crate::config::{FitOptions, ScoreOptions};
+use crate::detector::{Detector, ScoredImage};
+use blemish_core::error::Error;
+use blemish_core::observer::Quiet;
+use blemish_data::synth::{PastedSet, PastedSetOptions, SynthError, write_pasted_set};
+use blemish_data::{DataError, Dataset, Files, Label, Sample};
+use blemish_eval::Interval;
+use blemish_features::{BackboneSpec, EngineOptions};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use ranking::{Scores, rank};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Fewest good images to pick with: two to fit on, two to judge by.
+const FEWEST: usize = 4;
+/// Most images that are held out; more would only cost time.
+const MOST_HELD_OUT: usize = 40;
+/// Images whose time is taken, after one that is not.
+const TIMED: usize = 9;
+
+/// How to pick.
+pub struct PickOptions<'a> {
+    /// Most milliseconds an image may take, from the file to its map.
+    pub latency_ms: f64,
+    /// CPU threads that this time is taken with.
+    pub latency_threads: usize,
+    /// The backbone of the methods that need one.
+    pub backbone: BackboneSpec,
+    /// Further ones, for ensembles.
+    pub ensemble: Vec<BackboneSpec>,
+    /// Fixes the split, the defects and the resamples.
+    pub seed: u64,
+    /// Made-up defects laid over every held-out image.
+    pub per_image: usize,
+    /// Folder in which the made-up test set stays to be looked at; a temporary one without.
+    pub keep: Option<PathBuf>,
+    /// How fits run.
+    pub fit: FitOptions<'a>,
+}
+
+/// How a candidate did.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// What was judged.
+    pub candidate: Candidate,
+    /// Median milliseconds from an image file to its map.
+    pub latency_ms: f64,
+    /// Seconds that the fit took.
+    pub fit_seconds: f64,
+    /// AUROC between held-out good images and their defective twins; `None` for one that was too slow.
+    pub auroc: Option<f64>,
+    /// Share of the resamples in which it was the best.
+    pub wins: f64,
+}
+
+/// A recommendation.
+#[derive(Clone, Debug)]
+pub struct Pick {
+    /// All candidates, the best first, those that were too slow last.
+    pub judged: Vec<Judged>,
+    /// 95 % interval of the best one's lead over the second, in AUROC; `None` if there is no second.
+    pub margin: Option<Interval>,
+    /// Good images fitted on while judging.
+    pub fitted_on: usize,
+    /// Good images held out.
+    pub held_out: usize,
+    /// Defective twins judged by.
+    pub defects: usize,
+}
+
+impl Pick {
+    /// The recommended candidate.
+    pub fn best(&self) -> &Judged {
+        &self.judged[0]
+    }
+}
+
+/// Judges every candidate on made-up defects over held-out good images of `dataset.train`.
+///
+/// # Errors
+/// [`Error::Pick`] with fewer than four good images or if every candidate is too slow; what reading and fitting return.
+pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'_>) -> Result<Pick, Error> {
+    let observer = options.fit.observer;
+    let (fit_on, held_out) = split(&dataset.train, options.seed)?;
+    let temporary = tempfile::tempdir().map_err(|source| Error::Io {
+        action: "write",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let folder = options.keep.clone().unwrap_or_else(|| temporary.path().join("set"));
+    observer.stage("making defects", Some(held_out.len() as u64));
+    let paste =
+        PastedSetOptions { per_image: options.per_image, seed: options.seed, ..PastedSetOptions::default() };
+    let set = write_pasted_set(&folder, &held_out, &paste, &|_| observer.advance(1)).map_err(synthetic)?;
+    let training = Files::new(fit_on, &dataset.category);
+    let (mut quick, mut slow, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+    for candidate in candidates {
+        if observer.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        observer.stage(&candidate.spec(), None);
+        let started = Instant::now();
+        let mut config = candidate.config(&options.backbone, &options.ensemble, options.seed)?;
+        // Ranks need no thresholds, whose folds would multiply the time.
+        config.calibration.folds = 0;
+        let detector = Detector::fit(&config, &training, &options.fit)?;
+        let fit_seconds = started.elapsed().as_secs_f64();
+        let model = temporary.path().join("candidate.blemish");
+        detector.save(&model)?;
+        let latency_ms = latency(&model, &held_out, options)?;
+        let judged = Judged { candidate: candidate.clone(), latency_ms, fit_seconds, auroc: None, wins: 0.0 };
+        if latency_ms > options.latency_ms {
+            slow.push(judged);
+            continue;
+        }
+        scores.push(score(&detector, &set, held_out.len(), &options.fit)?);
+        quick.push(judged);
+    }
+    if quick.is_empty() {
+        let fastest = slow.iter().map(|judged| judged.latency_ms).fold(f64::INFINITY, f64::min);
+        return Err(Error::Pick {
+            reason: format!(
+                "no candidate scores an image within {} ms here, the fastest takes {fastest:.1} ms; allow more time or threads",
+                options.latency_ms
+            ),
+        });
+    }
+    let ranking = rank(&scores, options.seed);
+    for (index, judged) in quick.iter_mut().enumerate() {
+        (judged.auroc, judged.wins) = (Some(ranking.auroc[index]), ranking.wins[index]);
+    }
+    let judged = ranking.order.iter().map(|&index| quick[index].clone()).chain(slow).collect();
+    let defects = set.origin.len() - held_out.len();
+    let fitted_on = training.samples().len();
+    Ok(Pick { judged, margin: ranking.margin, fitted_on, held_out: held_out.len(), defects })
+}
+
+/// A quarter of the images, drawn at random, is held out.
+fn split(good: &[Sample], seed: u64) -> Result<(Vec<Sample>, Vec<Sample>), Error> {
+    if good.len() < FEWEST {
+        let reason =
+            format!("{} good images are too few to judge by; bring at least {FEWEST}, better 40", good.len());
+        return Err(Error::Pick { reason });
+    }
+    let mut order: Vec<usize> = (0..good.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let held_out = (good.len() / 4).clamp(2, MOST_HELD_OUT);
+    let part = |indices: &[usize]| {
+        let mut indices = indices.to_vec();
+        indices.sort_unstable();
+        indices.into_iter().map(|index| good[index].clone()).collect()
+    };
+    Ok((part(&order[held_out..]), part(&order[..held_out])))
+}
+
+/// Median time of an image from its file to its map, in milliseconds, of a freshly loaded model.
+fn latency(model: &std::path::Path, images: &[Sample], options: &PickOptions<'_>) -> Result<f64, Error> {
+    let threads = options.latency_threads.max(1);
+    let engine = EngineOptions { threads: Some(threads), ..options.fit.engine };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| Error::Pick {
+        reason: format!("the system gives no {threads} threads ({error}); ask for fewer"),
+    })?;
+    pool.install(|| {
+        let detector = Detector::load(model, &engine)?;
+        let mut times = Vec::new();
+        for sample in images.iter().cycle().take(TIMED + 1) {
+            let started = Instant::now();
+            detector.score_file(&sample.path)?;
+            times.push(1000.0 * started.elapsed().as_secs_f64());
+        }
+        // The first one finds everything cold.
+        let times = &mut times[1..];
+        times.sort_unstable_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    })
+}
+
+/// Image scores of the good images and their twins. Masks do not matter here: the finest vanish at a small input size.
+fn score(detector: &Detector, set: &PastedSet, images: usize, fit: &FitOptions<'_>) -> Result<Scores, Error> {
+    let mut scores = Scores { good: vec![0.0; images], twins: vec![Vec::new(); images] };
+    // Progress is by candidate, not by image.
+    let observer = &Quiet(fit.observer);
+    let options = ScoreOptions { batch_size: fit.batch_size, observer, ..ScoreOptions::default() };
+    let test = &set.dataset.test;
+    detector.score_source(
+        &Files::new(test.as_slice(), ""),
+        &options,
+        |ScoredImage { index, scored, .. }| {
+            let (origin, value) = (set.origin[index], f64::from(scored.score));
+            match test[index].label {
+                Label::Good | Label::Unknown => scores.good[origin] = value,
+                Label::Defective => scores.twins[origin].push(value),
+            }
+            Ok::<(), Error>(())
+        },
+    )?;
+    Ok(scores)
+}
+
+fn synthetic(error: SynthError) -> Error {
+    match error {
+        SynthError::Image(error) => Error::Data(error),
+        error => Error::Data(DataError::Setting(error.to_string())),
+    }
+}

@@ -1,0 +1,526 @@
+//! From an image, or from what was kept of it, through all views to its outcome.
+
+use super::fitted::{Spread, TilesHeader, View, plan_of, some_of, unfit};
+use super::gather::{Gather, cut_tile};
+use super::set::{KeptTiles, ViewSet};
+use crate::config::TileModels;
+use blemish_core::entry::Fitted;
+use blemish_core::error::Error;
+use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
+use blemish_core::map::{AnomalyMap, Scored};
+use blemish_core::method::Session;
+use blemish_core::observer::Observer;
+use blemish_data::{
+    DecodedImage, DecodedImages, Facts, ImageBatch, LoadedBatch, MapMerger, Mask, RgbImage, Skipped, Source,
+    TilePlan,
+};
+use blemish_kernels::map::resize_bilinear;
+use rayon::prelude::*;
+
+/// Good images that the scale of a view is measured on.
+const MEASURED: usize = 32;
+
+/// How images are scored; none of it changes a score.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) batch_size: usize,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+impl Work<'_> {
+    fn check_cancelled(&self) -> Result<(), Error> {
+        if self.observer.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The outcome of an image of a source.
+pub(crate) struct Outcome {
+    /// Index in the source.
+    pub(crate) index: usize,
+    /// Height and width of the upright image before the transform; (0, 0) where only kept features were looked at.
+    pub(crate) size: (usize, usize),
+    pub(crate) scored: Scored,
+    pub(crate) mask: Option<Mask>,
+}
+
+/// Takes outcomes in the order of the images.
+pub(crate) type EachOutcome<'a> = dyn FnMut(Outcome) -> Result<(), Error> + 'a;
+
+/// Scores images of a source. Returns what was left out.
+///
+/// Whole images at one size are read ahead and scored in batches; otherwise one image at a time is in memory. What the sets have kept is
+/// not looked at again.
+///
+/// # Errors
+/// [`Error::Score`] if an image does not fit the model, [`Error::Features`], [`Error::Data`], [`Error::Interrupted`]; what `each` returns.
+pub(crate) fn score_source(
+    views: &[View],
+    sets: &[ViewSet<'_>],
+    images: &[usize],
+    with_masks: bool,
+    work: Work<'_>,
+    each: &mut EachOutcome<'_>,
+) -> Result<Vec<Skipped>, Error> {
+    match (views, sets) {
+        ([view], [set]) if view.header.tiles.is_none() => {
+            score_batches(view, set, images, with_masks, work, each)
+        }
+        _ => score_one_by_one(views, sets, images, with_masks, work, each),
+    }
+}
+
+/// Scores whole images in batches, from what was kept of them where the method reads feature maps alone.
+fn score_batches(
+    view: &View,
+    set: &ViewSet<'_>,
+    images: &[usize],
+    with_masks: bool,
+    work: Work<'_>,
+    each: &mut EachOutcome<'_>,
+) -> Result<Vec<Skipped>, Error> {
+    let model = view.model(0)?;
+    let source = set.source();
+    let mut scorer = Scorer::new(model);
+    let mut tell =
+        |positions: &[usize], scored: Vec<Scored>, sizes: &[(usize, usize)], masks: Vec<Option<Mask>>| {
+            let masks = masks.into_iter().chain(std::iter::repeat(None));
+            for ((at, (&position, scored)), mask) in positions.iter().zip(scored).enumerate().zip(masks) {
+                let size = sizes.get(at).copied().unwrap_or_default();
+                each(Outcome { index: images[position], size, scored, mask })?;
+            }
+            work.observer.advance(positions.len() as u64);
+            Ok(())
+        };
+    if let Some(kept) = set.kept_maps(images).filter(|_| !with_masks && !model.needs().reads.images()) {
+        kept.for_each(work.batch_size, &mut |positions, maps| {
+            work.check_cancelled()?;
+            let input = Input { indices: positions, ..Input::of_maps(maps) };
+            tell(positions, scorer.score(&input, source, images)?, &[], Vec::new())
+        })?;
+        return Ok(Vec::new());
+    }
+    set.for_each_batch(images, None, with_masks, &mut |batch| {
+        let LoadedBatch { indices, images: pixels, masks, original_sizes } = batch;
+        let maps = view.maps_of(model, &pixels)?;
+        let input = Input { indices: &indices, maps: maps.as_ref(), ..Input::of_images(&pixels) };
+        tell(&indices, scorer.score(&input, source, images)?, &original_sizes, masks)
+    })?;
+    Ok(set.skipped().into_values().collect())
+}
+
+/// Scores batches of whole images: each for itself, or frame after frame in the session of its sequence.
+struct Scorer<'m> {
+    model: &'m dyn Fitted,
+    session: Option<(u32, Box<dyn Session + 'm>)>,
+    has_sessions: bool,
+}
+
+impl<'m> Scorer<'m> {
+    fn new(model: &'m dyn Fitted) -> Self {
+        Self { model, session: None, has_sessions: model.session().is_some() }
+    }
+
+    fn score(
+        &mut self,
+        input: &Input<'_>,
+        source: &dyn Source,
+        images: &[usize],
+    ) -> Result<Vec<Scored>, Error> {
+        let facts: Vec<&Facts> = input.indices.iter().map(|&at| source.facts(images[at])).collect();
+        let input = Input { facts: &facts, categories: source.categories(), ..*input };
+        let stage = self.model.map_stage();
+        if !self.has_sessions {
+            return input.finish(stage, self.model.score(&input)?);
+        }
+        let mut scored = Vec::with_capacity(input.count());
+        for at in 0..input.count() {
+            let sequence = facts[at].moment.map(|moment| moment.sequence);
+            let one = Single::of(&input, at);
+            let patches = match sequence {
+                // A single image is a sequence of its own.
+                None => self.begin().score(&one.input())?,
+                Some(sequence) => {
+                    if self.session.as_ref().is_none_or(|(known, _)| *known != sequence) {
+                        self.session = Some((sequence, self.begin()));
+                    }
+                    match &mut self.session {
+                        Some((_, session)) => session.score(&one.input())?,
+                        None => Vec::new(),
+                    }
+                }
+            };
+            scored.extend(input.finish(stage, patches)?);
+        }
+        Ok(scored)
+    }
+
+    fn begin(&self) -> Box<dyn Session + 'm> {
+        // Whoever is asked here has said before that it has sessions.
+        self.model.session().unwrap_or_else(|| Box::new(Stateless(self.model)))
+    }
+}
+
+/// Scores frames as if they were single images.
+struct Stateless<'m>(&'m dyn Fitted);
+
+impl Session for Stateless<'_> {
+    fn score(&mut self, input: &Input<'_>) -> Result<Vec<blemish_core::PatchScores>, Error> {
+        self.0.score(input)
+    }
+}
+
+/// One image of a batch.
+struct Single<'a> {
+    whole: Input<'a>,
+    at: usize,
+    images: Option<ImageBatch>,
+    maps: Option<FeatureBatch>,
+}
+
+impl<'a> Single<'a> {
+    fn of(input: &Input<'a>, at: usize) -> Self {
+        Self {
+            whole: *input,
+            at,
+            images: input.images.map(|images| single_image(images, at)),
+            maps: input.maps.map(|maps| maps.single(at)),
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input {
+            indices: &self.whole.indices[self.at..=self.at],
+            facts: &self.whole.facts[self.at..=self.at],
+            categories: self.whole.categories,
+            images: self.images.as_ref(),
+            maps: self.maps.as_ref(),
+        }
+    }
+}
+
+/// Image `at` of a batch, as a batch of its own.
+fn single_image(batch: &ImageBatch, at: usize) -> ImageBatch {
+    ImageBatch { count: 1, pixels: batch.clip(at).to_vec(), ..batch.clone() }
+}
+
+/// Scores one image after another with all views.
+fn score_one_by_one(
+    views: &[View],
+    sets: &[ViewSet<'_>],
+    images: &[usize],
+    with_masks: bool,
+    work: Work<'_>,
+    each: &mut EachOutcome<'_>,
+) -> Result<Vec<Skipped>, Error> {
+    let (Some(view), Some(set)) = (views.first(), sets.first()) else { return Ok(Vec::new()) };
+    let source = set.source();
+    let mut rest = Vec::new();
+    for &index in images {
+        match score_kept(views, sets, source, index, work)?.filter(|_| !with_masks) {
+            Some(scored) if rest.is_empty() => {
+                each(Outcome { index, size: (0, 0), scored, mask: None })?;
+                work.observer.advance(1);
+            }
+            _ => rest.push(index),
+        }
+    }
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut decoded = DecodedImages::over(source, rest, &view.transform, set.skips_bad(), with_masks);
+    while let Some(image) = decoded.next().transpose()? {
+        work.check_cancelled()?;
+        let DecodedImage { index, image, mask } = image;
+        let size = (image.height, image.width);
+        let scored = score_image(views, &image, Some((source.facts(index), source.categories())), work)?;
+        // A large image and the picture drawn of it need not be in memory together.
+        drop(image);
+        each(Outcome { index, size, scored, mask })?;
+        work.observer.advance(1);
+    }
+    Ok(decoded.skipped().to_vec())
+}
+
+/// The outcome of an image by the features that all sets have kept of it, if they have.
+fn score_kept(
+    views: &[View],
+    sets: &[ViewSet<'_>],
+    source: &dyn Source,
+    index: usize,
+    work: Work<'_>,
+) -> Result<Option<Scored>, Error> {
+    let mut parts = Vec::with_capacity(views.len());
+    for (view, set) in views.iter().zip(sets) {
+        let Some(kept) = set.kept_tiles(index) else { return Ok(None) };
+        let Some(scored) = view.score_kept(&kept, work)? else { return Ok(None) };
+        parts.push(scored);
+    }
+    work.check_cancelled()?;
+    let Some(first) = views.first() else { return Ok(None) };
+    let original = match first.transform.region_at(8, 8) {
+        // Without a region of interest the image's own size does not matter.
+        Ok(None) => (8, 8),
+        _ => source.size(index, &first.transform.read_options())?,
+    };
+    merge(views, parts, original).map(Some)
+}
+
+/// Scores one decoded image with all views, the largest first; `facts` are what is known of it.
+///
+/// # Errors
+/// [`Error::Score`] if it does not fit the model or the outcome is not finite, [`Error::Features`], [`Error::Interrupted`].
+pub(crate) fn score_image(
+    views: &[View],
+    image: &RgbImage,
+    facts: Option<(&Facts, &[String])>,
+    work: Work<'_>,
+) -> Result<Scored, Error> {
+    let parts =
+        views.iter().map(|view| view.score(image, facts, work)).collect::<Result<Vec<Scored>, Error>>()?;
+    merge(views, parts, (image.height, image.width))
+}
+
+/// One outcome of those of all views, for an image of (height, width) pixels before the transform.
+fn merge(views: &[View], parts: Vec<Scored>, size: (usize, usize)) -> Result<Scored, Error> {
+    let count = parts.len();
+    let mut parts = views.iter().zip(parts);
+    let (first, scored) = parts.next().ok_or_else(|| Error::Score { reason: "the model is empty".into() })?;
+    let Some(spread) = &first.header.spread else { return Ok(scored) };
+    let part = 1.0 / count as f32;
+    let map_size = (scored.map.height, scored.map.width);
+    let mut merged = scored;
+    merged.score = part * (merged.score - spread.score.0) / spread.score.1;
+    let (mean, factor) = (spread.map.0, part / spread.map.1);
+    merged.map.values.iter_mut().for_each(|value| *value = (*value - mean) * factor);
+    for (view, Scored { score, map }) in parts {
+        let Some(spread) = &view.header.spread else { continue };
+        merged.score += part * (score - spread.score.0) / spread.score.1;
+        let (mean, factor) = (spread.map.0, part / spread.map.1);
+        let AnomalyMap { height, width, mut values } = map;
+        if (height, width) != map_size {
+            values = resize_bilinear(&values, (height, width), map_size);
+        }
+        merged.map.values.iter_mut().zip(&values).for_each(|(sum, value)| *sum += (value - mean) * factor);
+    }
+    if let Some(mask) = first.transform.region_at(size.0, size.1).map_err(unfit)? {
+        let outside = merged.map.values.iter_mut().zip(&mask.marked).filter(|&(_, &is_inside)| !is_inside);
+        outside.for_each(|(value, _)| *value = 0.0);
+    }
+    if !merged.score.is_finite() || merged.map.values.iter().any(|value| !value.is_finite()) {
+        let reason = "the merged scores are not finite numbers; the model's values are out of range".into();
+        return Err(Error::Score { reason });
+    }
+    Ok(merged)
+}
+
+/// The maps of the tiles of one image on their way to one: a whole image is a single tile.
+struct Assembly<'p> {
+    tiles: Option<(&'p TilePlan, MapMerger<'p>)>,
+    whole: Option<Scored>,
+    /// The highest score that the method's own rule gives a tile.
+    own_score: Option<f32>,
+}
+
+impl<'p> Assembly<'p> {
+    fn new(plan: Option<&'p TilePlan>) -> Self {
+        let tiles = plan.map(|plan| (plan, MapMerger::new(plan)));
+        Self { tiles, whole: None, own_score: None }
+    }
+
+    fn add(&mut self, tile: usize, scored: Scored, is_own: bool) {
+        match &mut self.tiles {
+            None => self.whole = Some(scored),
+            Some((_, merger)) => {
+                merger.add(tile, &scored.map.values);
+                if is_own {
+                    let highest = self.own_score.map_or(scored.score, |highest| highest.max(scored.score));
+                    self.own_score = Some(highest);
+                }
+            }
+        }
+    }
+
+    /// The image score is the highest that the method's own rule gives a tile; for a method without a rule it is, as for whole images,
+    /// the highest value of the (merged) map, in which the edges of tiles hardly count.
+    fn finish(self) -> Result<Scored, Error> {
+        let Some((plan, merger)) = self.tiles else {
+            return self.whole.ok_or_else(|| Error::Score { reason: "the method returned nothing".into() });
+        };
+        let (height, width) = plan.image_size();
+        let values = merger.finish();
+        let highest = || values.par_iter().copied().reduce(|| f32::NEG_INFINITY, f32::max);
+        let score = self.own_score.unwrap_or_else(highest);
+        Ok(Scored { score, map: AnomalyMap { height, width, values } })
+    }
+}
+
+/// The finished maps of a batch, and whether each score is of the method's own rule.
+fn score_batch(model: &dyn Fitted, input: &Input<'_>) -> Result<Vec<(Scored, bool)>, Error> {
+    let patches = model.score(input)?;
+    let is_own: Vec<bool> = patches.iter().map(|patches| patches.image_score.is_some()).collect();
+    Ok(input.finish(model.map_stage(), patches)?.into_iter().zip(is_own).collect())
+}
+
+impl View {
+    /// The model of a tile.
+    fn model(&self, tile: usize) -> Result<&dyn Fitted, Error> {
+        let number = if self.has_places() { tile } else { 0 };
+        self.models.get(number).and_then(|model| model.as_deref()).ok_or_else(|| Error::Score {
+            reason: format!("the model knows nothing of tile {tile}; fit it anew"),
+        })
+    }
+
+    /// Whether each place of a tile has a model of its own.
+    fn has_places(&self) -> bool {
+        matches!(self.header.tiles, Some(TilesHeader { models: TileModels::Each, .. }))
+    }
+
+    /// What the backbone makes of a batch, for a model that reads it.
+    fn maps_of(&self, model: &dyn Fitted, batch: &ImageBatch) -> Result<Option<FeatureBatch>, Error> {
+        if !model.needs().reads.maps() {
+            return Ok(None);
+        }
+        match &self.backbone {
+            Some(backbone) => FeatureBatch::extract(backbone, batch).map(Some),
+            None => Err(Error::Score { reason: "the model has no backbone to look through".into() }),
+        }
+    }
+
+    /// Scores a batch of whole images that its transform has made.
+    ///
+    /// # Errors
+    /// As [`score_image`].
+    pub(crate) fn score_batch(&self, batch: &ImageBatch) -> Result<Vec<Scored>, Error> {
+        let model = self.model(0)?;
+        let maps = self.maps_of(model, batch)?;
+        let input = Input { maps: maps.as_ref(), ..Input::of_images(batch) };
+        Ok(score_batch(model, &input)?.into_iter().map(|(scored, _)| scored).collect())
+    }
+
+    /// Scores one decoded image.
+    fn score(
+        &self,
+        image: &RgbImage,
+        facts: Option<(&Facts, &[String])>,
+        work: Work<'_>,
+    ) -> Result<Scored, Error> {
+        let canvas = self.transform.canvas(image).map_err(unfit)?;
+        let (height, width) = canvas.size();
+        let tiles = self.header.tiles.as_ref();
+        if let Some(TilesHeader {
+            models: TileModels::Each, image: Some((known_height, known_width)), ..
+        }) = tiles
+            && (*known_height, *known_width) != (height, width)
+        {
+            let reason = format!(
+                "the image is {width}x{height} pixels, but the model has one part for each place in images of \
+                 {known_width}x{known_height}; bring the image to that size, or fit one model for all tiles"
+            );
+            return Err(Error::Score { reason });
+        }
+        let plan = tiles.map(|tiles| plan_of(&tiles.tiling, height, width)).transpose()?;
+        let mut assembly = Assembly::new(plan.as_ref());
+        let mut each = |numbers: &[usize], batch: &ImageBatch| {
+            work.check_cancelled()?;
+            let model = self.model(numbers[0])?;
+            let maps = self.maps_of(model, batch)?;
+            let known: Vec<&Facts> =
+                facts.iter().flat_map(|(facts, _)| vec![*facts; numbers.len()]).collect();
+            let input = Input {
+                facts: &known,
+                categories: facts.map_or(&[], |(_, categories)| categories),
+                maps: maps.as_ref(),
+                ..Input::of_images(batch)
+            };
+            for (&tile, (scored, is_own)) in numbers.iter().zip(score_batch(model, &input)?) {
+                assembly.add(tile, scored, is_own);
+            }
+            Ok(())
+        };
+        match &plan {
+            None => {
+                let whole = canvas.cut(0..height, 0..width);
+                each(&[0], &ImageBatch::new(1, height, width, whole.pixels, whole.region_of_interest))?;
+            }
+            Some(plan) => {
+                let capacity = if self.has_places() { 1 } else { work.batch_size.max(1) };
+                let mut gather = Gather::new(capacity);
+                for tile in 0..plan.count() {
+                    gather.push(tile, cut_tile(&canvas, plan, tile), &mut each)?;
+                }
+                gather.flush(&mut each)?;
+            }
+        }
+        assembly.finish()
+    }
+
+    /// Scores one image by the maps that were kept of it; `None` if they are not all of it or the models read more.
+    fn score_kept(&self, kept: &KeptTiles, work: Work<'_>) -> Result<Option<Scored>, Error> {
+        if self.has_places() || self.models().any(|model| model.needs().reads.images()) {
+            return Ok(None);
+        }
+        let (height, width) = kept.transformed;
+        let tiles = self.header.tiles.as_ref();
+        let plan = tiles.map(|tiles| plan_of(&tiles.tiling, height, width)).transpose()?;
+        if !kept.covers(plan.as_ref().map_or(1, TilePlan::count)) {
+            return Ok(None);
+        }
+        let mut assembly = Assembly::new(plan.as_ref());
+        kept.for_each(work.batch_size.max(1), &mut |numbers, maps| {
+            for (&tile, (scored, is_own)) in
+                numbers.iter().zip(score_batch(self.model(0)?, &Input::of_maps(maps))?)
+            {
+                assembly.add(tile, scored, is_own);
+            }
+            Ok(())
+        })?;
+        assembly.finish().map(Some)
+    }
+
+    /// Measures mean and spread of its scores on some good images: its scale among the other views.
+    ///
+    /// # Errors
+    /// As [`score_image`], and what reading the images returns.
+    pub(crate) fn measure(&mut self, source: &dyn Source, work: Work<'_>) -> Result<(), Error> {
+        let order = some_of(source, MEASURED, &self.transform);
+        work.observer.stage("measuring good images", Some(order.len() as u64));
+        let (mut pixels, mut scores) = (Moments::default(), Moments::default());
+        for image in DecodedImages::over(source, order, &self.transform, true, false) {
+            work.check_cancelled()?;
+            let image = image?;
+            let facts = (source.facts(image.index), source.categories());
+            let scored = self.score(&image.image, Some(facts), work)?;
+            scored.map.values.iter().for_each(|&value| pixels.add(value));
+            scores.add(scored.score);
+            work.observer.advance(1);
+        }
+        self.header.spread = Some(Spread { map: pixels.finish(), score: scores.finish() });
+        Ok(())
+    }
+}
+
+/// Sums for a mean and a standard deviation.
+#[derive(Default)]
+struct Moments {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, value: f32) {
+        let value = f64::from(value);
+        self.count += 1.0;
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    /// Mean and standard deviation; without any spread, 1 in its place.
+    fn finish(&self) -> (f32, f32) {
+        let mean = self.sum / self.count.max(1.0);
+        let deviation = (self.squares / self.count.max(1.0) - mean * mean).max(0.0).sqrt();
+        // Rounding leaves traces of a spread where there is none.
+        (mean as f32, if deviation > 1e-6 * mean.abs() { deviation as f32 } else { 1.0 })
+    }
+}

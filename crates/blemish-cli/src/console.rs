@@ -4,6 +4,7 @@ use crate::args::ProgressStyle;
 use blemish::Observer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -209,6 +210,22 @@ fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     }
     bar.set_prefix(name.to_owned());
     bar
+}
+
+/// Runs work that reports (done, total), possibly from several threads, as a stage of the console.
+pub fn with_progress<T>(
+    console: &Console,
+    stage: &str,
+    work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T,
+) -> T {
+    console.stage(stage, None);
+    let told = AtomicU64::new(0);
+    let outcome = work(&|done, _| {
+        let before = told.fetch_max(done, Ordering::Relaxed);
+        console.advance(done.saturating_sub(before));
+    });
+    console.finish();
+    outcome
 }
 
 #[cfg(test)]

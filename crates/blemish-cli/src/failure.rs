@@ -2,6 +2,7 @@
 
 use blemish::Error;
 use blemish::data::DataError;
+use blemish::features::FeatureError;
 use std::path::Path;
 
 /// Any error on its way to the terminal.
@@ -50,6 +51,23 @@ impl Failure {
         Self { kind, ..Self::new(format!("cannot write to standard output: {error}")) }
     }
 
+    /// The same with the options of this program that give what the library asks for.
+    fn with_options(self) -> Self {
+        let text = format!("{} {}", self.message, self.help.as_deref().unwrap_or_default());
+        let mut options: Vec<&str> = Vec::new();
+        for (asked, option) in OPTIONS {
+            if text.contains(asked) && !options.contains(option) {
+                options.push(option);
+            }
+        }
+        if options.is_empty() {
+            return self;
+        }
+        let options = options.join(", ");
+        let help = self.help.map_or_else(|| options.clone(), |help| format!("{help} ({options})"));
+        Self { help: Some(help), ..self }
+    }
+
     pub fn interrupted() -> Self {
         Error::Interrupted.into()
     }
@@ -81,11 +99,38 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Data(error) => error.into(),
+            Error::Features(error) => error.into(),
             Error::Interrupted => Self { kind: Kind::Interruption, ..Self::new(error) },
-            error => Self::new(error),
+            error => Self::new(error).with_options(),
         }
     }
 }
+
+/// What the library asks for, and the options and commands of this program that give it.
+const OPTIONS: &[(&str, &str)] = &[
+    ("one size", "--size WxH"),
+    ("larger images", "--size WxH"),
+    ("smaller images", "--size WxH"),
+    ("another size", "--size WxH"),
+    ("sides that are multiples", "--size WxH"),
+    ("fewer layers", "--layers NAME,..."),
+    ("name layers", "--layers NAME,..."),
+    ("the setting `", "--set KEY=VALUE"),
+    ("memory limit", "--memory-limit SIZE"),
+    ("folder for temporary files", "--scratch DIR"),
+    ("single precision", "--precision single"),
+    ("same seed", "--seed N"),
+    ("leave the ensemble out", "without --ensemble"),
+    ("one model for all tiles", "--tile-models shared"),
+    ("share one model", "--tile-models shared"),
+    ("updatable", "--updatable"),
+    ("trim fewer", "--trim N"),
+    ("good images that it has not seen", "--with-good IMAGES"),
+    ("no labelled test images", "--test-dir DIR, or a labelled data set"),
+    ("there is no method", "`blemish methods` describes them"),
+    ("has no such setting", "`blemish methods NAME` describes them"),
+    ("find suspects with another method", "--method NAME"),
+];
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
@@ -94,6 +139,35 @@ impl From<DataError> for Failure {
         if skippable {
             let leave_out = "or leave it out with --skip-bad";
             failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));
+        }
+        failure
+    }
+}
+
+impl From<FeatureError> for Failure {
+    fn from(error: FeatureError) -> Self {
+        let option = match &error {
+            FeatureError::NoWeights { network } => Some(format!(
+                " with --weights FILE (in an ensemble: --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` \
+                 or `blemish weights pull {network}`"
+            )),
+            FeatureError::NoOnnxLayers { path } => {
+                let path = path.display();
+                Some(format!(
+                    " with --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from"
+                ))
+            }
+            FeatureError::NotPublished { network } => {
+                Some(format!(" and keep it with `blemish weights add FILE --name {network}`"))
+            }
+            FeatureError::Pull { network, file, .. } => {
+                Some(format!(", where `blemish weights add {file} --name {network}` keeps it"))
+            }
+            _ => None,
+        };
+        let mut failure = Self::new(error);
+        if let (Some(help), Some(option)) = (&mut failure.help, option) {
+            help.push_str(&option);
         }
         failure
     }
@@ -110,7 +184,6 @@ macro_rules! from_display {
 from_display!(
     blemish::data::import::ImportError,
     blemish::data::synth::SynthError,
-    blemish::features::FeatureError,
     blemish_report::ReportError
 );
 
@@ -123,6 +196,32 @@ mod tests {
         let failure = Failure::new("tensor `a` is missing; bring it");
         assert_eq!(failure.to_string(), "tensor `a` is missing");
         assert_eq!(miette::Diagnostic::help(&failure).map(|help| help.to_string()), Some("bring it".into()));
+    }
+
+    #[test]
+    fn the_program_names_its_options_where_the_library_says_what_is_missing() {
+        let help =
+            |error| miette::Diagnostic::help(&Failure::from(Error::Features(error))).map(|it| it.to_string());
+        let weights = help(FeatureError::NoWeights { network: "resnet18" }).unwrap();
+        assert!(
+            weights.contains("timm with --weights FILE") && weights.contains("pull resnet18"),
+            "{weights}"
+        );
+        let layers = help(FeatureError::NoOnnxLayers { path: "net.onnx".into() }).unwrap();
+        assert!(
+            layers.contains("feature maps with --layers") && layers.contains("info net.onnx"),
+            "{layers}"
+        );
+        let by_hand = help(FeatureError::NotPublished { network: "alexnet" }).unwrap();
+        assert!(by_hand.ends_with("`blemish weights add FILE --name alexnet`"), "{by_hand}");
+    }
+
+    #[test]
+    fn options_of_the_program_follow_what_the_library_asks_for() {
+        let reason = "the images have different sizes; resize all images to one size".to_owned();
+        let failure = Failure::from(Error::Fit { method: "padim", reason });
+        let help = miette::Diagnostic::help(&failure).map(|help| help.to_string());
+        assert_eq!(help.unwrap(), "resize all images to one size (--size WxH)");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::Interval;
 
 /// Clopper-Pearson interval of a rate of which `count` of `trials` independent trials were seen.
 ///
-/// It covers the true rate with probability at least `level` whatever the rate is. Clopper and Pearson, Biometrika 26, 1934. Without
+/// It covers the true rate with probability at least `level` for every true rate. Clopper and Pearson, Biometrika 26, 1934. Without
 /// trials it is 0 to 1.
 pub fn binomial_interval(count: usize, trials: usize, level: f64) -> Interval {
     let side = (1.0 - level) / 2.0;

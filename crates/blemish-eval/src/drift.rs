@@ -2,14 +2,14 @@
 //!
 //! # The test
 //! Every score gets its rank among all scores before it, ties broken by a fixed random stream. If scores are exchangeable (nothing has
-//! changed), these ranks are independent and uniform, whatever the scores' distribution (Vovk's online conformal p-values). Their normal
+//! changed), these ranks are independent and uniform, for every distribution of the scores (Vovk's online conformal p-values). Their normal
 //! scores z then bet against "nothing has changed": a bet on a move of d standard deviations multiplies its stake by
 //! exp(d z - d^2 / 2), which is 1 on average. Bets on moves of both directions and several sizes, started at every image with stakes
 //! that sum to 1, make a nonnegative martingale from 1; by Ville's inequality it ever reaches 1 / alpha with probability at most alpha.
 //! The stakes fall so slowly (1 / (t log^2 t)) that a move is still found quickly after a long quiet time.
 //!
 //! # Defects
-//! Only good images say something of the lens. Scores at or above a limit are **set aside**: they neither enter the ranks nor bet. The
+//! Only good images say something about the lens. Scores at or above a limit are **set aside**: they neither enter the ranks nor bet. The
 //! limit is an order statistic of the reference (the model's threshold, or what 2 % of the reference reach); given that value, scores
 //! below it are exchangeable again, so the bound holds exactly. A second martingale bets that more than a fifth of the images are set
 //! aside, which a move beyond the limit would do. Each of the two gets half of alpha.
@@ -101,12 +101,12 @@ impl DriftMonitor {
     /// # Errors
     /// [`MetricError::Setting`] for a bound outside 0 to 1 or a reference below 20 scores.
     pub fn new(options: DriftOptions) -> Result<Self, MetricError> {
-        let refuse = |reason: String| Err(MetricError::Setting { reason });
+        let fail = |reason: String| Err(MetricError::Setting { reason });
         if !(options.false_alarm > 0.0 && options.false_alarm < 1.0) {
-            return refuse(format!("a false-alarm bound of {} is not between 0 and 1", options.false_alarm));
+            return fail(format!("a false-alarm bound of {} is not between 0 and 1", options.false_alarm));
         }
         if options.reference < 20 {
-            return refuse(format!(
+            return fail(format!(
                 "{} reference scores are too few; at least 20 are needed",
                 options.reference
             ));
@@ -141,7 +141,7 @@ impl DriftMonitor {
         Ok(monitor)
     }
 
-    /// Takes the score of the next image in and tells of drift when its evidence first suffices.
+    /// Takes in the score of the next image; returns the drift when its evidence first suffices.
     ///
     /// # Errors
     /// [`MetricError::NotFinite`].

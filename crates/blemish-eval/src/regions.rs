@@ -30,7 +30,7 @@ pub struct Region {
     pub peak: Peak,
     /// Mean of its scores.
     pub mean_score: f64,
-    /// Its outer border as a polygon, clockwise; holes are not told.
+    /// Its outer border as a polygon, clockwise; holes are left out.
     #[serde(skip)]
     pub outline: Vec<Point>,
 }

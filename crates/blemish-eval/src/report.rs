@@ -37,7 +37,7 @@ pub struct CategoryReport {
     pub evaluation: Evaluation,
 }
 
-/// How well anomalous frames of videos are told from the others.
+/// How well scores separate the anomalous frames of videos from the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SequenceReport {
     /// Area under the ROC curve over the frames of all videos, whose scores are brought to 0 to 1 video by video first: the frame-level
@@ -77,7 +77,7 @@ pub struct ImageSummary {
     pub f1_max: Option<f64>,
     /// Its 95 % bootstrap interval.
     pub f1_max_interval: Option<Interval>,
-    /// The lowest threshold that reaches it; found with labels, so no threshold to decide by.
+    /// The lowest threshold that reaches it; it is found with labels and cannot serve for decisions.
     pub f1_max_threshold: Option<f64>,
     /// Share of defective images found when at most 5 % of the good ones are flagged.
     pub tpr_at_5_percent_fpr: Option<f64>,

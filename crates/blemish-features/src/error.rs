@@ -1,6 +1,6 @@
 //! What can go wrong between a weight file and a feature map.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of this crate: what, where, how to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -84,16 +84,13 @@ pub enum FeatureError {
         size: [usize; 3],
     },
     /// There are no weights for a network.
-    #[error(
-        "there are no weights for {network} here; pass a torchvision or timm state dict with --weights FILE (in an ensemble: \
-         --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` or `blemish weights pull {network}`"
-    )]
+    #[error("there are no weights for {network} here; bring a state dict of torchvision or timm")]
     NoWeights {
         /// The network.
         network: &'static str,
     },
     /// A user's network came without the names of its feature maps.
-    #[error("`{path}` needs --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from")]
+    #[error("`{path}` was given without layers; name the tensors that are its feature maps")]
     NoOnnxLayers {
         /// The ONNX file.
         path: PathBuf,
@@ -130,7 +127,28 @@ pub enum FeatureError {
         /// Why, and what to do.
         reason: String,
     },
-    /// The weight store cannot do what it was asked for.
+    /// The hub has no weights of a network.
+    #[error("the hub has no known weights of {network}; bring a file of torchvision")]
+    NotPublished {
+        /// The network.
+        network: &'static str,
+    },
+    /// Weights cannot be brought from the hub.
+    #[error(
+        "cannot pull {network}: {reason}; on a machine with internet, download `{file}` of the model repository `{repository}` and \
+         bring it here"
+    )]
+    Pull {
+        /// The network.
+        network: &'static str,
+        /// The hub's reason, or that this build cannot ask it.
+        reason: String,
+        /// Name of the file.
+        file: &'static str,
+        /// Repository on the hub.
+        repository: &'static str,
+    },
+    /// The weight store cannot be read or written as it should.
     #[error("{0}")]
     Store(String),
 }
@@ -149,9 +167,16 @@ impl FeatureError {
             | Self::NoTaps { .. }
             | Self::NoOnnxLayers { .. }
             | Self::UnknownEngine { .. } => "setting",
-            Self::NoWeights { .. } | Self::Store(_) => "weights_missing",
+            Self::NoWeights { .. } | Self::NotPublished { .. } | Self::Pull { .. } | Self::Store(_) => {
+                "weights_missing"
+            }
             Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
         }
+    }
+
+    /// A weight file that cannot be read: why, and what to do.
+    pub(crate) fn weight_file(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Self::WeightFile { path: path.to_owned(), reason: reason.to_string() }
     }
 }

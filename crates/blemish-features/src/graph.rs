@@ -146,6 +146,9 @@ pub struct Tensor {
 /// The tensors of a graph by name (`{node}.weight`, `{node}.bias`), batch norm already folded in.
 pub type Weights = BTreeMap<String, Tensor>;
 
+/// The tensors of a weight file by the names they have there.
+pub type StateDict = BTreeMap<String, Tensor>;
+
 /// The output of one tap for a batch: N x C x H x W.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureMap {
@@ -186,7 +189,7 @@ pub trait Executor: Send + Sync {
     /// Gradient with respect to `input` of something whose gradient with respect to the maps of [`Self::run`] is given.
     ///
     /// # Errors
-    /// [`FeatureError`](crate::FeatureError) if the engine fails or, as most, knows no gradients.
+    /// [`FeatureError`](crate::FeatureError) if the engine fails or has no gradients, as most engines.
     fn input_gradient(
         &self,
         input: &[f32],

@@ -13,11 +13,11 @@ pub mod networks;
 pub mod onnx;
 pub mod weights;
 
-pub use assemble::{StateDict, assemble};
+pub use assemble::assemble;
 pub use backbone::{Backbone, BackboneSource, BackboneSpec, BackboneState};
 pub use error::FeatureError;
 #[cfg(feature = "burn")]
 pub use executors::burn::{device as burn_device, interpreter as burn_graph};
 pub use executors::{Device, Engine, EngineOptions};
-pub use graph::{Executor, FeatureMap, Graph, Normalization, Tensor, Weights};
+pub use graph::{Executor, FeatureMap, Graph, Normalization, StateDict, Tensor, Weights};
 pub use networks::{Architecture, TapInfo};

@@ -5,7 +5,7 @@
 //! multiply-add; its entries never leave the registers unless they matter. One panel of 384 dimensions is 24 KiB
 //! and stays in the first-level cache; the arithmetic is 2 x dimensions per entry, the memory traffic next to none.
 //!
-//! Every entry is accumulated over the coordinates in ascending order, whatever the vector width: products have
+//! Every entry is accumulated over the coordinates in ascending order, for every vector width: products have
 //! the same bits on every machine and for every number of threads.
 
 use crate::simd::{Kernel, LANES, Lanes, widest};

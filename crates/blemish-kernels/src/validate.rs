@@ -32,7 +32,7 @@ fn greatest_value(dimensions: usize) -> f32 {
     (f32::MAX / 64.0 / dimensions as f32).sqrt()
 }
 
-/// Refuses NaN, infinities and values too large to be squared.
+/// Checks that no value is NaN, infinite or too large to be squared.
 ///
 /// # Errors
 /// [`KernelError::NotFinite`] with the first such row.

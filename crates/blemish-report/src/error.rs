@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// The system refused to read or write.
+    /// A file or folder could not be read, written or created.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
         /// "read", "write" or "create".

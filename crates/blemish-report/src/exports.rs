@@ -22,7 +22,7 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// Files of these formats in a folder, which is made if it is not there.
+    /// Files of these formats in a folder, which is made where it is missing.
     ///
     /// # Errors
     /// [`ReportError::Io`] if the folder cannot be made.

@@ -26,13 +26,13 @@ pub struct FloatMap {
 /// [`ReportError::Size`] if the number of scores is not h x w, or the file cannot be written.
 pub fn save_float_tiff(path: &Path, map: &[f32], (height, width): (usize, usize)) -> Result<(), ReportError> {
     ReportError::check_size("anomaly map", map.len(), (height, width), 1)?;
-    let refuse = |detail: String| ReportError::Encode { path: path.to_path_buf(), detail };
-    let side = |extent: usize| u32::try_from(extent).map_err(|error| refuse(error.to_string()));
+    let fail = |detail: String| ReportError::Encode { path: path.to_path_buf(), detail };
+    let side = |extent: usize| u32::try_from(extent).map_err(|error| fail(error.to_string()));
     let (width, height) = (side(width)?, side(height)?);
     write_whole(path, |file| {
         TiffEncoder::new(file)
             .and_then(|mut encoder| encoder.write_image::<Gray32Float>(width, height, map))
-            .map_err(|error| refuse(error.to_string()))
+            .map_err(|error| fail(error.to_string()))
     })
 }
 
@@ -42,12 +42,12 @@ pub fn save_float_tiff(path: &Path, map: &[f32], (height, width): (usize, usize)
 /// [`ReportError`] if the file cannot be read, is damaged, or holds another kind of picture.
 pub fn read_float_tiff(path: &Path) -> Result<FloatMap, ReportError> {
     let file = File::open(path).map_err(ReportError::io("read", path))?;
-    let refuse = |detail: String| ReportError::FloatMap { path: path.to_path_buf(), detail };
-    let damaged = |error: TiffError| refuse(error.to_string());
+    let fail = |detail: String| ReportError::FloatMap { path: path.to_path_buf(), detail };
+    let damaged = |error: TiffError| fail(error.to_string());
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(damaged)?;
     match decoder.colortype().map_err(damaged)? {
         ColorType::Gray(32) => {}
-        other => return Err(refuse(format!("its pixels are {other:?}"))),
+        other => return Err(fail(format!("its pixels are {other:?}"))),
     }
     let (width, height) = decoder.dimensions().map_err(damaged)?;
     match decoder.read_image().map_err(damaged)? {
@@ -56,7 +56,7 @@ pub fn read_float_tiff(path: &Path) -> Result<FloatMap, ReportError> {
             ReportError::check_size("anomaly map", values.len(), size, 1)?;
             Ok(FloatMap { height, width, values })
         }
-        _ => Err(refuse("its pixels are whole numbers".into())),
+        _ => Err(fail("its pixels are whole numbers".into())),
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn other_pictures_and_damaged_files_are_refused_by_name() {
+    fn other_pictures_and_damaged_files_are_errors_that_name_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("map.tiff");
         assert!(save_float_tiff(&path, &[0.0; 5], (2, 3)).unwrap_err().to_string().contains("needs 6"));

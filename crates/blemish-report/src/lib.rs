@@ -1,4 +1,4 @@
-//! Reports and pictures: one HTML page that tells the truth about a detector, leaderboards, overlays for people, float files for
+//! Reports and pictures: one HTML page about a detector, leaderboards, overlays for people, float files for
 //! programs, contact sheets.
 //!
 //! ```text

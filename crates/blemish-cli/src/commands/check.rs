@@ -1,8 +1,7 @@
 //! `blemish data check`: what a data set holds and what is wrong with it.
 
-use super::data::with_progress;
 use crate::args::CheckArgs;
-use crate::console::Console;
+use crate::console::{Console, with_progress};
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::data::OpenOptions;

@@ -1,15 +1,13 @@
 //! `blemish data`: synthetic and imported data sets.
 
 use crate::args::{DataCommand, ImportCommand, Size, SynthArgs};
-use crate::console::Console;
+use crate::console::{Console, with_progress};
 use crate::failure::Failure;
 use crate::output::print;
-use blemish::Observer;
 use blemish::data::import::{ElpvOptions, import_elpv};
 use blemish::data::synth::{SynthOptions, SynthReport, write_synthetic_set};
 use serde_json::json;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 pub fn run(command: &DataCommand, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     match command {
@@ -77,23 +75,7 @@ fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
     ))
 }
 
-/// Writes a synthetic set, telling its progress.
+/// Writes a synthetic set, showing its progress.
 pub fn make_set(output: &Path, options: &SynthOptions, console: &Console) -> Result<SynthReport, Failure> {
     Ok(with_progress(console, "synthesising", |progress| write_synthetic_set(output, options, progress))?)
-}
-
-/// Runs work that reports (done, total), possibly from several threads, as a stage of the console.
-pub fn with_progress<T>(
-    console: &Console,
-    stage: &str,
-    work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T,
-) -> T {
-    console.stage(stage, None);
-    let told = AtomicU64::new(0);
-    let outcome = work(&|done, _| {
-        let before = told.fetch_max(done, Ordering::Relaxed);
-        console.advance(done.saturating_sub(before));
-    });
-    console.finish();
-    outcome
 }

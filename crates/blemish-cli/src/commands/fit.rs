@@ -143,7 +143,11 @@ pub fn in_words(calibration: &Calibration) -> String {
         (Some(image), Some(pixel)) => format!("thresholds: image score {image:.4}, pixel score {pixel:.4}\n"),
         _ => String::new(),
     };
-    format!("{thresholds}calibrated on {}\n{}", calibration.origin(), calibration.promise())
+    let option = match calibration.image_threshold {
+        None => format!(" (--false-alarm {})", calibration.lowest_rate()),
+        Some(_) => String::new(),
+    };
+    format!("{thresholds}calibrated on {}\n{}{option}", calibration.origin(), calibration.promise())
 }
 
 /// A calibration without its scores, for machines.

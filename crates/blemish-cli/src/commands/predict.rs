@@ -9,10 +9,8 @@ use crate::failure::Failure;
 use crate::output::ScoreWriter;
 use crate::pictures;
 use blemish::data::{Files, Sample, Transform, list_images};
-use blemish::metrics::Region;
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
-use blemish_report::{CocoExport, save_float_tiff, save_labelme};
-use std::collections::HashSet;
+use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +23,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
-    let mut exports = Exports::new(args, &detector)?;
+    let mut exports = exports(args, &detector)?;
     let paths = list_images(&args.inputs)?;
     let mut watch = Watch::open(&args.monitor, &detector)?;
     let pictures = Pictures::new(args, &detector)?;
@@ -72,58 +70,22 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     }
 }
 
-/// Regions for other programs.
-#[derive(Default)]
-struct Exports {
-    coco: Option<(PathBuf, CocoExport)>,
-    labelme: Option<PathBuf>,
-}
-
-impl Exports {
-    fn new(args: &PredictArgs, detector: &Detector) -> Result<Self, Failure> {
-        let Some(output) = args.output.as_ref().filter(|_| !args.export.is_empty()) else {
-            return Ok(Self::default());
-        };
-        if detector.calibration().is_none_or(|calibration| calibration.pixel_threshold.is_none()) {
-            return Err(Failure::new(format!(
-                "`{}` has no pixel threshold, so there are no regions to export; `blemish calibrate` sets one",
-                args.model.display()
-            )));
-        }
-        let coco =
-            args.export.contains(&Export::Coco).then(|| (output.join("coco.json"), CocoExport::default()));
-        let labelme = args.export.contains(&Export::Labelme).then(|| output.join("labelme"));
-        if let Some(folder) = &labelme {
-            std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
-        }
-        Ok(Self { coco, labelme })
+/// Where regions are written for other programs.
+fn exports(args: &PredictArgs, detector: &Detector) -> Result<Exports, Failure> {
+    let Some(output) = args.output.as_ref().filter(|_| !args.export.is_empty()) else {
+        return Ok(Exports::default());
+    };
+    if detector.calibration().is_none_or(|calibration| calibration.pixel_threshold.is_none()) {
+        return Err(Failure::new(format!(
+            "`{}` has no pixel threshold, so there are no regions to export; `blemish calibrate` sets one",
+            args.model.display()
+        )));
     }
-
-    fn add(
-        &mut self,
-        image: &Path,
-        name: &str,
-        size: (usize, usize),
-        regions: &[Region],
-    ) -> Result<(), Failure> {
-        if let Some((_, coco)) = &mut self.coco {
-            coco.add(&image.display().to_string(), size, regions);
-        }
-        if let Some(folder) = &self.labelme {
-            // LabelMe opens the image from the file's folder, so its path must not depend on the current one.
-            let absolute = std::fs::canonicalize(image).unwrap_or_else(|_| image.to_owned());
-            let path = folder.join(format!("{name}.json"));
-            save_labelme(&path, &absolute.display().to_string(), size, regions)?;
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        match self.coco {
-            Some((path, coco)) => Ok(coco.save(&path)?),
-            None => Ok(()),
-        }
-    }
+    let format = |export: &Export| match export {
+        Export::Coco => ExportFormat::Coco,
+        Export::Labelme => ExportFormat::LabelMe,
+    };
+    Ok(Exports::new(output, &args.export.iter().map(format).collect::<Vec<_>>())?)
 }
 
 /// Where and how heat maps are written.
@@ -155,7 +117,7 @@ impl Pictures {
         })
     }
 
-    /// Writes the pictures of one image and tells their names.
+    /// Writes the pictures of one image; returns their names.
     fn write(
         &self,
         image: &Path,
@@ -174,42 +136,5 @@ impl Pictures {
             written.1 = Some(path.display().to_string());
         }
         Ok(written)
-    }
-}
-
-/// File names for pictures: the image's own, with its folder where the name alone is taken.
-#[derive(Default)]
-struct Names {
-    taken: HashSet<String>,
-}
-
-impl Names {
-    fn unique(&mut self, path: &Path) -> String {
-        let part = |path: Option<&std::ffi::OsStr>| path.map(|name| name.to_string_lossy().into_owned());
-        let own = part(path.file_stem()).unwrap_or_else(|| "image".into());
-        let folder = part(path.parent().and_then(Path::file_name)).unwrap_or_default();
-        let candidates = [own.clone(), format!("{folder}-{own}")].into_iter();
-        let numbered = (2..).map(|number| format!("{folder}-{own}-{number}"));
-        for name in candidates.chain(numbered) {
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
-        }
-        own
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_pictures_never_clash() {
-        let mut names = Names::default();
-        let made: Vec<String> = ["a/1.png", "b/1.png", "c/b/1.png", "a/2.png"]
-            .iter()
-            .map(|path| names.unique(Path::new(path)))
-            .collect();
-        assert_eq!(made, ["1", "b-1", "b-1-2", "2"]);
     }
 }

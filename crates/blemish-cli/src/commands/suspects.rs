@@ -5,10 +5,9 @@ use crate::args::SuspectsArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{print, write_file};
-use crate::pictures::extended;
 use blemish::data::{Files, Transform};
 use blemish::{Suspect, find_suspects};
-use blemish_report::{Heat, Picture, SheetRow, contact_sheet};
+use blemish_report::{Heat, Picture, SheetRow, contact_sheet, extended};
 use serde_json::json;
 
 /// Side of a cell of the sheet, in pixels.
@@ -68,7 +67,11 @@ fn draw(shown: &[&Suspect], transform: &Transform) -> Result<Picture, Failure> {
     for (place, one) in shown.iter().enumerate() {
         let image = Picture::read(&one.path)?;
         let heat = match &one.map {
-            Some(map) => Some(extended(map, transform, image.size(), low)?),
+            Some(map) => {
+                let (height, width) = image.size();
+                let covered = transform.covered(height, width).map_err(Failure::new)?;
+                Some(extended(&map.values, (map.height, map.width), covered, image.size(), low)?)
+            }
             None => None,
         };
         let name = one.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

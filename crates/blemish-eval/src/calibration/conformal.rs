@@ -1,7 +1,7 @@
 //! Conformal p-values and thresholds: what n scores of good images say about the next one.
 //!
 //! Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005. If the next good image is exchangeable with the n
-//! calibrating ones, the rank of its score among them is uniform, so P(p <= a) <= a for every a, whatever the distribution: no model
+//! calibrating ones, the rank of its score among them is uniform, so P(p <= a) <= a for every a, for every distribution: no model
 //! of the scores is involved, and the statement holds for every n.
 
 use crate::binomial::tail;

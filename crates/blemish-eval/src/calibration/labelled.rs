@@ -21,7 +21,7 @@ pub enum Criterion {
     /// A new defective image like the labelled ones is missed with probability at most 1 - `wanted`.
     ///
     /// Conformal, as the false-alarm rate: of m defective scores in ascending order the floor((m + 1)(1 - wanted))-th is the lowest
-    /// flagged. Where that is none (m < 1 / (1 - wanted) - 1), all labelled ones are flagged and nothing is promised.
+    /// flagged. Where that is zero (m < 1 / (1 - wanted) - 1), all labelled ones are flagged and nothing is promised.
     Recall {
         /// The recall.
         wanted: f64,

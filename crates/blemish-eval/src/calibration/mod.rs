@@ -203,6 +203,11 @@ impl Calibration {
         conformal::p_value(&self.image_scores, self.groups(), image_score)
     }
 
+    /// The lowest false-alarm rate that these images can promise, rounded up to four digits so that it can be asked for.
+    pub fn lowest_rate(&self) -> f64 {
+        (conformal::lowest_rate(self.groups()) * 1e4).ceil() / 1e4
+    }
+
     /// Whether an image of this score is anomalous; `None` without a threshold.
     pub fn is_anomalous(&self, image_score: f32) -> Option<bool> {
         self.image_threshold.map(|threshold| image_score > threshold)
@@ -263,11 +268,9 @@ impl Calibration {
                 let kind = if groups < count { "groups of good images" } else { "good images" };
                 format!(
                     "no threshold: {groups} {kind} cannot promise a false-alarm rate of {}, which needs {needed}; these can promise \
-                     {} at best, so ask for --false-alarm {} or more, or bring more {kind}",
+                     {} at best: bring more {kind}, or allow that rate",
                     percent(rate),
                     percent(lowest),
-                    // Rounded up, so that what is suggested can be promised.
-                    (lowest * 1e4).ceil() / 1e4
                 )
             }
             Rule::FalseAlarm { rate } => {

@@ -1,6 +1,6 @@
 //! The metrics of one category, per kind of defect and overall.
 
-use super::LabelledImage;
+use super::labelled::LabelledImage;
 use super::sequences::Sequences;
 use crate::curve::{CURVE_STEP, thin};
 use crate::pixel::{PixelOptions, ProPoint, Store, pro_curve, report};
@@ -63,7 +63,7 @@ impl Category {
         self.kinds().map(|kind| kind.pixels.kept()).sum()
     }
 
-    /// Gives the scores of pixels up for counts.
+    /// Replaces the scores of pixels by counts.
     pub(super) fn coarsen(&mut self) {
         self.good.pixels.coarsen();
         self.defects.values_mut().for_each(|kind| kind.pixels.coarsen());
@@ -130,7 +130,7 @@ impl Category {
 
     fn pixel(&self, options: &PixelOptions, kinds: &[&Kind]) -> PixelSummary {
         let stores: Vec<&Store> = kinds.iter().map(|kind| &kind.pixels).collect();
-        // One class only, which is the sole error here, means that there are no masks.
+        // The only error here is that of a single class: there are no masks.
         report(options, &self.good.pixels, &stores).map(PixelSummary::from).unwrap_or_default()
     }
 

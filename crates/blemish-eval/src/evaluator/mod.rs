@@ -1,6 +1,7 @@
 //! All metrics of a detector in one stream of images: those of each category, their mean, and those of videos.
 
 mod category;
+mod labelled;
 mod mean;
 mod sequences;
 #[cfg(test)]
@@ -10,26 +11,8 @@ use crate::MetricError;
 use crate::pixel::{PixelOptions, ProPoint};
 use crate::report::{CategoryReport, Evaluation};
 use category::Category;
+pub use labelled::LabelledImage;
 use std::collections::BTreeMap;
-
-/// A labelled image and what a detector says of it.
-#[derive(Clone, Copy, Debug)]
-pub struct LabelledImage<'a> {
-    /// What is inspected, such as `bottle`; any one word where there is a single category.
-    pub category: &'a str,
-    /// Number of the video that it is a frame of; `None` for a still image.
-    pub sequence: Option<u32>,
-    /// The kind of defect; `None` for a good image.
-    pub defect: Option<&'a str>,
-    /// Image score, unbounded, larger is more anomalous.
-    pub score: f32,
-    /// Anomaly map, height x width scores, row-major.
-    pub map: &'a [f32],
-    /// Which pixels are defective, height x width; not looked at for a good image.
-    pub mask: Option<&'a [bool]>,
-    /// (height, width) of map and mask.
-    pub size: (usize, usize),
-}
 
 /// Takes scored images one by one and gives every metric, per category, per kind of defect and overall. Maps are not kept, only their
 /// scores.
@@ -90,7 +73,7 @@ impl Evaluator {
     /// The metrics of everything seen. What is undefined is absent, with a note.
     ///
     /// # Errors
-    /// None at present beyond those of [`Self::add_image`].
+    /// At present [`Self::add_image`] finds all that can be wrong, and this has no error of its own.
     pub fn finish(self) -> Result<Evaluation, MetricError> {
         Ok(self.finish_with_curve()?.0)
     }

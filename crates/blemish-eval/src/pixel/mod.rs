@@ -39,14 +39,14 @@ impl PixelOptions {
     /// # Errors
     /// [`MetricError::Setting`] names the limit and its range.
     pub fn check(&self) -> Result<(), MetricError> {
-        let refuse = |reason: String| Err(MetricError::Setting { reason });
+        let fail = |reason: String| Err(MetricError::Setting { reason });
         let is_share = |value: f64| value > 0.0 && value <= 1.0;
         if !is_share(self.pro_limit) {
-            return refuse(format!("AUPRO's limit is {}; it must be above 0 and at most 1", self.pro_limit));
+            return fail(format!("AUPRO's limit is {}; it must be above 0 and at most 1", self.pro_limit));
         }
         let (low, high) = self.pimo_bounds;
         if !(is_share(low) && is_share(high) && low < high) {
-            return refuse(format!(
+            return fail(format!(
                 "AUPIMO's bounds are {low} and {high}; they must ascend, above 0 and at most 1"
             ));
         }

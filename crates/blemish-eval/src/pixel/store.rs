@@ -6,7 +6,7 @@ use crate::components::region_sizes;
 use crate::keys::{key, score};
 use std::collections::BTreeMap;
 
-/// Low bits of a key that a bin does not tell apart: 11 of the 23 bits of the mantissa remain.
+/// Low bits of a key that a bin ignores: 11 of the 23 bits of the mantissa remain.
 const BIN_BITS: u32 = 12;
 
 /// Pixels of a set of images.
@@ -102,7 +102,7 @@ impl Store {
         matches!(self.pixels, Pixels::Binned(_))
     }
 
-    /// Gives the scores up for counts.
+    /// Replaces the scores by counts.
     pub(crate) fn coarsen(&mut self) {
         if let Pixels::Kept { good, defective, .. } = &self.pixels {
             let mut bins = BTreeMap::new();

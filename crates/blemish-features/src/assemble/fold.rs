@@ -3,9 +3,8 @@
 //! With s = gamma / sqrt(variance + epsilon), a convolution w, b followed by batch norm equals one with w' = s w and
 //! b' = beta + s (b - mean). The factors are computed in double precision.
 
-use super::StateDict;
 use super::schemes::Source;
-use crate::graph::Tensor;
+use crate::graph::{StateDict, Tensor};
 
 /// The names of scale, offset, mean and variance, if the convolution is followed by batch norm in this file.
 ///

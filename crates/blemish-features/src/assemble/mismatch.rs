@@ -1,4 +1,4 @@
-//! Why a file does not fill a network, told tensor by tensor.
+//! Why a file does not fill a network, tensor by tensor.
 
 use std::fmt;
 use std::path::PathBuf;

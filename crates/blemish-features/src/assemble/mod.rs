@@ -15,12 +15,9 @@ pub use mismatch::Mismatch;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::FeatureError;
-use crate::graph::{Graph, Op, Tensor, Weights};
+use crate::graph::{Graph, Op, StateDict, Weights};
 use crate::networks::{self, Architecture};
 use schemes::{Scheme, Source};
-
-/// The tensors of a weight file by the names they have there.
-pub type StateDict = BTreeMap<String, Tensor>;
 
 /// Names and shapes of tensors.
 pub type Shapes = BTreeMap<String, Vec<usize>>;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::FeatureError;
+use crate::graph::Tensor;
 
 /// A state dict in the naming scheme `names` with every value 0.5 and variances 1.
 fn flat_state(architecture: Architecture, names: &str) -> StateDict {

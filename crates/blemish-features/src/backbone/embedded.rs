@@ -1,7 +1,7 @@
 //! The weights that come with the crate: the trunk of EfficientNet-Lite0 up to stride 16, dense convolutions in half
 //! precision.
 //!
-//! `assets/README.md` tells where they are from and how `cargo xtask embed-weights` makes them; their licence (Apache-2.0) lies
+//! `assets/README.md` says where they are from and how `cargo xtask embed-weights` makes them; their licence (Apache-2.0) lies
 //! beside them.
 
 use std::path::Path;

@@ -18,7 +18,7 @@ use crate::onnx;
 use native::NativeExecutor;
 use rten::RtenExecutor;
 
-/// Brings a network of ours up on an engine.
+/// Loads a built-in network into an engine.
 ///
 /// # Errors
 /// [`FeatureError::Engine`] if the engine fails or is not part of this build.
@@ -44,7 +44,7 @@ pub fn build(
     }
 }
 
-/// Brings a network of ours up on the engine that has gradients.
+/// Loads a built-in network into the engine that has gradients.
 ///
 /// # Errors
 /// As [`build`].
@@ -59,7 +59,7 @@ pub(crate) fn build_differentiable(
     build_burn(graph, weights, &EngineOptions { device, ..EngineOptions::default() })
 }
 
-/// Brings a user's ONNX graph up on an engine; `layers` are names of tensors in it.
+/// Loads a user's ONNX graph into an engine; `layers` are names of tensors in it.
 ///
 /// # Errors
 /// As [`build`], and [`FeatureError::Onnx`] or [`FeatureError::UnknownTap`] if the file or a layer is not usable.
@@ -80,7 +80,7 @@ pub(crate) fn build_onnx(
     }
 }
 
-/// Whether there is such a device, before anything is computed elsewhere.
+/// Checks that the device exists before anything is computed elsewhere.
 fn check(device: Device) -> Result<(), FeatureError> {
     #[cfg(feature = "burn")]
     burn::device::open(device)?;
@@ -92,12 +92,12 @@ fn check(device: Device) -> Result<(), FeatureError> {
 }
 
 fn built_in_only(engine: &'static str) -> FeatureError {
-    let reason = "it runs only the networks that are built in; use --engine rten or ort for an ONNX file";
+    let reason = "it runs only the networks that are built in; an ONNX file needs the engine rten or ort";
     FeatureError::Engine { engine, reason: reason.into() }
 }
 
-/// The engine of the built-in networks. One that is asked for and runs on the CPU alone does so whatever the device, which is then for
-/// what is trained and searched.
+/// The engine of the built-in networks. An engine that was asked for by name and runs on the CPU alone stays there; the device is then
+/// for what is trained and searched.
 fn choose(options: &EngineOptions) -> Engine {
     match options.engine {
         Engine::Auto if options.device.is_cpu() => Engine::Native,
@@ -139,6 +139,6 @@ fn build_ort(_: &[u8], _: &str, _: &[String], _: &EngineOptions) -> Result<Box<d
 fn not_built(engine: &'static str, features: &str) -> FeatureError {
     FeatureError::Engine {
         engine,
-        reason: format!("it is not part of this build; build with --features {features}"),
+        reason: format!("it is not part of this build; build with the feature {features}"),
     }
 }

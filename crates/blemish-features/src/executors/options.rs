@@ -50,7 +50,7 @@ pub enum Device {
     Cuda(usize),
     /// A GPU through Vulkan.
     Vulkan(usize),
-    /// A GPU through whatever WebGPU finds.
+    /// A GPU through the driver that WebGPU finds.
     Wgpu(usize),
     /// An Apple GPU.
     Metal(usize),

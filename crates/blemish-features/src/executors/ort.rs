@@ -1,6 +1,6 @@
 //! ONNX Runtime, loaded at run time: the fastest engine on most CPUs, for those who install its library.
 //!
-//! The library is looked up before it is opened, since asking for one that is not there can hang. Images are run one at a time, so
+//! The library is looked up before it is opened, since asking for a missing one can hang. Images are run one at a time, so
 //! a score does not depend on the company it is computed in.
 
 use crate::FeatureError;
@@ -115,7 +115,7 @@ fn find_library() -> Result<PathBuf, FeatureError> {
     places().iter().find_map(|folder| library_in(folder)).ok_or_else(|| {
         fail(&format!(
             "no ONNX Runtime library was found; install it (the `onnxruntime` package of PyPI holds one under \
-             onnxruntime/capi) and set {LIBRARY_VARIABLE} to the library file, or use --engine rten"
+             onnxruntime/capi) and set {LIBRARY_VARIABLE} to the library file, or use the engine rten"
         ))
     })
 }

@@ -8,7 +8,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`FeatureError::UnknownTap`] if the network has no such tap, [`FeatureError::RepeatedTap`] if two of them are the same
-    /// feature map, [`FeatureError::NoTaps`] if there are none.
+    /// feature map, [`FeatureError::NoTaps`] for an empty list.
     pub fn cut(&self, taps: &[impl AsRef<str>]) -> Result<Self, FeatureError> {
         let mut wanted: Vec<&Tap> =
             taps.iter().map(|tap| self.find_tap(tap.as_ref())).collect::<Result<_, _>>()?;

@@ -8,7 +8,7 @@ use super::builder::{Builder, ConvSettings};
 use super::inverted_residual::{Block, inverted_residual};
 use crate::graph::{Activation, Graph, Normalization, Padding};
 
-/// What tells the members of the family apart.
+/// What the members of the family differ in.
 pub(super) struct Settings {
     /// Factor on channels, in tenths so that it is exact.
     width_tenths: usize,

@@ -40,7 +40,7 @@ pub(super) fn bottleneck(name: &str, blocks: [usize; 4], base_width: usize) -> G
     })
 }
 
-/// Stem, four layers of blocks, classifier. `branch` writes the residual branch of a block and tells its channels.
+/// Stem, four layers of blocks, classifier. `branch` writes the residual branch of a block and returns its channels.
 fn network(
     name: &str,
     blocks: [usize; 4],

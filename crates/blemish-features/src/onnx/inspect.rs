@@ -31,7 +31,7 @@ pub struct OnnxTensor {
 /// Lists inputs, outputs and the tensors one can tap.
 ///
 /// # Errors
-/// [`FeatureError::Onnx`] if the file is no ONNX graph or keeps its weights elsewhere.
+/// [`FeatureError::Onnx`] if the file is not an ONNX graph or keeps its weights elsewhere.
 pub fn inspect(path: &Path) -> Result<OnnxInfo, FeatureError> {
     let bytes = std::fs::read(path).map_err(|source| FeatureError::Io { path: path.to_owned(), source })?;
     let graph = parse(&bytes)?;
@@ -66,14 +66,14 @@ fn shape(value: &ValueInfo) -> Option<Vec<String>> {
 }
 
 pub(crate) fn parse(bytes: &[u8]) -> Result<GraphMessage, FeatureError> {
-    let refuse = |reason: &str| FeatureError::Onnx { reason: reason.to_owned() };
-    let model = Model::decode(bytes).map_err(|error| refuse(&format!("it is no ONNX graph ({error})")))?;
-    let graph = model.graph.ok_or_else(|| refuse("it holds no graph"))?;
+    let fail = |reason: &str| FeatureError::Onnx { reason: reason.to_owned() };
+    let model = Model::decode(bytes).map_err(|error| fail(&format!("it is not an ONNX graph ({error})")))?;
+    let graph = model.graph.ok_or_else(|| fail("it holds no graph"))?;
     if graph.node.is_empty() || graph.input.is_empty() {
-        return Err(refuse("its graph has no steps or no input"));
+        return Err(fail("its graph has no steps or no input"));
     }
     if graph.initializer.iter().any(|tensor| tensor.data_location != 0) {
-        return Err(refuse("it keeps its weights in a second file; save it again as a single file"));
+        return Err(fail("it keeps its weights in a second file; save it again as a single file"));
     }
     Ok(graph)
 }
@@ -83,7 +83,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<GraphMessage, FeatureError> {
 /// The outputs are appended to the graph's bytes; nothing else is decoded and encoded again, so nothing can be lost.
 ///
 /// # Errors
-/// [`FeatureError::Onnx`] if the file is no graph with one image input, or [`FeatureError::UnknownTap`] if it has no such tensor.
+/// [`FeatureError::Onnx`] if the file is not a graph with one image input, or [`FeatureError::UnknownTap`] if it has no such tensor.
 pub(crate) fn with_outputs(bytes: &[u8], tensors: &[String]) -> Result<(Vec<u8>, String), FeatureError> {
     let graph = parse(bytes)?;
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);

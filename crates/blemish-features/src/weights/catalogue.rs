@@ -1,7 +1,5 @@
 //! Where published weights of the known networks are.
 
-use crate::networks::Architecture;
-
 /// A published weight file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatalogueEntry {
@@ -52,9 +50,4 @@ pub fn catalogue() -> &'static [CatalogueEntry] {
 /// The published weights of a network.
 pub(super) fn published(name: &str) -> Option<&'static CatalogueEntry> {
     CATALOGUE.iter().find(|entry| entry.name == name)
-}
-
-/// Whether `name` is a network at all, in the catalogue or not.
-pub(super) fn is_network(name: &str) -> bool {
-    Architecture::all().any(|architecture| architecture.name() == name)
 }

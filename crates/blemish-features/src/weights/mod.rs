@@ -1,6 +1,6 @@
 //! Weight files: torchvision's and timm's state dicts, and the local store of them.
 //!
-//! Three formats are told apart by their content: safetensors, PyTorch's zip (since 1.6) and PyTorch's older bare pickle. Pickles are
+//! Three formats are known by their content: safetensors, PyTorch's zip (since 1.6) and PyTorch's older bare pickle. Pickles are
 //! programs; here only the handful of instructions that build tensors is understood and nothing is ever executed. No crate
 //! does that without bringing a tensor framework along: the general pickle readers cannot follow PyTorch's persistent ids.
 
@@ -18,7 +18,7 @@ pub(crate) use safe::read_safetensors;
 pub use store::{Check, StoreEntry, WeightStore};
 
 use crate::FeatureError;
-use crate::assemble::StateDict;
+use crate::graph::StateDict;
 use memmap2::Mmap;
 use std::fs::File;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub fn read_state_dict(path: &Path) -> Result<StateDict, FeatureError> {
     let io = |source| FeatureError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
-        return Err(refuse(path, "the file is empty"));
+        return Err(FeatureError::weight_file(path, "the file is empty"));
     }
     // Safety: read-only; a file that another program shortens meanwhile is outside what any reader can guard against.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
@@ -47,13 +47,9 @@ pub(crate) fn read_bytes(bytes: &[u8], path: &Path) -> Result<StateDict, Feature
         [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes, path),
         [0x80, 0x02..=0x05, ..] => torch::read_legacy(bytes, path),
         [_, _, _, _, _, _, _, _, b'{', ..] => read_safetensors(bytes, path),
-        _ => Err(refuse(
+        _ => Err(FeatureError::weight_file(
             path,
             "it is neither safetensors nor a PyTorch file; bring a state dict in .pth or .safetensors",
         )),
     }
-}
-
-fn refuse(path: &Path, reason: impl std::fmt::Display) -> FeatureError {
-    FeatureError::WeightFile { path: path.to_owned(), reason: reason.to_string() }
 }

@@ -1,10 +1,8 @@
 //! safetensors files.
 
 use super::numbers::Number;
-use super::refuse;
 use crate::FeatureError;
-use crate::assemble::StateDict;
-use crate::graph::Tensor;
+use crate::graph::{StateDict, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -14,12 +12,18 @@ use std::path::Path;
 /// [`FeatureError::WeightFile`].
 pub(crate) fn read_safetensors(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
-        refuse(path, format!("its safetensors header does not fit its content ({error}); copy it again"))
+        FeatureError::weight_file(
+            path,
+            format!("its safetensors header does not fit its content ({error}); copy it again"),
+        )
     })?;
     file.iter()
         .map(|(name, view)| {
             let number = number(view.dtype()).ok_or_else(|| {
-                refuse(path, format!("tensor `{name}` has the unsupported type {:?}", view.dtype()))
+                FeatureError::weight_file(
+                    path,
+                    format!("tensor `{name}` has the unsupported type {:?}", view.dtype()),
+                )
             })?;
             Ok((name.to_owned(), Tensor { shape: view.shape().to_vec(), data: number.read(view.data()) }))
         })

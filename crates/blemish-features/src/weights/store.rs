@@ -1,9 +1,10 @@
 //! The local store of weight files: a folder with an index of digests.
 
-use super::catalogue::{CatalogueEntry, is_network, published};
+use super::catalogue::{CatalogueEntry, published};
 use super::read_state_dict;
 use crate::FeatureError;
 use crate::assemble::recognize;
+use crate::networks::Architecture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -61,7 +62,7 @@ impl WeightStore {
         Ok(Self::open_at(folders.data_dir().join("weights")))
     }
 
-    /// A store in a folder of one's own; made when first written to.
+    /// A store in the given folder, which the first write makes.
     pub fn open_at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
@@ -102,7 +103,7 @@ impl WeightStore {
     /// Copies a weight file into the store. Without a name it is recognised by its tensors. A file of the same name is replaced.
     ///
     /// # Errors
-    /// A file that is no weight file or belongs to no known network; [`FeatureError::Io`].
+    /// A file that does not hold weights or belongs to no known network; [`FeatureError::Io`].
     pub fn add(&self, file: &Path, name: Option<&str>) -> Result<StoreEntry, FeatureError> {
         self.add_from(file, name, &file.display().to_string())
     }
@@ -110,13 +111,12 @@ impl WeightStore {
     fn add_from(&self, file: &Path, name: Option<&str>, source: &str) -> Result<StoreEntry, FeatureError> {
         let state = read_state_dict(file)?;
         let name = match name {
-            Some(name) if is_network(name) => name.to_owned(),
-            Some(name) => return Err(unknown(name)),
+            Some(name) => network(name)?.to_owned(),
             None => match recognize(&state).first() {
                 Some(architecture) => architecture.name().to_owned(),
                 None => {
                     return Err(FeatureError::Store(format!(
-                        "`{}` fits none of the known networks; pass --name if it is a part of one",
+                        "`{}` fits none of the known networks; name the network if it is a part of one",
                         file.display()
                     )));
                 }
@@ -182,34 +182,28 @@ impl WeightStore {
     /// Obeys the hub's usual environment: `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`.
     ///
     /// # Errors
-    /// [`FeatureError::Store`] saying which file to bring by hand and where to, if the hub cannot be reached or may not be asked.
+    /// [`FeatureError::Pull`] saying which file to bring by hand, if the hub cannot be reached or may not be asked;
+    /// [`FeatureError::NotPublished`], [`FeatureError::UnknownNetwork`].
     pub fn pull(&self, name: &str) -> Result<StoreEntry, FeatureError> {
-        let known = published(name).ok_or_else(|| match is_network(name) {
-            true => FeatureError::Store(format!(
-                "the hub has no weights of {name} that blemish knows of; bring a torchvision file with `blemish weights add \
-                 FILE --name {name}`"
-            )),
-            false => unknown(name),
+        let network = network(name)?;
+        let known = published(network).ok_or(FeatureError::NotPublished { network })?;
+        let file = download(known).map_err(|reason| FeatureError::Pull {
+            network,
+            reason,
+            file: CatalogueEntry::FILE,
+            repository: known.repository,
         })?;
-        let file = download(known).map_err(|reason| by_hand(known, &reason))?;
         self.add_from(&file, Some(name), known.repository)
     }
 }
 
-fn unknown(name: &str) -> FeatureError {
-    FeatureError::Store(format!("there is no network `{name}`; `blemish weights list` names them"))
-}
-
-fn by_hand(known: &CatalogueEntry, reason: &str) -> FeatureError {
-    FeatureError::Store(format!(
-        "cannot pull {}: {reason}; on a machine with internet, download `{}` of the model repository `{}`, bring it here and run \
-         `blemish weights add {} --name {}`",
-        known.name,
-        CatalogueEntry::FILE,
-        known.repository,
-        CatalogueEntry::FILE,
-        known.name
-    ))
+/// The network of exactly this name, which is also that of its files.
+fn network(name: &str) -> Result<&'static str, FeatureError> {
+    let mut names = Architecture::all().map(Architecture::name);
+    names.find(|known| *known == name).ok_or_else(|| {
+        let known: Vec<&str> = Architecture::all().map(Architecture::name).collect();
+        FeatureError::UnknownNetwork { name: name.to_owned(), known: known.join(", ") }
+    })
 }
 
 #[cfg(feature = "pull")]

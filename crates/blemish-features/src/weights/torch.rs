@@ -2,10 +2,8 @@
 
 use super::numbers::Number;
 use super::pickle::{self, DEEPEST, Value};
-use super::refuse;
 use crate::FeatureError;
-use crate::assemble::StateDict;
-use crate::graph::Tensor;
+use crate::graph::{StateDict, Tensor};
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -19,7 +17,7 @@ const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
 /// Reads today's format: a zip with `data.pkl` and one file a storage.
 pub(super) fn read_zip(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
     let broken = |error: zip::result::ZipError| {
-        refuse(path, format!("its zip archive is damaged ({error}); copy it again"))
+        FeatureError::weight_file(path, format!("its zip archive is damaged ({error}); copy it again"))
     };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     let index = archive
@@ -28,18 +26,26 @@ pub(super) fn read_zip(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureEr
         .find(|name| name.ends_with("data.pkl"))
         .map(|name| name.into_owned())
         .ok_or_else(|| {
-            refuse(path, "it is a zip archive without PyTorch data; bring the .pth file itself")
+            FeatureError::weight_file(
+                path,
+                "it is a zip archive without PyTorch data; bring the .pth file itself",
+            )
         })?;
     let prefix = index[..index.len() - "data.pkl".len()].to_owned();
-    let program = entry(&mut archive, &index, bytes.len()).map_err(|reason| refuse(path, reason))?;
+    let program =
+        entry(&mut archive, &index, bytes.len()).map_err(|reason| FeatureError::weight_file(path, reason))?;
     let order = entry(&mut archive, &format!("{prefix}byteorder"), bytes.len()).unwrap_or_default();
     if order.starts_with(b"big") {
-        return Err(refuse(path, "its numbers are big endian; save it again on an ordinary machine"));
+        return Err(FeatureError::weight_file(
+            path,
+            "its numbers are big endian; save it again on an ordinary machine",
+        ));
     }
-    let value = pickle::read(&mut program.as_slice()).map_err(|reason| refuse(path, reason))?;
+    let value =
+        pickle::read(&mut program.as_slice()).map_err(|reason| FeatureError::weight_file(path, reason))?;
     let mut storages =
         Storages::new(|key: &str| entry(&mut archive, &format!("{prefix}data/{key}"), bytes.len()));
-    state_dict(&value, &mut storages).map_err(|reason| refuse(path, reason))
+    state_dict(&value, &mut storages).map_err(|reason| FeatureError::weight_file(path, reason))
 }
 
 /// One file of an archive; PyTorch stores them uncompressed, so none can be larger than the archive.
@@ -57,7 +63,7 @@ fn entry(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, name: &str, limit: usize)
 
 /// Reads the old format: five pickles, then the storages one after the other.
 pub(super) fn read_legacy(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
-    legacy(bytes).map_err(|reason| refuse(path, reason))
+    legacy(bytes).map_err(|reason| FeatureError::weight_file(path, reason))
 }
 
 fn legacy(bytes: &[u8]) -> Result<StateDict, String> {
@@ -75,7 +81,7 @@ fn legacy(bytes: &[u8]) -> Result<StateDict, String> {
         Value::List(keys) => keys.borrow().clone(),
         _ => return Err("its list of storages is missing".into()),
     };
-    // Sizes are told in elements, whose type only the tensors know.
+    // Sizes count elements, whose type only the tensors know.
     let mut types = HashMap::new();
     storage_types(&value, &mut types, 0);
     let mut found = HashMap::new();

@@ -1,7 +1,7 @@
 //! Convolutional networks on the CPU: what frozen backbones spend their time in.
 //!
 //! Feature maps are channels-last, every pixel's channels side by side and filled up to whole vectors, so that all
-//! loops run over channels at full vector width whatever the image size, kernel, stride or padding.
+//! loops run over channels at full vector width for every image size, kernel, stride and padding.
 //!
 //! | kernel | done as |
 //! |---|---|

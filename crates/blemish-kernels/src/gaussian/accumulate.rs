@@ -144,7 +144,7 @@ impl GaussianAccumulator {
     }
 
     /// Shrinks the covariances towards their diagonals: what lies off it loses `share` of itself, variances gain `relative` of
-    /// themselves and `absolute`. Keeps what few samples make singular invertible, whatever the units of each dimension.
+    /// themselves and `absolute`. Keeps what few samples make singular invertible, in any units of its dimensions.
     pub fn shrink(&mut self, share: f64, relative: f64, absolute: f64) {
         self.take_up();
         let (d, absolute) = (self.dimensions, absolute * self.count.saturating_sub(1).max(1) as f64);

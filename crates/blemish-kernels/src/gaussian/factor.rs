@@ -25,13 +25,13 @@ impl GaussianAccumulator {
         if self.count() == 0 {
             return Err(KernelError::Empty { what: "the set of samples" });
         }
-        let refuse = |range: &str| KernelError::Setting {
+        let fail = |range: &str| KernelError::Setting {
             setting: "epsilon",
             value: epsilon.to_string(),
             range: range.to_owned(),
         };
         if !(epsilon > 0.0 && epsilon.is_finite()) {
-            return Err(refuse("it must be above 0"));
+            return Err(fail("it must be above 0"));
         }
         let (positions, d) = (self.positions(), self.dimensions());
         let divisor = self.count().saturating_sub(1).max(1) as f64;
@@ -80,7 +80,7 @@ impl GaussianAccumulator {
             }
         };
         if !definite {
-            return Err(refuse("it is too small for these samples: a covariance is not positive definite"));
+            return Err(fail("it is too small for these samples: a covariance is not positive definite"));
         }
         PositionGaussians::from_parts(positions, d, means, factors)
     }

@@ -71,7 +71,7 @@ impl Plan {
             for (x, value) in line.iter_mut().enumerate() {
                 *value = spectrum[x * height + y];
             }
-            // What rounding left there would be refused.
+            // Rounding leaves something there that the next step does not take.
             line[0].im = 0.0;
             if width.is_multiple_of(2) {
                 line[last].im = 0.0;

@@ -209,7 +209,7 @@ impl<'a> Selection<'a> {
         active.rows.truncate(kept * d);
     }
 
-    /// Brings about `wanted` points with the greatest old keys up to date; adapts `wanted` to the survivors.
+    /// Updates about `wanted` points, those with the greatest old keys; adapts `wanted` to the survivors.
     fn wake(&mut self, wanted: &mut usize) -> Active {
         let rows = self.problem.rows;
         let mut order = self.keys.clone();

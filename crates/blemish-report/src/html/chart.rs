@@ -161,7 +161,7 @@ pub(super) fn scatter(spots: &[Spot]) -> Markup {
             text transform=(format!("translate(12 {}) rotate(-90)", (TOP + BOTTOM) / 2.0)) text-anchor="middle" { "image AUROC, %" }
             @for (number, spot) in spots.iter().enumerate() {
                 circle.dot cx=(x(spot.x)) cy=(y(spot.y)) r="6" {}
-                // Labels above and below in turn, so that neighbours can be told apart.
+                // Labels above and below in turn, so that neighbours do not touch.
                 @let label_y = if number % 2 == 0 { (y(spot.y) - 6.0).max(11.0) } else { y(spot.y) + 17.0 };
                 text x=(x(spot.x) + 7.0) y=(label_y) { (spot.label) }
             }

@@ -29,7 +29,7 @@ pub struct Evidence<'a> {
     pub size: (usize, usize),
     /// The anomaly map.
     pub map: &'a [f32],
-    /// The mask; `None` where there is none.
+    /// The mask, if there is one.
     pub mask: Option<&'a [bool]>,
     /// Scores that show as nothing and at full strength.
     pub range: (f32, f32),

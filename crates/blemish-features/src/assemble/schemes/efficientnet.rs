@@ -2,7 +2,7 @@
 
 use super::Source;
 
-/// What a convolution of a block is, told from its name.
+/// What a convolution of a block is, by its name.
 ///
 /// In the first stage nothing is widened, so timm's `conv_pw` projects there and the numbers of the others move up by one.
 #[derive(Clone, Copy, PartialEq)]

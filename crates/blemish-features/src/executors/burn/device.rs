@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The device of Burn behind ours.
 ///
 /// # Errors
-/// [`FeatureError::Engine`] for one that this build or this machine lacks; it says which there are.
+/// [`FeatureError::Engine`] for a device that this build or this machine lacks; it says how many there are.
 pub fn open(device: Device) -> Result<BurnDevice, FeatureError> {
     match device {
         Device::Auto | Device::Cpu => Ok(BurnDevice::flex()),
@@ -24,16 +24,14 @@ pub fn open(device: Device) -> Result<BurnDevice, FeatureError> {
         other => {
             let feature = other.to_string();
             let feature = feature.split(':').next().unwrap_or_default();
-            Err(fail(&format!(
-                "this build has no support for --device {other}; build with --features {feature}"
-            )))
+            Err(fail(&format!("this build cannot use the device {other}; build with the feature {feature}")))
         }
     }
 }
 
 #[cfg(any(feature = "cuda", feature = "vulkan", feature = "wgpu", feature = "metal"))]
 fn nth(kind: burn::tensor::DeviceType, index: usize, device: Device) -> Result<BurnDevice, FeatureError> {
-    // A driver that is not there may panic.
+    // Listing devices panics where a driver is absent.
     let found = guarded(|| BurnDevice::enumerate(kind).into_vec())?;
     let count = found.len();
     let missing = || fail(&format!("there is no device {device}: this machine shows {count} of its kind"));
@@ -44,7 +42,7 @@ pub(crate) fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
     FeatureError::Engine { engine: "burn", reason: reason.to_string() }
 }
 
-/// Turns a panic inside the engine (a driver that is not there, memory that runs out) into an error.
+/// Turns a panic inside the engine (a missing driver, memory that runs out) into an error.
 ///
 /// # Errors
 /// [`FeatureError::Engine`] with the words of the panic.

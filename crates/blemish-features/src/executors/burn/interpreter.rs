@@ -80,7 +80,7 @@ impl Interpreter {
         for (id, node) in self.nodes.iter().enumerate().take(end).skip(1) {
             let inputs = node.inputs.iter().map(|&input| {
                 let value = values.get(input).and_then(Clone::clone);
-                value.ok_or_else(|| fail(&format!("step {} reads a value that is not there", node.name)))
+                value.ok_or_else(|| fail(&format!("step {} reads a missing value", node.name)))
             });
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
             values[id] = Some(apply(&node.op, inputs, &|shape, x| convolve(convolutions, shape, x))?);

@@ -91,8 +91,7 @@ impl Executor for BurnExecutor {
                 let data = TensorData::new(gradient.data.clone(), map.dims());
                 (map * Tensor::from_data(data, &self.device)).sum()
             });
-            let sum =
-                weighed.reduce(|a, b| a + b).ok_or_else(|| fail(&"there is no gradient to go on from"))?;
+            let sum = weighed.reduce(|a, b| a + b).ok_or_else(|| fail(&"the network has no feature map"))?;
             let gradient = image.grad(&sum.backward());
             let gradient = gradient.ok_or_else(|| fail(&"no feature map depends on the image"))?;
             gradient.try_into_vec_as::<f32>().map_err(|error| fail(&error))

@@ -1,10 +1,10 @@
-//! Networks that Blemish trains, on Burn: layers, invertible pieces, and the one training loop.
+//! Networks that Blemish trains, on Burn: layers, losses, invertible pieces, and the one training loop.
 //!
 //! | module | gives |
 //! |---|---|
 //! | [`init`] | first values of weights from one seed |
 //! | [`layers`] | layers, one a file |
-//! | [`loss`] | losses of several methods |
+//! | [`loss`] | losses, one a file |
 //! | [`flow`] | invertible pieces and chains with exact log-determinants |
 //! | [`weights`] | a network's weights as named tensors, and back |
 //! | [`train`] | the loop: schedule, clipping, average, checkpoints, time limit |

@@ -5,6 +5,16 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha12Rng;
 
+/// He's deviation of normal weights for ReLU, sqrt(2 / inputs), for `inputs` values that each output sums (He et al. 2015).
+pub fn he(inputs: usize) -> f32 {
+    (2.0 / inputs as f32).sqrt()
+}
+
+/// Xavier's bound of uniform weights, sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010).
+pub fn xavier(inputs: usize, outputs: usize) -> f32 {
+    (6.0 / (inputs + outputs) as f32).sqrt()
+}
+
 /// Where and from what weights are made.
 pub struct Init {
     random: ChaCha12Rng,

@@ -5,6 +5,40 @@ use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
+/// A network with what is kept of it beside its weights: orders of channels, drawn once, which no seed need make again.
+pub trait Network: Module {
+    /// The fixed orders, in the order of the network; most networks have none.
+    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
+        Vec::new()
+    }
+}
+
+/// Copies of a network's fixed orders.
+pub fn orders<N: Network>(network: &N) -> Vec<Vec<usize>> {
+    network.clone().fixed().into_iter().map(|order| order.clone()).collect()
+}
+
+/// Puts fixed orders back; `take` gives each by its number.
+///
+/// # Errors
+/// [`WeightError`] for one that is not an order of as many channels, named `order.NUMBER`; what `take` returns.
+pub fn load_orders<N: Network, E: From<WeightError>>(
+    network: &mut N,
+    mut take: impl FnMut(usize) -> Result<Vec<usize>, E>,
+) -> Result<(), E> {
+    for (number, order) in network.fixed().into_iter().enumerate() {
+        let found = take(number)?;
+        let mut sorted = found.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..order.len()) {
+            let reason = format!("is not an order of {} channels", order.len());
+            return Err(WeightError { name: format!("order.{number}"), reason }.into());
+        }
+        *order = found;
+    }
+    Ok(())
+}
+
 /// Shape and values of a tensor, in single precision.
 pub type Values = (Vec<usize>, Vec<f32>);
 

@@ -1,5 +1,6 @@
 //! Coupling blocks: part of the channels is scaled and shifted by what a subnet says of the rest.
 
+use super::log_det::sum;
 use crate::layers::Subnet;
 use blemish_ops::{Coupling, channels, couple, scale_and_shift};
 use burn::module::Module;
@@ -61,7 +62,7 @@ impl CouplingBlock {
             log_dets.push(log_det);
         }
         let z = Tensor::cat(vec![first, second], 1);
-        let sum = super::sum(log_dets, &z);
+        let sum = sum(log_dets, &z);
         (z, sum)
     }
 

@@ -1,7 +1,8 @@
 //! Everything a training needs to go on, in one file that is replaced as a whole.
 
-use super::optimiser::Memory;
-use super::{Curve, TrainError};
+use super::curve::Curve;
+use super::error::TrainError;
+use crate::optim::weights::Memory;
 use crate::weights::{self, Values};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -28,12 +29,20 @@ pub struct Checkpoints {
 /// A training under way.
 pub(super) struct Progress<M> {
     pub(super) network: M,
-    pub(super) memories: Vec<Memory>,
+    /// Of each turn, in their order.
+    pub(super) turns: Vec<TurnProgress>,
     /// Steps done.
     pub(super) done: u64,
-    pub(super) curve: Curve,
     /// The best weights so far, where a selection is made.
     pub(super) best: Option<Best<M>>,
+}
+
+/// What a turn remembers.
+pub(super) struct TurnProgress {
+    pub(super) memories: Vec<Memory>,
+    /// Of what its rule remembers of each weight.
+    pub(super) names: Vec<&'static str>,
+    pub(super) curve: Curve,
 }
 
 /// Weights and what they cost.
@@ -44,6 +53,12 @@ pub(super) struct Best<M> {
 
 const BEST: &str = "best.";
 const NETWORK: &str = "network.";
+const AVERAGE: &str = "average";
+
+/// What the names of a turn's tensors and curve begin with: nothing where it is the only one.
+fn prefix(number: usize, turns: usize) -> String {
+    if turns == 1 { String::new() } else { format!("turn.{number}.") }
+}
 
 /// Bytes of the SHA-256 of all before it, which the file ends with.
 const DIGEST: usize = 32;
@@ -70,16 +85,13 @@ pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>
     };
     let mut tensors: BTreeMap<String, Values> = named(&progress.network, NETWORK).collect();
     tensors.extend(progress.best.iter().flat_map(|best| named(&best.network, BEST)));
-    for (index, memory) in progress.memories.iter().enumerate() {
-        let parts = [
-            ("first", Some(&memory.first)),
-            ("second", Some(&memory.second)),
-            ("average", memory.average.as_ref()),
-        ];
-        for (kind, tensor) in parts {
-            if let Some(tensor) = tensor {
+    for (number, turn) in progress.turns.iter().enumerate() {
+        let prefix = prefix(number, progress.turns.len());
+        for (index, memory) in turn.memories.iter().enumerate() {
+            let averages = memory.average.iter().map(|average| (&AVERAGE, average));
+            for (kind, tensor) in turn.names.iter().zip(&memory.of_rule).chain(averages) {
                 let values = values(tensor);
-                tensors.insert(format!("{kind}.{index}"), (vec![values.len()], values));
+                tensors.insert(format!("{prefix}{kind}.{index}"), (vec![values.len()], values));
             }
         }
     }
@@ -88,13 +100,15 @@ pub(super) fn write<M: Module>(checkpoints: &Checkpoints, progress: &Progress<M>
         Ok((name.as_str(), view.map_err(|error| fail(&checkpoints.path, error))?))
     });
     let views = views.collect::<Result<Vec<_>, TrainError>>()?;
-    let curve =
-        serde_json::to_string(&bits(&progress.curve)).map_err(|error| fail(&checkpoints.path, error))?;
     let mut header = HashMap::from([
         ("fingerprint".to_owned(), checkpoints.fingerprint.clone()),
         ("done".to_owned(), progress.done.to_string()),
-        ("curve".to_owned(), curve),
     ]);
+    for (number, turn) in progress.turns.iter().enumerate() {
+        let curve =
+            serde_json::to_string(&bits(&turn.curve)).map_err(|error| fail(&checkpoints.path, error))?;
+        header.insert(format!("{}curve", prefix(number, progress.turns.len())), curve);
+    }
     header.extend(progress.best.iter().map(|best| ("best".to_owned(), best.cost.to_bits().to_string())));
     let mut bytes = serialize(views, Some(header)).map_err(|error| fail(&checkpoints.path, error))?;
     let digest = Sha256::digest(&bytes);
@@ -128,7 +142,6 @@ pub(super) fn read<M: Module>(
         return Err(TrainError::OtherTraining { path: path.clone() });
     }
     fresh.done = lookup("done")?.parse().map_err(|error| fail(path, error))?;
-    fresh.curve = of_bits(serde_json::from_str(&lookup("curve")?).map_err(|error| fail(path, error))?);
     let take = |name: &str| {
         let view = file.tensor(name).map_err(|error| fail(path, error))?;
         if view.dtype() != Dtype::F32 {
@@ -147,17 +160,22 @@ pub(super) fn read<M: Module>(
         fresh.best = Some(Best { cost, network: load(fresh.network.clone(), BEST)? });
     }
     fresh.network = load(fresh.network, NETWORK)?;
-    for (index, memory) in fresh.memories.iter_mut().enumerate() {
-        let tensor = |kind: &str, old: &Tensor<1>| {
-            let (shape, values) = take(&format!("{kind}.{index}"))?;
-            if shape != old.dims() {
-                return Err(fail(path, format!("{kind}.{index} has shape {shape:?}")));
+    let count = fresh.turns.len();
+    for (number, turn) in fresh.turns.iter_mut().enumerate() {
+        let prefix = prefix(number, count);
+        let curve = lookup(&format!("{prefix}curve"))?;
+        turn.curve = of_bits(serde_json::from_str(&curve).map_err(|error| fail(path, error))?);
+        for (index, memory) in turn.memories.iter_mut().enumerate() {
+            let averages = memory.average.iter_mut().map(|average| (&AVERAGE, average));
+            for (kind, tensor) in turn.names.iter().zip(&mut memory.of_rule).chain(averages) {
+                let name = format!("{prefix}{kind}.{index}");
+                let (shape, values) = take(&name)?;
+                if shape != tensor.dims() {
+                    return Err(fail(path, format!("{name} has shape {shape:?}")));
+                }
+                *tensor = Tensor::from_data(TensorData::new(values, [shape[0]]), device);
             }
-            Ok(Tensor::from_data(TensorData::new(values, [shape[0]]), device))
-        };
-        memory.first = tensor("first", &memory.first)?;
-        memory.second = tensor("second", &memory.second)?;
-        memory.average = memory.average.as_ref().map(|average| tensor("average", average)).transpose()?;
+        }
     }
     Ok(fresh)
 }

@@ -8,8 +8,8 @@ use crate::init::{Init, LowerUpper};
 use crate::layers::Subnet;
 use crate::weights::trained_values;
 use blemish_ops::{Clamp, Coupling};
-use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Gradients, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 const TANH: Coupling =
     Coupling { clamp: Clamp::Tanh { limit: 2.0, rate: 0.1 }, gain: 0.1, shift_first: false };

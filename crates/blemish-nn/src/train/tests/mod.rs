@@ -1,10 +1,13 @@
+mod turns;
+
 use super::*;
 use crate::flow::{Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy};
 use crate::init::Init;
 use crate::layers::{Dense, Subnet};
 use crate::weights::{Values, collect};
 use blemish_ops::{Clamp, Coupling};
-use burn::module::Param;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +52,7 @@ fn full_plan(path: Option<&Path>) -> Plan {
         resume: true,
         fingerprint: "a flow".into(),
     });
-    let optimiser = Optimiser { kind: AdamKind::AmsGrad, ..Optimiser::ADAM };
+    let optimiser = Optimiser { kind: AdamKind::AmsGrad, ..Optimiser::ADAM }.into();
     Plan { optimiser, schedule, clip: Some(2.0), average: Some(0.9), checkpoints, ..plan(230, 3e-3) }
 }
 
@@ -239,7 +242,7 @@ fn line_training(plan: &Plan, damage: f32, watch: &dyn Watch) -> Result<Trained<
 fn a_learnable_problem_is_learned() {
     for kind in [AdamKind::Adam, AdamKind::AmsGrad, AdamKind::Adamax] {
         let optimiser = Optimiser { kind, ..Optimiser::ADAM };
-        let plan = Plan { optimiser, ..plan(600, 0.1) };
+        let plan = Plan { optimiser: optimiser.into(), ..plan(600, 0.1) };
         let trained = line_training(&plan, 0.0, &watcher(u64::MAX, Verdict::Go)).unwrap();
         let losses = &trained.curve.losses;
         assert!(losses[0] > 0.5 && losses[losses.len() - 1] < 1e-3, "{losses:?}");
@@ -308,7 +311,7 @@ fn weight_decay_pulls_towards_zero() {
     let flat = |a: Tensor<1>, b: Tensor<1>, _| (a + b) * 0.0;
     assert_eq!(two(&plan(1, 0.1), flat).unwrap().0, [0.5, -0.25]);
     // A first step of Adam is as long as the rate.
-    let [a, b] = two(&Plan { optimiser, ..plan(1, 0.1) }, flat).unwrap().0;
+    let [a, b] = two(&Plan { optimiser: optimiser.into(), ..plan(1, 0.1) }, flat).unwrap().0;
     assert!((a - 0.4).abs() < 1e-6 && (b + 0.15).abs() < 1e-6, "{a} {b}");
 }
 
@@ -316,7 +319,7 @@ fn weight_decay_pulls_towards_zero() {
 fn decoupled_decay_shrinks_weights_by_rate_times_decay() {
     let optimiser = Optimiser { decay: 0.1, is_decoupled: true, ..Optimiser::ADAM };
     let flat = |a: Tensor<1>, b: Tensor<1>, _| (a + b) * 0.0;
-    let [a, b] = two(&Plan { optimiser, ..plan(1, 0.1) }, flat).unwrap().0;
+    let [a, b] = two(&Plan { optimiser: optimiser.into(), ..plan(1, 0.1) }, flat).unwrap().0;
     assert!((a - 0.5 * 0.99).abs() < 1e-7 && (b + 0.25 * 0.99).abs() < 1e-7, "{a} {b}");
 }
 
@@ -329,7 +332,7 @@ fn amsgrad_keeps_to_the_largest_second_moment() {
         a * of_a + b * of_b
     };
     let optimiser = Optimiser { kind: AdamKind::AmsGrad, decay: 0.05, is_decoupled: true, ..Optimiser::ADAM };
-    let [a, b] = two(&Plan { optimiser, ..plan(4, 0.1) }, slope).unwrap().0;
+    let [a, b] = two(&Plan { optimiser: optimiser.into(), ..plan(4, 0.1) }, slope).unwrap().0;
     assert!((a - 0.196_833_85).abs() < 2e-6 && (b + 0.621_134_8).abs() < 2e-6, "{a} {b}");
 }
 

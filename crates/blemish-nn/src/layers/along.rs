@@ -1,0 +1,9 @@
+//! Values of channels along maps.
+
+use burn::tensor::Tensor;
+
+/// A value of every channel, along a map.
+pub(crate) fn along<const D: usize>(values: Tensor<D>) -> Tensor<4> {
+    let channels = values.dims().iter().product::<usize>();
+    values.reshape([1, channels, 1, 1])
+}

@@ -1,0 +1,74 @@
+//! Group normalisation.
+
+use super::along::along;
+use super::standardise::standardise;
+use crate::init::Init;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+/// Brings every group of channels of an image to mean 0 and variance 1, then every channel to a learned scale and shift.
+///
+/// y = g (x - m) / sqrt(v + epsilon) + b, m and v the mean and (biased) variance over a group's channels and all positions, g and b per
+/// channel. Wu and He 2018.
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// g, from 1.
+    pub gain: Param<Tensor<1>>,
+    /// b, from 0.
+    pub shift: Param<Tensor<1>>,
+    groups: usize,
+    epsilon: f64,
+}
+
+impl GroupNorm {
+    /// Of `channels` channels in `groups` groups of neighbours, epsilon 1e-5.
+    ///
+    /// # Panics
+    /// If the groups do not share the channels evenly.
+    pub fn new(groups: usize, channels: usize, init: &Init) -> Self {
+        assert!(
+            groups > 0 && channels.is_multiple_of(groups),
+            "{groups} groups cannot share {channels} channels"
+        );
+        let (gain, shift) = (init.constant(1.0, [channels]), init.constant(0.0, [channels]));
+        Self { gain, shift, groups, epsilon: 1e-5 }
+    }
+
+    /// With another constant that keeps quotients finite.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// y for x, batch x channels x height x width.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let shape @ [batch, channels, height, width] = x.dims();
+        let rows = x.reshape([batch * self.groups, channels / self.groups * height * width]);
+        let x = standardise(rows, self.epsilon).reshape(shape);
+        x * along(self.gain.val()) + along(self.shift.val())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_gradients, close, double, random, values, weighted};
+
+    #[test]
+    fn every_group_is_normalised_by_itself() {
+        let init = double();
+        let mut norm = GroupNorm::new(2, 4, &init).with_epsilon(0.0);
+        norm.gain = init.of(vec![1.0, 1.0, 1.0, 2.0], [4]);
+        norm.shift = init.of(vec![0.0, 0.0, 5.0, 0.0], [4]);
+        let x = init.of(vec![1.0, 3.0, 10.0, 18.0, 2.0, 2.0, 0.0, 2.0], [2, 4, 1, 1]).val();
+        let y = values(norm.forward(x));
+        close(&y[..4], &[-1.0, 1.0, 4.0, 2.0], 1e-12);
+        close(&y[6..], &[4.0, 2.0], 1e-12);
+    }
+
+    #[test]
+    fn gradients_are_the_slopes() {
+        let norm = GroupNorm::new(2, 4, &double());
+        let x = Param::from_tensor(random([2, 4, 3, 2], 1));
+        check_gradients((norm, x), |(norm, x)| weighted(norm.forward(x.val())));
+    }
+}

@@ -1,0 +1,63 @@
+//! Layers, one a file, each with its equation. Maps are batch x channels x height x width; a vector is a map of one position; tokens are
+//! batch x tokens x features.
+//!
+//! | layer | of |
+//! |---|---|
+//! | [`Dense`] | vectors, rows |
+//! | [`Conv`], [`TransposedConv`] | maps; of any kernel, stride and padding |
+//! | [`ConvUnit`] | convolution, normalisation, activation: what encoders, decoders and U-Nets are made of |
+//! | [`BatchNorm`], [`BatchNorm2d`] | rows, maps; by the batch in training, by stored moments in scoring |
+//! | [`GroupNorm`], [`MapNorm`], [`LayerNorm`] | maps by groups of channels, whole maps, tokens |
+//! | [`ActNorm`], [`Gain`] | a scale and shift that the first batch sets; a factor |
+//! | [`resize`], [`upsample`] | maps to another size: bilinear with or without aligned corners, nearest |
+//! | [`max_pool`], [`average_pool`], [`adaptive_average_pool`] | maps to smaller ones |
+//! | [`MultiHeadAttention`], [`attend`] | tokens |
+//! | [`Embedding`], [`GridEmbedding`], [`sinusoid`] | numbers, positions and times to vectors |
+//! | [`Dropout`] | any; from a random source that the caller seeds |
+//! | [`Relu`], [`Activation`] | any, value by value |
+//! | [`Subnet`] | the small networks inside coupling blocks |
+
+mod act_norm;
+mod activation;
+pub(crate) mod along;
+mod attention;
+mod batch_norm;
+mod conv;
+mod conv_unit;
+mod dense;
+mod dropout;
+mod embedding;
+mod gain;
+mod group_norm;
+mod layer_norm;
+pub(crate) mod linear_maps;
+mod map_norm;
+mod phase;
+mod pooling;
+mod resize;
+mod row_norm;
+mod running;
+mod standardise;
+mod subnet;
+mod transposed_conv;
+
+pub use act_norm::ActNorm;
+pub use activation::{Activation, Relu};
+pub use attention::{MultiHeadAttention, attend};
+pub use batch_norm::BatchNorm2d;
+pub use conv::Conv;
+pub use conv_unit::{ConvUnit, Convolution};
+pub use dense::Dense;
+pub use dropout::Dropout;
+pub use embedding::{Embedding, GridEmbedding, sinusoid};
+pub use gain::Gain;
+pub use group_norm::GroupNorm;
+pub use layer_norm::LayerNorm;
+pub use map_norm::MapNorm;
+pub use phase::Phase;
+pub use pooling::{Window, adaptive_average_pool, average_pool, max_pool};
+pub use resize::{Interpolation, resize, upsample};
+pub use row_norm::BatchNorm;
+pub use running::Running;
+pub use subnet::{Layer, Subnet};
+pub use transposed_conv::TransposedConv;

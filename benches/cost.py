@@ -14,9 +14,10 @@ import os
 import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
+
+import blemish
 
 METHODS = {
     "patchcore": "--method patchcore --set coreset_max=2000",
@@ -120,14 +121,8 @@ def with_threads(args, line):
 
 def run(program, line, folder):
     """Runs the program to its end: CPU seconds and peak memory in MiB."""
-    log = folder / "log"
-    with open(log, "w") as file:
-        child = subprocess.Popen([str(program), *line], cwd=folder, stdout=file, stderr=file)
-        _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{program} {' '.join(line)}\n{log.read_text()}")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    done = blemish.run(program, *line, cwd=folder)
+    return done.cpu, done.peak_mb
 
 
 def table(rows, within):

@@ -25,11 +25,13 @@ import os
 import pathlib
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 import zlib
+
+import blemish
+from blemish import Failed
 
 WEIGHTS = pathlib.Path(__file__).resolve().parents[2] / "shared/weights"
 RESNET = "resnet18-layer1to3-bnfolded.safetensors"
@@ -162,25 +164,17 @@ def main():
 # Running the program
 
 
-class Failed(Exception):
-    """The program ended with an error."""
-
-
 class Program:
     """The program under test, its sets and its models, all in one folder."""
 
     def __init__(self, path, folder, args):
         self.path, self.folder, self.args = path, folder, args
-        self.environment = {**os.environ, "BLEMISH_WEIGHTS": str(folder / "no-weights")}
         (folder / "models").mkdir(parents=True, exist_ok=True)
 
     def run(self, *line):
         """Runs the program to its end in the folder and returns what it prints."""
-        words = [str(self.path), *map(str, line), "--threads", str(self.args.threads), "--progress", "none"]
-        done = subprocess.run(words, cwd=self.folder, env=self.environment, capture_output=True, text=True)
-        if done.returncode:
-            raise Failed(f"{' '.join(words[1:])}\n{done.stderr.strip()}")
-        return done.stdout
+        words = [self.path, *line, "--threads", self.args.threads, "--progress", "none"]
+        return blemish.run(*words, cwd=self.folder, BLEMISH_WEIGHTS=str(self.folder / "no-weights")).out
 
     def make_sets(self):
         for look, size, train in (("print", "144x144", 12), ("fabric", "136x144", 12)):

@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask COMMAND`.
 
 mod book;
+mod circles;
 mod embed_weights;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// List files of a crate that import each other in a circle; there should be none.
+    Circles,
     /// Convert the weights of EfficientNet-Lite0 into the asset that is compiled into the binary.
     ///
     /// Reads a whole state dict, keeps the tensors up to the last block of stride 16, folds batch norm in, rounds to half
@@ -47,6 +50,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Book { check } => book::book(check),
+        Chore::Circles => circles::report(),
         Chore::EmbedWeights { file, output } => embed_weights::embed_weights(&file, &output),
     };
     match result {

@@ -40,7 +40,7 @@ struct Stage {
     total: Option<u64>,
     done: u64,
     started: Instant,
-    told: Instant,
+    shown: Instant,
     /// How it stands, in a few words.
     status: String,
     bar: Option<ProgressBar>,
@@ -59,7 +59,7 @@ impl Console {
             total: None,
             done: 0,
             started: now,
-            told: now,
+            shown: now,
             status: String::new(),
             bar: None,
         };
@@ -124,7 +124,7 @@ impl Observer for Console {
             total,
             done: 0,
             started: now,
-            told: now,
+            shown: now,
             status: String::new(),
             bar: None,
         };
@@ -146,10 +146,10 @@ impl Observer for Console {
         }
         // A log gets a line every ten seconds, a machine every second.
         let pause = Duration::from_secs(if self.style == ProgressStyle::Json { 1 } else { 10 });
-        if stage.told.elapsed() < pause {
+        if stage.shown.elapsed() < pause {
             return;
         }
-        stage.told = Instant::now();
+        stage.shown = Instant::now();
         match (self.style, stage.total) {
             (ProgressStyle::Plain, Some(total)) => {
                 let separator = if stage.status.is_empty() { "" } else { ", " };
@@ -219,9 +219,9 @@ pub fn with_progress<T>(
     work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T,
 ) -> T {
     console.stage(stage, None);
-    let told = AtomicU64::new(0);
+    let seen = AtomicU64::new(0);
     let outcome = work(&|done, _| {
-        let before = told.fetch_max(done, Ordering::Relaxed);
+        let before = seen.fetch_max(done, Ordering::Relaxed);
         console.advance(done.saturating_sub(before));
     });
     console.finish();

@@ -44,7 +44,7 @@ impl Failure {
         Self::new(format!("cannot {action} `{}`: {error}", path.display()))
     }
 
-    /// Standard output that cannot be written; a closed pipe (`| head`) is no error.
+    /// Standard output that cannot be written; a closed pipe (`| head`) is not an error.
     pub fn stdout(error: &std::io::Error) -> Self {
         let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
         let kind = if closed { Kind::BrokenPipe } else { Kind::Ordinary };

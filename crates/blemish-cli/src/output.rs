@@ -53,7 +53,7 @@ impl ScoreWriter {
                 .map_err(std::io::Error::from)
                 .and_then(|json| writeln!(writer, "{json}"))
                 .and_then(|()| if to_file { Ok(()) } else { writer.flush() }),
-            // CSV needs the same columns in every line, whatever is absent.
+            // CSV needs the same columns in every line.
             Sink::Csv(writer, _) => writer
                 .serialize((
                     (&line.path, line.score, &line.overlay, &line.map),

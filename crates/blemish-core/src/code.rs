@@ -1,4 +1,4 @@
-//! What programs tell errors apart by: a stable code, and the class that it belongs to.
+//! How programs recognise errors: by a stable code, and the class that it belongs to.
 
 /// Whose turn it is to mend an error. HTTP status, exit code and exception of each surface follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

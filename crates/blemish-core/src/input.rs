@@ -21,12 +21,12 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Pixels alone, of which nothing else is known.
+    /// Pixels alone, without facts.
     pub fn of_images(images: &'a ImageBatch) -> Self {
         Self { indices: &[], facts: &[], categories: &[], images: Some(images), maps: None }
     }
 
-    /// Feature maps alone, of which nothing else is known.
+    /// Feature maps alone, without facts.
     pub fn of_maps(maps: &'a FeatureBatch) -> Self {
         Self { indices: &[], facts: &[], categories: &[], images: None, maps: Some(maps) }
     }

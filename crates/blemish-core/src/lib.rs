@@ -11,7 +11,7 @@
 //! | [`settings`] | settings listed, parsed and checked from their type |
 //! | [`training`], [`limits`], [`rows`], [`memory`] | how long work runs and what it may take |
 //! | [`observer`] | progress, warnings, cancellation |
-//! | [`error`], [`code`] | what can go wrong, and what programs tell it apart by |
+//! | [`error`], [`code`] | what can go wrong, and how programs recognise it |
 //!
 //! Methods (`blemish-methods`) implement it, the detector (`blemish`) runs it; neither is known here.
 

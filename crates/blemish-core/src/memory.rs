@@ -1,11 +1,11 @@
 //! How much memory this process has taken and could still have.
 
-/// The most memory this process has held so far, in bytes; `None` where the system does not tell.
+/// The most memory this process has held so far, in bytes; `None` where the system does not say.
 pub fn peak() -> Option<u64> {
     entry(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// Memory that can be had without swapping, in bytes; `None` where the system does not tell.
+/// Memory that can be had without swapping, in bytes; `None` where the system does not say.
 pub fn available() -> Option<u64> {
     entry(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }

@@ -1,4 +1,4 @@
-//! How long work tells what it is doing and is told to stop.
+//! How long work reports its progress and is stopped.
 
 /// Watches long work: progress, warnings, cancellation. Called from several threads.
 pub trait Observer: Send + Sync {
@@ -10,7 +10,7 @@ pub trait Observer: Send + Sync {
     fn advance(&self, steps: u64) {
         let _ = steps;
     }
-    /// How the current stage stands, in a few words (loss, rate); replaces what was told before.
+    /// How the current stage stands, in a few words (loss, rate); replaces the words before.
     fn status(&self, words: &str) {
         let _ = words;
     }

@@ -4,7 +4,7 @@ pub use blemish_nn::train::Precision;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How methods that train for long are run; but for the precision none of it changes what an uninterrupted training learns.
+/// How methods that train for long are run. Of it only the precision changes what an uninterrupted training learns.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingOptions {
     /// Ends the training after this time, with a usable model.

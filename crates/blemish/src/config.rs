@@ -56,6 +56,30 @@ impl Default for DetectorConfig {
 }
 
 impl DetectorConfig {
+    /// The same, so that the model can learn on later.
+    ///
+    /// # Errors
+    /// [`Error::Living`] for a method or a way of looking at images whose models cannot be updated.
+    pub fn updatable(mut self) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Living { action: "update", reason };
+        if registry::method(&self.method)?.updates().is_none() {
+            return Err(refuse(format!(
+                "models of {} stay as they were fitted; do not ask for it, or use one of: {}",
+                self.method,
+                registry::updatable_names()
+            )));
+        }
+        if self.tiles.is_some() || self.input_sizes.len() > 1 || !self.ensemble.is_empty() {
+            return Err(refuse(
+                "models that look at tiles, at several sizes or through several backbones stay as they were fitted; look at whole images at one \
+                 size through one backbone, or do not ask for it"
+                    .into(),
+            ));
+        }
+        self.settings.insert("updatable".into(), true.into());
+        Ok(self)
+    }
+
     /// The image transform where none was set: the images' own size for tiles, else what the method's variant prescribes.
     ///
     /// # Errors
@@ -93,7 +117,7 @@ pub enum TileModels {
 /// How a fit calibrates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CalibrationConfig {
-    /// Folds that the training images are dealt into; 0 is no calibration. With fewer images each is its own fold.
+    /// Folds that the training images are dealt into; 0 leaves the calibration out. With fewer images each is its own fold.
     pub folds: usize,
     /// Share of good images that may be flagged, above 0 and below 1.
     pub false_alarm: f64,
@@ -172,7 +196,7 @@ impl std::str::FromStr for Trim {
     }
 }
 
-/// How to run a fit; none of it changes the model.
+/// How to run a fit. The model does not depend on it.
 #[derive(Clone)]
 pub struct FitOptions<'a> {
     /// Engine, device and threads of the backbone; the device also of what is trained and searched.
@@ -220,7 +244,7 @@ impl<'a> FitOptions<'a> {
     }
 }
 
-/// How to score images; none of it changes a score.
+/// How to score images. Scores do not depend on it.
 #[derive(Clone, Copy)]
 pub struct ScoreOptions<'a> {
     /// Images (or tiles) per batch.

@@ -129,7 +129,7 @@ impl Detector {
         view.score_batch(batch)
     }
 
-    /// Scores one decoded image, whatever the model looks at; tiles go to the engine in batches of `options.batch_size`.
+    /// Scores one decoded image; tiles go to the engine in batches of `options.batch_size`.
     ///
     /// # Errors
     /// As [`Self::score`], and [`Error::Score`] for an image of a size the model does not know.

@@ -71,7 +71,7 @@ pub(crate) fn record(model: &Model, train: &dyn Source, engine: &EngineOptions) 
     store(model, &pictures, engine)
 }
 
-/// The size of noise for a detector of images of `size`; `None` where there is no way but a huge one.
+/// The size of noise for a detector of images of `size`; `None` where it would be huge.
 fn noise_size(model: &Model, size: (usize, usize)) -> Option<(usize, usize)> {
     let small = (size.0.min(SIDE), size.1.min(SIDE));
     match model.views.iter().all(|view| view.takes(small)) {

@@ -120,7 +120,6 @@ fn generate(root: &Path, old: &Pages) -> Result<Pages, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    #[ignore = "the crates are being moved; afterwards this keeps the pages fresh without a step of its own in CI"]
     fn what_people_read_is_up_to_date_and_every_link_leads_somewhere() {
         if let Err(error) = super::book(true) {
             panic!("{error}");

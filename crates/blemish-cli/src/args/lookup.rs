@@ -1,4 +1,4 @@
-//! Commands that tell what there is.
+//! Commands that look things up.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

@@ -36,7 +36,7 @@ pub struct Global {
     /// CPU threads; all cores by default. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", help_heading = "Everywhere")]
     pub threads: Option<usize>,
-    /// How progress is told: a bar on a terminal, lines in a log, JSON Lines for machines (on standard error).
+    /// How progress is shown: a bar on a terminal, lines in a log, JSON Lines for machines (on standard error).
     #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, help_heading = "Everywhere")]
     pub progress: ProgressStyle,
     /// Say more (repeat for more); RUST_LOG also works.

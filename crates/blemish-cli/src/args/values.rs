@@ -85,7 +85,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "kib" => 1024.0,
         "mib" => 1024.0 * 1024.0,
         "gib" => 1024.0 * 1024.0 * 1024.0,
-        unit => return Err(format!("`{unit}` is no unit; use MB, MiB, GB or GiB")),
+        unit => return Err(format!("`{unit}` is not a unit; use MB, MiB, GB or GiB")),
     };
     Ok((number * unit) as u64)
 }
@@ -102,7 +102,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|time| !time.is_zero())
-        .ok_or_else(|| format!("`{text}` is no time; write 90s, 20m or 2h"))
+        .ok_or_else(|| format!("`{text}` is not a time; write 90s, 20m or 2h"))
 }
 
 #[cfg(test)]

@@ -18,12 +18,9 @@ use std::time::Instant;
 
 pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
-    if args.updatable {
-        check_updatable(&args.learn)?;
-    }
     let (mut config, dataset, options) = prepare(&args.learn, threads, console)?;
     if args.updatable {
-        config.settings.insert("updatable".into(), true.into());
+        config = config.updatable()?;
     }
     config.calibration.false_alarm = args.false_alarm;
     config.trim = args.trim;
@@ -219,27 +216,7 @@ pub fn fit_options<'a>(
     }
 }
 
-/// Refuses `--updatable` for models that cannot be updated.
-fn check_updatable(args: &LearnArgs) -> Result<(), Failure> {
-    let method = &args.method;
-    if blemish::registry::method(method)?.updates().is_none() {
-        return Err(Failure::new(format!(
-            "models of {method} cannot be updated; leave --updatable out, or use one of: {}",
-            blemish::registry::updatable_names()
-        )));
-    }
-    let is_composed =
-        args.views.tile.is_some() || args.views.multi_scale.len() > 1 || !args.backbone.ensemble.is_empty();
-    if is_composed {
-        return Err(Failure::new(
-            "models that look at tiles, at several sizes or through several backbones cannot be updated; leave --updatable out, or --tile, \
-             --multi-scale and --ensemble",
-        ));
-    }
-    Ok(())
-}
-
-/// Finds out before hours of work whether the model could be written at all.
+/// Checks before hours of work that the model can be written.
 pub fn check_writable(output: &Path) -> Result<(), Failure> {
     if output.is_dir() {
         return Err(Failure::new(format!("`{}` is a folder; give the model file a name", output.display())));

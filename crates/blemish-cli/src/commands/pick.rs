@@ -101,7 +101,7 @@ fn sureness(picked: &Pick) -> String {
             100.0 * margin.high
         );
         if picked.held_out >= FEW && margin.low <= 0.0 {
-            text += "\nthe two cannot be told apart on these images; the faster one is as good a choice";
+            text += "\non these images neither is better for certain; the faster one is as good a choice";
         }
     }
     if picked.held_out < FEW {

@@ -192,7 +192,7 @@ fn provenance(
             format!("{} broken images", outcome.skipped.len() + dataset.skipped.len()),
         ));
     }
-    let memory = memory::peak().map_or("the system does not tell".into(), |bytes| {
+    let memory = memory::peak().map_or("the system does not say".into(), |bytes| {
         format!("{} at most, with the pixel scores of all test images", readable_bytes(bytes))
     });
     let model_bytes = std::fs::metadata(model).map_or(0, |metadata| metadata.len());

@@ -174,7 +174,7 @@ fn check_backbones(views: &[ViewHeader], backbones: usize) -> Result<(), String>
         return Err(format!("its view {} needs backbone {missing}, but there are {backbones}", at + 1));
     }
     match (0..known).find(|&number| views.iter().all(|view| view.backbone != number)) {
-        Some(unused) => Err(format!("none of its views uses its backbone {}", unused + 1)),
+        Some(unused) => Err(format!("its backbone {} is used by no view", unused + 1)),
         None => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The latest version of the format; raised when older programs would misread a file.
 ///
-/// A file has the lowest version that tells all there is, so that older programs read what they can: 2 says that views differ in
+/// A file has the lowest version that describes it, so that older programs read what they can: 2 says that views differ in
 /// backbone or settings, 1 is everything else.
 pub const FORMAT_VERSION: u64 = 2;
 

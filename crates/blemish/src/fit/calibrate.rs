@@ -4,7 +4,7 @@
 //! into folds (images of one group stay together), a model is fitted without each, and it scores the fold ([`Source::Folds`]); the
 //! model that is kept learns from all of them and is the same as without calibration. Feature maps are kept from the first pass, so the
 //! backbone sees every image once. Three cases differ:
-//! - a method that can tell how it would score its images unseen ([`LeaveOneOut`](blemish_core::method::LeaveOneOut)) needs no further
+//! - a method that knows how it would score its images unseen ([`LeaveOneOut`](blemish_core::method::LeaveOneOut)) needs no further
 //!   fit, unless groups of images have to be left out together;
 //! - a method that trains for long is fitted once, without a fifth of the images, which then calibrate it;
 //! - where the features of all views together are too many to keep, one fold calibrates, for one more pass over the images. Counts and

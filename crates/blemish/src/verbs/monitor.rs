@@ -116,7 +116,7 @@ fn begin(
     })
 }
 
-/// Whether a calibration tells what the model itself makes of good images that it has not seen.
+/// Whether a calibration holds scores by the model itself of good images that it has not seen.
 fn is_reference(calibration: &Calibration) -> bool {
     let by_the_model_itself = matches!(
         calibration.source,

@@ -1,7 +1,7 @@
 //! Proof that a deployed model scores as the fitted one did.
 //!
-//! A fit stores a few images and what it made of them (see `record`). [`Detector::verify`] scores them again, wherever the file has come
-//! to, and compares. A digest of the model's content finds alterations that happen to leave these scores
+//! A fit stores a few images and what it made of them (see `record`). [`Detector::verify`] scores them again where the file is now
+//! and compares. A digest of the model's content finds alterations that happen to leave these scores
 //! alone, even where the file's checksum was made to fit.
 //!
 //! Scores of the native engine must agree to the last bit. Other engines and devices sum in another order; their scores and maps may
@@ -90,7 +90,7 @@ impl Detector {
         Ok(Verified { images, is_content_intact, is_exact, tolerance, passed: close && is_content_intact })
     }
 
-    /// SHA-256, in hexadecimal, that tells this model from every other: what its verification record states of its content.
+    /// SHA-256, in hexadecimal, that identifies this model: what its verification record states of its content.
     pub fn identity(&self) -> String {
         match self.verification.u8("content", 1) {
             Ok((_, content)) => hexadecimal(&content),

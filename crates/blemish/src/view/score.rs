@@ -21,7 +21,7 @@ use rayon::prelude::*;
 /// Good images that the scale of a view is measured on.
 const MEASURED: usize = 32;
 
-/// How images are scored; none of it changes a score.
+/// How images are scored. Scores do not depend on it.
 #[derive(Clone, Copy)]
 pub(crate) struct Work<'a> {
     pub(crate) batch_size: usize,

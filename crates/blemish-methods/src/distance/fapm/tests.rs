@@ -29,7 +29,11 @@ fn image(number: usize) -> Vec<f32> {
 }
 
 fn images(numbers: std::ops::Range<usize>) -> Images {
-    Images::new(numbers.map(|number| ((SIDE, SIDE), image(number))).collect(), Some(backbone(&[8, 16])))
+    images_seen_by(&backbone(&[8, 16]), numbers)
+}
+
+fn images_seen_by(backbone: &Arc<Backbone>, numbers: std::ops::Range<usize>) -> Images {
+    Images::new(numbers.map(|number| ((SIDE, SIDE), image(number))).collect(), Some(backbone.clone()))
 }
 
 fn sizes(fine: usize, coarse: usize) -> [MapSize; 2] {
@@ -94,7 +98,7 @@ fn one_region_is_a_nearest_neighbour_search_in_one_bank() {
     let backbone = backbone(&[8]);
     let config =
         FapmConfig { regions: 1, sizing: Sizing::Uniform, coreset_ratio: 1.0, ..FapmConfig::default() };
-    let model = Fapm::fit(&config, &images(0..3), &context(&backbone)).unwrap();
+    let model = Fapm::fit(&config, &images_seen_by(&backbone, 0..3), &context(&backbone)).unwrap();
     let probe = image_batch((SIDE, SIDE), &[image(7)]);
     let rows = |number: usize| {
         let maps = backbone.extract(&image(number), [1, SIDE, SIDE]).unwrap();

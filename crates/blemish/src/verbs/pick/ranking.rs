@@ -1,4 +1,4 @@
-//! Which candidate tells good images from defective ones best, and how sure that is.
+//! Which candidate separates good images from defective ones best, and how sure that is.
 
 use blemish_eval::Interval;
 use rand::{RngExt, SeedableRng};

@@ -108,7 +108,7 @@ impl From<Error> for Failure {
 
 /// What the library asks for, and the options and commands of this program that give it.
 const OPTIONS: &[(&str, &str)] = &[
-    ("one size", "--size WxH"),
+    ("to one size", "--size WxH"),
     ("larger images", "--size WxH"),
     ("smaller images", "--size WxH"),
     ("another size", "--size WxH"),
@@ -124,6 +124,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("one model for all tiles", "--tile-models shared"),
     ("share one model", "--tile-models shared"),
     ("updatable", "--updatable"),
+    ("do not ask for it", "leave --updatable out, or --tile, --multi-scale and --ensemble"),
     ("trim fewer", "--trim N"),
     ("good images that it has not seen", "--with-good IMAGES"),
     ("no labelled test images", "--test-dir DIR, or a labelled data set"),

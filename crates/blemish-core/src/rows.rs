@@ -97,6 +97,11 @@ impl Rows {
         self.values.len() / self.dimensions.max(1)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The values, row-major.
     pub fn as_slice(&self) -> &[f32] {
         &self.values

@@ -108,6 +108,11 @@ fn each_way_to_break_a_file_has_its_own_error() {
     assert!(matches!(load(&bench.path("set")), Err(Error::NotAModel { .. } | Error::Io { .. })));
 }
 
+/// How many mutations are tried; `BLEMISH_MUTATIONS=10000 cargo test --workspace --release --test model_files` is the long run.
+fn mutations() -> usize {
+    std::env::var("BLEMISH_MUTATIONS").map_or(1_200, |count| count.parse().unwrap())
+}
+
 /// What a mutated model may do: be refused, by reading or by verification, or score with finite numbers (or refuse to score).
 fn survives(path: &Path, image: &Path) -> bool {
     let Ok(detector) = load(path) else { return false };
@@ -119,7 +124,7 @@ fn survives(path: &Path, image: &Path) -> bool {
 }
 
 #[test]
-fn ten_thousand_mutations_of_the_bytes_never_panic() {
+fn mutations_of_the_bytes_never_panic() {
     let bench = Bench::new(2);
     let path = bench.path("saved.blemish");
     for (number, config) in bench.configs().iter().enumerate() {
@@ -128,7 +133,7 @@ fn ten_thousand_mutations_of_the_bytes_never_panic() {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(number as u64);
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         let mut accepted = 0;
-        let rounds = 10_000 / bench.configs().len();
+        let rounds = mutations() / bench.configs().len();
         for _ in 0..rounds {
             // Half of the changes hit the header, where they mean most.
             let range = if random.next_u32() % 2 == 0 { header_end } else { good.len() };
@@ -152,7 +157,7 @@ fn ten_thousand_mutations_of_the_bytes_never_panic() {
 
 /// Files whose checksum is right but whose content makes no sense, as a wrong or hostile writer would make them.
 #[test]
-fn ten_thousand_mutations_of_the_meaning_never_panic() {
+fn mutations_of_the_meaning_never_panic() {
     let bench = Bench::new(2);
     for (number, config) in bench.configs().iter().enumerate() {
         bench.saved(&bench.fit(config));
@@ -160,7 +165,7 @@ fn ten_thousand_mutations_of_the_meaning_never_panic() {
         let path = bench.path("mutated.blemish");
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(100 + number as u64);
         let mut refused = 0;
-        let rounds = 10_000 / bench.configs().len();
+        let rounds = mutations() / bench.configs().len();
         for _ in 0..rounds {
             let (header, state) = match random.next_u32() % 2 {
                 0 => (mutated_header(&header, &mut random), state.clone()),

@@ -134,11 +134,7 @@ fn new_thresholds_leave_scores_and_tensors_alone() {
     let good: Vec<Sample> =
         bench.dataset.test.iter().filter(|sample| sample.defect == "good").cloned().collect();
     let good = Files::new(good, "");
-    let request = Recalibration {
-        good: Some(&good),
-        false_alarm: Some(0.4),
-        ..Recalibration::default()
-    };
+    let request = Recalibration { good: Some(&good), false_alarm: Some(0.4), ..Recalibration::default() };
     let (calibration, _) = run(&request).unwrap();
     assert_eq!((calibration.images(), calibration.source), (2, Source::GoodImages));
 

@@ -14,7 +14,7 @@ pub struct FeatureBatch {
     pub height: usize,
     /// W of the network's input, in pixels.
     pub width: usize,
-    /// One a tap, shallow to deep, each N x C x h x w.
+    /// One a tap, shallow to deep, each N x C x h x w, or N x T x C x h x w for clips of T frames.
     pub maps: Vec<FeatureMap>,
     /// Where to look (true) and what to ignore (false), H x W; `None` looks everywhere.
     pub region_of_interest: Option<Arc<Mask>>,
@@ -30,7 +30,7 @@ impl FeatureBatch {
             count: batch.count,
             height: batch.height,
             width: batch.width,
-            maps: backbone.extract(&batch.pixels, [batch.count, batch.height, batch.width])?,
+            maps: backbone.extract(&batch.pixels, [batch.count * batch.frames, batch.height, batch.width])?,
             region_of_interest: batch.region_of_interest.clone(),
         })
     }

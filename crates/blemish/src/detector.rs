@@ -85,10 +85,14 @@ impl Detector {
         options: &FitOptions<'_>,
     ) -> Result<Self, Error> {
         if good.len() < plan.needs.good_images {
-            return Err(Error::Fit {
-                method: plan.entry.info().name,
-                reason: "there are no training images".into(),
-            });
+            let reason = match good.len() {
+                0 => "there are no training images".to_owned(),
+                few => format!(
+                    "it learns from {} good images at least, and there are {few}",
+                    plan.needs.good_images
+                ),
+            };
+            return Err(Error::Fit { method: plan.entry.info().name, reason });
         }
         let keeps = config.calibration.folds > 0 || config.trim.is_some();
         let fits = Fits::new(&plan, config, good, options, keeps)?;
@@ -116,7 +120,8 @@ impl Detector {
         Ok(Self { model, seed, data, colour_range, calibration, verification, skipped, trimmed })
     }
 
-    /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others.
+    /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others. A single image stands still
+    /// for a model that looks at clips.
     ///
     /// # Errors
     /// [`Error::Score`] if the batch does not fit the model or a score is not finite, or if the model looks at tiles, at several sizes or
@@ -126,7 +131,7 @@ impl Detector {
             let reason = "the model looks at tiles, at several sizes or through several backbones; score images or files, not batches";
             return Err(Error::Score { reason: reason.into() });
         };
-        view.score_batch(batch)
+        view.score_batch(batch, (&[], &[]))
     }
 
     /// Scores one decoded image; tiles go to the engine in batches of `options.batch_size`.
@@ -193,7 +198,8 @@ impl Detector {
                 Error::Interrupted
             })
         };
-        let outcome = score_all(&self.model.views, images, options, &mut tell);
+        let all: Vec<usize> = (0..images.len()).collect();
+        let outcome = score_all(&self.model.views, images, &all, options, &mut tell);
         match failed {
             Some(error) => Err(error),
             None => Ok(outcome?),
@@ -227,8 +233,33 @@ impl Detector {
         size: (usize, usize),
         minimum_area: f64,
     ) -> Result<Option<Decision>, Error> {
+        self.decide_by(self.calibration.as_ref(), scored, size, minimum_area)
+    }
+
+    /// The same for an image of a category, by the thresholds of that category where the model has several.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub fn decide_in(
+        &self,
+        category: &str,
+        scored: &Scored,
+        size: (usize, usize),
+        minimum_area: f64,
+    ) -> Result<Option<Decision>, Error> {
+        let calibration = self.calibration.as_ref().map(|calibration| calibration.of(category));
+        self.decide_by(calibration, scored, size, minimum_area)
+    }
+
+    fn decide_by(
+        &self,
+        calibration: Option<&Calibration>,
+        scored: &Scored,
+        size: (usize, usize),
+        minimum_area: f64,
+    ) -> Result<Option<Decision>, Error> {
         let decide = |calibration| Decision::new(calibration, scored, self.transform(), size, minimum_area);
-        let decision = self.calibration.as_ref().map(decide).transpose();
+        let decision = calibration.map(decide).transpose();
         decision.map_err(|fault| Error::Score { reason: fault.to_string() })
     }
 
@@ -251,10 +282,11 @@ impl Detector {
     }
 }
 
-/// Scores all images of a source with views.
+/// Scores some images of a source with views.
 fn score_all(
     views: &[View],
     images: &dyn Source,
+    chosen: &[usize],
     options: &ScoreOptions<'_>,
     each: &mut dyn FnMut(Outcome) -> Result<(), Error>,
 ) -> Result<Vec<Skipped>, Error> {
@@ -264,7 +296,7 @@ fn score_all(
             transform: view.transform().clone(),
             // Nothing is kept: the view itself runs its backbone.
             backbone: None,
-            clip: view.models().next().map_or(1, |model| model.needs().clip),
+            clip: view.clip(),
             batch_size,
             skip_bad,
             observer,
@@ -272,8 +304,7 @@ fn score_all(
         ViewSet::whole(images, reading)
     };
     let sets: Vec<ViewSet<'_>> = views.iter().map(set).collect();
-    let all: Vec<usize> = (0..images.len()).collect();
-    score_source(views, &sets, &all, with_masks, Work { batch_size, observer }, each)
+    score_source(views, &sets, chosen, with_masks, Work { batch_size, observer }, each)
 }
 
 /// Scores that pictures should show as the coldest and the hottest colour: what is usual on good images, and far beyond their
@@ -292,7 +323,8 @@ fn find_colour_range(
     observer.stage("looking at good images", Some(few.len() as u64));
     let mut values = Vec::new();
     if !few.is_empty() {
-        score_all(views, &Subset::new(seen, few), &work, &mut |outcome| {
+        // Of clips, the frames before come along.
+        score_all(views, seen, &few, &work, &mut |outcome| {
             let map = outcome.scored.map.values;
             let step = map.len().div_ceil(SHOWN_PIXELS).max(1);
             values.extend(map.into_iter().step_by(step));

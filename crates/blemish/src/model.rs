@@ -7,7 +7,7 @@ use blemish_core::entry::MethodEntry;
 use blemish_core::error::Error;
 use blemish_core::map::Scored;
 use blemish_core::state::State;
-use blemish_data::{RgbImage, Transform};
+use blemish_data::{Facts, RgbImage, Transform};
 use blemish_features::{Backbone, Engine, EngineOptions};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -41,8 +41,21 @@ impl Model {
     /// # Errors
     /// [`Error::Score`], [`Error::Features`], [`Error::Interrupted`].
     pub(crate) fn score_image(&self, image: &RgbImage, options: &ScoreOptions<'_>) -> Result<Scored, Error> {
+        self.score_known(image, None, options)
+    }
+
+    /// The same with what is known of the image, and the names of categories.
+    ///
+    /// # Errors
+    /// As [`Self::score_image`].
+    pub(crate) fn score_known(
+        &self,
+        image: &RgbImage,
+        facts: Option<(&Facts, &[String])>,
+        options: &ScoreOptions<'_>,
+    ) -> Result<Scored, Error> {
         let work = Work { batch_size: options.batch_size, observer: options.observer };
-        score_image(&self.views, image, None, work)
+        score_image(&self.views, image, facts, work)
     }
 
     /// What its methods have learnt.

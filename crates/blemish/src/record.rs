@@ -9,7 +9,7 @@ use crate::model::Model;
 use blemish_core::error::Error;
 use blemish_core::state::{State, StateError};
 use blemish_data::transform::{MAXIMUM_SIDE, PlanarImage};
-use blemish_data::{ImageBatch, Mask, Pixels, RgbImage, Source, Transform, png};
+use blemish_data::{Facts, ImageBatch, Label, Mask, Pixels, RgbImage, Source, Transform, png};
 use blemish_features::EngineOptions;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -30,6 +30,9 @@ const LARGEST: usize = SIDE * SIDE;
 
 /// Side of noise in place of a larger image.
 const SIDE: usize = 1024;
+
+/// Height and width of what noise is made from for a model that was fitted without images.
+const UNSEEN: (usize, usize) = (256, 256);
 
 /// Cells of a coarse map, each way.
 const COARSE: usize = 8;
@@ -53,8 +56,12 @@ pub(crate) fn record(model: &Model, train: &dyn Source, engine: &EngineOptions) 
     for start in [0, train.len() / STORED] {
         let usable = (start..train.len()).take(8).find_map(|image| {
             size(image).filter(|(height, width)| height * width <= LARGEST)?;
-            let image = train.read(image, &read).ok()?;
-            let picture = Picture::of(&transform.apply(&image).ok()?, pictures.len() + 1);
+            let pixels = train.read(image, &read).ok()?;
+            let category = match train.categories() {
+                [] | [_] => None,
+                several => several.get(train.facts(image).category).cloned(),
+            };
+            let picture = Picture::of(&transform.apply(&pixels).ok()?, pictures.len() + 1, category);
             let taken: usize = pictures.iter().map(|picture| picture.bytes.len()).sum();
             let is_new = pictures.iter().all(|other| other.planes != picture.planes);
             let fits = pictures.first().is_none_or(|first| first.is_alike(&picture));
@@ -64,9 +71,12 @@ pub(crate) fn record(model: &Model, train: &dyn Source, engine: &EngineOptions) 
     }
     // Where no image is small enough, noise of its size has to do.
     if let Some(first) = pictures.first() {
-        pictures.push(Picture::noise((first.height, first.width), first.region.clone()));
-    } else if let Some(size) = (0..train.len()).find_map(size).and_then(|size| noise_size(model, size)) {
-        pictures.push(Picture::noise(size, None));
+        let noise = Picture::noise((first.height, first.width), first.region.clone());
+        pictures.push(Picture { category: first.category.clone(), ..noise });
+    } else {
+        let unseen = || transform.output_size(UNSEEN.0, UNSEEN.1).ok().filter(|_| train.is_empty());
+        let size = (0..train.len()).find_map(size).or_else(unseen);
+        pictures.extend(size.and_then(|size| noise_size(model, size)).map(|size| Picture::noise(size, None)));
     }
     store(model, &pictures, engine)
 }
@@ -117,6 +127,10 @@ fn store(model: &Model, pictures: &[Picture], engine: &EngineOptions) -> Result<
         } else {
             state.set_u8(&format!("image.{at}"), &[picture.bytes.len()], picture.bytes.clone());
         }
+        if let Some(category) = &picture.category {
+            let place = if picture.name == NOISE { NOISE.to_owned() } else { at.to_string() };
+            state.set_u8(&format!("category.{place}"), &[category.len()], category.as_bytes().to_vec());
+        }
     }
     if let Some(region) = pictures.iter().find_map(|picture| picture.region.as_deref()) {
         let planes: Vec<u8> =
@@ -143,6 +157,14 @@ pub(crate) fn pictures(record: &State) -> Result<Vec<Picture>, Error> {
         let marked = planes[..height * width].iter().map(|&inside| inside > 0).collect();
         region = Some(Arc::new(Mask { height, width, marked }));
     }
+    let category = |place: &str| -> Result<Option<String>, StateError> {
+        let name = format!("category.{place}");
+        if !record.has(&name) {
+            return Ok(None);
+        }
+        let bytes = record.u8(&name, 1)?.1.to_vec();
+        String::from_utf8(bytes).map(Some).map_err(|_| damaged(&name, "does not hold a name".into()))
+    };
     let mut pictures: Vec<Picture> = Vec::new();
     for at in 0..STORED {
         let tensor = format!("image.{at}");
@@ -157,6 +179,7 @@ pub(crate) fn pictures(record: &State) -> Result<Vec<Picture>, Error> {
                 planes,
                 bytes,
                 region: region.clone(),
+                category: category(&at.to_string())?,
             });
         }
     }
@@ -165,7 +188,8 @@ pub(crate) fn pictures(record: &State) -> Result<Vec<Picture>, Error> {
         let largest = MAXIMUM_SIDE as u32;
         match size[..] {
             [height, width] if (1..=largest).contains(&height) && (1..=largest).contains(&width) => {
-                pictures.push(Picture::noise((height as usize, width as usize), region.clone()));
+                let noise = Picture::noise((height as usize, width as usize), region.clone());
+                pictures.push(Picture { category: category(NOISE)?, ..noise });
             }
             _ => return Err(damaged("noise", "does not hold a height and a width".into()).into()),
         }
@@ -199,22 +223,25 @@ pub(crate) struct Picture {
     /// As PNG; empty for noise.
     bytes: Vec<u8>,
     region: Option<Arc<Mask>>,
+    /// Of several.
+    category: Option<String>,
 }
 
 impl Picture {
-    fn of(image: &PlanarImage, number: usize) -> Self {
+    fn of(image: &PlanarImage, number: usize, category: Option<String>) -> Self {
         let (height, width) = (image.height, image.width);
         let planes: Vec<u8> = image.pixels.iter().map(|value| (255.0 * value).round() as u8).collect();
         // A transformed image always has three planes of its size.
         let bytes = png::encode_planar(&planes, height, width).unwrap_or_default();
-        Self { name: name(number), height, width, planes, bytes, region: image.region_of_interest.clone() }
+        let region = image.region_of_interest.clone();
+        Self { name: name(number), height, width, planes, bytes, region, category }
     }
 
     /// Bytes of ChaCha8 with seed 0.
     fn noise((height, width): (usize, usize), region: Option<Arc<Mask>>) -> Self {
         let mut planes = vec![0; 3 * height * width];
         ChaCha8Rng::seed_from_u64(0).fill_bytes(&mut planes);
-        Self { name: NOISE.into(), height, width, planes, bytes: Vec::new(), region }
+        Self { name: NOISE.into(), height, width, planes, bytes: Vec::new(), region, category: None }
     }
 
     fn is_alike(&self, other: &Self) -> bool {
@@ -234,9 +261,16 @@ impl Picture {
 
     /// Its score and coarse map: means over a grid of cells, the highest value last.
     pub(crate) fn score(&self, model: &Model) -> Result<(f32, Vec<f32>), Error> {
+        let facts = Facts::new(self.name.clone(), Label::Unknown);
+        let categories: Vec<String> = self.category.iter().cloned().collect();
+        // Of an image without a category nothing is known.
+        let known = (!categories.is_empty()).then_some((&facts, &categories[..]));
         let scored = match model.single() {
-            Some(view) => view.score_batch(&self.batch())?.pop(),
-            None => Some(model.score_image(&self.image(), &ScoreOptions::default())?),
+            Some(view) => {
+                let facts: Vec<&Facts> = known.iter().map(|(facts, _)| *facts).collect();
+                view.score_batch(&self.batch(), (&facts, &categories))?.pop()
+            }
+            None => Some(model.score_known(&self.image(), known, &ScoreOptions::default())?),
         };
         let scored = scored.ok_or_else(|| Error::Score { reason: "the method returned nothing".into() })?;
         let map = scored.map;

@@ -7,6 +7,7 @@ use crate::detector::Detector;
 use crate::model::{Model, prefix};
 use crate::record;
 use crate::view::{View, ViewHeader};
+use blemish_core::entry::MethodEntry;
 use blemish_core::error::Error;
 use blemish_core::method::Stored;
 use blemish_core::state::{Bytes, State};
@@ -47,7 +48,19 @@ impl Detector {
     /// # Errors
     /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
     pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Error> {
-        Self::restore(path, format::read(path)?, engine)
+        Self::restore(path, None, format::read(path)?, engine)
+    }
+
+    /// The same for a method of your own, as [`Self::fit_with`] has fitted it.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`Error::UnknownMethod`] for a model of another method.
+    pub fn load_with(
+        method: &'static dyn MethodEntry,
+        path: &Path,
+        engine: &EngineOptions,
+    ) -> Result<Self, Error> {
+        Self::restore(path, Some(method), format::read(path)?, engine)
     }
 
     /// Reads a detector from the bytes of a model file, which its tensors share.
@@ -55,11 +68,24 @@ impl Detector {
     /// # Errors
     /// As [`Self::load`]; errors call it `model in memory`.
     pub fn from_bytes(bytes: Bytes, engine: &EngineOptions) -> Result<Self, Error> {
-        Self::restore(Path::new("model in memory"), format::from_bytes(bytes)?, engine)
+        Self::restore(Path::new("model in memory"), None, format::from_bytes(bytes)?, engine)
+    }
+
+    /// The same for a method of your own, as [`Self::fit_with`] has fitted it.
+    ///
+    /// # Errors
+    /// As [`Self::load_with`].
+    pub fn from_bytes_with(
+        method: &'static dyn MethodEntry,
+        bytes: Bytes,
+        engine: &EngineOptions,
+    ) -> Result<Self, Error> {
+        Self::restore(Path::new("model in memory"), Some(method), format::from_bytes(bytes)?, engine)
     }
 
     fn restore(
         path: &Path,
+        own: Option<&'static dyn MethodEntry>,
         (header, mut state): (Header, State),
         engine: &EngineOptions,
     ) -> Result<Self, Error> {
@@ -67,7 +93,14 @@ impl Detector {
             let reason = "its calibration is not one of finite, ascending scores".into();
             return Err(Error::Corrupt { path: path.to_owned(), reason });
         }
-        let entry = registry::method(&header.method)?;
+        let entry = match own {
+            None => registry::method(&header.method)?,
+            Some(entry) if entry.info().name == header.method => entry,
+            Some(entry) => {
+                let known = entry.info().name.to_owned();
+                return Err(Error::UnknownMethod { name: header.method, known });
+            }
+        };
         let verification = state.split_off_prefix(record::PREFIX);
         // Only here is it known which file a wrong tensor lies in.
         let locate = |error| match error {

@@ -64,8 +64,11 @@ pub struct BackboneHeader {
 /// The images a model was fitted on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DataHeader {
-    /// Name of the category or folder.
+    /// Name of the category or folder; of several all names, joined by `+`.
     pub category: String,
+    /// Names of the categories where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
     /// Number of good images.
     pub images: usize,
     /// SHA-256 of their names and contents.
@@ -75,7 +78,9 @@ pub struct DataHeader {
 impl DataHeader {
     /// Of so many images of a source.
     pub(crate) fn of(source: &dyn Source, images: usize, digest: String) -> Self {
-        Self { category: source.categories().join("+"), images, digest }
+        let categories = source.categories();
+        let several = if categories.len() > 1 { categories.to_vec() } else { Vec::new() };
+        Self { category: categories.join("+"), categories: several, images, digest }
     }
 }
 

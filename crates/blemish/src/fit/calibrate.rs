@@ -18,6 +18,7 @@ use blemish_core::error::Error;
 use blemish_core::map::Scored;
 use blemish_core::method::{Pass, TrainingSet};
 use blemish_core::observer::{Observer, Quiet};
+use blemish_data::Source as Images;
 use blemish_eval::{Calibration, Extremes, Source};
 
 /// What share of the images calibrates a method that trains for long: one of this many.
@@ -39,14 +40,15 @@ pub(crate) fn fit_calibrated(fits: &Fits<'_>, chosen: Option<Vec<usize>>) -> Res
     let (config, observer) = (&fits.config.calibration, fits.options.observer);
     let all = chosen.clone().unwrap_or_else(|| (0..fits.source.len()).collect());
     let mut good = Vec::new();
-    let mut collect = |_: usize, scored: Scored| good.push(scored.extremes());
+    let mut collect = |image: usize, scored: Scored| good.push((image, scored.extremes()));
     if config.folds > 0 && fits.plan.needs.trains_long() && all.len() > 1 {
         let held_out = deal(fits.source, &all, HELD_OUT, fits.config.seed).swap_remove(0);
         let rest = without(&all, &held_out);
         let views = fits.fit(Some(&rest), Purpose::Model, observer)?;
         observer.stage("scoring held-out images", Some(held_out.len() as u64));
         fits.score(&views, &held_out, &mut collect)?;
-        let calibration = conclude(Ok(Source::HeldOut { refitted: false }), &good, config, observer)?;
+        let calibration =
+            conclude(Ok(Source::HeldOut { refitted: false }), &good, fits.source, config, observer)?;
         return Ok(Calibrated { views, calibration, images: fits.without_skipped(&rest) });
     }
     let views = fits.fit(chosen.as_deref(), Purpose::Model, observer)?;
@@ -55,7 +57,7 @@ pub(crate) fn fit_calibrated(fits: &Fits<'_>, chosen: Option<Vec<usize>>) -> Res
         return Ok(Calibrated { views, calibration: None, images });
     }
     let outcome = out_of_sample(fits, &views, &images, &mut collect);
-    let calibration = conclude(outcome, &good, config, observer)?;
+    let calibration = conclude(outcome, &good, fits.source, config, observer)?;
     Ok(Calibrated { views, calibration, images })
 }
 
@@ -126,13 +128,41 @@ pub(crate) fn score_folds(
     Ok(())
 }
 
+/// The calibration by the scores of good images of a source, and where they are of several categories that of each; `None` without any.
+pub(crate) fn calibration_of(
+    good: &[(usize, Extremes)],
+    images: &dyn Images,
+    source: Source,
+    rate: f64,
+) -> Option<Calibration> {
+    let extremes = |good: &[(usize, Extremes)]| good.iter().map(|(_, one)| *one).collect::<Vec<_>>();
+    let all = Calibration::new(&extremes(good), source, rate)?;
+    let of_category = |(number, name): (usize, &String)| {
+        let is_own = |(image, _): &&(usize, Extremes)| images.facts(*image).category == number;
+        let own: Vec<(usize, Extremes)> = good.iter().filter(is_own).copied().collect();
+        let source = match source {
+            Source::Folds { folds, groups: Some(_) } => {
+                let groups = units(images, &own.iter().map(|(image, _)| *image).collect::<Vec<_>>()).len();
+                Source::Folds { folds, groups: (groups < own.len()).then_some(groups) }
+            }
+            other => other,
+        };
+        Some((name.clone(), Calibration::new(&extremes(&own), source, rate)?))
+    };
+    match images.categories() {
+        [] | [_] => Some(all),
+        several => Some(all.with_categories(several.iter().enumerate().filter_map(of_category))),
+    }
+}
+
 /// The calibration by scores of unseen good images, however they were got; said aloud where there is none.
 ///
 /// # Errors
 /// What scoring them failed with, but for folds that cannot be fitted: fewer images may not allow what all of them do.
 fn conclude(
     outcome: Result<Source, Error>,
-    good: &[Extremes],
+    good: &[(usize, Extremes)],
+    images: &dyn Images,
     config: &CalibrationConfig,
     observer: &dyn Observer,
 ) -> Result<Option<Calibration>, Error> {
@@ -144,7 +174,7 @@ fn conclude(
         }
         Err(error) => return Err(error),
     };
-    let calibration = Calibration::new(good, source, config.false_alarm);
+    let calibration = calibration_of(good, images, source, config.false_alarm);
     if calibration.is_none() {
         observer.warn(
             "no calibration: it needs at least two training images (or groups of them); scores have no threshold until a recalibration sets one",

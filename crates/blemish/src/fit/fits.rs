@@ -165,6 +165,11 @@ impl<'a> Fits<'a> {
                 }
             };
             let mut view = View::new(planned, backbone.clone(), header, models);
+            let is_alone = sets.len() == 1 && self.config.tiles.is_none();
+            if !is_alone && view.models().any(|model| model.session().is_some()) {
+                let reason = "its scores depend on the frames before, so it takes whole images at one size through one backbone";
+                return Err(Error::Fit { method: self.plan.entry.info().name, reason: reason.into() });
+            }
             if sets.len() > 1 {
                 let work = Work { batch_size: self.options.batch_size, observer: &named };
                 match images {

@@ -6,13 +6,17 @@ use std::collections::HashMap;
 
 /// Deals images into `count` folds of nearly equal size, at random by the seed, groups whole; each fold ascends.
 ///
-/// There are fewer folds than asked for where there are fewer groups.
+/// Of several categories each is dealt evenly, so that no fold takes one away as a whole. There are fewer folds than asked for where
+/// there are fewer groups.
 pub(crate) fn deal(source: &dyn Source, images: &[usize], count: usize, seed: u64) -> Vec<Vec<usize>> {
     let units = units(source, images);
-    let mut folds = vec![Vec::new(); count.min(units.len())];
+    let mut folds: Vec<Vec<usize>> = vec![Vec::new(); count.min(units.len())];
     for unit in order_of(units.len(), Some(seed)) {
+        let category = |image: &usize| source.facts(*image).category;
+        let own = units[unit].first().map(category);
+        let has = |fold: &[usize]| fold.iter().filter(|image| Some(category(image)) == own).count();
         // The first of the smallest.
-        if let Some(fold) = folds.iter_mut().min_by_key(|fold| fold.len()) {
+        if let Some(fold) = folds.iter_mut().min_by_key(|fold| (has(fold), fold.len())) {
             fold.extend_from_slice(&units[unit]);
         }
     }

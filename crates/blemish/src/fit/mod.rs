@@ -12,7 +12,7 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use calibrate::{Calibrated, fit_calibrated};
+pub(crate) use calibrate::{Calibrated, calibration_of, fit_calibrated};
 pub(crate) use fits::Fits;
 pub(crate) use suspects::trim;
 pub use suspects::{Suspect, Suspects, find_suspects};

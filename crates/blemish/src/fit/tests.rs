@@ -99,7 +99,7 @@ fn calibrated(entry: &'static dyn MethodEntry, good: &Memory, calibration: Calib
 
 fn score_of(views: &[View], grey: f32) -> f32 {
     let batch = ImageBatch::new(1, 1, 1, vec![grey / 255.0; 3], None);
-    views[0].score_batch(&batch).unwrap()[0].score
+    views[0].score_batch(&batch, (&[], &[])).unwrap()[0].score
 }
 
 /// Of greys 0, 10, .. 40, the mean without one is (100 - own) / 4.
@@ -159,6 +159,22 @@ fn folds_are_even_complete_and_fixed_by_the_seed() {
     assert_eq!(all, images);
     assert!(folds.iter().all(|fold| fold.len() == 2 || fold.len() == 3), "{folds:?}");
     assert_eq!(without(&images, &folds[0]).len(), 13 - folds[0].len());
+}
+
+#[test]
+fn every_category_is_dealt_evenly() {
+    let image = |number: u8| {
+        let pixels = Pixels::U8(vec![number; 3 * 16 * 16]);
+        let category = if number % 5 == 0 { "rare" } else { "usual" };
+        MemoryImage::new(RgbImage { height: 16, width: 16, pixels }).in_category(category)
+    };
+    let mixed = Memory::new((0..20).map(image)).unwrap();
+    for seed in 0..5 {
+        for fold in deal(&mixed, &(0..20).collect::<Vec<_>>(), 4, seed) {
+            let rare = fold.iter().filter(|&&image| image % 5 == 0).count();
+            assert_eq!((rare, fold.len()), (1, 5), "seed {seed}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use blemish_core::error::Error;
 use blemish_core::map::Scored;
 use blemish_core::observer::{Observer, Silent};
 use blemish_data::{Label, Mask, Skipped, Source};
-use blemish_eval::{Evaluation, Evaluator, Judged, ProPoint, judge};
+use blemish_eval::{Calibration, Evaluation, Evaluator, Judged, LabelledImage, ProPoint, judge};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How to run an evaluation.
@@ -39,7 +40,9 @@ pub struct EvaluationOutcome {
     pub skipped: Vec<Skipped>,
 }
 
-/// Scores labelled images and computes all metrics, per defect type and overall.
+/// Scores labelled images and computes all metrics, per category, per defect type and overall, and for videos.
+///
+/// Of several categories each is judged by its own thresholds, where the model has any.
 ///
 /// Maps and masks are compared at the size of the network's input (masks resized by nearest neighbour, with the same crop), as the
 /// field's published figures are; with tiles that is the size of the image they were cut from. `each` sees the index of every image with its outcome, for pictures.
@@ -71,20 +74,26 @@ pub fn evaluate(
         observer: options.observer,
     };
     let mut evaluator = Evaluator::new();
-    let mut judged = Vec::new();
+    let mut judged: BTreeMap<&str, Vec<Judged>> = BTreeMap::new();
     let (started, mut aside) = (Instant::now(), Duration::ZERO);
     let skipped = detector.score_source(images, &score_options, |one| -> Result<(), Error> {
         let paused = Instant::now();
         let ScoredImage { index, scored, mask, .. } = one;
         let facts = images.facts(index);
         let is_defective = facts.label == Label::Defective;
-        let marked = mask.as_ref().map(|mask| mask.marked.as_slice());
-        let size = (scored.map.height, scored.map.width);
-        evaluator
-            .add(&facts.defect, is_defective, scored.score, &scored.map.values, marked, size)
-            .map_err(|error| undefined(&error))?;
+        let category = images.categories().get(facts.category).map_or("", String::as_str);
+        let labelled = LabelledImage {
+            category,
+            sequence: facts.moment.map(|moment| moment.sequence),
+            defect: is_defective.then_some(facts.defect.as_str()),
+            score: scored.score,
+            map: &scored.map.values,
+            mask: mask.as_ref().map(|mask| mask.marked.as_slice()),
+            size: (scored.map.height, scored.map.width),
+        };
+        evaluator.add_image(&labelled).map_err(|error| undefined(&error))?;
         let defect = is_defective.then(|| facts.defect.clone());
-        judged.push(Judged { defect, extremes: scored.extremes() });
+        judged.entry(category).or_default().push(Judged { defect, extremes: scored.extremes() });
         each(index, &scored, mask.as_ref());
         aside += paused.elapsed();
         Ok(())
@@ -92,6 +101,23 @@ pub fn evaluate(
     let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
     options.observer.stage("computing metrics", None);
     let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
-    evaluation.decisions = detector.calibration().and_then(|calibration| judge(calibration, &judged));
+    if let Some(calibration) = detector.calibration() {
+        decide(&mut evaluation, calibration, &judged);
+    }
     Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped })
+}
+
+/// Adds what the decisions at the model's thresholds are worth, category by category where there are several.
+fn decide(evaluation: &mut Evaluation, calibration: &Calibration, judged: &BTreeMap<&str, Vec<Judged>>) {
+    match judged.iter().next() {
+        Some((category, images)) if judged.len() == 1 => {
+            evaluation.decisions = judge(calibration.of(category), images);
+        }
+        _ => {
+            for one in &mut evaluation.categories {
+                let images = judged.get(one.category.as_str()).map(Vec::as_slice).unwrap_or_default();
+                one.evaluation.decisions = judge(calibration.of(&one.category), images);
+            }
+        }
+    }
 }

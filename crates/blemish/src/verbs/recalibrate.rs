@@ -4,6 +4,7 @@ use super::evaluate::EvaluateOptions;
 use crate::config::{CalibrationConfig, ScoreOptions, check_rate};
 use crate::detector::Detector;
 use crate::file::format;
+use crate::fit::calibration_of;
 use blemish_core::error::Error;
 use blemish_data::{Label, Skipped, Source};
 use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source as Origin};
@@ -52,16 +53,14 @@ pub fn recalibrate(
     };
     let mut calibration = header.calibration.take();
     if let Some(good) = request.good {
-        calibration = Calibration::new(&score(good)?.extremes, Origin::GoodImages, rate);
+        calibration = calibration_of(&score(good)?.scored, good, Origin::GoodImages, rate);
     }
     if let Some((images, criterion)) = request.labelled {
-        let Labelled { extremes, labels } = score(images)?;
-        let unseen: Vec<Extremes> =
-            extremes.iter().zip(&labels).filter(|(_, label)| !**label).map(|(one, _)| *one).collect();
-        calibration = calibration.or_else(|| Calibration::new(&unseen, Origin::Labelled, rate));
+        let labelled = score(images)?;
+        let unseen = labelled.good();
+        calibration = calibration.or_else(|| calibration_of(&unseen, images, Origin::Labelled, rate));
         if let Some(calibration) = &mut calibration {
-            let learnt = calibration.learn_from_labels(&extremes, &labels, criterion);
-            learnt.map_err(|error| Error::Calibration { reason: error.to_string() })?;
+            labelled.teach(calibration, images, criterion)?;
         }
     } else if let Some(calibration) = &mut calibration {
         calibration.allow_false_alarms(rate);
@@ -75,10 +74,44 @@ pub fn recalibrate(
     Ok((calibration, skipped))
 }
 
-/// Scores of images and whether each is defective.
+/// Scores of images by their index in the source, and whether each is defective.
 struct Labelled {
-    extremes: Vec<Extremes>,
+    scored: Vec<(usize, Extremes)>,
     labels: Vec<bool>,
+}
+
+impl Labelled {
+    /// The good ones.
+    fn good(&self) -> Vec<(usize, Extremes)> {
+        self.scored.iter().zip(&self.labels).filter(|(_, label)| !**label).map(|(one, _)| *one).collect()
+    }
+
+    /// Sets the thresholds by all images, and those of each category by its own.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] for labels of one kind only.
+    fn teach(
+        &self,
+        calibration: &mut Calibration,
+        images: &dyn Source,
+        criterion: Criterion,
+    ) -> Result<(), Error> {
+        let fail =
+            |of: &str, error: &dyn std::fmt::Display| Error::Calibration { reason: format!("{of}{error}") };
+        let of = |is_own: &dyn Fn(usize) -> bool| -> (Vec<Extremes>, Vec<bool>) {
+            let own = self.scored.iter().zip(&self.labels).filter(|((image, _), _)| is_own(*image));
+            own.map(|((_, extremes), label)| (*extremes, *label)).unzip()
+        };
+        let (extremes, labels) = of(&|_| true);
+        calibration.learn_from_labels(&extremes, &labels, criterion).map_err(|error| fail("", &error))?;
+        for (number, name) in images.categories().iter().enumerate() {
+            let Some(own) = calibration.of_mut(name) else { continue };
+            let (extremes, labels) = of(&|image| images.facts(image).category == number);
+            let learnt = own.learn_from_labels(&extremes, &labels, criterion);
+            learnt.map_err(|error| fail(&format!("category {name}: "), &error))?;
+        }
+        Ok(())
+    }
 }
 
 fn score_images(
@@ -93,9 +126,9 @@ fn score_images(
         with_masks: false,
         observer: options.observer,
     };
-    let mut labelled = Labelled { extremes: Vec::new(), labels: Vec::new() };
+    let mut labelled = Labelled { scored: Vec::new(), labels: Vec::new() };
     let skipped = detector.score_source(images, &score_options, |one| -> Result<(), Error> {
-        labelled.extremes.push(one.scored.extremes());
+        labelled.scored.push((one.index, one.scored.extremes()));
         labelled.labels.push(images.facts(one.index).label == Label::Defective);
         Ok(())
     })?;

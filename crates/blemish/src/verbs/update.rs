@@ -26,7 +26,7 @@ impl Detector {
         let reading = Reading {
             transform: view.transform().clone(),
             backbone: backbone.clone(),
-            clip: 1,
+            clip: view.clip(),
             batch_size: options.batch_size.max(1),
             skip_bad: options.skip_bad,
             observer: options.observer,
@@ -36,11 +36,11 @@ impl Detector {
         let method = updates.update(fitted(view)?, &set.all(), &context)?;
         let skipped: Vec<_> = set.skipped().into_values().collect();
         options.observer.stage("digesting the images", None);
-        let added = DataHeader {
-            category: self.data.category.clone(),
-            images: new.len() - skipped.len(),
-            digest: source_digest(new)?,
-        };
+        let mut added = DataHeader::of(new, new.len() - skipped.len(), source_digest(new)?);
+        if added.categories.is_empty() {
+            // More of the same, whatever its folder is called.
+            added.category.clone_from(&self.data.category);
+        }
         let mut updated = self.successor(method, joined(&[&self.data, &added]), &[self], options)?;
         updated.skipped = skipped;
         Ok(updated)
@@ -143,8 +143,12 @@ fn joined(parts: &[&DataHeader]) -> DataHeader {
     let mut categories: Vec<&str> = parts.iter().map(|part| part.category.as_str()).collect();
     categories.dedup();
     let digests: Vec<&str> = parts.iter().map(|part| part.digest.as_str()).collect();
+    let mut several: Vec<String> = parts.iter().flat_map(|part| part.categories.iter().cloned()).collect();
+    several.sort();
+    several.dedup();
     DataHeader {
         category: categories.join("+"),
+        categories: several,
         images: parts.iter().map(|part| part.images).sum(),
         digest: hexadecimal(&record::sha256([digests.join("+").as_bytes()])),
     }

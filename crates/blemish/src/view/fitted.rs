@@ -146,6 +146,11 @@ impl View {
         is_shared && self.transform.output_size(height, width).is_ok()
     }
 
+    /// Frames that its models look at with each image.
+    pub(crate) fn clip(&self) -> usize {
+        self.models().next().map_or(1, |model| model.needs().clip)
+    }
+
     /// The settings that its models were fitted with.
     pub(crate) fn settings(&self) -> Settings {
         self.models().next().map(|model| model.settings()).unwrap_or_default()

@@ -58,6 +58,11 @@ impl Plan {
                 return Err(Error::Fit { method: entry.info().name, reason: reason.into() });
             }
         }
+        if needs.clip > 1 && (config.input_sizes.len() > 1 || !config.ensemble.is_empty()) {
+            let reason =
+                "it looks at frames before each image as well, so it takes one input size and one backbone";
+            return Err(Error::Fit { method: entry.info().name, reason: reason.into() });
+        }
         let transform = match (&config.transform, &config.tiles) {
             (Some(transform), _) => transform.clone(),
             (None, Some(_)) => Transform::native(),
@@ -122,7 +127,8 @@ impl Plan {
                 None => ViewSet::whole(source, reading),
                 Some(tiles) => ViewSet::tiled(source, reading, tiles, config.seed)?,
             };
-            Ok(if keeps { set.keeping(self.limits(options)) } else { set })
+            // The maps of clips would hold every frame several times.
+            Ok(if keeps && self.needs.clip == 1 { set.keeping(self.limits(options)) } else { set })
         };
         self.views.iter().map(set).collect()
     }

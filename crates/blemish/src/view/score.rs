@@ -17,6 +17,7 @@ use blemish_data::{
 };
 use blemish_kernels::map::resize_bilinear;
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Good images that the scale of a view is measured on.
 const MEASURED: usize = 32;
@@ -251,9 +252,10 @@ fn score_kept(
     work: Work<'_>,
 ) -> Result<Option<Scored>, Error> {
     let mut parts = Vec::with_capacity(views.len());
+    let facts = (source.facts(index), source.categories());
     for (view, set) in views.iter().zip(sets) {
         let Some(kept) = set.kept_tiles(index) else { return Ok(None) };
-        let Some(scored) = view.score_kept(&kept, work)? else { return Ok(None) };
+        let Some(scored) = view.score_kept(&kept, facts, work)? else { return Ok(None) };
         parts.push(scored);
     }
     work.check_cancelled()?;
@@ -355,6 +357,15 @@ impl<'p> Assembly<'p> {
     }
 }
 
+/// Single images as clips of so many frames: each stands still.
+fn still(batch: &ImageBatch, clip: usize) -> Cow<'_, ImageBatch> {
+    if clip == batch.frames || batch.frames != 1 {
+        return Cow::Borrowed(batch);
+    }
+    let pixels = (0..batch.count).flat_map(|at| batch.image(at).repeat(clip)).collect();
+    Cow::Owned(ImageBatch { frames: clip, pixels, ..batch.clone() })
+}
+
 /// The finished maps of a batch, and whether each score is of the method's own rule.
 fn score_batch(model: &dyn Fitted, input: &Input<'_>) -> Result<Vec<(Scored, bool)>, Error> {
     let patches = model.score(input)?;
@@ -387,14 +398,20 @@ impl View {
         }
     }
 
-    /// Scores a batch of whole images that its transform has made.
+    /// Scores a batch of whole images that its transform has made; `facts` are what is known of each, and the names of categories. A single
+    /// image stands still for a model of clips.
     ///
     /// # Errors
     /// As [`score_image`].
-    pub(crate) fn score_batch(&self, batch: &ImageBatch) -> Result<Vec<Scored>, Error> {
+    pub(crate) fn score_batch(
+        &self,
+        batch: &ImageBatch,
+        (facts, categories): (&[&Facts], &[String]),
+    ) -> Result<Vec<Scored>, Error> {
         let model = self.model(0)?;
+        let batch = &*still(batch, model.needs().clip);
         let maps = self.maps_of(model, batch)?;
-        let input = Input { maps: maps.as_ref(), ..Input::of_images(batch) };
+        let input = Input { facts, categories, maps: maps.as_ref(), ..Input::of_images(batch) };
         Ok(score_batch(model, &input)?.into_iter().map(|(scored, _)| scored).collect())
     }
 
@@ -424,6 +441,7 @@ impl View {
         let mut each = |numbers: &[usize], batch: &ImageBatch| {
             work.check_cancelled()?;
             let model = self.model(numbers[0])?;
+            let batch = &*still(batch, model.needs().clip);
             let maps = self.maps_of(model, batch)?;
             let known: Vec<&Facts> =
                 facts.iter().flat_map(|(facts, _)| vec![*facts; numbers.len()]).collect();
@@ -456,7 +474,12 @@ impl View {
     }
 
     /// Scores one image by the maps that were kept of it; `None` if they are not all of it or the models read more.
-    fn score_kept(&self, kept: &KeptTiles, work: Work<'_>) -> Result<Option<Scored>, Error> {
+    fn score_kept(
+        &self,
+        kept: &KeptTiles,
+        (facts, categories): (&Facts, &[String]),
+        work: Work<'_>,
+    ) -> Result<Option<Scored>, Error> {
         if self.has_places() || self.models().any(|model| model.needs().reads.images()) {
             return Ok(None);
         }
@@ -468,9 +491,9 @@ impl View {
         }
         let mut assembly = Assembly::new(plan.as_ref());
         kept.for_each(work.batch_size.max(1), &mut |numbers, maps| {
-            for (&tile, (scored, is_own)) in
-                numbers.iter().zip(score_batch(self.model(0)?, &Input::of_maps(maps))?)
-            {
+            let known = vec![facts; numbers.len()];
+            let input = Input { facts: &known, categories, ..Input::of_maps(maps) };
+            for (&tile, (scored, is_own)) in numbers.iter().zip(score_batch(self.model(0)?, &input)?) {
                 assembly.add(tile, scored, is_own);
             }
             Ok(())

@@ -1,27 +1,11 @@
 //! A fingerprint of a set of images, stored with a model to identify what it was fitted on.
 
 use crate::error::DataError;
-use crate::layout::Sample;
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
-
-/// SHA-256, as 64 hexadecimal digits, over the names and contents of the images.
-///
-/// Names are taken below the folder that all images share, with `/` between parts, so moving or renaming the dataset does
-/// not change the digest; neither does the order of the samples. Each image enters as the length of its name, its name
-/// and the SHA-256 of its bytes. Files are streamed, in parallel. Labels and masks are not covered.
-///
-/// # Errors
-/// [`DataError::Io`] if a file cannot be read.
-pub fn dataset_digest(samples: &[Sample]) -> Result<String, DataError> {
-    let digests: Vec<[u8; 32]> =
-        samples.par_iter().map(|sample| file_digest(&sample.path)).collect::<Result<_, _>>()?;
-    Ok(hexadecimal(&combined(samples.iter().map(|sample| sample.path.as_path()), &digests)))
-}
 
 /// One digest of images by their names, below the folder that all share, and the digests of their contents, in any order.
 pub(crate) fn combined<'a>(names: impl Iterator<Item = &'a Path> + Clone, digests: &[[u8; 32]]) -> [u8; 32] {
@@ -88,6 +72,12 @@ pub(crate) fn file_digest(path: &Path) -> Result<[u8; 32], DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Sample;
+    use crate::source::{Files, source_digest};
+
+    fn digest_of(samples: Vec<Sample>) -> Result<String, DataError> {
+        source_digest(&Files::new(samples, ""))
+    }
 
     fn samples_in(folder: &Path, files: &[(&str, &str)]) -> Vec<Sample> {
         let write = |(name, content): &(&str, &str)| {
@@ -104,15 +94,15 @@ mod tests {
         let one = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
         let files = [("a/1.png", "x"), ("a/2.png", "y"), ("b/1.png", "z")];
-        let digest = dataset_digest(&samples_in(one.path(), &files)).unwrap();
+        let digest = digest_of(samples_in(one.path(), &files)).unwrap();
         assert_eq!(digest.len(), 64);
         let mut moved = samples_in(&other.path().join("deeper"), &files);
         moved.reverse();
-        assert_eq!(dataset_digest(&moved).unwrap(), digest, "neither the place nor the order counts");
+        assert_eq!(digest_of(moved).unwrap(), digest, "neither the place nor the order counts");
         let changed = samples_in(other.path(), &[("a/1.png", "x"), ("a/2.png", "y"), ("b/1.png", "Z")]);
-        assert_ne!(dataset_digest(&changed).unwrap(), digest);
+        assert_ne!(digest_of(changed).unwrap(), digest);
         let renamed = samples_in(other.path(), &[("a/1.png", "x"), ("a/3.png", "y"), ("b/1.png", "z")]);
-        assert_ne!(dataset_digest(&renamed).unwrap(), digest);
+        assert_ne!(digest_of(renamed).unwrap(), digest);
     }
 
     #[test]
@@ -124,12 +114,12 @@ mod tests {
         expected.update(b"1.png");
         expected.update(Sha256::digest(b"x"));
         let expected: String = expected.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(dataset_digest(&samples).unwrap(), expected);
+        assert_eq!(digest_of(samples).unwrap(), expected);
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = dataset_digest(&[Sample::unlabelled(Path::new("no/such.png"))]).unwrap_err();
+        let error = digest_of(vec![Sample::unlabelled(Path::new("no/such.png"))]).unwrap_err();
         assert!(error.to_string().contains("such.png"), "{error}");
     }
 }

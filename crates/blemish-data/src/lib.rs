@@ -36,7 +36,6 @@ pub mod tiling;
 pub mod transform;
 
 pub use batch::ImageBatch;
-pub use digest::dataset_digest;
 pub use error::{DataError, ImageFault, Skipped};
 pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};

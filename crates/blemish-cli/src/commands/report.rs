@@ -1,7 +1,7 @@
 //! The HTML report of an evaluation: gathers what the page shows while the images go by.
 
 use crate::failure::Failure;
-use blemish::data::{Dataset, Label, Mask, Resize, Sample, Transform};
+use blemish::data::{Dataset, Files, Label, Mask, Resize, Sample, Transform};
 use blemish::evaluate::EvaluationOutcome;
 use blemish::memory;
 use blemish::metrics::curve::{CURVE_STEP, thin};
@@ -182,7 +182,7 @@ fn provenance(
             format!(
                 "{images} images of {}, sha256 {}",
                 dataset.root.display(),
-                blemish::data::dataset_digest(&dataset.test)?
+                blemish::data::source_digest(&Files::test(dataset))?
             ),
         ),
     ];

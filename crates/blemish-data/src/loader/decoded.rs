@@ -1,11 +1,10 @@
 //! Decoded images one after another, for tiles: only one is in memory at a time.
 
-use super::job::{Images, decoded, left_out};
+use super::job::{decoded, left_out};
 use crate::error::{DataError, Skipped};
-use crate::layout::Sample;
 use crate::mask::Mask;
 use crate::reader::RgbImage;
-use crate::source::{Files, Source};
+use crate::source::Source;
 use crate::transform::Transform;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub struct DecodedImage {
 
 /// Decodes images in a given order, each when it is asked for. The first error ends the iteration.
 pub struct DecodedImages<'a> {
-    images: Images<'a>,
+    source: &'a dyn Source,
     order: std::vec::IntoIter<usize>,
     transform: &'a Transform,
     skip_bad: bool,
@@ -42,30 +41,9 @@ impl<'a> DecodedImages<'a> {
         skip_bad: bool,
         with_masks: bool,
     ) -> Self {
-        Self::of(Images::Borrowed(source), order, transform, skip_bad, with_masks)
-    }
-
-    /// As [`Self::over`] the files of samples.
-    pub fn new(
-        samples: &[Sample],
-        order: Vec<usize>,
-        transform: &'a Transform,
-        skip_bad: bool,
-        with_masks: bool,
-    ) -> Self {
-        Self::of(Images::Owned(Files::new(samples, "")), order, transform, skip_bad, with_masks)
-    }
-
-    fn of(
-        images: Images<'a>,
-        order: Vec<usize>,
-        transform: &'a Transform,
-        skip_bad: bool,
-        with_masks: bool,
-    ) -> Self {
         let (delivered, skipped, is_finished) = (0, Vec::new(), false);
         Self {
-            images,
+            source,
             order: order.into_iter(),
             transform,
             skip_bad,
@@ -89,7 +67,7 @@ impl Iterator for DecodedImages<'_> {
         if self.is_finished {
             return None;
         }
-        let source = self.images.source();
+        let source = self.source;
         for index in self.order.by_ref() {
             match decoded(source, index, self.transform, self.with_masks) {
                 Ok((image, mask)) => {

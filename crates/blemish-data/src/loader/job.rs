@@ -3,32 +3,16 @@
 use crate::error::{DataError, Skipped};
 use crate::mask::Mask;
 use crate::reader::{ReadOptions, RgbImage};
-use crate::source::{Files, Source};
+use crate::source::Source;
 use crate::transform::{PlanarImage, Transform};
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The images that are read: a borrowed source, or owned files.
-pub(super) enum Images<'a> {
-    Borrowed(&'a dyn Source),
-    Owned(Files),
-}
-
-impl Images<'_> {
-    pub(super) fn source(&self) -> &dyn Source {
-        match self {
-            Self::Borrowed(source) => *source,
-            Self::Owned(files) => files,
-        }
-    }
-}
-
 /// What is done with each image.
 pub(super) struct Job<'a> {
-    images: Images<'a>,
-    transform: Cow<'a, Transform>,
+    source: &'a dyn Source,
+    transform: &'a Transform,
     read: ReadOptions,
     with_masks: bool,
     /// Frames a clip; 1 reads single images.
@@ -50,18 +34,18 @@ pub(super) struct Loaded {
 impl<'a> Job<'a> {
     /// `ahead` is how many images may be in work at once.
     pub(super) fn new(
-        images: Images<'a>,
-        transform: Cow<'a, Transform>,
+        source: &'a dyn Source,
+        transform: &'a Transform,
         with_masks: bool,
         clip: usize,
         ahead: usize,
     ) -> Self {
         let read = transform.read_options();
-        Self { images, transform, read, with_masks, clip, recent: Recent::new(ahead.saturating_add(clip)) }
+        Self { source, transform, read, with_masks, clip, recent: Recent::new(ahead.saturating_add(clip)) }
     }
 
-    pub(super) fn source(&self) -> &dyn Source {
-        self.images.source()
+    pub(super) fn source(&self) -> &'a dyn Source {
+        self.source
     }
 
     /// The image at `index` of the source, transformed, with all that belongs to it.
@@ -125,7 +109,7 @@ impl<'a> Job<'a> {
         if !self.with_masks {
             return Ok(None);
         }
-        transformed_mask(self.source(), index, size, &self.transform)
+        transformed_mask(self.source(), index, size, self.transform)
     }
 }
 

@@ -19,13 +19,11 @@ pub use decoded::{DecodedImage, DecodedImages};
 pub use order::order_of;
 
 use crate::error::{DataError, Skipped};
-use crate::layout::Sample;
-use crate::source::{Files, Source};
+use crate::source::Source;
 use crate::transform::{Resize, Transform};
-use job::{Images, Job, Loaded, left_out};
-use std::borrow::Cow;
+use job::{Job, Loaded, left_out};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use workers::Shared;
 
 /// How images are streamed. Threads and prefetch change the speed and memory, never the batches.
@@ -79,8 +77,6 @@ pub struct Loader<'a> {
     is_finished: bool,
     /// An error of the options, reported by the first batch.
     refused: Option<DataError>,
-    /// Threads to wait for; those of [`Loader::over`] are waited for by their scope.
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Loader<'_> {
@@ -95,8 +91,7 @@ impl Loader<'_> {
         options: &LoaderOptions,
         work: impl FnOnce(&mut Loader<'_>) -> T,
     ) -> T {
-        let images = Images::Borrowed(source);
-        let (loader, threads) = Loader::prepared(images, indices, Cow::Borrowed(transform), options);
+        let (loader, threads) = Loader::prepared(source, indices, transform, options);
         std::thread::scope(|scope| {
             // Moved in, so that the loader stops the threads before the scope waits for them, on a panic of `work` too.
             let mut loader = loader;
@@ -109,21 +104,6 @@ impl Loader<'_> {
             work(&mut loader)
         })
     }
-
-    /// As [`Loader::over`] the files of all `samples`, with threads of its own.
-    pub fn new(samples: &[Sample], transform: &Arc<Transform>, options: LoaderOptions) -> Loader<'static> {
-        let indices: Vec<usize> = (0..samples.len()).collect();
-        let images = Images::Owned(Files::new(samples, ""));
-        let transform = Cow::Owned((**transform).clone());
-        let (mut loader, threads) = Loader::prepared(images, &indices, transform, &options);
-        let start = |number: usize| {
-            let shared = loader.shared.clone();
-            named(number).spawn(move || shared.work()).ok()
-        };
-        loader.threads = (0..threads).filter_map(start).collect();
-        loader.check_threads(loader.threads.len(), threads);
-        loader
-    }
 }
 
 /// The name shows in debuggers and profiles.
@@ -134,12 +114,12 @@ fn named(number: usize) -> Builder {
 impl<'a> Loader<'a> {
     /// A loader without its threads, and how many it wants.
     fn prepared(
-        images: Images<'a>,
+        source: &'a dyn Source,
         indices: &[usize],
-        transform: Cow<'a, Transform>,
+        transform: &'a Transform,
         options: &LoaderOptions,
     ) -> (Self, usize) {
-        let refused = options_fault(images.source(), indices, &transform, options);
+        let refused = options_fault(source, indices, transform, options);
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -149,7 +129,7 @@ impl<'a> Loader<'a> {
         let stream = order.iter().map(|&position| indices[position]).collect();
         let threads = if refused.is_some() { 0 } else { threads.min(indices.len()) };
         let is_native = transform.resize == Resize::Native;
-        let job = Job::new(images, transform, options.with_masks, options.clip, window);
+        let job = Job::new(source, transform, options.with_masks, options.clip, window);
         let loader = Self {
             shared: Arc::new(Shared::new(job, stream, window)),
             order,
@@ -163,7 +143,6 @@ impl<'a> Loader<'a> {
             left_out: Vec::new(),
             is_finished: false,
             refused,
-            threads: Vec::new(),
         };
         (loader, threads)
     }
@@ -282,9 +261,5 @@ impl Iterator for Loader<'_> {
 impl Drop for Loader<'_> {
     fn drop(&mut self) {
         self.shared.stop();
-        for thread in self.threads.drain(..) {
-            // A thread's panic was already turned into an error of its image.
-            let _ = thread.join();
-        }
     }
 }

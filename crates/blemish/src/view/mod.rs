@@ -7,13 +7,16 @@
 //! - `plan`: the views that a configuration asks for.
 //! - `set`: the images of a source as a view sees them, whole or cut into tiles (`gather`), with features kept for later passes (`cache`).
 //! - `fitted`: a fitted view, and how a model file describes it.
-//! - `score`: from an image, or from what was kept of it, through all views to its outcome.
+//! - `score`: from an image, or from what was kept of it, through all views to its outcome; `scorer` for batches of whole images, `merge` for
+//!   tiles and views.
 
 mod cache;
 mod fitted;
 mod gather;
+mod merge;
 mod plan;
 mod score;
+mod scorer;
 mod set;
 #[cfg(test)]
 mod tests;

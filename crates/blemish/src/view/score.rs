@@ -2,6 +2,8 @@
 
 use super::fitted::{Spread, TilesHeader, View, plan_of, some_of, unfit};
 use super::gather::{Gather, cut_tile};
+use super::merge::{Assembly, Moments, merge};
+use super::scorer::Scorer;
 use super::set::{KeptTiles, ViewSet};
 use crate::config::TileModels;
 use blemish_core::entry::Fitted;
@@ -110,101 +112,6 @@ fn score_batches(
     Ok(set.skipped().into_values().collect())
 }
 
-/// Scores batches of whole images: each for itself, or frame after frame in the session of its sequence.
-struct Scorer<'m> {
-    model: &'m dyn Fitted,
-    session: Option<(u32, Box<dyn Session + 'm>)>,
-    has_sessions: bool,
-}
-
-impl<'m> Scorer<'m> {
-    fn new(model: &'m dyn Fitted) -> Self {
-        Self { model, session: None, has_sessions: model.session().is_some() }
-    }
-
-    fn score(
-        &mut self,
-        input: &Input<'_>,
-        source: &dyn Source,
-        images: &[usize],
-    ) -> Result<Vec<Scored>, Error> {
-        let facts: Vec<&Facts> = input.indices.iter().map(|&at| source.facts(images[at])).collect();
-        let input = Input { facts: &facts, categories: source.categories(), ..*input };
-        let stage = self.model.map_stage();
-        if !self.has_sessions {
-            return input.finish(stage, self.model.score(&input)?);
-        }
-        let mut scored = Vec::with_capacity(input.count());
-        for at in 0..input.count() {
-            let sequence = facts[at].moment.map(|moment| moment.sequence);
-            let one = Single::of(&input, at);
-            let patches = match sequence {
-                // A single image is a sequence of its own.
-                None => self.begin().score(&one.input())?,
-                Some(sequence) => {
-                    if self.session.as_ref().is_none_or(|(known, _)| *known != sequence) {
-                        self.session = Some((sequence, self.begin()));
-                    }
-                    match &mut self.session {
-                        Some((_, session)) => session.score(&one.input())?,
-                        None => Vec::new(),
-                    }
-                }
-            };
-            scored.extend(input.finish(stage, patches)?);
-        }
-        Ok(scored)
-    }
-
-    fn begin(&self) -> Box<dyn Session + 'm> {
-        // Whoever is asked here has said before that it has sessions.
-        self.model.session().unwrap_or_else(|| Box::new(Stateless(self.model)))
-    }
-}
-
-/// Scores frames as if they were single images.
-struct Stateless<'m>(&'m dyn Fitted);
-
-impl Session for Stateless<'_> {
-    fn score(&mut self, input: &Input<'_>) -> Result<Vec<blemish_core::PatchScores>, Error> {
-        self.0.score(input)
-    }
-}
-
-/// One image of a batch.
-struct Single<'a> {
-    whole: Input<'a>,
-    at: usize,
-    images: Option<ImageBatch>,
-    maps: Option<FeatureBatch>,
-}
-
-impl<'a> Single<'a> {
-    fn of(input: &Input<'a>, at: usize) -> Self {
-        Self {
-            whole: *input,
-            at,
-            images: input.images.map(|images| single_image(images, at)),
-            maps: input.maps.map(|maps| maps.single(at)),
-        }
-    }
-
-    fn input(&self) -> Input<'_> {
-        Input {
-            indices: &self.whole.indices[self.at..=self.at],
-            facts: &self.whole.facts[self.at..=self.at],
-            categories: self.whole.categories,
-            images: self.images.as_ref(),
-            maps: self.maps.as_ref(),
-        }
-    }
-}
-
-/// Image `at` of a batch, as a batch of its own.
-fn single_image(batch: &ImageBatch, at: usize) -> ImageBatch {
-    ImageBatch { count: 1, pixels: batch.clip(at).to_vec(), ..batch.clone() }
-}
-
 /// Scores one image after another with all views.
 fn score_one_by_one(
     views: &[View],
@@ -281,89 +188,6 @@ pub(crate) fn score_image(
     let parts =
         views.iter().map(|view| view.score(image, facts, work)).collect::<Result<Vec<Scored>, Error>>()?;
     merge(views, parts, (image.height, image.width))
-}
-
-/// One outcome of those of all views, for an image of (height, width) pixels before the transform.
-fn merge(views: &[View], parts: Vec<Scored>, size: (usize, usize)) -> Result<Scored, Error> {
-    let count = parts.len();
-    let mut parts = views.iter().zip(parts);
-    let (first, scored) = parts.next().ok_or_else(|| Error::Score { reason: "the model is empty".into() })?;
-    let Some(spread) = &first.header.spread else { return Ok(scored) };
-    let part = 1.0 / count as f32;
-    let map_size = (scored.map.height, scored.map.width);
-    let mut merged = scored;
-    merged.score = part * (merged.score - spread.score.0) / spread.score.1;
-    let (mean, factor) = (spread.map.0, part / spread.map.1);
-    merged.map.values.iter_mut().for_each(|value| *value = (*value - mean) * factor);
-    for (view, Scored { score, map }) in parts {
-        let Some(spread) = &view.header.spread else { continue };
-        merged.score += part * (score - spread.score.0) / spread.score.1;
-        let (mean, factor) = (spread.map.0, part / spread.map.1);
-        let AnomalyMap { height, width, mut values } = map;
-        if (height, width) != map_size {
-            values = resize_bilinear(&values, (height, width), map_size);
-        }
-        merged.map.values.iter_mut().zip(&values).for_each(|(sum, value)| *sum += (value - mean) * factor);
-    }
-    if let Some(mask) = first.transform.region_at(size.0, size.1).map_err(unfit)? {
-        let outside = merged.map.values.iter_mut().zip(&mask.marked).filter(|&(_, &is_inside)| !is_inside);
-        outside.for_each(|(value, _)| *value = 0.0);
-    }
-    if !merged.score.is_finite() || merged.map.values.iter().any(|value| !value.is_finite()) {
-        let reason = "the merged scores are not finite numbers; the model's values are out of range".into();
-        return Err(Error::Score { reason });
-    }
-    Ok(merged)
-}
-
-/// The maps of the tiles of one image on their way to one: a whole image is a single tile.
-struct Assembly<'p> {
-    tiles: Option<(&'p TilePlan, MapMerger<'p>)>,
-    whole: Option<Scored>,
-    /// The highest score that the method's own rule gives a tile.
-    own_score: Option<f32>,
-}
-
-impl<'p> Assembly<'p> {
-    fn new(plan: Option<&'p TilePlan>) -> Self {
-        let tiles = plan.map(|plan| (plan, MapMerger::new(plan)));
-        Self { tiles, whole: None, own_score: None }
-    }
-
-    fn add(&mut self, tile: usize, scored: Scored, is_own: bool) {
-        match &mut self.tiles {
-            None => self.whole = Some(scored),
-            Some((_, merger)) => {
-                merger.add(tile, &scored.map.values);
-                if is_own {
-                    let highest = self.own_score.map_or(scored.score, |highest| highest.max(scored.score));
-                    self.own_score = Some(highest);
-                }
-            }
-        }
-    }
-
-    /// The image score is the highest that the method's own rule gives a tile; for a method without a rule it is, as for whole images,
-    /// the highest value of the (merged) map, in which the edges of tiles hardly count.
-    fn finish(self) -> Result<Scored, Error> {
-        let Some((plan, merger)) = self.tiles else {
-            return self.whole.ok_or_else(|| Error::Score { reason: "the method returned nothing".into() });
-        };
-        let (height, width) = plan.image_size();
-        let values = merger.finish();
-        let highest = || values.par_iter().copied().reduce(|| f32::NEG_INFINITY, f32::max);
-        let score = self.own_score.unwrap_or_else(highest);
-        Ok(Scored { score, map: AnomalyMap { height, width, values } })
-    }
-}
-
-/// Single images as clips of so many frames: each stands still.
-fn still(batch: &ImageBatch, clip: usize) -> Cow<'_, ImageBatch> {
-    if clip == batch.frames || batch.frames != 1 {
-        return Cow::Borrowed(batch);
-    }
-    let pixels = (0..batch.count).flat_map(|at| batch.image(at).repeat(clip)).collect();
-    Cow::Owned(ImageBatch { frames: clip, pixels, ..batch.clone() })
 }
 
 /// The finished maps of a batch, and whether each score is of the method's own rule.
@@ -520,30 +344,5 @@ impl View {
         }
         self.header.spread = Some(Spread { map: pixels.finish(), score: scores.finish() });
         Ok(())
-    }
-}
-
-/// Sums for a mean and a standard deviation.
-#[derive(Default)]
-struct Moments {
-    count: f64,
-    sum: f64,
-    squares: f64,
-}
-
-impl Moments {
-    fn add(&mut self, value: f32) {
-        let value = f64::from(value);
-        self.count += 1.0;
-        self.sum += value;
-        self.squares += value * value;
-    }
-
-    /// Mean and standard deviation; without any spread, 1 in its place.
-    fn finish(&self) -> (f32, f32) {
-        let mean = self.sum / self.count.max(1.0);
-        let deviation = (self.squares / self.count.max(1.0) - mean * mean).max(0.0).sqrt();
-        // Rounding leaves traces of a spread where there is none.
-        (mean as f32, if deviation > 1e-6 * mean.abs() { deviation as f32 } else { 1.0 })
     }
 }

@@ -222,14 +222,3 @@ fn what_stands_in_the_way_of_a_clip_is_named() {
         assert!(loader.skipped()[1].reason.contains("`f1`: it is 5x9"), "{:?}", loader.skipped()[1]);
     });
 }
-
-#[test]
-fn a_loader_of_samples_gives_the_batches_of_their_files() {
-    let (_folder, samples) = pictures(7, &[2]);
-    let options = LoaderOptions { batch_size: 3, skip_bad: true, ..LoaderOptions::default() };
-    let expected = load_all(&samples, options.clone()).unwrap();
-    let mut loader = Loader::new(&samples, &Arc::new(transform()), options);
-    assert_eq!(loader.by_ref().map(Result::unwrap).collect::<Vec<_>>(), expected);
-    assert_eq!(loader.skipped().len(), 1);
-    drop(Loader::new(&samples, &Arc::new(transform()), LoaderOptions::default()));
-}

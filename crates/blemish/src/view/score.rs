@@ -106,6 +106,8 @@ fn score_batches(
     set.for_each_batch(images, None, with_masks, &mut |batch| {
         let LoadedBatch { indices, images: pixels, masks, original_sizes } = batch;
         let maps = view.maps_of(model, &pixels)?;
+        // The backbone may have taken most of the time that a deadline leaves.
+        work.check_cancelled()?;
         let input = Input { indices: &indices, maps: maps.as_ref(), ..Input::of_images(&pixels) };
         tell(&indices, scorer.score(&input, source, images)?, &original_sizes, masks)
     })?;

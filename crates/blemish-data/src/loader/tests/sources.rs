@@ -1,6 +1,6 @@
 //! Sources other than plain files, and what a loader asks of them.
 
-use super::{load_all, pictures, transform};
+use super::{pictures, transform};
 use crate::error::DataError;
 use crate::loader::{LoadedBatch, Loader, LoaderOptions, order_of};
 use crate::reader::{Pixels, ReadOptions, RgbImage, read_image, read_mask};

@@ -70,7 +70,7 @@ fn patchcore_is_updated_in_place_and_tells_how_well_its_bank_covers() {
 fn what_cannot_be_done_is_said_with_the_way_out() {
     let bench = shards("");
     bench.ok("fit a --size 64x64 --method padim --set dimensions=20 -o fixed.blemish");
-    assert!(bench.fails("update fixed.blemish b").contains("--updatable"));
+    assert!(bench.fails("update fixed.blemish b").contains("`updatable`"));
     let refused = bench.fails("fit a --tile 32x32 --updatable -o x.blemish");
     assert!(refused.contains("--tile"), "{refused}");
     let refused = bench.fails("fit a --method statistical --updatable -o x.blemish");

@@ -12,9 +12,11 @@
 //! | [`training`], [`limits`], [`rows`], [`memory`] | how long work runs and what it may take |
 //! | [`observer`] | progress, warnings, cancellation |
 //! | [`error`], [`code`] | what can go wrong, and how programs recognise it |
+//! | [`check`] | the contract suite: what every method promises, tried |
 //!
 //! Methods (`blemish-methods`) implement it, the detector (`blemish`) runs it; neither is known here.
 
+pub mod check;
 pub mod code;
 pub mod entry;
 pub mod error;

@@ -1,38 +1,53 @@
-//! The list of methods. Adding a method touches its folder and one line here.
+//! The list of methods.
 
-use crate::classical::{FilterBank, Statistical, Structural};
-use crate::distance::cfa::Cfa;
-use crate::distance::fapm::Fapm;
-use crate::distance::mspba::Mspba;
-use crate::distance::{padim::Padim, patchcore::PatchCore, pni::Pni};
-use crate::flow::cflow::CFlow;
-use crate::flow::csflow::CsFlow;
-use crate::flow::differnet::DifferNet;
-use crate::flow::fastflow::FastFlow;
-use crate::flow::glow::Glow;
-use blemish_core::entry::{Entry, MethodEntry};
+use blemish_core::entry::MethodEntry;
 use blemish_core::error::Error;
 
-static METHODS: &[&dyn MethodEntry] = &[
-    &Entry::<PatchCore>::new(),
-    &Entry::<Padim>::new(),
-    &Entry::<Fapm>::new(),
-    &Entry::<Pni>::new(),
-    &Entry::<Statistical>::new(),
-    &Entry::<Structural>::new(),
-    &Entry::<FilterBank>::new(),
-    &Entry::<FastFlow>::new(),
-    &Entry::<CFlow>::new(),
-    &Entry::<CsFlow>::new(),
-    &Entry::<Glow>::new(),
-    &Entry::<DifferNet>::new(),
-    &Entry::<Cfa>::new(),
-    &Entry::<Mspba>::new(),
-];
+/// Declares the methods: families of folders with the methods in each, then folders that are a family of their own.
+///
+/// Makes the modules, the list that [`methods`] gives, in the order written, and a test of each method by the contract suite on its
+/// folder's `tests::SMALL`.
+macro_rules! methods {
+    (
+        $($(#[$about:meta])* family $family:ident { $($folder:ident: $($method:ident)|+),+ $(,)? })+
+        $(mod $lone:ident: $($member:ident),+;)+
+    ) => {
+        $($(#[$about])* pub mod $family { $(pub mod $folder;)+ })+
+        $(pub mod $lone;)+
+
+        /// Every method there is, the default one first.
+        static METHODS: &[&dyn blemish_core::entry::MethodEntry] = &[
+            $($($(&blemish_core::entry::Entry::<$family::$folder::$method>::new(),)+)+)+
+            $($(&blemish_core::entry::Entry::<$lone::$member>::new(),)+)+
+        ];
+
+        /// The small settings of every method, for tests of all.
+        #[cfg(test)]
+        static SMALL: &[&[contract::Small]] = &[$($($family::$folder::tests::SMALL,)+)+ $($lone::tests::SMALL,)+];
+
+        #[cfg(test)]
+        mod keeps_its_promises {
+            $($($(
+                #[test]
+                #[allow(non_snake_case, reason = "a test has the name of its method")]
+                fn $method() {
+                    crate::contract::check::<crate::$family::$folder::$method>(crate::$family::$folder::tests::SMALL);
+                }
+            )+)+)+
+            $($(
+                #[test]
+                #[allow(non_snake_case, reason = "a test has the name of its method")]
+                fn $member() {
+                    crate::contract::check::<crate::$lone::$member>(crate::$lone::tests::SMALL);
+                }
+            )+)+
+        }
+    };
+}
 
 /// Every method there is, the default one first.
 pub fn methods() -> &'static [&'static dyn MethodEntry] {
-    METHODS
+    crate::METHODS
 }
 
 /// The method of that name.
@@ -40,8 +55,8 @@ pub fn methods() -> &'static [&'static dyn MethodEntry] {
 /// # Errors
 /// [`Error::UnknownMethod`] with the names there are.
 pub fn method(name: &str) -> Result<&'static dyn MethodEntry, Error> {
-    METHODS.iter().copied().find(|entry| entry.info().name == name).ok_or_else(|| {
-        let known: Vec<&str> = METHODS.iter().map(|entry| entry.info().name).collect();
+    methods().iter().copied().find(|entry| entry.info().name == name).ok_or_else(|| {
+        let known: Vec<&str> = methods().iter().map(|entry| entry.info().name).collect();
         Error::UnknownMethod { name: name.to_owned(), known: known.join(", ") }
     })
 }
@@ -49,6 +64,6 @@ pub fn method(name: &str) -> Result<&'static dyn MethodEntry, Error> {
 /// Names of the methods whose models can be updated and merged.
 pub fn updatable_names() -> String {
     let names: Vec<&str> =
-        METHODS.iter().filter(|entry| entry.updates().is_some()).map(|entry| entry.info().name).collect();
+        methods().iter().filter(|entry| entry.updates().is_some()).map(|entry| entry.info().name).collect();
     names.join(", ")
 }

@@ -5,11 +5,12 @@ use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::PatchScores;
-use blemish_core::method::{EachInput, Pass, TrainingSet};
 use blemish_core::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
 use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions, FeatureMap};
 use std::sync::Arc;
+
+pub(crate) use blemish_core::check::Images;
 
 /// The embedded backbone with maps of these strides.
 pub(crate) fn backbone(strides: &[usize]) -> Arc<Backbone> {
@@ -77,39 +78,6 @@ pub(crate) fn relative_difference(a: &[f32], b: &[f32]) -> f32 {
 /// Images of one size, 3 x H x W each, as a batch.
 pub(crate) fn image_batch((height, width): (usize, usize), images: &[Vec<f32>]) -> ImageBatch {
     ImageBatch::new(images.len(), height, width, images.concat(), None)
-}
-
-/// Training images of any sizes, 3 x H x W each, one a batch, and the backbone whose maps a pass may ask for.
-pub(crate) struct Images {
-    images: Vec<((usize, usize), Vec<f32>)>,
-    backbone: Option<Arc<Backbone>>,
-}
-
-impl Images {
-    pub(crate) fn new(images: Vec<((usize, usize), Vec<f32>)>, backbone: Option<Arc<Backbone>>) -> Self {
-        Self { images, backbone }
-    }
-}
-
-impl TrainingSet for Images {
-    fn len(&self) -> usize {
-        self.images.len()
-    }
-    fn categories(&self) -> &[String] {
-        &[]
-    }
-    fn for_each(&self, pass: Pass, each: &mut EachInput<'_>) -> Result<(), Error> {
-        self.images.iter().enumerate().try_for_each(|(index, (size, pixels))| {
-            let batch = image_batch(*size, std::slice::from_ref(pixels));
-            let maps = match (&self.backbone, pass.reads.maps()) {
-                (Some(backbone), true) => Some(FeatureBatch::extract(backbone, &batch)?),
-                _ => None,
-            };
-            let indices = [index];
-            let input = Input { indices: &indices, maps: maps.as_ref(), ..Input::of_images(&batch) };
-            each(&input)
-        })
-    }
 }
 
 /// What a method makes of images: with the maps of the backbone, if it has one.

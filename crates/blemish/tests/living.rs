@@ -160,7 +160,7 @@ fn models_that_do_not_go_together_are_refused_with_what_differs() {
         ),
         (patchcore.clone(), small, "transform"),
         (patchcore.clone(), shallow, "layers"),
-        (padim(3), padim(4), "--seed"),
+        (padim(3), padim(4), "same seed"),
     ];
     for (one, other, words) in cases {
         let parts = [fit(&one, &bench.dataset), fit(&other, &bench.dataset)];
@@ -177,7 +177,7 @@ fn models_that_do_not_go_together_are_refused_with_what_differs() {
     let fixed = fit(&bench.config("padim", json!({"dimensions": 8})), &bench.dataset);
     let error =
         fixed.update(&Files::training(&bench.dataset), &FitOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("--updatable"), "{error}");
+    assert!(error.contains("`updatable`"), "{error}");
     let nothing = Dataset { train: Vec::new(), ..bench.dataset.clone() };
     for detector in [fit(&patchcore, &bench.dataset), fit(&padim(3), &bench.dataset)] {
         let before = detector.score_file(bench.first_test_image()).unwrap();

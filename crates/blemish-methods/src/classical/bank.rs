@@ -81,9 +81,9 @@ impl Filter {
     /// The filters of a bank such as `gabor+wavelet`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a name that there is not, one named twice, or none.
+    /// [`Error::Setting`] for an unknown name, one that stands twice, or an empty list.
     pub(super) fn parse(bank: &str) -> Result<Vec<Self>, Error> {
-        let refuse = |reason: String| Error::Setting {
+        let fail = |reason: String| Error::Setting {
             key: "bank".into(),
             reason,
             help: format!("allowed, joined by `+`: {}", Self::ALL.map(|(name, _)| name).join(", ")),
@@ -91,9 +91,9 @@ impl Filter {
         let mut filters = Vec::new();
         for name in bank.split('+').map(str::trim) {
             let known = Self::ALL.iter().find(|(known, _)| *known == name);
-            let &(_, filter) = known.ok_or_else(|| refuse(format!("there is no filter `{name}`")))?;
+            let &(_, filter) = known.ok_or_else(|| fail(format!("there is no filter `{name}`")))?;
             if filters.contains(&filter) {
-                return Err(refuse(format!("`{name}` is named twice")));
+                return Err(fail(format!("`{name}` is named twice")));
             }
             filters.push(filter);
         }
@@ -123,7 +123,7 @@ impl Filter {
         let is_possible = match choice {
             ModelChoice::Auto => return Ok(self.natural_model()),
             ModelChoice::Histogram => self.natural_model() == ModelChoice::Histogram,
-            // A Gaussian of a million correlated pixels or patches would be no model of either.
+            // A Gaussian cannot model a million correlated patches.
             ModelChoice::Gaussian => !matches!(self, Self::Patches),
             _ => true,
         };

@@ -4,6 +4,9 @@ use blemish_kernels::image::distance::Distance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What errors of a fit call the three methods, until each puts its own name in.
+pub(super) const NAME: &str = "classical";
+
 /// How features of good images are summarised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -131,7 +134,7 @@ pub struct ClassicalConfig {
     /// Share of the covariances that shrinkage takes away from the Gaussian.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub shrinkage: f64,
-    /// Standard deviation of the Gaussian that smooths maps with a score for every pixel or two; 0 is none.
+    /// Standard deviation of the Gaussian that smooths maps with a score for every pixel or two; 0 smooths nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
     /// How the maps of several filters become one.

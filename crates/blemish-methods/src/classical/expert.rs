@@ -4,8 +4,8 @@ use super::bank::Filter;
 use super::config::{Align, ClassicalConfig, Colour, Combine};
 use super::normality::Normality;
 use super::planes::{Planes, planes};
-use super::prepare::{self, Tables};
 use super::responses;
+use super::tables::{self, Tables};
 use blemish_core::error::Error;
 use blemish_core::map::PatchScores;
 use blemish_core::state::{Shared, State, StateError};
@@ -69,7 +69,7 @@ pub(super) fn planes_of(
 ) -> Result<Planes, Error> {
     if let Some(reference) = reference.filter(|reference| reference.size != size) {
         let reason = format!(
-            "an image of {}x{} pixels cannot be registered with one of {}x{}; resize them with --size, or fit with --set align=none",
+            "an image of {}x{} pixels cannot be registered with one of {}x{}; resize all images to one size, or fit with `none` for the setting `align`",
             size.1, size.0, reference.size.1, reference.size.0
         );
         return Err(Error::Score { reason });
@@ -206,7 +206,7 @@ impl Detecting {
                     .map(|plane| Ok(state.f32(&table(plane), 1)?.1.to_vec()))
                     .collect::<Result<_, Error>>()?;
                 let planes = if config.colour == Colour::Grey { 1 } else { 3 };
-                prepare::check(filter, &config, &tables, planes)
+                tables::check(filter, &config, &tables, planes)
                     .map_err(|reason| StateError { name: table(0), reason })?;
                 let calibration = format!("{name}.calibration");
                 let (_, values) = state.f32(&calibration, 1)?;

@@ -8,14 +8,14 @@
 //!
 //! Images of a batch are worked on side by side and taken in one after another, so neither threads nor batches matter.
 
-use super::NAME;
 use super::bank::Filter;
-use super::config::{Align, ClassicalConfig, Colour, ModelChoice};
+use super::config::{Align, ClassicalConfig, Colour, ModelChoice, NAME};
 use super::expert::{Calibration, Detecting, Expert, Reference};
 use super::learn::Builder;
 use super::planes::{Planes, grey, is_grey};
-use super::prepare::{self, Gathered, Tables};
+use super::prepare::{self, Gathered};
 use super::responses::{self, Features};
+use super::tables::{TEXTON_RESPONSES, Tables};
 use blemish_core::error::Error;
 use blemish_core::method::{self, FitContext, TrainingSet};
 use blemish_core::region::cells_inside;
@@ -135,7 +135,7 @@ fn prepare_all(pass: &Pass<'_>, filters: &[Filter]) -> Result<Vec<Tables>, Error
     })?;
     for (at, gathered) in gathered.into_iter().enumerate() {
         if let Some(gathered) = gathered {
-            let width = responses::TEXTON_RESPONSES * count;
+            let width = TEXTON_RESPONSES * count;
             tables[at] = prepare::settle(filters[at], gathered, width, pass.context.seed)?;
         }
     }

@@ -1,8 +1,7 @@
 //! Models of normality in the making: features of good images in, a [`Normality`] out.
 
-use super::NAME;
 use super::bank::Filter;
-use super::config::{ClassicalConfig, ModelChoice};
+use super::config::{ClassicalConfig, ModelChoice, NAME};
 use super::normality::{Normality, flat_level, gaussian_from, scale, sizes};
 use super::responses::Features;
 use blemish_core::error::Error;

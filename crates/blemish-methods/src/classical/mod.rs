@@ -17,7 +17,7 @@
 //!
 //! Smoothing happens here and not in the map stage since maps of several filters are calibrated, and then combined, only when smooth.
 //! Calibration divides by the usual image score and not by the map's deviation: combined by maximum, every filter then raises about as
-//! many false alarms as any other, whatever the shape of its distribution.
+//! many false alarms as any other, for any shape of its distribution.
 //!
 //! Images keep their own size; only models of positions and registration need one size for all. Sources: the papers named at the
 //! kernels; Steger, Ulrich and Wiedemann, Machine Vision Algorithms and Applications, for the variation model (`pixel`).
@@ -31,8 +31,9 @@ mod normality;
 mod planes;
 mod prepare;
 mod responses;
+mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{Align, ClassicalConfig, Colour, Combine, HistogramDistance, ModelChoice};
 
@@ -45,11 +46,9 @@ use blemish_core::needs::Needs;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_kernels::image::windows::Windows;
+use config::NAME;
 use expert::Detecting;
 use std::marker::PhantomData;
-
-/// What errors below this file call the three methods, until [`named`] knows which of them it is.
-const NAME: &str = "classical";
 
 /// A member of the family: its name and the filters it chooses by itself.
 pub trait Member: Send + Sync + 'static {

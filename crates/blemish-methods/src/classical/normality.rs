@@ -35,7 +35,7 @@ pub(super) enum Normality {
 pub(super) fn sizes(known: Size, found: Size, step: usize) -> String {
     let pixels = |(height, width): Size| format!("{}x{}", width * step, height * step);
     format!(
-        "an image of about {} pixels among those of {}, but a model of positions needs one size; resize them with --size, or use \
+        "an image of about {} pixels among those of {}, but a model of positions needs one size; resize all images to one size, or use \
          another model",
         pixels(found),
         pixels(known)

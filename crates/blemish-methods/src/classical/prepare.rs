@@ -2,11 +2,11 @@
 //!
 //! One row of numbers a plane (`Tables`), from samples or sums over the good images.
 
-use super::NAME;
 use super::bank::Filter;
-use super::config::ClassicalConfig;
+use super::config::{ClassicalConfig, NAME};
 use super::planes::Planes;
 use super::responses;
+use super::tables::{CONTRASTS, LEVELS, TEXTON_RESPONSES, TILE, Tables};
 use blemish_core::error::Error;
 use blemish_kernels::image::convolve::blur;
 use blemish_kernels::image::edges::sobel_magnitude;
@@ -15,16 +15,6 @@ use blemish_kernels::image::wavelet::Wavelet;
 use blemish_kernels::k_means::k_means;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-
-/// What a filter has learnt: rows of numbers, mostly one a plane.
-pub(super) type Tables = Vec<Vec<f32>>;
-
-/// Grey levels of the co-occurrence matrices, and bins of the local contrast beside binary patterns.
-pub(super) const LEVELS: usize = 16;
-pub(super) const CONTRASTS: usize = 8;
-
-/// Side of the tiles whose spectra are learnt, in pixels.
-pub(super) const TILE: usize = 32;
 
 /// Textons, and rounds of their k-means.
 const TEXTONS: usize = 64;
@@ -72,39 +62,7 @@ pub(super) fn is_needed(filter: Filter) -> bool {
     matches!(filter, Histogram | Lbp | Glcm | Textons | Canny | WaveletResidual | Notch | Whiten)
 }
 
-/// Whether tables from a file are what the filter needs for so many planes; the reason in words if not.
-pub(super) fn check(
-    filter: Filter,
-    config: &ClassicalConfig,
-    tables: &Tables,
-    planes: usize,
-) -> Result<(), String> {
-    let bins = TILE * (TILE / 2 + 1);
-    let (count, length) = match filter {
-        Filter::Histogram => (planes, 2),
-        Filter::Glcm => (planes, LEVELS - 1),
-        Filter::Lbp => (planes, CONTRASTS - 1),
-        Filter::Canny => (planes * config.scales, 1),
-        Filter::WaveletResidual => (planes, 3 * config.scales + 1),
-        Filter::Notch | Filter::Whiten => (planes, bins),
-        Filter::Textons => {
-            let width = responses::TEXTON_RESPONSES * planes;
-            let centres = tables.first().map_or(0, |table| table.len() / width);
-            (1, width * centres.clamp(1, 255))
-        }
-        _ => (0, 0),
-    };
-    if tables.len() != count || tables.iter().any(|table| table.len() != length) {
-        return Err(format!("has not {count} rows of {length} values"));
-    }
-    let is_range = |table: &Vec<f32>| filter != Filter::Histogram || table[0] < table[1];
-    if !tables.iter().all(|table| is_range(table) && table.iter().all(|value| value.is_finite())) {
-        return Err("holds values that cannot be".into());
-    }
-    Ok(())
-}
-
-/// What an image tells a filter; `images` is how many there are.
+/// What a filter takes from an image; `images` is how many there are.
 pub(super) fn gather(
     filter: Filter,
     config: &ClassicalConfig,
@@ -135,7 +93,7 @@ pub(super) fn gather(
         }
         Filter::Textons => {
             let rows = responses::texton_responses(planes);
-            let width = responses::TEXTON_RESPONSES * planes.planes.len();
+            let width = TEXTON_RESPONSES * planes.planes.len();
             let count = rows.len() / width;
             let picks = (quota / 8).clamp(64.min(count), count);
             let rows =

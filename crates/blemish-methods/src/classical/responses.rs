@@ -3,7 +3,7 @@
 use super::bank::Filter;
 use super::config::ClassicalConfig;
 use super::planes::Planes;
-use super::prepare::{CONTRASTS, LEVELS, TILE, Tables};
+use super::tables::{CONTRASTS, LEVELS, TEXTON_RESPONSES, TILE, Tables};
 use blemish_core::error::Error;
 use blemish_kernels::image::Size;
 use blemish_kernels::image::binary_patterns::{codes, uniform_patterns};
@@ -36,9 +36,6 @@ const PATTERN_THRESHOLD: f32 = 0.999 / 255.0;
 
 /// Distances of the co-occurrence matrices, in pixels.
 const DISTANCES: [usize; 3] = [1, 2, 4];
-
-/// Responses a plane that textons are made of.
-pub(super) const TEXTON_RESPONSES: usize = 8;
 
 /// Openings of the granulometry: discs of radius 1 to this.
 const RADII: usize = 6;

@@ -8,6 +8,7 @@ use super::normality::Normality;
 use super::planes::planes;
 use super::responses::Features;
 use super::{Classical, FilterMember, StatisticalMember, StructuralMember};
+use crate::contract::Small;
 use crate::testing::score;
 use crate::testing::{Images, image_batch};
 use blemish_core::error::Error;
@@ -15,6 +16,13 @@ use blemish_core::method::{FitContext, Method};
 use blemish_data::ImageBatch;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new("statistical", &[("centres", "4")]),
+    Small::new("structural", &[("centres", "50")]),
+    Small::new("filter", &[("scales", "2")]),
+];
 
 fn batch(size: (usize, usize), pixels: &[f32]) -> ImageBatch {
     image_batch(size, &[pixels.to_vec()])
@@ -165,7 +173,7 @@ fn images_of_any_size_are_taken_except_where_positions_count() {
     assert!((15..35).contains(&(worst / 81)) && (35..55).contains(&(worst % 81)), "{worst}");
     let config = ClassicalConfig { model: ModelChoice::Position, ..ClassicalConfig::default() };
     let message = fit::<FilterMember>(&config, &images).err().unwrap().to_string();
-    assert!(message.contains("--size"), "{message}");
+    assert!(message.contains("resize all images to one size"), "{message}");
 }
 
 #[test]

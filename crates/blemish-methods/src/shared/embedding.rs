@@ -8,7 +8,7 @@ use blemish_core::feature_batch::FeatureBatch;
 use blemish_features::FeatureMap;
 use rayon::prelude::*;
 
-/// Refuses a neighbourhood without a centre.
+/// Checks that a neighbourhood has a centre.
 ///
 /// # Errors
 /// [`Error::Setting`] for an even `size`.

@@ -1,8 +1,25 @@
-//! What several methods are made of.
+//! What several methods are made of, here and in crates of their own.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`kept`] | rows of every training image, in memory or in a temporary file: pixels, feature maps, vectors |
+//! | [`map_size`] | channels, height and width of maps, compared and stored |
+//! | [`trainer`] | trainings of networks: progress, limits, checkpoints |
+//! | [`map_network`] | a network on maps with sizes and loss curve, in a model's state and back |
+//! | [`network_state`] | any network's weights and loss curve, in a model's state and back |
+//! | [`defects`] | defective images with masks, made from good ones |
+//! | [`augment`] | random changes of images and what belongs to them |
+//! | [`tensors`] | values between host, model files and devices |
 
+pub mod augment;
 pub(crate) mod bank;
+pub(crate) mod couplings;
+pub mod defects;
 pub(crate) mod embedding;
 pub(crate) mod encoder;
-pub(crate) mod tensors;
-pub(crate) mod trainer;
-pub(crate) mod training_features;
+pub mod kept;
+pub mod map_network;
+pub mod map_size;
+pub mod network_state;
+pub mod tensors;
+pub mod trainer;

@@ -9,28 +9,28 @@ use blemish_nn::{Device, Module, Tensor, TensorData};
 ///
 /// # Errors
 /// [`Error::Features`] for one that this build or this machine lacks.
-pub(crate) fn scoring_device(device: blemish_features::Device) -> Result<Device, Error> {
+pub fn scoring_device(device: blemish_features::Device) -> Result<Device, Error> {
     Ok(burn_device::open(device)?)
 }
 
 /// Where a network's weights lie.
-pub(crate) fn device_of<M: Module>(network: &M) -> Device {
+pub fn device_of<M: Module>(network: &M) -> Device {
     network.devices().into_iter().next().unwrap_or_else(Device::flex)
 }
 
 /// A batch's map of one layer as a tensor.
-pub(crate) fn tensor_of(map: &FeatureMap, count: usize, device: &Device) -> Tensor<4> {
+pub fn tensor_of(map: &FeatureMap, count: usize, device: &Device) -> Tensor<4> {
     let shape = [count, map.channels, map.height, map.width];
     Tensor::from_data(TensorData::new(map.data.clone(), shape), device)
 }
 
 /// A tensor's values on the host.
-pub(crate) fn values_of<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+pub fn values_of<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
     tensor.into_data().try_into_vec::<f32>().map_err(|error| Error::Score { reason: format!("{error:?}") })
 }
 
 /// `count` finite numbers of a model's state.
-pub(crate) fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>, Error> {
+pub fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>, Error> {
     let (_, values) = state.f32(name, 1)?;
     if values.len() != count || !values.iter().all(|value| value.is_finite()) {
         let reason = format!("does not hold {count} finite numbers");
@@ -43,12 +43,7 @@ pub(crate) fn finite(name: &str, count: usize, state: &State) -> Result<Vec<f32>
 type Resize = fn(&[f32], (usize, usize), (usize, usize)) -> Vec<f32>;
 
 /// The matrix by which a way of resizing brings a line of `from` values to `to`, to x from, on the device and of the kind of `like`.
-pub(crate) fn interpolation<const D: usize>(
-    resize: Resize,
-    from: usize,
-    to: usize,
-    like: &Tensor<D>,
-) -> Tensor<2> {
+pub fn interpolation<const D: usize>(resize: Resize, from: usize, to: usize, like: &Tensor<D>) -> Tensor<2> {
     // The unit matrix, each of its columns resized.
     let unit: Vec<f32> = (0..from * from).map(|at| f32::from(u8::from(at / from == at % from))).collect();
     let values = resize(&unit, (from, from), (to, from));

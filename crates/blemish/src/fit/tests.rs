@@ -165,13 +165,13 @@ fn folds_are_even_complete_and_fixed_by_the_seed() {
 fn every_category_is_dealt_evenly() {
     let image = |number: u8| {
         let pixels = Pixels::U8(vec![number; 3 * 16 * 16]);
-        let category = if number % 5 == 0 { "rare" } else { "usual" };
+        let category = if number.is_multiple_of(5) { "rare" } else { "usual" };
         MemoryImage::new(RgbImage { height: 16, width: 16, pixels }).in_category(category)
     };
     let mixed = Memory::new((0..20).map(image)).unwrap();
     for seed in 0..5 {
         for fold in deal(&mixed, &(0..20).collect::<Vec<_>>(), 4, seed) {
-            let rare = fold.iter().filter(|&&image| image % 5 == 0).count();
+            let rare = fold.iter().filter(|&&image| image.is_multiple_of(5)).count();
             assert_eq!((rare, fold.len()), (1, 5), "seed {seed}");
         }
     }

@@ -12,6 +12,9 @@ use blemish_data::Mask;
 use blemish_features::FeatureMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What takes a batch of feature maps, with a number of each piece.
+pub(super) type EachMaps<'a> = dyn FnMut(&[usize], &FeatureBatch) -> Result<(), Error> + 'a;
+
 /// Room for the feature maps of the pieces (whole images or tiles) of a training set.
 pub(super) struct Cache {
     limits: CacheLimits,
@@ -178,7 +181,7 @@ impl Kept {
         &self,
         order: impl Iterator<Item = (usize, usize)>,
         batch_size: usize,
-        each: &mut dyn FnMut(&[usize], &FeatureBatch) -> Result<(), Error>,
+        each: &mut EachMaps<'_>,
     ) -> Result<(), Error> {
         let mut pending: Vec<(usize, &Entry)> = Vec::new();
         let mut deliver = |pending: &mut Vec<(usize, &Entry)>| {

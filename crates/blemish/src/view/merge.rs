@@ -1,6 +1,6 @@
 //! Several maps to one: those of the tiles of an image, and those of views on a common scale.
 
-use super::fitted::{Spread, View, unfit};
+use super::fitted::{View, unfit};
 use blemish_core::error::Error;
 use blemish_core::map::{AnomalyMap, Scored};
 use blemish_data::{MapMerger, TilePlan};
@@ -79,15 +79,6 @@ impl<'p> Assembly<'p> {
         let score = self.own_score.unwrap_or_else(highest);
         Ok(Scored { score, map: AnomalyMap { height, width, values } })
     }
-}
-
-/// Single images as clips of so many frames: each stands still.
-fn still(batch: &ImageBatch, clip: usize) -> Cow<'_, ImageBatch> {
-    if clip == batch.frames || batch.frames != 1 {
-        return Cow::Borrowed(batch);
-    }
-    let pixels = (0..batch.count).flat_map(|at| batch.image(at).repeat(clip)).collect();
-    Cow::Owned(ImageBatch { frames: clip, pixels, ..batch.clone() })
 }
 
 /// Sums for a mean and a standard deviation.

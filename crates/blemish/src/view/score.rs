@@ -10,15 +10,11 @@ use blemish_core::entry::Fitted;
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
-use blemish_core::map::{AnomalyMap, Scored};
-use blemish_core::method::Session;
+use blemish_core::map::Scored;
 use blemish_core::observer::Observer;
 use blemish_data::{
-    DecodedImage, DecodedImages, Facts, ImageBatch, LoadedBatch, MapMerger, Mask, RgbImage, Skipped, Source,
-    TilePlan,
+    DecodedImage, DecodedImages, Facts, ImageBatch, LoadedBatch, Mask, RgbImage, Skipped, Source, TilePlan,
 };
-use blemish_kernels::map::resize_bilinear;
-use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Good images that the scale of a view is measured on.
@@ -190,6 +186,15 @@ pub(crate) fn score_image(
     let parts =
         views.iter().map(|view| view.score(image, facts, work)).collect::<Result<Vec<Scored>, Error>>()?;
     merge(views, parts, (image.height, image.width))
+}
+
+/// Single images as clips of so many frames: each stands still.
+fn still(batch: &ImageBatch, clip: usize) -> Cow<'_, ImageBatch> {
+    if clip == batch.frames || batch.frames != 1 {
+        return Cow::Borrowed(batch);
+    }
+    let pixels = (0..batch.count).flat_map(|at| batch.image(at).repeat(clip)).collect();
+    Cow::Owned(ImageBatch { frames: clip, pixels, ..batch.clone() })
 }
 
 /// The finished maps of a batch, and whether each score is of the method's own rule.

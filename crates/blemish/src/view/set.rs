@@ -1,6 +1,6 @@
 //! The one training set: the images of a source as a view sees them, whole or cut into tiles, with features kept for later passes.
 
-use super::cache::{Cache, Kept};
+use super::cache::{Cache, EachMaps, Kept};
 use super::gather::{Gather, cut_tile};
 use crate::config::TileOptions;
 use blemish_core::error::Error;
@@ -366,11 +366,7 @@ impl KeptTiles {
     }
 
     /// Calls `each` with the numbers of tiles and their maps.
-    pub(super) fn for_each(
-        &self,
-        batch_size: usize,
-        each: &mut dyn FnMut(&[usize], &FeatureBatch) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(super) fn for_each(&self, batch_size: usize, each: &mut EachMaps<'_>) -> Result<(), Error> {
         self.kept.replay(self.pieces.iter().copied(), batch_size, each)
     }
 }

@@ -9,6 +9,9 @@
 //! | `made_defects` | a network trained on defects made from good images |
 //! | `by_turns` | two networks that learn from each other by turns |
 
+// Networks here are lists of layers, and a loss takes its network as the training loop hands it over.
+#![allow(clippy::ptr_arg)]
+
 mod autoencoder;
 mod by_turns;
 mod clips;

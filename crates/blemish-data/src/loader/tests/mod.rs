@@ -1,9 +1,9 @@
 use super::*;
-use crate::layout::Sample;
-use crate::source::Files;
 use crate::error::ImageFault;
 use crate::layout::Label;
+use crate::layout::Sample;
 use crate::mask::Mask;
+use crate::source::Files;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 

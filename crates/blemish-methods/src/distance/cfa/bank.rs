@@ -1,7 +1,7 @@
 //! The bank of hypersphere centres: how it starts, the loss that draws good patches into the spheres, and scores.
 
+use super::config::{CfaConfig, NAME};
 use super::descriptor::Descriptor;
-use super::{CfaConfig, NAME};
 use blemish_core::error::Error;
 use blemish_core::state::Shared;
 use blemish_kernels::k_means::k_means;
@@ -64,7 +64,7 @@ pub(super) fn centres(
             reason: format!(
                 "{positions} positions make {count} centres, the loss looks at the {needed} nearest"
             ),
-            help: "lower it, or use a larger --size".into(),
+            help: "lower it, or use larger images".into(),
         });
     }
     Ok(centres)
@@ -95,7 +95,7 @@ impl<'a> Target<'a> {
                 let distances = row_distances(phi, self.centres.clone(), &found.indices);
                 coupled_loss(self.config, distances, descriptor.radius.val())
             }
-            // Features that are no numbers: the training loop says what to do about such a loss.
+            // Features that are not finite: the training loop says what to do about such a loss.
             Err(_) => phi.sum().mul_scalar(f32::NAN),
         }
     }

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What models and errors call the method.
+pub(super) const NAME: &str = "cfa";
+
 /// Whose choices to follow where the released codes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -65,7 +68,7 @@ pub struct CfaConfig {
     /// Decoupled weight decay.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub weight_decay: f64,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
 }

@@ -24,7 +24,7 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    /// Uniform within 1 / sqrt(channels of all layers + 2), weights and bias; the radius as told.
+    /// Uniform within 1 / sqrt(channels of all layers + 2), weights and bias; the radius as given.
     pub(super) fn new(
         channels: &[usize],
         dimensions: usize,

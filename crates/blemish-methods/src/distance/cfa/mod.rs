@@ -21,14 +21,16 @@ mod bank;
 mod config;
 mod descriptor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{CfaConfig, Scaling, Variant};
 
 use crate::shared::embedding::patch_means;
+use crate::shared::kept::{Kept, Planes};
+use crate::shared::map_size::{MapSize, check_channels};
+use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
-use crate::shared::trainer::{self, Trainer, batch_of};
-use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels};
+use crate::shared::trainer::{Trainer, batch_of};
 use bank::{RunningMean, Target, centres, patch_score};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
@@ -42,10 +44,8 @@ use blemish_kernels::knn::MemoryBank;
 use blemish_nn::init::Init;
 use blemish_nn::train::{AdamKind, Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Device, Module, Tensor, TensorData};
+use config::NAME;
 use descriptor::Descriptor;
-use std::borrow::Cow;
-
-const NAME: &str = "cfa";
 
 /// Side of the neighbourhood whose mean is taken.
 const NEIGHBOURHOOD: usize = 3;
@@ -101,7 +101,7 @@ fn patches(values: Vec<f32>, size: MapSize, device: &Device) -> Tensor<4> {
 /// The bank of the untrained descriptor: the mean over the images at every position, grouped where that is wanted.
 fn untrained_bank(
     config: &CfaConfig,
-    features: &TrainingFeatures,
+    features: &Kept,
     descriptor: &Descriptor,
     context: &FitContext<'_>,
 ) -> Result<MemoryBank<Shared<f32>>, Error> {
@@ -122,14 +122,14 @@ fn untrained_bank(
         .map_err(|error| Error::Fit { method: NAME, reason: error.to_string() })
 }
 
-fn batch_of_maps(features: &TrainingFeatures, images: &[usize], device: &Device) -> Vec<Tensor<4>> {
+fn batch_of_maps(features: &Kept, images: &[usize], device: &Device) -> Vec<Tensor<4>> {
     let map = |(layer, &size): (usize, &MapSize)| patches(features.values(layer, images), size, device);
-    features.sizes.iter().enumerate().map(map).collect()
+    features.sizes().iter().enumerate().map(map).collect()
 }
 
 /// Values of phi of one image at most, for the estimate of memory.
-fn values_of_phi(features: &TrainingFeatures, dimensions: usize) -> usize {
-    features.sizes.first().map_or(0, |size| size.height * size.width * dimensions)
+fn values_of_phi(features: &Kept, dimensions: usize) -> usize {
+    features.sizes().first().map_or(0, |size| size.height * size.width * dimensions)
 }
 
 impl Cfa {
@@ -164,7 +164,7 @@ impl Method for Cfa {
     const INFO: MethodInfo = MethodInfo {
         name: NAME,
         summary: "features adapted by a trained 1x1 convolution to fall into small spheres around a bank of fixed size",
-        advice: "for models that stay small whatever the number of images, where some minutes of training are acceptable; PatchCore is \
+        advice: "for models that stay small for any number of images, where some minutes of training are acceptable; PatchCore is \
                  the better first try",
         citation: "Lee et al., CFA: Coupled-hypersphere-based Feature Adaptation for Target-Oriented Anomaly Localization, IEEE Access 2022, \
                    arXiv 2206.04325",
@@ -187,10 +187,10 @@ impl Method for Cfa {
                 help: "lower it".into(),
             });
         }
-        let features = TrainingFeatures::gather(NAME, train, Pass::MAPS, context, |input| {
-            Ok(Cow::Owned(pooled(&config, input.maps()?)))
+        let features = Kept::collect(NAME, train, Pass::MAPS, context, "extracting features", |input| {
+            Ok(pooled(&config, input.maps()?).maps.into_iter().map(Planes::from).collect())
         })?;
-        let trainer = Trainer::new(NAME, &config, features.digest, 1, context)?;
+        let trainer = Trainer::new(NAME, &config, features.digest(), 1, context)?;
         let device = trainer.device();
         let network = descriptor(&config, &channels, &mut Init::new(context.seed, &device));
         let bank = untrained_bank(&config, &features, &network, context)?;
@@ -235,7 +235,7 @@ impl Method for Cfa {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        trainer::store(&self.descriptor, "", &self.curve, &mut state);
+        network_state::store(&self.descriptor, "", &self.curve, &mut state);
         state.set_f32("bank", &[self.bank.len(), self.bank.dimensions()], self.bank.source().clone());
         state
     }
@@ -249,7 +249,7 @@ impl Method for Cfa {
         let Stored { config, state, device, .. } = stored;
         let channels = channels_of(&backbone);
         let blank = descriptor(&config, &channels, &mut Init::blank(&scoring_device(device)?));
-        let (descriptor, curve) = trainer::load(blank, "", &state)?;
+        let (descriptor, curve) = network_state::load(blank, "", &state)?;
         let (shape, centres) = state.f32("bank", 2)?;
         let wrong = |reason: String| StateError { name: "bank".into(), reason };
         let dimensions = dimensions_of(&config, &channels);

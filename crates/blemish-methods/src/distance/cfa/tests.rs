@@ -3,6 +3,7 @@
 use super::bank::{RunningMean, centres, coupled_loss, patch_score};
 use super::descriptor::{Descriptor, coordinates};
 use super::*;
+use crate::contract::Small;
 use crate::registry;
 use crate::shared::embedding::{Aggregation, embed};
 use crate::testing::{Images, backbone, relative_difference};
@@ -11,6 +12,12 @@ use blemish_nn::weights::collect;
 use blemish_ops::row_distances;
 use burn::module::Param;
 use burn::tensor::DType;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(NAME, &[("epochs", "8"), ("batch", "3")]),
+    Small::new(NAME, &[("variant", "anomalib"), ("epochs", "8"), ("batch", "3"), ("bank_compression", "4")]),
+];
 
 fn distances(squared: &[f32]) -> Tensor<2> {
     Tensor::from_data(TensorData::new(squared.to_vec(), [1, squared.len()]), &Device::flex())

@@ -1,9 +1,11 @@
 //! Settings of FAPM.
 
-use super::NAME;
 use crate::shared::bank::{BankOptions, FirstPick, Projected, Search};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// What models and errors call the method.
+pub(super) const NAME: &str = "fapm";
 
 /// How many features the bank of a region keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +72,7 @@ pub struct FapmConfig {
     pub correspondence: Correspondence,
     /// The neighbour whose distance weighs the image score.
     pub weighting: Weighting,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
 }

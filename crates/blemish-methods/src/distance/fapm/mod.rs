@@ -11,13 +11,14 @@
 mod config;
 mod regions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{Correspondence, FapmConfig, Sizing, Weighting};
 
 use crate::shared::bank::{Bank, Collector, reweighted};
 use crate::shared::embedding::{check_patch_size, patch_means};
-use crate::shared::training_features::{MapSize, TrainingFeatures, load_sizes, sizes_of, store_sizes};
+use crate::shared::kept::{Kept, Planes};
+use crate::shared::map_size::{MapSize, load_sizes, sizes_of, store_sizes};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
@@ -28,11 +29,9 @@ use blemish_core::observer::Quiet;
 use blemish_core::region::cells_inside;
 use blemish_core::state::{State, StateError};
 use blemish_data::Transform;
+use config::NAME;
 use rayon::prelude::*;
 use regions::Regions;
-use std::borrow::Cow;
-
-const NAME: &str = "fapm";
 
 /// A fitted FAPM.
 pub struct Fapm {
@@ -187,24 +186,20 @@ fn grow(banks: Vec<Bank>, config: &FapmConfig) -> Result<Vec<Bank>, Error> {
 }
 
 /// The features around every cell of good images.
-fn collect(
-    config: &FapmConfig,
-    train: &dyn TrainingSet,
-    context: &FitContext<'_>,
-) -> Result<TrainingFeatures, Error> {
-    TrainingFeatures::gather(NAME, train, Pass::MAPS, context, |input| {
-        Ok(Cow::Owned(patch_means(input.maps()?, config.patch_size)))
+fn collect(config: &FapmConfig, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Kept, Error> {
+    Kept::collect(NAME, train, Pass::MAPS, context, "extracting features", |input| {
+        Ok(patch_means(input.maps()?, config.patch_size).maps.into_iter().map(Planes::from).collect())
     })
 }
 
 /// Hands the features of some cells of all images to a collector.
 fn push_cells(
-    features: &TrainingFeatures,
+    features: &Kept,
     layer: usize,
     cells: &[usize],
     collector: &mut Collector<'_>,
 ) -> Result<(), Error> {
-    let size = features.sizes[layer];
+    let size = features.sizes()[layer];
     let rows = rows_of(features.layer(layer), size, cells);
     collector.push(&rows, size.channels, features.len() * cells.len())
 }
@@ -220,12 +215,12 @@ impl Fapm {
     fn update(&self, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let memory = &self.memory;
         let features = collect(&memory.config, train, context)?;
-        if features.sizes != memory.sizes {
+        if features.sizes() != memory.sizes {
             let reason = "the new images give maps of other sizes than those it was fitted on".into();
             return Err(Error::Living { action: "update", reason });
         }
         let options = memory.config.bank();
-        let sizes = features.sizes.clone();
+        let sizes = features.sizes().to_vec();
         let memory = Memory::build(&memory.config, sizes, context, |regions, layer, region, context| {
             memory.banks[layer][region].update(&options, context, |collector| {
                 push_cells(&features, layer, &regions.pools[layer][region], collector)
@@ -286,7 +281,7 @@ impl Method for Fapm {
         check_patch_size(config.patch_size)?;
         let features = collect(config, train, context)?;
         let options = config.bank();
-        let sizes = features.sizes.clone();
+        let sizes = features.sizes().to_vec();
         let memory = Memory::build(config, sizes, context, |regions, layer, region, context| {
             Bank::build(&options, context, |collector| {
                 push_cells(&features, layer, &regions.pools[layer][region], collector)

@@ -1,7 +1,7 @@
 //! Which cells of each layer belong together.
 
 use super::config::Correspondence;
-use crate::shared::training_features::MapSize;
+use crate::shared::map_size::MapSize;
 
 /// The cells of every layer by region: region (a, b) holds the cells of the deepest layer from row floor(a H / R) to floor((a+1) H / R) and the same
 /// way along its columns, and of the other layers those that lie in them.
@@ -34,14 +34,14 @@ impl Regions {
         };
         if deepest.height < count || deepest.width < count {
             return Err(format!(
-                "the deepest layer has {} x {} cells, too few for {count} x {count} regions; set fewer regions or a larger --size",
+                "the deepest layer has {} x {} cells, too few for {count} x {count} regions; set fewer regions or use larger images",
                 deepest.height, deepest.width
             ));
         }
         for layer in layers {
             if !layer.height.is_multiple_of(deepest.height) || !layer.width.is_multiple_of(deepest.width) {
                 return Err(format!(
-                    "a layer of {} x {} cells is no multiple of the deepest, {} x {}; use another --size",
+                    "a layer of {} x {} cells is not a multiple of the deepest, {} x {}; use another image size",
                     layer.height, layer.width, deepest.height, deepest.width
                 ));
             }

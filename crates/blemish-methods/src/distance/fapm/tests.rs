@@ -3,13 +3,17 @@
 use super::config::{Correspondence, FapmConfig, Sizing, Weighting};
 use super::regions::Regions;
 use super::{Fapm, far, image_score};
+use crate::contract::Small;
 use crate::shared::embedding::{neighbourhood_mean, patch_major};
-use crate::shared::training_features::MapSize;
+use crate::shared::map_size::MapSize;
 use crate::testing::{Images, backbone, image_batch, score};
 use blemish_core::method::{FitContext, Method, Stored};
 use blemish_features::{Backbone, Device};
 use blemish_kernels::knn::MemoryBank;
 use std::sync::Arc;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[Small::new("fapm", &[("regions", "3")])];
 
 const SIDE: usize = 64;
 
@@ -28,11 +32,11 @@ fn image(number: usize) -> Vec<f32> {
     plane.repeat(3)
 }
 
-fn images(numbers: std::ops::Range<usize>) -> Images {
+fn images(numbers: std::ops::Range<usize>) -> Images<'static> {
     images_seen_by(&backbone(&[8, 16]), numbers)
 }
 
-fn images_seen_by(backbone: &Arc<Backbone>, numbers: std::ops::Range<usize>) -> Images {
+fn images_seen_by(backbone: &Arc<Backbone>, numbers: std::ops::Range<usize>) -> Images<'static> {
     Images::new(numbers.map(|number| ((SIDE, SIDE), image(number))).collect(), Some(backbone.clone()))
 }
 

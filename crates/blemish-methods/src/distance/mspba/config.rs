@@ -3,6 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What models and errors call the method.
+pub(super) const NAME: &str = "mspba";
+
+/// Sides of patches, largest first.
+pub(super) const SIZES: [usize; 3] = [64, 32, 16];
+
 /// How the encoders see patches, in training, bank and scoring alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

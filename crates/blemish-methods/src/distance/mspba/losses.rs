@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// Under the root of a distance, whose slope at 0 is none.
+/// Added under the root of a distance, which has no slope at 0.
 const TINY: f64 = 1e-12;
 
 /// Mean of ||h1 - h2|| - cos(h1, h2) + cos(h1, h3): h2 is near h1, h3 far from it.

@@ -37,7 +37,7 @@ impl PatchGrid {
 
     /// Mean of the scores of all patches that cover a pixel, height x width.
     ///
-    /// Scores go to the four corners of their patches in a 2-D difference array; two running sums spread them, whatever the patch size.
+    /// Scores go to the four corners of their patches in a 2-D difference array; two running sums spread them, as fast for any patch size.
     /// Every pixel is covered where the stride divides what the image is larger than a patch, see the checks of a fit.
     pub(super) fn spread(&self, scores: &[f32]) -> Vec<f32> {
         let ((height, width), (rows, columns)) = (self.size, self.cells());

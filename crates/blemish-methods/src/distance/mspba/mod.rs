@@ -18,9 +18,9 @@
 //! have been at a patch's border, and in training: patches lie on the layer's grid (on images cut by random offsets), a near patch is
 //! one cell away at least, and noise is the image's, on the patches of all losses. Both passes look at every pixel.
 //!
-//! Published is no division by the deviations ([`Input::Centred`]) and a plain sum ([`Combination::Sum`]). The shared backbone is listed three
-//! times in the released optimiser; which rate that comes to is not known, and here it learns at the rate of all else. Epochs are not
-//! chosen on test data: the last one counts.
+//! The released code only centres pixels ([`Input::Centred`]) and takes a plain sum ([`Combination::Sum`]). It lists the shared backbone
+//! three times in its optimiser, at a rate that is therefore unclear; here it learns at the rate of all else. The last epoch counts; none
+//! is chosen on test data.
 
 mod config;
 mod losses;
@@ -28,14 +28,14 @@ mod maps;
 mod network;
 mod sampling;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod training;
 
 pub use config::{Combination, Input, MspbaConfig, Passes};
 
 use crate::shared::bank::{Bank, BankOptions, FirstPick, Projected, Search};
+use crate::shared::network_state;
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
-use crate::shared::trainer;
 use blemish_core::error::Error;
 use blemish_core::input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
@@ -45,14 +45,10 @@ use blemish_core::state::{State, StateError};
 use blemish_nn::init::Init;
 use blemish_nn::train::Curve;
 use blemish_nn::{Module, Tensor, TensorData};
+use config::{NAME, SIZES};
 use maps::{PatchGrid, combined};
 use network::Network;
 use training::{Centring, Images, as_rows, checked_strides, cut, factors, patch_stride, train};
-
-const NAME: &str = "mspba";
-
-/// Sides of patches, largest first.
-const SIZES: [usize; 3] = [64, 32, 16];
 
 /// Cut patches that are encoded at once: bounds memory.
 const AT_ONCE: usize = 128;
@@ -266,7 +262,7 @@ impl Method for Mspba {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        trainer::store(&self.embedder.network, "", &self.curve, &mut state);
+        network_state::store(&self.embedder.network, "", &self.curve, &mut state);
         let (height, width) = self.embedder.size;
         state.set_f32("mean_image", &[3, height, width], self.embedder.centring.mean.clone());
         for (size, bank) in SIZES.into_iter().zip(&self.banks) {
@@ -292,14 +288,14 @@ impl Method for Mspba {
             banks.push(bank.on(device)?);
         }
         let blank = Network::new(&config, &backbone, &mut Init::blank(&scoring_device(device)?))?;
-        let (network, curve) = trainer::load(blank, "", &state)?;
+        let (network, curve) = network_state::load(blank, "", &state)?;
         let (shape, mean) = state.f32("mean_image", 3)?;
         let wrong = |reason: &str| StateError { name: "mean_image".into(), reason: reason.into() };
         if shape[0] != 3 || training::check_size((shape[1], shape[2])).is_err() {
-            return Err(wrong("is no image of three channels of a size that the method takes").into());
+            return Err(wrong("is not an image of three channels of a size that the method takes").into());
         }
         if !mean.iter().all(|value| value.is_finite()) {
-            return Err(wrong("holds values that are no finite numbers").into());
+            return Err(wrong("holds values that are not finite").into());
         }
         let typical = match config.combination {
             Combination::NormalisedSum => finite("typical", SIZES.len(), &state)?,

@@ -1,7 +1,6 @@
 //! The trained networks: one shared backbone, and for each patch size a head and a position classifier.
 
-use super::config::MspbaConfig;
-use super::{NAME, SIZES};
+use super::config::{MspbaConfig, NAME, SIZES};
 use crate::shared::encoder::Encoder;
 use blemish_core::error::Error;
 use blemish_features::Backbone;
@@ -124,25 +123,25 @@ impl Classifier {
 
 /// Stride of the layer of each patch size: the backbone's taps, shallow to deep, serve patches of 16, 32 and 64.
 pub(super) fn layer_strides(backbone: &Backbone) -> Result<[usize; 3], Error> {
-    let refuse = |reason: String| Error::Fit { method: NAME, reason };
+    let fail = |reason: String| Error::Fit { method: NAME, reason };
     let taps = backbone.taps();
     let [shallow, middle, deep] = taps else {
         let reason = format!(
-            "it needs three layers, one for each patch size (16, 32, 64), and was given {}; name three with --layers",
+            "it needs three layers, one for each patch size (16, 32, 64), and was given {}; choose three layers of the backbone",
             taps.len()
         );
-        return Err(refuse(reason));
+        return Err(fail(reason));
     };
     let strides = [deep.stride, middle.stride, shallow.stride];
     for (patch, stride) in SIZES.into_iter().zip(strides) {
         if stride == 0 || patch % stride != 0 || layers_of(patch, patch / stride, 1).is_none() {
             let reason = format!(
-                "patches of {patch} pixels need a layer of stride {} or {}, not {stride}; name layers with --layers, shallow to deep for \
+                "patches of {patch} pixels need a layer of stride {} or {}, not {stride}; choose layers, shallow to deep for \
                  patches of 16, 32 and 64",
                 patch / 8,
                 patch / 4
             );
-            return Err(refuse(reason));
+            return Err(fail(reason));
         }
     }
     Ok(strides)
@@ -156,7 +155,7 @@ impl Network {
         let dimension = config.dimension;
         let mut parts = Vec::new();
         for ((patch, stride), tap) in SIZES.into_iter().zip(strides).zip(backbone.taps().iter().rev()) {
-            // Strides without a head were refused.
+            // The strides have been checked, so there is a head for each.
             let Some(head) = Head::new(patch, patch / stride, tap.channels, dimension, init) else {
                 continue;
             };

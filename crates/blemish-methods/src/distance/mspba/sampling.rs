@@ -34,7 +34,7 @@ pub(super) struct Item {
 /// Unit vector of direction `class` of `directions`, the first component along rows.
 pub(super) fn direction(class: usize, directions: usize) -> (f64, f64) {
     let angle = std::f64::consts::TAU * class as f64 / directions as f64;
-    // The sine of 30 degrees is to be a half, so that offsets round as on paper.
+    // Makes the sine of 30 degrees a half, so that offsets round as on paper.
     let exact = |value: f64| (value * 1e12).round() / 1e12;
     (exact(angle.cos()), exact(angle.sin()))
 }

@@ -5,6 +5,7 @@ use super::network::{Classifier, Head};
 use super::sampling::{Field, direction};
 use super::training::Sampler;
 use super::*;
+use crate::contract::Small;
 use crate::registry;
 use crate::testing::score;
 use crate::testing::{backbone, image_batch};
@@ -19,6 +20,34 @@ use burn::tensor::{DType, Int};
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use std::sync::Arc;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(
+        NAME,
+        &[
+            ("epochs", "4"),
+            ("batch", "2"),
+            ("repeats", "4"),
+            ("rate", "0.0003"),
+            ("combination", "sum"),
+            ("coreset_max", "100"),
+        ],
+    )
+    .on(128),
+    Small::new(
+        NAME,
+        &[
+            ("epochs", "4"),
+            ("batch", "3"),
+            ("repeats", "4"),
+            ("cluster_weight", "1"),
+            ("combination", "normalised_sum"),
+            ("coreset_max", "100"),
+        ],
+    )
+    .on(128),
+];
 
 #[test]
 fn heads_of_vgg_end_in_one_vector_with_the_published_number_of_weights() {

@@ -1,16 +1,14 @@
 //! Training: images held ready, batches by step number, and the loss of a step.
 
-use super::config::{Input, MspbaConfig, Passes};
+use super::config::{Input, MspbaConfig, NAME, Passes, SIZES};
 use super::losses::{cluster_loss, near_loss};
 use super::network::{Network, layer_strides};
 use super::sampling::{Field, Item};
-use super::{NAME, SIZES};
+use crate::shared::kept::{Kept, Planes};
 use crate::shared::tensors::{device_of, values_of};
 use crate::shared::trainer::{Trainer, batch_of, gaussian};
 use blemish_core::error::Error;
-use blemish_core::limits::CacheLimits;
 use blemish_core::method::{FitContext, Pass, TrainingSet};
-use blemish_core::rows::{RowStore, Rows};
 use blemish_features::Backbone;
 use blemish_kernels::k_means::k_means;
 use blemish_nn::loss::cross_entropy;
@@ -38,11 +36,10 @@ const CLUSTERED: usize = 4096;
 
 /// The training images.
 pub(super) struct Images {
-    rows: Rows,
+    kept: Kept,
     /// Height and width.
     pub(super) size: (usize, usize),
     pub(super) centring: Centring,
-    digest: u32,
 }
 
 /// How pixels become what enters the encoders.
@@ -82,54 +79,32 @@ impl Images {
         factors: [f32; 3],
         context: &FitContext<'_>,
     ) -> Result<Self, Error> {
-        context.observer.stage("reading images", Some(train.len() as u64));
-        let refuse = |reason: String| Error::Fit { method: NAME, reason };
-        let mut size = (0, 0);
-        let mut store: Option<RowStore> = None;
-        let mut sums: Vec<f64> = Vec::new();
-        let mut count = 0usize;
-        let mut hasher = crc32fast::Hasher::new();
-        train.for_each(Pass::IMAGES, &mut |input| {
+        let kept = Kept::collect(NAME, train, Pass::IMAGES, context, "reading images", |input| {
             let batch = input.images()?;
-            let found = (batch.height, batch.width);
-            let store = match &mut store {
-                Some(store) => store,
-                None => {
-                    check_size(found)?;
-                    size = found;
-                    sums = vec![0.0; 3 * found.0 * found.1];
-                    let limit = CacheLimits::in_memory(context.memory_limit);
-                    store.insert(RowStore::new(sums.len(), Some(limit), context.scratch.as_deref()))
-                }
-            };
-            if found != size {
-                return Err(refuse(
-                    "the images have different sizes; resize them all alike with --size WxH".into(),
-                ));
-            }
-            for image in batch.pixels.chunks_exact(sums.len()) {
-                sums.iter_mut().zip(image).for_each(|(sum, &value)| *sum += f64::from(value));
-                count += 1;
-            }
-            hasher.update(bytemuck::cast_slice(&batch.pixels));
-            store.push(&batch.pixels)?;
-            context.observer.advance(batch.count as u64);
-            Ok(())
+            check_size((batch.height, batch.width))?;
+            Ok(vec![Planes::of_images(batch)])
         })?;
-        let store = store.ok_or_else(|| refuse("there are no training images".into()))?;
-        let mean = sums.into_iter().map(|sum| (sum / count as f64) as f32).collect();
-        let centring = Centring { mean, factors };
-        Ok(Self { rows: store.finish()?, size, centring, digest: hasher.finalize() })
+        let centring = Centring { mean: mean_image(&kept), factors };
+        Ok(Self { size: kept.sizes()[0].grid(), kept, centring })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.kept.len()
     }
 
     /// An image as it enters the encoders.
     pub(super) fn centred(&self, index: usize) -> Vec<f32> {
-        self.centring.apply(&self.rows.gather(&[index]))
+        self.centring.apply(self.kept.row(0, index))
     }
+}
+
+/// Mean of every pixel and channel.
+fn mean_image(kept: &Kept) -> Vec<f32> {
+    let mut sums = vec![0.0f64; kept.sizes()[0].values()];
+    for image in kept.layer(0).chunks_exact(sums.len()) {
+        sums.iter_mut().zip(image).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    sums.into_iter().map(|sum| (sum / kept.len() as f64) as f32).collect()
 }
 
 pub(super) fn check_size((height, width): (usize, usize)) -> Result<(), Error> {
@@ -139,7 +114,7 @@ pub(super) fn check_size((height, width): (usize, usize)) -> Result<(), Error> {
     }
     let reason = format!(
         "images are {width}x{height}, but sides must be multiples of {MULTIPLE}, {SMALLEST} at least, for patches to cover every pixel; \
-         resize with --size WxH"
+         resize all images to such a size"
     );
     Err(Error::Fit { method: NAME, reason })
 }
@@ -360,13 +335,13 @@ pub(super) fn train(
     let plan = |steps| Plan::new(steps, optimiser, Schedule::constant(config.rate));
     let kept = kept_values(config, images, backbone)?;
     if config.cluster_weight <= 0.0 {
-        let trainer = Trainer::new(NAME, config, images.digest, 1, context)?;
+        let trainer = Trainer::new(NAME, config, images.kept.digest(), 1, context)?;
         let batch = |step| Ok(sampler.batch(step));
         let loss = |network: &Network, batch: Batch| batch.loss(network, config.lambda, 0.0);
         let trained = trainer.run(NAME, network, plan(steps), kept, batch, loss)?;
         return Ok((trained.network, trained.curve));
     }
-    let trainer = Trainer::new(NAME, config, images.digest, 1 + CLUSTER_PARTS as usize, context)?;
+    let trainer = Trainer::new(NAME, config, images.kept.digest(), 1 + CLUSTER_PARTS as usize, context)?;
     let (mut network, mut curve, mut done) = (network, Curve::default(), 0);
     for part in 0..=CLUSTER_PARTS {
         let ends = (steps / 10).max(1) + (steps - (steps / 10).max(1)) * part / CLUSTER_PARTS;
@@ -427,7 +402,7 @@ fn with_centres(mut network: Network, sampler: &Sampler<'_>, part: u64) -> Resul
     Ok(network)
 }
 
-/// Strides of the layers of a backbone, refused where patches of the settings do not lie on them.
+/// Strides of the layers of a backbone, checked: patches of the settings must lie on them.
 pub(super) fn checked_strides(config: &MspbaConfig, backbone: &Backbone) -> Result<[usize; 3], Error> {
     let strides = layer_strides(backbone)?;
     let own =

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What models and errors call the method.
+pub(super) const NAME: &str = "padim";
+
 /// Whose choices to follow where the widely used codes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -37,7 +40,7 @@ pub struct PadimConfig {
     /// What is added to the diagonal of every covariance.
     #[schemars(range(min = 0.000001, max = 10.0))]
     pub epsilon: f64,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
     /// Precision of the stored Gaussians.

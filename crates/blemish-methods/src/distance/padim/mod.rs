@@ -13,7 +13,7 @@ mod gather;
 mod positions;
 mod summary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{PadimConfig, Precision, Variant};
 
@@ -27,10 +27,9 @@ use blemish_core::needs::Needs;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_features::FeatureMap;
+use config::NAME;
 use gather::draw_channels;
 use positions::{PositionModel, Positions};
-
-const NAME: &str = "padim";
 
 /// A fitted PaDiM.
 pub struct Padim {
@@ -127,7 +126,7 @@ impl Padim {
     fn coverage(&self) -> String {
         match self.model.count() {
             Some(count) => format!("Gaussians of {count} images, updatable"),
-            None => "not updatable (fit with --updatable)".into(),
+            None => "not updatable (fit with the setting `updatable`)".into(),
         }
     }
 }

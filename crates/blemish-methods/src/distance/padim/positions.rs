@@ -1,9 +1,8 @@
 //! The Gaussians of a grid: feature maps in, distances out.
 
-use super::NAME;
 use super::config::{PadimConfig, Precision, Variant};
 use super::gather::gather;
-use super::summary::Summary;
+use super::summary::{Summary, fit_error};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::map::PatchScores;
@@ -48,7 +47,7 @@ impl Positions {
     pub(super) fn resume(model: &PositionModel, action: &'static str) -> Result<Self, Error> {
         let summary = model.summary.as_ref().ok_or_else(|| Error::Living {
             action,
-            reason: "this PaDiM model keeps its factors only, no moments; fit it with --updatable".into(),
+            reason: "this PaDiM model keeps no moments; fit it with the setting `updatable`".into(),
         })?;
         let moments = summary.moments()?;
         let (positions, dimensions) = (moments.positions(), moments.dimensions());
@@ -62,12 +61,12 @@ impl Positions {
 
     /// Takes in what another model has learnt.
     pub(super) fn merge(&mut self, mut other: Self) -> Result<(), Error> {
-        let refuse = |reason: String| Error::Living { action: "merge", reason };
+        let fail = |reason: String| Error::Living { action: "merge", reason };
         if self.channels != other.channels {
-            return Err(refuse("the models drew other channels; fit all parts with the same --seed".into()));
+            return Err(fail("the models drew other channels; fit all parts with the same seed".into()));
         }
         if (self.height, self.width) != (other.height, other.width) {
-            return Err(refuse(format!(
+            return Err(fail(format!(
                 "the models have grids of {}x{} and {}x{}; fit all parts on images of one size",
                 self.height, self.width, other.height, other.width
             )));
@@ -184,7 +183,7 @@ impl PositionModel {
     /// With n images, mean m, scatter S / (n - 1) and d = x - m, the scatter without x is S - n / (n - 1) d d', and x lies
     /// n / (n - 1) d from the mean of the others. By Sherman and Morrison its squared distance is
     /// (n / (n - 1))^2 q / (1 - n q / (n - 1)^2), q = d' C^-1 d being the distance that the model itself gives. The covariance of the
-    /// others is here divided by n - 1 instead of n - 2, whatever epsilon is added: the result is never below that of another fit, and
+    /// others is here divided by n - 1 instead of n - 2. For any epsilon that is added the result is never below that of another fit, and
     /// above it by at most the factor sqrt((n - 1) / (n - 2)).
     pub(super) fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
         let mut scored = self.score(features)?;
@@ -239,8 +238,4 @@ impl PositionModel {
         let summary = Summary::restore(state)?;
         Ok(Self { config, channels, height, width, gaussians, summary, images: None })
     }
-}
-
-pub(super) fn fit_error(error: blemish_kernels::KernelError) -> Error {
-    Error::Fit { method: NAME, reason: error.to_string() }
 }

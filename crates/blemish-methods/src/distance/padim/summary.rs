@@ -3,8 +3,10 @@
 //! Factors cannot be added to, moments can, exactly (Chan, Golub and LeVeque). They take 8 P (d + d (d + 1) / 2) bytes, 165 MB for a
 //! 64x64 grid in 100 dimensions, four times the factors in half precision; so only models that ask for it keep them.
 
+use super::config::NAME;
 use blemish_core::error::Error;
 use blemish_core::state::{Shared, State};
+use blemish_kernels::KernelError;
 use blemish_kernels::gaussian::GaussianAccumulator;
 
 /// Moments of all positions.
@@ -29,7 +31,7 @@ impl Summary {
     pub(super) fn moments(&self) -> Result<GaussianAccumulator, Error> {
         let size = (self.positions, self.dimensions);
         GaussianAccumulator::from_moments(size, self.count, self.mean.to_vec(), self.scatter.to_vec())
-            .map_err(super::positions::fit_error)
+            .map_err(fit_error)
     }
 
     /// Images that were learnt from.
@@ -55,4 +57,9 @@ impl Summary {
         let [positions, dimensions] = [shape[0], shape[1]];
         Ok((positions > 0).then_some(Self { positions, dimensions, count, mean, scatter }))
     }
+}
+
+/// What is wrong with moments or factors, as an error of the fit.
+pub(super) fn fit_error(error: KernelError) -> Error {
+    Error::Fit { method: NAME, reason: error.to_string() }
 }

@@ -2,8 +2,15 @@
 
 use super::config::{PadimConfig, Precision, Variant};
 use super::positions::{PositionModel, Positions};
+use crate::contract::Small;
 use crate::testing::{batch, golden, maps, relative_difference};
 use blemish_core::map::{BlurBorder, Interpolation, MapStage};
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new("padim", &[("dimensions", "20")]),
+    Small::new("padim", &[("dimensions", "20"), ("precision", "half")]),
+];
 
 const LAYERS: [&str; 3] = ["layer1", "layer2", "layer3"];
 

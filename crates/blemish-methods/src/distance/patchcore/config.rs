@@ -1,11 +1,13 @@
 //! Settings of PatchCore.
 
-use super::NAME;
 use crate::shared::bank::{BankOptions, FirstPick, Projected, Search};
 use crate::shared::embedding::Aggregation;
 use blemish_core::map::Interpolation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// What models and errors call the method.
+pub(super) const NAME: &str = "patchcore";
 
 /// Whose choices to follow where the released codes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,10 +48,10 @@ pub struct PatchCoreConfig {
     /// Share of all patches that the coreset keeps.
     #[schemars(range(min = 0.0001, max = 1.0))]
     pub coreset_ratio: f64,
-    /// Most patches that the coreset keeps, whatever the ratio: bounds model size and scoring time.
+    /// Most patches that the coreset keeps at any ratio: bounds model size and scoring time.
     #[schemars(range(min = 1))]
     pub coreset_max: usize,
-    /// Dimensions of the random projection in which the coreset is chosen; 0 is none. null: 128 (official), by the
+    /// Dimensions of the random projection in which the coreset is chosen; 0 chooses among the features themselves. null: 128 (official), by the
     /// Johnson-Lindenstrauss bound (anomalib).
     pub projection_dimension: Option<usize>,
     /// Random points whose mean distance starts the coreset (official variant).
@@ -65,7 +67,7 @@ pub struct PatchCoreConfig {
     /// Bank entries around the nearest one that weigh the image score (b of equation 7); 1 is the plain maximum.
     #[schemars(range(min = 1, max = 20))]
     pub reweight_neighbours: usize,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
     /// Interpolation of the map to the input's size. null: bilinear (official), nearest (anomalib).

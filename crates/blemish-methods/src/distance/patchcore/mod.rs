@@ -10,7 +10,7 @@
 
 mod config;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use crate::shared::bank::Search;
 pub use config::{ImageScore, PatchCoreConfig, Variant};
@@ -27,8 +27,7 @@ use blemish_core::region::cells_inside;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_features::Device;
-
-const NAME: &str = "patchcore";
+use config::NAME;
 
 /// A fitted PatchCore.
 pub struct PatchCore {
@@ -49,8 +48,8 @@ impl PatchCore {
     /// Largest distance of a training patch to its nearest bank entry: how much the coreset can add to a patch distance over the full
     /// bank, at most.
     ///
-    /// On projections where the coreset was chosen on them and the model is not `updatable`, which does not bound anything. `None` for
-    /// the official variant unless it is `updatable`, since its picks are no pure farthest points and do not tell.
+    /// Measured on projections where the coreset was chosen on them and the model is not `updatable`; it bounds nothing then. `None` for the
+    /// official variant unless it is `updatable`, since its picks are not pure farthest points.
     pub fn covering_radius(&self) -> Option<f32> {
         self.scorer.bank.covering_radius()
     }

@@ -2,6 +2,7 @@
 
 use super::config::{ImageScore, Variant};
 use super::{NAME, PatchCoreConfig, Scorer};
+use crate::contract::Small;
 use crate::shared::bank::Bank;
 use crate::shared::embedding::embed;
 use crate::testing::{batch, golden, relative_difference};
@@ -9,6 +10,12 @@ use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::map::BlurBorder;
 use blemish_core::state::Shared;
 use std::sync::Arc;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(NAME, &[("coreset_ratio", "0.1")]),
+    Small::new(NAME, &[("variant", "official"), ("coreset_ratio", "0.1"), ("target_dimension", "64")]),
+];
 
 fn scorer(config: PatchCoreConfig, entries: Shared<f32>, dimensions: usize) -> Scorer {
     Scorer { config, bank: Bank::new(NAME, entries, dimensions, None).unwrap() }

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What models and errors call the method.
+pub(super) const NAME: &str = "pni";
+
 /// Which gate by neighbourhood and which start of the coreset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -56,10 +59,10 @@ pub struct PniConfig {
     /// nearest of these is. A larger one than `coreset_ratio` is cut to it.
     #[schemars(range(min = 0.0001, max = 1.0))]
     pub position_ratio: f64,
-    /// Most entries of either, whatever the ratio.
+    /// Most entries of either, at any ratio.
     #[schemars(range(min = 1, max = 100000))]
     pub coreset_max: usize,
-    /// Entries of the coreset whose probability the neighbourhood tells. null: 512 (compact), 2048 (published).
+    /// Entries of the coreset that the neighbourhood gives probabilities of. null: 512 (compact), 2048 (published).
     #[schemars(range(min = 2, max = 100000))]
     pub distribution_size: Option<usize>,
     /// Cells to each side that position and neighbourhood look at: windows of 2 half_window + 1.
@@ -101,7 +104,7 @@ pub struct PniConfig {
     /// Share of the images that the best epoch is chosen on; they are not trained on.
     #[schemars(range(min = 0.0, max = 0.5))]
     pub validation: f64,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none. null: 8 for 480 pixels on the shorter side, in proportion.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing. null: 8 for 480 pixels on the shorter side, in proportion.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: Option<f32>,
     /// Share of the refined map in the final one; the rest is the map as it was.
@@ -210,7 +213,7 @@ impl PniConfig {
         self.preset(self.coreset_ratio, 0.1, 0.01)
     }
 
-    /// Entries of the coreset whose probability the neighbourhood tells.
+    /// Entries of the coreset that the neighbourhood gives probabilities of.
     pub(super) fn distribution_size(&self) -> usize {
         self.preset(self.distribution_size, 512, 2048)
     }

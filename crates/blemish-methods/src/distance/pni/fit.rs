@@ -1,17 +1,17 @@
 //! Fitting: two passes over the features, one greedy order, the two conditions.
 
-use super::config::{PniConfig, Variant};
+use super::config::{NAME, PniConfig, Variant};
 use super::grid::PatchGrid;
+use super::model::{Neighbourhood, PatchModel, aggregation, projected, rows_of};
 use super::neighbourhood::{Lessons, Neighbours, train};
 use super::position::PositionHistogram;
-use super::{NAME, Neighbourhood, PatchModel, projected};
 use crate::shared::bank::{BankOptions, Collected, Collector, FirstPick, Projected, Search};
-use crate::shared::embedding::{Aggregation, embed};
+use crate::shared::embedding::embed;
+use crate::shared::kept::{Kept, Planes};
 use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
 use blemish_core::method::{FitContext, Pass, TrainingSet};
 use blemish_core::region::cells_inside;
-use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::Shared;
 use blemish_data::loader::order_of;
 use blemish_features::Backbone;
@@ -35,11 +35,6 @@ struct Patches {
     config: PniConfig,
     /// Checksum of the features.
     digest: u32,
-}
-
-/// The method's pooling of neighbourhoods.
-pub(super) fn aggregation(config: &PniConfig, dimensions: usize) -> Aggregation {
-    Aggregation::Pooled { size: config.patch_size(), layer: dimensions, joined: dimensions }
 }
 
 fn options(config: &PniConfig) -> BankOptions {
@@ -72,7 +67,6 @@ fn collect(config: &PniConfig, train: &dyn TrainingSet, context: &FitContext<'_>
     let mut positions = Vec::new();
     // Images that cannot be read are left out, so that numbers of images have gaps.
     let mut seen = 0;
-    let mut hasher = crc32fast::Hasher::new();
     context.observer.stage("extracting features", Some(train.len() as u64));
     train.for_each(Pass::MAPS, &mut |input| {
         let batch = input.maps()?;
@@ -82,13 +76,13 @@ fn collect(config: &PniConfig, train: &dyn TrainingSet, context: &FitContext<'_>
         let grid = PatchGrid { height: embedding.height, width: embedding.width, rim: config.rim() };
         let (expected, _) = known.get_or_insert((grid, settled));
         if *expected != grid {
-            let reason = "the images give grids of different sizes, but PNI learns what belongs at each position; resize them all alike \
-                          with --size WxH";
+            let reason = "the images give grids of different sizes, but PNI learns what belongs at each position; resize all images \
+                          to one size";
             return Err(fail(reason.into()));
         }
         if grid.height.min(grid.width) <= 2 * grid.rim {
             let reason = format!(
-                "a grid of {} x {} patches has no cell inside a rim of {}; use larger images (--size) or a smaller patch_size",
+                "a grid of {} x {} patches has no cell inside a rim of {}; use larger images or a smaller `patch_size`",
                 grid.height, grid.width, grid.rim
             );
             return Err(fail(reason));
@@ -97,7 +91,6 @@ fn collect(config: &PniConfig, train: &dyn TrainingSet, context: &FitContext<'_>
         let inner: Vec<usize> = grid.inner().into_iter().filter(|&cell| inside[cell]).collect();
         for index in 0..batch.count {
             let rows = rows_of(&embedding.rows, embedding.dimensions, index * grid.cells(), &inner);
-            hasher.update(bytemuck::cast_slice(&rows));
             collector.push(&rows, embedding.dimensions, train.len() * inner.len())?;
             positions.extend(inner.iter().map(|cell| seen * grid.cells() + cell));
             seen += 1;
@@ -110,12 +103,8 @@ fn collect(config: &PniConfig, train: &dyn TrainingSet, context: &FitContext<'_>
     if positions.len() < 2 {
         return Err(fail("the region of interest leaves fewer than two patches; make it larger".into()));
     }
-    Ok(Patches { collected, positions, grid, config, digest: hasher.finalize() })
-}
-
-/// Rows of some cells, from row `first` on.
-pub(super) fn rows_of(rows: &[f32], dimensions: usize, first: usize, cells: &[usize]) -> Vec<f32> {
-    cells.iter().flat_map(|cell| &rows[(first + cell) * dimensions..][..dimensions]).copied().collect()
+    let digest = crc32fast::hash(bytemuck::cast_slice(collected.rows()));
+    Ok(Patches { collected, positions, grid, config, digest })
 }
 
 /// The second pass: features of all cells in the dimensions that the network sees, images x cells x dimensions.
@@ -124,20 +113,15 @@ fn neighbours(
     projection: Option<&[f32]>,
     train: &dyn TrainingSet,
     context: &FitContext<'_>,
-) -> Result<Rows, Error> {
+) -> Result<Kept, Error> {
     let dimensions = patches.config.dimensions();
     let width = projection.map_or(dimensions, |projection| projection.len() / dimensions);
-    let mut store =
-        RowStore::new(width, context.memory_limit.map(|limit| limit / 4), context.scratch.as_deref());
-    context.observer.stage("looking at neighbourhoods", Some(train.len() as u64));
-    train.for_each(Pass::MAPS, &mut |input| {
+    Kept::collect(NAME, train, Pass::MAPS, context, "looking at neighbourhoods", |input| {
         let batch = input.maps()?;
         let embedding = embed(aggregation(&patches.config, dimensions), &batch.maps, batch.count);
-        store.push(&projected(embedding.rows, dimensions, projection))?;
-        context.observer.advance(batch.count as u64);
-        Ok(())
-    })?;
-    store.finish()
+        let rows = projected(embedding.rows, dimensions, projection);
+        Ok(vec![Planes::of_vectors(rows, patches.grid.cells() * width)])
+    })
 }
 
 /// The nearest entry of every row.
@@ -239,7 +223,7 @@ fn neighbourhood(
     let [train_on, validation] = split(patches, &targets, context.seed);
     let lessons = Lessons {
         neighbours: Neighbours {
-            values: values.as_slice(),
+            values: values.layer(0),
             dimensions,
             grid: patches.grid,
             half_window: config.half_window,

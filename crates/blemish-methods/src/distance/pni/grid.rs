@@ -50,7 +50,7 @@ impl PatchGrid {
         let grid = Self { height: height as usize, width: width as usize, rim: stored as usize };
         let is_sound = |side: usize| side > 2 * rim && side <= 1 << 14;
         if grid.rim != rim || !is_sound(grid.height) || !is_sound(grid.width) {
-            return Err(wrong("is no grid with cells inside the rim of the settings"));
+            return Err(wrong("is not a grid with cells inside the rim of the settings"));
         }
         Ok(grid)
     }

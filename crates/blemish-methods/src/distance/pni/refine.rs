@@ -11,17 +11,17 @@
 
 use super::config::PniConfig;
 use super::fit::Surroundings;
-use super::{NAME, PatchModel, patch_stage, wrong};
+use super::model::{PatchModel, wrong};
+use super::samples::{PLANES, Samples, resized};
+use crate::shared::augment::{Augmentation, seed_of};
 use crate::shared::encoder::Encoder;
+use crate::shared::network_state;
 use crate::shared::tensors::{device_of, interpolation, scoring_device, values_of};
-use crate::shared::trainer::{self, Trainer, batch_of, gaussian};
+use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
-use blemish_core::feature_batch::FeatureBatch;
-use blemish_core::method::Pass;
-use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::State;
 use blemish_data::ImageBatch;
-use blemish_data::synth::kit::{ColourJitter, DefectRequest, Kind, make_defect};
+use blemish_data::synth::kit::ColourJitter;
 use blemish_features::{Backbone, Device};
 use blemish_kernels::map::{resize_aligned, resize_bilinear};
 use blemish_nn::flow::Ordered;
@@ -30,28 +30,15 @@ use blemish_nn::layers::Conv;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor, TensorData};
 use burn::tensor::activation::relu;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
-/// Planes of a training sample: red, green, blue, map, mask.
-const PLANES: usize = 5;
-
-/// One sample in so many stays good.
-const GOOD: usize = 5;
-
-/// Images that are scored at once.
-const SCORED_AT_ONCE: usize = 8;
-
-/// Rotation in degrees and change of colour of the augmentation.
-const ROTATION: f32 = 5.0;
-const JITTER: ColourJitter = ColourJitter::even(0.4);
-
-/// Deviation of the lighting noise along the principal colours of ImageNet (Krizhevsky et al. 2012): eigenvalues, then vectors in columns.
-const LIGHTING: f32 = 0.1;
-const COLOURS: ([f32; 3], [[f32; 3]; 3]) = (
-    [0.2175, 0.0188, 0.0045],
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
-);
+/// What training samples go through: the released code's, whose change of colour is that of brightness, contrast and saturation.
+const AUGMENTATION: Augmentation = Augmentation {
+    mirrored: true,
+    rotation: 5.0,
+    lighting: 0.1,
+    jitter: ColourJitter::even(0.4),
+    ..Augmentation::NONE
+};
 
 /// Doubles the size, then narrows the channels.
 #[derive(Module, Debug)]
@@ -141,129 +128,6 @@ pub(super) struct Refinement {
     levels: [f32; 2],
 }
 
-/// Images of 3 x height x width resized to `side`, plane by plane.
-fn resized(planes: &[f32], size: (usize, usize), side: usize) -> Vec<f32> {
-    planes
-        .chunks_exact(size.0 * size.1)
-        .flat_map(|plane| resize_bilinear(plane, size, (side, side)))
-        .collect()
-}
-
-/// Maps of the input's size before any refinement, and the images' scores.
-pub(super) fn maps_of(
-    config: &PniConfig,
-    model: &PatchModel,
-    features: &FeatureBatch,
-) -> Result<Vec<(Vec<f32>, f32)>, Error> {
-    let (stage, size) = (patch_stage(config), (features.height, features.width));
-    let region = features.region_of_interest.as_deref();
-    let scored = stage.finish_batch(model.score_maps(config, features)?, size, region)?;
-    Ok(scored.into_iter().map(|scored| (scored.map.values, scored.score)).collect())
-}
-
-/// The samples that a refinement learns from.
-struct Samples {
-    rows: Rows,
-    side: usize,
-    levels: [f32; 2],
-}
-
-/// Lays defects over the good images and scores them.
-fn samples(config: &PniConfig, model: &PatchModel, surroundings: Surroundings<'_>) -> Result<Samples, Error> {
-    let Surroundings { backbone, images: train, context } = surroundings;
-    let side = config.refine_side;
-    let (count, plane) = (config.refine_samples, side * side);
-    context.observer.stage("laying defects over good images", Some(count as u64));
-    let mut store = RowStore::new(
-        PLANES * plane,
-        context.memory_limit.map(|limit| limit / 4),
-        context.scratch.as_deref(),
-    );
-    let mut sums = [[0.0f64; 2]; 2];
-    let mut done = 0;
-    while done < count {
-        let before = done;
-        let pass = Pass::IMAGES.shuffled(context.seed.wrapping_add(done as u64));
-        train.for_each(pass, &mut |input| {
-            let batch = input.images()?;
-            let length = batch.count.min(count - done);
-            let size = (batch.height, batch.width);
-            let mut masks = Vec::new();
-            let mut pixels = Vec::new();
-            for image in 0..length {
-                let number = done + image;
-                let good = batch.image(image);
-                let kind = Kind::ALL[(number / GOOD + number) % Kind::ALL.len()];
-                let request = DefectRequest::new(kind, context.seed, number as u64);
-                let made =
-                    if number.is_multiple_of(GOOD) { None } else { make_defect(good, size, &request, None) };
-                let mask = made.as_ref().map_or(vec![0.0; size.0 * size.1], |made| {
-                    made.mask.marked.iter().map(|&marked| f32::from(u8::from(marked))).collect()
-                });
-                pixels.push(made.map_or(good.to_vec(), |made| made.pixels));
-                masks.push(mask);
-            }
-            for (pixels, masks) in pixels.chunks(SCORED_AT_ONCE).zip(masks.chunks(SCORED_AT_ONCE)) {
-                let region = batch.region_of_interest.clone();
-                let images = ImageBatch::new(pixels.len(), size.0, size.1, pixels.concat(), region);
-                let maps = maps_of(config, model, &FeatureBatch::extract(backbone, &images)?)?;
-                for ((pixels, mask), (map, _)) in pixels.iter().zip(masks).zip(&maps) {
-                    for (&score, &marked) in map.iter().zip(mask) {
-                        let sum = &mut sums[usize::from(marked > 0.0)];
-                        *sum = [sum[0] + f64::from(score), sum[1] + 1.0];
-                    }
-                    let sample = [pixels.as_slice(), map, mask].concat();
-                    store.push(&resized(&sample, size, side))?;
-                }
-            }
-            done += length;
-            context.observer.advance(length as u64);
-            Ok(())
-        })?;
-        if done == before {
-            return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
-        }
-    }
-    let mean = |[sum, count]: [f64; 2]| (sum / count.max(1.0)) as f32;
-    let low = mean(sums[0]);
-    // Where no defect could be made or seen, a unit is the good pixels' level itself.
-    let high =
-        if sums[1][1] > 0.0 { mean(sums[1]).max(low + 1e-3 * low.abs() + 1e-6) } else { 2.0 * low + 1.0 };
-    Ok(Samples { rows: store.finish()?, side, levels: [low, high] })
-}
-
-/// A sample flipped, turned and with other colours: 5 x side x side.
-fn augmented(sample: &[f32], side: usize, seed: u64) -> Vec<f32> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let flip = random.random_range(0..2u32) == 1;
-    let (sine, cosine) = random.random_range(-ROTATION..ROTATION).to_radians().sin_cos();
-    let middle = (side - 1) as f32 / 2.0;
-    let mut planes = Vec::with_capacity(sample.len());
-    for plane in sample.chunks_exact(side * side) {
-        for at in 0..side * side {
-            let (y, x) = (at / side, if flip { side - 1 - at % side } else { at % side });
-            let (dy, dx) = (y as f32 - middle, x as f32 - middle);
-            let clamp = |value: f32| (value + middle).clamp(0.0, (side - 1) as f32);
-            let (y, x) = (clamp(cosine * dy - sine * dx), clamp(sine * dy + cosine * dx));
-            let (top, left) = (y as usize, x as usize);
-            let (down, across) = (y - top as f32, x - left as f32);
-            let value = |y: usize, x: usize| plane[y.min(side - 1) * side + x.min(side - 1)];
-            let upper = value(top, left) + (value(top, left + 1) - value(top, left)) * across;
-            let lower = value(top + 1, left) + (value(top + 1, left + 1) - value(top + 1, left)) * across;
-            planes.push(upper + (lower - upper) * down);
-        }
-    }
-    let image = &mut planes[..3 * side * side];
-    let amounts: [f32; 3] = std::array::from_fn(|_| gaussian(&mut random) * LIGHTING);
-    for (channel, plane) in image.chunks_exact_mut(side * side).enumerate() {
-        let (values, vectors) = (COLOURS.0, COLOURS.1[channel]);
-        let light: f32 = (0..3).map(|i| vectors[i] * values[i] * amounts[i]).sum();
-        plane.iter_mut().for_each(|value| *value = (*value + light).clamp(0.0, 1.0));
-    }
-    JITTER.apply(image, seed, 0);
-    planes
-}
-
 impl Refinement {
     /// Trains a network on defects laid over the good images.
     pub(super) fn fit(
@@ -273,11 +137,11 @@ impl Refinement {
         trainer: &Trainer<'_>,
     ) -> Result<Self, Error> {
         let Surroundings { backbone, context, .. } = surroundings;
-        let samples = samples(config, model, surroundings)?;
-        let (side, device) = (samples.side, trainer.device());
+        let samples = Samples::make(config, model, surroundings)?;
+        let (side, device) = (config.refine_side, trainer.device());
         let network = Network::new(backbone, side, &mut Init::new(!context.seed, &device))?;
         let plan = Plan::new(config.refine_steps, Optimiser::ADAM, Schedule::constant(config.refine_rate));
-        let size = config.refine_batch.min(samples.rows.len());
+        let size = config.refine_batch.min(samples.kept.len());
         let kept = size * side * side * 64;
         let trained = trainer.run(
             "refinement",
@@ -285,14 +149,12 @@ impl Refinement {
             plan,
             kept,
             |step| {
-                let chosen = batch_of(step, samples.rows.len(), size, context.seed);
-                let seed =
-                    |place: usize| context.seed ^ (step * size as u64 + place as u64 + 1).rotate_left(20);
-                let rows: Vec<f32> = chosen
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(place, &index)| augmented(&samples.rows.gather(&[index]), side, seed(place)))
-                    .collect();
+                let chosen = batch_of(step, samples.kept.len(), size, context.seed);
+                let changed = |(place, &index): (usize, &usize)| {
+                    let seed = seed_of(context.seed, step * size as u64 + place as u64);
+                    AUGMENTATION.apply(samples.kept.row(0, index), (side, side), seed)
+                };
+                let rows: Vec<f32> = chosen.iter().enumerate().flat_map(changed).collect();
                 Ok(tensors(&rows, side, samples.levels, backbone, &device))
             },
             |network: &Network, [image, map, mask]| {
@@ -333,7 +195,7 @@ impl Refinement {
 
     pub(super) fn store(&self, state: &mut State) {
         state.set_f32("refinement_levels", &[2], self.levels.to_vec());
-        trainer::store(&self.network, "refinement.", &self.curve, state);
+        network_state::store(&self.network, "refinement.", &self.curve, state);
     }
 
     pub(super) fn restore(
@@ -347,10 +209,13 @@ impl Refinement {
             return Err(wrong("refinement_levels", "does not hold two levels".into()));
         };
         if !(low.is_finite() && high.is_finite() && low < high) {
-            return Err(wrong("refinement_levels", format!("are no levels: {low} and {high}")));
+            return Err(wrong(
+                "refinement_levels",
+                format!("does not hold two ascending levels: {low} and {high}"),
+            ));
         }
         let blank = Network::new(backbone, config.refine_side, &mut Init::blank(&scoring_device(device)?))?;
-        let (network, curve) = trainer::load(blank, "refinement.", state)?;
+        let (network, curve) = network_state::load(blank, "refinement.", state)?;
         Ok(Self {
             network,
             curve,

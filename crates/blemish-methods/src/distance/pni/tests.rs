@@ -6,10 +6,69 @@ use super::likelihood::{open, released_distances, scores};
 use super::neighbourhood::Neighbours;
 use super::position::PositionHistogram;
 use super::*;
+use crate::contract::Small;
 use crate::registry;
 use crate::testing::{Images, backbone};
 use blemish_core::entry::MethodEntry;
 use blemish_core::method::{FitContext, Stored};
+use blemish_core::state::Shared;
+use blemish_kernels::knn::MemoryBank;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(
+        NAME,
+        &[
+            ("coreset_ratio", "0.1"),
+            ("distribution_size", "32"),
+            ("width", "16"),
+            ("epochs", "4"),
+            ("positions", "256"),
+            ("batch", "64"),
+        ],
+    ),
+    Small::new(
+        NAME,
+        &[
+            ("neighbourhood", "false"),
+            ("coreset_ratio", "0.1"),
+            ("distribution_size", "32"),
+            ("refinement", "true"),
+            ("refine_side", "64"),
+            ("refine_samples", "10"),
+            ("refine_steps", "12"),
+            ("refine_batch", "2"),
+        ],
+    ),
+];
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(
+        NAME,
+        &[
+            ("coreset_ratio", "0.1"),
+            ("distribution_size", "32"),
+            ("width", "16"),
+            ("epochs", "4"),
+            ("positions", "256"),
+            ("batch", "64"),
+        ],
+    ),
+    Small::new(
+        NAME,
+        &[
+            ("neighbourhood", "false"),
+            ("coreset_ratio", "0.1"),
+            ("distribution_size", "32"),
+            ("refinement", "true"),
+            ("refine_side", "64"),
+            ("refine_samples", "10"),
+            ("refine_steps", "12"),
+            ("refine_batch", "2"),
+        ],
+    ),
+];
 
 /// Entries on a line at these places.
 fn line(places: &[f32]) -> MemoryBank<Shared<f32>> {
@@ -174,7 +233,7 @@ fn entry() -> &'static dyn MethodEntry {
 }
 
 /// Grey ramps that turn a little from image to image.
-fn images(count: usize) -> Images {
+fn images(count: usize) -> Images<'static> {
     let plane = |number: usize| {
         (0..96 * 96)
             .map(move |at| ((at % 96) as f32 * 0.3 + (at / 96 * number) as f32 * 0.02).sin() * 0.3 + 0.5)
@@ -193,7 +252,7 @@ fn fitted(pairs: &[(&str, &str)]) -> Pni {
     Pni::fit(&config, &images(4), &FitContext::new(1, Some(backbone(&[8, 16])))).unwrap()
 }
 
-const SMALL: [(&str, &str); 6] = [
+const QUICK: [(&str, &str); 6] = [
     ("patch_size", "5"),
     ("width", "8"),
     ("epochs", "2"),
@@ -207,7 +266,7 @@ fn both_coresets_are_prefixes_of_one_order() {
     // Inner cells: 8 x 8 of 12 x 12 a image, 256 patches in all.
     let with = |ratio, size| {
         let more = [("coreset_ratio", ratio), ("distribution_size", size), ("variant", "released")];
-        fitted(&[&SMALL[..], &more[..]].concat())
+        fitted(&[&QUICK[..], &more[..]].concat())
     };
     let (few, many) = (with("0.1", "60"), with("0.4", "10"));
     assert_eq!((few.coreset_sizes(), many.coreset_sizes()), ((25, 60), (102, 10)));
@@ -229,7 +288,7 @@ fn each_condition_can_be_switched_off_and_models_keep_what_they_need() {
         [("true", "true"), ("false", "true"), ("true", "false"), ("false", "false")]
     {
         let more = [("position", position), ("neighbourhood", neighbourhood), ("coreset_ratio", "0.1")];
-        let model = fitted(&[&SMALL[..], &more[..]].concat());
+        let model = fitted(&[&QUICK[..], &more[..]].concat());
         let state = Method::state(&model);
         assert_eq!(state.has("position_gate").to_string(), position);
         assert_eq!(state.has("stands_for").to_string(), neighbourhood);
@@ -239,7 +298,7 @@ fn each_condition_can_be_switched_off_and_models_keep_what_they_need() {
 
 #[test]
 fn broken_states_are_refused_by_name() {
-    let model = fitted(&[&SMALL[..], &[("coreset_ratio", "0.1"), ("variant", "released")]].concat());
+    let model = fitted(&[&QUICK[..], &[("coreset_ratio", "0.1"), ("variant", "released")]].concat());
     let restore = |change: &dyn Fn(&mut State)| {
         let mut state = Method::state(&model);
         change(&mut state);
@@ -285,7 +344,7 @@ fn broken_states_are_refused_by_name() {
 
 #[test]
 fn images_of_another_size_are_refused_with_what_to_do() {
-    let model = fitted(&[&SMALL[..], &[("coreset_ratio", "0.1")]].concat());
+    let model = fitted(&[&QUICK[..], &[("coreset_ratio", "0.1")]].concat());
     let pixels = vec![0.5; 3 * 128 * 128];
     let batch = crate::testing::image_batch((128, 128), &[pixels]);
     let known = model.backbone.clone();

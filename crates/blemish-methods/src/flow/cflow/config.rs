@@ -31,7 +31,7 @@ pub struct CFlowConfig {
     /// Coupling blocks of each layer's flow.
     #[schemars(range(min = 1, max = 32))]
     pub blocks: usize,
-    /// Channels of the code that tells a subnet where a position lies, a multiple of 4; 0 for none (parts in any position).
+    /// Channels of the code from which a subnet knows where a position lies, a multiple of 4; 0 for none (parts in any position).
     #[schemars(range(min = 0, max = 1024))]
     pub condition: usize,
     /// Bound of the logarithm of a coupling's scale.
@@ -53,7 +53,7 @@ pub struct CFlowConfig {
     pub rate: f64,
     /// How the learning rate goes over the training.
     pub rates: Rates,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
 }

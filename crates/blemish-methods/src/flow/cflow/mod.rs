@@ -10,14 +10,16 @@
 
 mod config;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{CFlowConfig, Mixing, Rates};
 
-use super::tanh_coupling;
+use crate::shared::couplings::tanh_coupling;
+use crate::shared::kept::Kept;
+use crate::shared::map_size::{MapSize, check_channels, load_sizes, store_sizes};
+use crate::shared::network_state;
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
-use crate::shared::trainer::{self, Trainer};
-use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
+use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
@@ -175,7 +177,7 @@ impl CFlow {
 }
 
 /// How passes over the images fall into updates: the positions of a few images are shuffled together, and each update takes its share
-/// of them. Nothing is left out, neither the last images of a pass nor the last positions of a batch.
+/// of them. The last images of a pass and the last positions of a batch count as well.
 struct Passes {
     images: usize,
     batch: usize,
@@ -229,13 +231,13 @@ impl Passes {
 /// Trains the flow of one layer.
 fn train_layer(
     config: &CFlowConfig,
-    features: &TrainingFeatures,
+    features: &Kept,
     number: usize,
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<Layer, Error> {
     let device = trainer.device();
-    let size = features.sizes[number];
+    let size = features.sizes()[number];
     let positions = size.height * size.width;
     let codes = position_codes(size, config.condition);
     // Each layer draws weights of its own.
@@ -310,14 +312,14 @@ impl Method for CFlow {
         if config.condition % 4 != 0 {
             return Err(Error::Setting {
                 key: "condition".into(),
-                reason: format!("{} is no multiple of 4", config.condition),
+                reason: format!("{} is not a multiple of 4", config.condition),
                 help: "sines and cosines of two coordinates share the channels".into(),
             });
         }
-        let features = TrainingFeatures::collect(NAME, train, context)?;
-        let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context)?;
+        let features = Kept::maps(NAME, train, context)?;
+        let trainer = Trainer::new(NAME, config, features.digest(), features.sizes().len(), context)?;
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
-        let layers = (0..features.sizes.len()).map(layer).collect::<Result<_, _>>()?;
+        let layers = (0..features.sizes().len()).map(layer).collect::<Result<_, _>>()?;
         Ok(Self { config: config.clone(), layers })
     }
 
@@ -337,7 +339,7 @@ impl Method for CFlow {
         state.set_f32("largest", &[largest.len()], largest);
         for (number, layer) in self.layers.iter().enumerate() {
             let prefix = format!("layer.{number}.");
-            trainer::store(&layer.flow, &prefix, &layer.curve, &mut state);
+            network_state::store(&layer.flow, &prefix, &layer.curve, &mut state);
         }
         state
     }
@@ -353,7 +355,7 @@ impl Method for CFlow {
         let layer = |(number, (size, largest)): (usize, (MapSize, f32))| -> Result<Layer, Error> {
             let prefix = format!("layer.{number}.");
             let blank = flow(&config, size.channels, &mut Init::blank(&device));
-            let (flow, curve) = trainer::load(blank, &prefix, &state)?;
+            let (flow, curve) = network_state::load(blank, &prefix, &state)?;
             Ok(Layer { size, flow, curve, codes: position_codes(size, config.condition), largest })
         };
         let layers = sizes.into_iter().zip(largest).enumerate().map(layer).collect::<Result<_, _>>()?;

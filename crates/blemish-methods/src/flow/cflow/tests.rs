@@ -1,4 +1,11 @@
 use super::*;
+use crate::contract::Small;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[Small::new(
+    "cflow",
+    &[("blocks", "2"), ("condition", "16"), ("epochs", "5"), ("batch", "3"), ("rate", "0.002")],
+)];
 
 fn close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());

@@ -6,14 +6,16 @@
 
 mod config;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{CsFlowConfig, Score};
 
-use super::atan_coupling;
-use crate::shared::tensors::{device_of, scoring_device, tensor_of, values_of};
-use crate::shared::trainer::{self, Trainer, batch_of};
-use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
+use crate::shared::couplings::atan_coupling;
+use crate::shared::kept::{Kept, Planes};
+use crate::shared::map_network::MapNetwork;
+use crate::shared::map_size::check_channels;
+use crate::shared::tensors::{device_of, tensor_of, values_of};
+use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
@@ -26,9 +28,8 @@ use blemish_features::Backbone;
 use blemish_kernels::image::rotation::{thin, thinned};
 use blemish_nn::flow::{CrossScaleBlock, CrossScaleConfig, Ordered, latent_energy};
 use blemish_nn::init::Init;
-use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
+use blemish_nn::train::{Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 const NAME: &str = "csflow";
@@ -85,9 +86,7 @@ impl Ordered for Network {
 pub struct CsFlow {
     backbone: Arc<Backbone>,
     config: CsFlowConfig,
-    sizes: Vec<MapSize>,
-    network: Network,
-    curve: Curve,
+    trained: MapNetwork<Network>,
 }
 
 /// Every `step`th row and column of a batch of images.
@@ -115,7 +114,7 @@ fn three_scales(backbone: &Backbone, batch: &ImageBatch) -> Result<FeatureBatch,
     if maps.len() != 3 || !fits {
         let sizes: Vec<String> = maps.iter().map(|map| format!("{}x{}", map.width, map.height)).collect();
         let reason = format!(
-            "images of {width}x{height} give maps of {}, which do not halve exactly; use a --size whose sides are multiples of 128",
+            "images of {width}x{height} give maps of {}, which do not halve exactly; use an image size whose sides are multiples of 128",
             sizes.join(", ")
         );
         return Err(Error::Score { reason });
@@ -130,7 +129,7 @@ impl Method for CsFlow {
     const INFO: MethodInfo = MethodInfo {
         name: NAME,
         summary: "a flow over three sizes of the image that see each other; latent energy",
-        advice: "for decisions on whole images at high resolution; its maps are coarse, and training and scoring want a GPU or --set hidden=256",
+        advice: "for decisions on whole images at high resolution; its maps are coarse, and training and scoring want a GPU or `hidden=256`",
         citation: "Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection, WACV 2022, arXiv 2110.02855",
         family: Family::Flow,
     };
@@ -145,11 +144,11 @@ impl Method for CsFlow {
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let backbone = context.require_backbone(NAME)?;
-        let features = TrainingFeatures::gather(NAME, train, Pass::IMAGES, context, |input| {
-            Ok(Cow::Owned(three_scales(&backbone, input.images()?)?))
+        let features = Kept::collect(NAME, train, Pass::IMAGES, context, "extracting features", |input| {
+            Ok(three_scales(&backbone, input.images()?)?.maps.into_iter().map(Planes::from).collect())
         })?;
-        let sizes = features.sizes.clone();
-        let trainer = Trainer::new(NAME, config, features.digest, 1, context)?;
+        let sizes = features.sizes().to_vec();
+        let trainer = Trainer::new(NAME, config, features.digest(), 1, context)?;
         let device = trainer.device();
         let channels = sizes.first().map_or(0, |size| size.channels);
         if channels < 2 {
@@ -176,17 +175,18 @@ impl Method for CsFlow {
             },
             Network::loss,
         )?;
-        let network = trained.network.valid();
-        Ok(Self { backbone, config: config.clone(), sizes, network, curve: trained.curve })
+        let trained = MapNetwork { sizes, network: trained.network.valid(), curve: trained.curve };
+        Ok(Self { backbone, config: config.clone(), trained })
     }
 
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
         let batch = input.images()?;
         let features = three_scales(&self.backbone, batch)?;
-        check_channels(&features, &self.sizes)?;
-        let device = device_of(&self.network);
+        let MapNetwork { sizes, network, .. } = &self.trained;
+        check_channels(&features, sizes)?;
+        let device = device_of(network);
         let tensor = |scale: usize| tensor_of(&features.maps[scale], batch.count, &device);
-        let (z, _) = self.network.forward([0, 1, 2].map(tensor));
+        let (z, _) = network.forward([0, 1, 2].map(tensor));
         let [first, ..] = &features.maps[..] else { return Ok(Vec::new()) };
         let scales = z.into_iter().map(|z| values_of(latent_energy(z))).collect::<Result<Vec<_>, _>>()?;
         let channels = first.channels as f32;
@@ -212,8 +212,7 @@ impl Method for CsFlow {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        store_sizes(&self.sizes, &mut state);
-        trainer::store(&self.network, "", &self.curve, &mut state);
+        self.trained.store(&mut state);
         state
     }
 
@@ -224,10 +223,10 @@ impl Method for CsFlow {
     fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
         let backbone = stored.require_backbone(NAME)?;
         let Stored { config, state, device, .. } = stored;
-        let sizes = load_sizes(&state)?;
-        let channels = sizes.first().map_or(0, |size| size.channels);
-        let blank = Network::new(&config, channels, &mut Init::blank(&scoring_device(device)?));
-        let (network, curve) = trainer::load(blank, "", &state)?;
-        Ok(Self { backbone, config, sizes, network, curve })
+        // There is a size at least.
+        let trained = MapNetwork::restore(&state, device, |sizes, init| {
+            Network::new(&config, sizes[0].channels, init)
+        })?;
+        Ok(Self { backbone, config, trained })
     }
 }

@@ -1,6 +1,14 @@
 use super::*;
+use crate::contract::Small;
 use blemish_nn::weights::trained_values;
 use blemish_nn::{Device, TensorData};
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[Small::new(
+    "csflow",
+    &[("blocks", "1"), ("hidden", "8"), ("side", "128"), ("steps", "40"), ("batch", "3"), ("rate", "0.003")],
+)
+.on(128)];
 
 fn map(side: usize, values: Vec<f32>) -> Tensor<4> {
     let channels = values.len() / (side * side);

@@ -10,7 +10,7 @@ pub enum Localisation {
     /// By the gradient of the loss with respect to the pixels: coarse, and as expensive as the score.
     #[default]
     Gradient,
-    /// Not told: the map is the image's score everywhere.
+    /// The map is the image's score everywhere.
     None,
 }
 
@@ -45,7 +45,7 @@ pub struct DifferNetConfig {
     /// Rotations that a gradient map is the mean of; published are as many as for the score.
     #[schemars(range(min = 1, max = 360))]
     pub map_transforms: usize,
-    /// Standard deviation of the blur of gradients, in input pixels; 0 is none.
+    /// Standard deviation of the blur of gradients, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
     /// Updates of the training. Published are 192 epochs of 4 rotations an image, 8 updates for each training image.

@@ -1,7 +1,7 @@
 //! DifferNet: a flow models one vector an image, feature maps averaged over all positions at three sizes; scores are means over rotations.
 //!
 //! Rudolph, Wandt, Rosenhahn, "Same Same But DifferNet: Semi-Supervised Defect Detection with Normalizing Flows", WACV 2021, arXiv
-//! 2008.12577; details follow the official code. Published for the last pooling of AlexNet (`--backbone alexnet`); of any other backbone
+//! 2008.12577; details follow the official code. Published for the last pooling of AlexNet (backbone `alexnet`); of any other backbone
 //! the deepest layer is taken, by default that of stride 16.
 //!
 //! ```text
@@ -20,21 +20,21 @@
 
 mod config;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod views;
 
 pub use config::{DifferNetConfig, Localisation};
 
-use super::atan_coupling;
+use crate::shared::couplings::atan_coupling;
+use crate::shared::kept::{Kept, Planes};
+use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
-use crate::shared::trainer::{self, Trainer, batch_of};
+use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
 use blemish_core::input::Input;
-use blemish_core::limits::CacheLimits;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::{Needs, Reads};
-use blemish_core::rows::{RowStore, Rows};
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_features::Backbone;
@@ -90,29 +90,22 @@ fn tensor_of(vectors: Vec<f32>, dimensions: usize, device: &Device) -> Tensor<4>
     Tensor::from_data(TensorData::new(vectors, shape), device)
 }
 
-/// Vectors of all training images at all angles, and a checksum of them.
+/// Vectors of all training images at all angles.
 fn collect(
     views: Views<'_>,
     angles: &[f64],
     train: &dyn TrainingSet,
     context: &FitContext<'_>,
-) -> Result<(Rows, u32), Error> {
-    context.observer.stage("extracting features", Some(train.len() as u64));
-    let limit = CacheLimits::in_memory(context.memory_limit);
-    let mut store = RowStore::new(views.dimensions(), Some(limit), context.scratch.as_deref());
-    let mut hasher = crc32fast::Hasher::new();
-    train.for_each(Pass::IMAGES, &mut |input| {
+) -> Result<Kept, Error> {
+    Kept::collect(NAME, train, Pass::IMAGES, context, "extracting features", |input| {
         let batch = input.images()?;
+        let mut vectors = Vec::new();
         for index in 0..batch.count {
             context.check_cancelled()?;
-            let vectors = views.vectors(batch.image(index), (batch.height, batch.width), angles)?;
-            hasher.update(bytemuck::cast_slice(&vectors));
-            store.push(&vectors)?;
-            context.observer.advance(1);
+            vectors.extend(views.vectors(batch.image(index), (batch.height, batch.width), angles)?);
         }
-        Ok(())
-    })?;
-    Ok((store.finish()?, hasher.finalize()))
+        Ok(vec![Planes::of_vectors(vectors, views.dimensions())])
+    })
 }
 
 /// A fitted DifferNet.
@@ -207,17 +200,14 @@ impl Method for DifferNet {
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let backbone = context.require_backbone(NAME)?;
         if config.map == Localisation::Gradient && !backbone.has_gradients() {
-            let reason = "this backbone gives no gradients for the map; use one of the built-in networks or --set map=none";
+            let reason = "this backbone gives no gradients for the map; use one of the built-in networks, or `none` for the setting `map`";
             return Err(Error::Fit { method: NAME, reason: reason.into() });
         }
         let views = Views { backbone: &backbone, scales: config.scales };
         let dimensions = views.dimensions();
         let angles = angles(config.train_transforms, config.rotation);
-        let (rows, digest) = collect(views, &angles, train, context)?;
-        if rows.len() == 0 {
-            return Err(Error::Fit { method: NAME, reason: "there are no training images".into() });
-        }
-        let trainer = Trainer::new(NAME, config, digest, 1, context)?;
+        let rows = collect(views, &angles, train, context)?;
+        let trainer = Trainer::new(NAME, config, rows.digest(), 1, context)?;
         let device = trainer.device();
         let network = flow(config, dimensions, &mut Init::new(context.seed, &device));
         let plan = Plan::new(config.steps, OPTIMISER, Schedule::constant(config.rate));
@@ -229,7 +219,7 @@ impl Method for DifferNet {
             kept,
             |step| {
                 let drawn = batch_of(step, rows.len(), config.batch, context.seed);
-                Ok(tensor_of(rows.gather(&drawn), dimensions, &device))
+                Ok(rows.batch(0, &drawn, &device))
             },
             |network: &Chain, vectors| losses(network, vectors).mean(),
         )?;
@@ -259,7 +249,7 @@ impl Method for DifferNet {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        trainer::store(&self.network, "", &self.curve, &mut state);
+        network_state::store(&self.network, "", &self.curve, &mut state);
         state
     }
 
@@ -272,7 +262,7 @@ impl Method for DifferNet {
         let Stored { config, state, device, .. } = stored;
         let dimensions = Views { backbone: &backbone, scales: config.scales }.dimensions();
         let blank = flow(&config, dimensions, &mut Init::blank(&scoring_device(device)?.autodiff()));
-        let (network, curve) = trainer::load(blank, "", &state)?;
+        let (network, curve) = network_state::load(blank, "", &state)?;
         Ok(Self { backbone, config, network: network.no_grad(), curve })
     }
 }

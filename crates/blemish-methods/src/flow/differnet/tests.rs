@@ -2,6 +2,7 @@
 
 use super::views::{Views, angles};
 use super::{DifferNet, DifferNetConfig, Localisation, flow, losses, mean_square, tensor_of};
+use crate::contract::Small;
 use crate::testing::{self, Images, backbone, image_batch, relative_difference};
 use blemish_core::map::PatchScores;
 use blemish_core::method::{FitContext, Method, Stored};
@@ -14,6 +15,24 @@ use blemish_nn::Device;
 use blemish_nn::flow::Chain;
 use blemish_nn::init::Init;
 use std::sync::Arc;
+
+/// Small models for the contract suite; the gradient of a flow that has learned so little points anywhere.
+pub(crate) const SMALL: &[Small] = &[Small::new(
+    "differnet",
+    &[
+        ("blocks", "2"),
+        ("width", "16"),
+        ("scales", "1"),
+        ("rotation", "0"),
+        ("train_transforms", "1"),
+        ("transforms", "1"),
+        ("map_transforms", "1"),
+        ("steps", "40"),
+        ("batch", "4"),
+        ("rate", "0.003"),
+    ],
+)
+.anywhere()];
 
 /// Odd, so that no pixel of a turned canvas lies halfway between two.
 const SIDE: usize = 129;

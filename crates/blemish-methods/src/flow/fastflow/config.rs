@@ -58,7 +58,7 @@ pub struct FastFlowConfig {
     /// Largest norm of the gradient of the loss per value of the maps. null: not clipped, as published.
     #[schemars(range(min = 0.000001))]
     pub clip: Option<f64>,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
 }

@@ -10,14 +10,16 @@
 
 mod config;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{FastFlowConfig, Kernels, Norm};
 
-use super::tanh_coupling;
-use crate::shared::tensors::{device_of, scoring_device, tensor_of, values_of};
-use crate::shared::trainer::{self, Trainer, batch_of};
-use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
+use crate::shared::couplings::tanh_coupling;
+use crate::shared::kept::Kept;
+use crate::shared::map_network::MapNetwork;
+use crate::shared::map_size::{MapSize, check_channels};
+use crate::shared::tensors::{device_of, tensor_of, values_of};
+use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
@@ -33,7 +35,7 @@ use blemish_nn::flow::{
 };
 use blemish_nn::init::Init;
 use blemish_nn::layers::Subnet;
-use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
+use blemish_nn::train::{Optimiser, Plan, Schedule};
 use blemish_nn::{Module, Tensor};
 use rayon::prelude::*;
 
@@ -110,28 +112,25 @@ impl Ordered for Network {
 /// A fitted FastFlow.
 pub struct FastFlow {
     config: FastFlowConfig,
-    sizes: Vec<MapSize>,
-    network: Network,
-    curve: Curve,
+    trained: MapNetwork<Network>,
 }
 
 impl FastFlow {
     fn score_maps(&self, batch: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
-        check_channels(batch, &self.sizes)?;
-        let device = device_of(&self.network);
+        let MapNetwork { sizes, network, .. } = &self.trained;
+        check_channels(batch, sizes)?;
+        let device = device_of(network);
         let (height, width) = (batch.height, batch.width);
         let mut sums = vec![vec![0.0f32; height * width]; batch.count];
         let share = 1.0 / batch.maps.len() as f32;
         for (layer, map) in batch.maps.iter().enumerate() {
-            if self.config.norm == Norm::Learned
-                && (map.height, map.width) != (self.sizes[layer].height, self.sizes[layer].width)
-            {
+            if self.config.norm == Norm::Learned && (map.height, map.width) != sizes[layer].grid() {
                 let reason =
                     "a learned layer normalisation fixes the size of the maps; resize images as for the fit"
                         .into();
                 return Err(Error::Score { reason });
             }
-            let (z, _) = self.network.forward(layer, tensor_of(map, batch.count, &device));
+            let (z, _) = network.forward(layer, tensor_of(map, batch.count, &device));
             let energy = values_of(latent_energy(z))?;
             let grid = (map.height, map.width);
             let channels = map.channels as f32;
@@ -168,9 +167,9 @@ impl Method for FastFlow {
     }
 
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        let features = TrainingFeatures::collect(NAME, train, context)?;
-        let sizes = features.sizes.clone();
-        let trainer = Trainer::new(NAME, config, features.digest, 1, context)?;
+        let features = Kept::maps(NAME, train, context)?;
+        let sizes = features.sizes().to_vec();
+        let trainer = Trainer::new(NAME, config, features.digest(), 1, context)?;
         let device = trainer.device();
         let network = Network::new(config, &sizes, &mut Init::new(context.seed, &device));
         let values: usize = sizes.iter().map(|size| size.values()).sum();
@@ -192,8 +191,8 @@ impl Method for FastFlow {
             },
             |network: &Network, maps: Vec<Tensor<4>>| network.loss(maps, scale),
         )?;
-        let network = trained.network.valid();
-        Ok(Self { config: config.clone(), sizes, network, curve: trained.curve })
+        let trained = MapNetwork { sizes, network: trained.network.valid(), curve: trained.curve };
+        Ok(Self { config: config.clone(), trained })
     }
 
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
@@ -206,8 +205,7 @@ impl Method for FastFlow {
 
     fn state(&self) -> State {
         let mut state = State::default();
-        store_sizes(&self.sizes, &mut state);
-        trainer::store(&self.network, "", &self.curve, &mut state);
+        self.trained.store(&mut state);
         state
     }
 
@@ -217,9 +215,7 @@ impl Method for FastFlow {
 
     fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
         let Stored { config, state, device, .. } = stored;
-        let sizes = load_sizes(&state)?;
-        let blank = Network::new(&config, &sizes, &mut Init::blank(&scoring_device(device)?));
-        let (network, curve) = trainer::load(blank, "", &state)?;
-        Ok(Self { config, sizes, network, curve })
+        let trained = MapNetwork::restore(&state, device, |sizes, init| Network::new(&config, sizes, init))?;
+        Ok(Self { config, trained })
     }
 }

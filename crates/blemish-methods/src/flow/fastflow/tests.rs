@@ -1,6 +1,11 @@
 use super::*;
+use crate::contract::Small;
 use blemish_nn::weights::trained_values;
 use blemish_nn::{Device, TensorData};
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] =
+    &[Small::new("fastflow", &[("blocks", "2"), ("steps", "20"), ("batch", "3"), ("rate", "0.003")])];
 
 const RESNET18: [MapSize; 3] = [
     MapSize { channels: 64, height: 64, width: 64 },

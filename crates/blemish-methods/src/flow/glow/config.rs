@@ -80,7 +80,7 @@ pub struct GlowConfig {
     /// Largest norm of the gradient of the loss per dimension.
     #[schemars(range(min = 0.000001))]
     pub clip: f64,
-    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 is none.
+    /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,
 }

@@ -1,7 +1,7 @@
 //! Glow: the exact likelihood of feature maps, or of pixels, by a multi-scale flow with invertible 1x1 convolutions.
 //!
 //! Kingma and Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", arXiv 1807.03039. The likelihood of raw pixels is high for
-//! smooth and simple images whatever they show (Nalisnick et al., arXiv 1810.09136), so the default is the density of standardised
+//! smooth and simple images of any content (Nalisnick et al., arXiv 1810.09136), so the default is the density of standardised
 //! features. For pixels there are the corrections of the literature: `score=typicality` (distance from the training images' mean likelihood)
 //! and `score=complexity` (less what a lossless codec needs; here PNG).
 //!
@@ -12,13 +12,15 @@
 mod config;
 mod network;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{CouplingKind, GlowConfig, Input, Score};
 
+use crate::shared::kept::{Kept, Planes};
+use crate::shared::map_size::{MapSize, check_channels, load_sizes, store_sizes};
+use crate::shared::network_state;
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
-use crate::shared::trainer::{self, Trainer, batch_of};
-use crate::shared::training_features::{MapSize, TrainingFeatures, check_channels, load_sizes, store_sizes};
+use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input as core;
@@ -36,7 +38,6 @@ use blemish_nn::{Device, Module, Tensor, TensorData};
 use network::Glow as Network;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::borrow::Cow;
 
 const NAME: &str = "glow";
 
@@ -92,8 +93,8 @@ fn standardise(values: &mut [f32], size: MapSize, (shift, factor): &(Vec<f32>, V
 }
 
 /// Mean and 1 / deviation of every channel over the training images.
-fn standard_of(features: &TrainingFeatures, number: usize) -> (Vec<f32>, Vec<f32>) {
-    let size = features.sizes[number];
+fn standard_of(features: &Kept, number: usize) -> (Vec<f32>, Vec<f32>) {
+    let size = features.sizes()[number];
     let (mut sums, mut squares) = (vec![0.0f64; size.channels], vec![0.0f64; size.channels]);
     for image in 0..features.len() {
         let values = features.values(number, &[image]);
@@ -210,7 +211,7 @@ fn check_multiple(network: &Network, size: MapSize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "maps of {}x{} cannot be halved at every level; use a --size that makes them multiples of {multiple}, or fewer levels",
+        "maps of {}x{} cannot be halved at every level; use an image size that makes them multiples of {multiple}, or fewer levels",
         size.width, size.height
     ))
 }
@@ -218,13 +219,13 @@ fn check_multiple(network: &Network, size: MapSize) -> Result<(), String> {
 /// Trains the flow of one layer.
 fn train_layer(
     config: &GlowConfig,
-    features: &TrainingFeatures,
+    features: &Kept,
     number: usize,
     trainer: &Trainer<'_>,
     seed: u64,
 ) -> Result<Layer, Error> {
     let device = trainer.device();
-    let size = features.sizes[number];
+    let size = features.sizes()[number];
     let standard = match config.input {
         Input::Features => standard_of(features, number),
         Input::Image => Default::default(),
@@ -297,14 +298,14 @@ impl Method for Glow {
             });
         }
         let features = match config.input {
-            Input::Features => TrainingFeatures::collect(NAME, train, context)?,
-            Input::Image => TrainingFeatures::gather(NAME, train, Pass::IMAGES, context, |input| {
-                Ok(Cow::Owned(pixels(input.images()?, config.bits)))
+            Input::Features => Kept::maps(NAME, train, context)?,
+            Input::Image => Kept::collect(NAME, train, Pass::IMAGES, context, "reading images", |input| {
+                Ok(pixels(input.images()?, config.bits).maps.into_iter().map(Planes::from).collect())
             })?,
         };
-        let trainer = Trainer::new(NAME, config, features.digest, features.sizes.len(), context)?;
+        let trainer = Trainer::new(NAME, config, features.digest(), features.sizes().len(), context)?;
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
-        let layers = (0..features.sizes.len()).map(layer).collect::<Result<_, _>>()?;
+        let layers = (0..features.sizes().len()).map(layer).collect::<Result<_, _>>()?;
         Ok(Self { config: config.clone(), layers })
     }
 
@@ -330,7 +331,7 @@ impl Method for Glow {
             let (shift, factor) = layer.standard.clone();
             state.set_f32(&format!("{prefix}standard.shift"), &[shift.len()], shift);
             state.set_f32(&format!("{prefix}standard.factor"), &[factor.len()], factor);
-            trainer::store(&layer.network, &prefix, &layer.curve, &mut state);
+            network_state::store(&layer.network, &prefix, &layer.curve, &mut state);
         }
         state
     }
@@ -351,7 +352,7 @@ impl Method for Glow {
                 finite(&format!("{prefix}standard.factor"), channels, &state)?,
             );
             let blank = Network::new(&config, size.channels, &mut Init::blank(&device));
-            let (network, curve) = trainer::load(blank, &prefix, &state)?;
+            let (network, curve) = network_state::load(blank, &prefix, &state)?;
             Ok(Layer { size, standard, network, curve, typical })
         };
         let layers = sizes.into_iter().zip(typical).enumerate().map(layer).collect::<Result<_, _>>()?;

@@ -124,8 +124,8 @@ impl Level {
         let second = count / 2;
         let first = count - second;
         let (stays, out) = (channels(z.clone(), 0, first), channels(z, first, second));
-        let told = prior.forward(stays.clone());
-        let (mean, log) = (channels(told.clone(), 0, second), channels(told, second, second));
+        let moments = prior.forward(stays.clone());
+        let (mean, log) = (channels(moments.clone(), 0, second), channels(moments, second, second));
         let cost = latent_energy((out - mean) * (-log.clone()).exp()) + log.sum_dim(1);
         (stays, cost + HALF_LN_TAU * second as f64)
     }

@@ -1,4 +1,25 @@
 use super::*;
+use crate::contract::Small;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(
+        "glow",
+        &[("depth", "2"), ("width", "16"), ("steps", "20"), ("batch", "3"), ("rate", "0.002")],
+    ),
+    Small::new(
+        "glow",
+        &[
+            ("input", "image"),
+            ("depth", "1"),
+            ("width", "8"),
+            ("levels", "2"),
+            ("steps", "12"),
+            ("batch", "3"),
+            ("rate", "0.002"),
+        ],
+    ),
+];
 
 fn small() -> GlowConfig {
     GlowConfig {

@@ -3,7 +3,7 @@
 //! The index proposes entries; their distances are then measured exactly, so a score is never too low, and too high only where the
 //! nearest entry was not among those proposed. How often it is, is measured when the index is built.
 
-use super::index::{Found, check_queries, keep_nearest, neighbours};
+use super::nearest::{Found, check_queries, keep_nearest, neighbours};
 use blemish_core::error::Error;
 use blemish_core::state::{Shared, State, StateError};
 use blemish_kernels::knn::{MemoryBank, Neighbours, merge_neighbours};
@@ -38,7 +38,7 @@ impl ApproximateIndex {
     /// Adds the entries one after the other, so that the graph does not depend on the number of threads.
     ///
     /// # Errors
-    /// What the index has to say; `advance` returns whether to stop.
+    /// [`Error::Fit`] if the index fails; what `advance` returns.
     pub(super) fn new(
         rows: Shared<f32>,
         dimensions: usize,
@@ -108,7 +108,7 @@ impl ApproximateIndex {
     /// Keeps the graph.
     pub(super) fn store(&self, state: &mut State) {
         let mut bytes = vec![0u8; self.graph.serialized_length()];
-        // Into a buffer of the length it asked for, saving cannot fail; an empty graph would be refused when read.
+        // Into a buffer of the length it asked for, saving cannot fail; if it did, reading the empty graph would be an error.
         if self.graph.save_to_buffer(&mut bytes).is_err() {
             bytes.clear();
         }

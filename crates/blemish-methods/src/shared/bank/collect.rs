@@ -2,7 +2,8 @@
 
 use super::coverage::{Coverage, Part, measured_radius, picks};
 use super::index::Index;
-use super::{Bank, BankOptions, FirstPick, Projected, Search};
+use super::memory_bank::Bank;
+use super::options::{BankOptions, FirstPick, Projected, Search};
 use crate::shared::embedding::Embedding;
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
@@ -241,7 +242,7 @@ fn choose(
     let bank = bank.min(coreset.indices.len());
     let entries = collected.features.gather(&coreset.indices);
     let (points, length) = collected.points();
-    // Greedy picks come farthest first, so the next one tells the radius of those before it.
+    // Greedy picks come farthest first, so the distance of the next one is the radius of those before it.
     let selection_radius = match (coreset.covering_radius, coreset.indices.get(bank)) {
         (Some(_), Some(&next)) => {
             let next = &points[next * length..][..length];

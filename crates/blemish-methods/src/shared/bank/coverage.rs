@@ -11,7 +11,7 @@
 //! a bank can add to the distance of a patch over the full set of patches (before re-weighting). Radii are measured on the features
 //! themselves, never on projections.
 
-use super::BankOptions;
+use super::options::BankOptions;
 use blemish_core::error::Error;
 use blemish_core::state::{Shared, State};
 use blemish_kernels::{KernelError, k_centre};
@@ -102,6 +102,7 @@ pub(super) fn measured_radius(
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::{FirstPick, Projected, Search};
     use super::*;
 
     /// Points {0, 1, 2, 10, 11, 20}, k = 3: shards {0, 1, 2} and {10, 11, 20} pick {0, 2} and {10, 20}; the greedy choice of three
@@ -132,9 +133,9 @@ mod tests {
             max: 100,
             shards: 1,
             is_updatable: false,
-            projection: crate::shared::bank::Projected::No,
-            start: crate::shared::bank::FirstPick::Random,
-            search: crate::shared::bank::Search::Exact,
+            projection: Projected::No,
+            start: FirstPick::Random,
+            search: Search::Exact,
         };
         // Three shards of 199 patches truncate to one pick each; together they are worth int(5.97) = 5.
         assert_eq!(picks(&options, 199, 199), (1, 1));

@@ -7,7 +7,7 @@
 //! A group may be left out if its smallest value, less what the product may be off by, is above the k-th distance measured so far. What
 //! products are off by is measured on the entries themselves, since some devices multiply in fewer bits than they add.
 
-use super::index::{Found, check_queries, keep_nearest, neighbours};
+use super::nearest::{Found, check_queries, keep_nearest, neighbours};
 use blemish_core::error::Error;
 use blemish_core::state::Shared;
 use blemish_features::burn_device::guarded;

@@ -10,29 +10,6 @@ use blemish_kernels::KernelError;
 use blemish_kernels::knn::{MemoryBank, Neighbours};
 use blemish_nn::Device;
 
-/// Squared distance and number of an entry that was found.
-pub(super) type Found = (f32, usize);
-
-/// Refuses queries that no search can answer.
-pub(super) fn check_queries(queries: &[f32], dimensions: usize) -> Result<(), String> {
-    if queries.len().is_multiple_of(dimensions) && queries.iter().all(|value| value.is_finite()) {
-        return Ok(());
-    }
-    Err(format!("the queries are no finite rows of {dimensions} values"))
-}
-
-/// The k nearest, ascending, the lower entry first among equals.
-pub(super) fn keep_nearest(near: &mut Vec<Found>, k: usize) {
-    near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    near.truncate(k);
-}
-
-/// What was found for each query, k entries each.
-pub(super) fn neighbours(k: usize, found: &[Vec<Found>]) -> Neighbours {
-    let (squared_distances, indices) = found.iter().flatten().copied().unzip();
-    Neighbours { k, squared_distances, indices }
-}
-
 /// Entries with what makes their search fast.
 pub(super) enum Index {
     /// Blocked comparison with all.
@@ -67,7 +44,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Setting`] in a build without it, [`Error::Fit`] if it cannot be built, [`Error::Interrupted`] on the way.
-    #[cfg_attr(not(feature = "ann"), allow(unused_variables, reason = "it refuses whatever it is given"))]
+    #[cfg_attr(not(feature = "ann"), allow(unused_variables, reason = "it always fails then"))]
     pub(super) fn approximate(
         method: &'static str,
         rows: Shared<f32>,
@@ -79,7 +56,7 @@ impl Index {
         return Err(Error::Setting {
             key: "search".into(),
             reason: "this build has no approximate index".into(),
-            help: "set search=exact, or build with --features ann".into(),
+            help: "set search=exact, or use a build with the feature `ann`".into(),
         });
         #[cfg(feature = "ann")]
         {
@@ -117,7 +94,8 @@ impl Index {
         {
             let _ = (rows, dimensions);
             let reason =
-                "is an approximate index, which this build cannot read; build with --features ann".into();
+                "is an approximate index, which this build cannot read; use a build with the feature `ann`"
+                    .into();
             Err(StateError { name: "index".into(), reason })
         }
     }

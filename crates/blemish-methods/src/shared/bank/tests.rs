@@ -1,6 +1,7 @@
 //! Analytic weights, and that a bank keeps, joins and finds what it should.
 
 use super::*;
+use blemish_core::error::Error;
 use blemish_core::method::FitContext;
 
 const DIMENSIONS: usize = 16;
@@ -62,7 +63,7 @@ fn a_build_without_the_approximate_index_says_so() {
     let mut state = bank(&rows(50, 3), 1.0, Search::Exact).unwrap().state();
     state.set_u8("index", &[1], vec![0]);
     let error = Bank::restore("made up", &state).err().unwrap().to_string();
-    assert!(error.contains("--features ann"), "{error}");
+    assert!(error.contains("feature `ann`"), "{error}");
 }
 
 /// Proposals are measured exactly, most nearest entries are found, and the graph survives being stored.

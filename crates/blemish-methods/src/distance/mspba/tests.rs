@@ -41,7 +41,6 @@ pub(crate) const SMALL: &[Small] = &[
             ("epochs", "4"),
             ("batch", "3"),
             ("repeats", "4"),
-            ("cluster_weight", "1"),
             ("combination", "normalised_sum"),
             ("coreset_max", "100"),
         ],

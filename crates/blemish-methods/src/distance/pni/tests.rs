@@ -42,34 +42,6 @@ pub(crate) const SMALL: &[Small] = &[
     ),
 ];
 
-/// Small models for the contract suite.
-pub(crate) const SMALL: &[Small] = &[
-    Small::new(
-        NAME,
-        &[
-            ("coreset_ratio", "0.1"),
-            ("distribution_size", "32"),
-            ("width", "16"),
-            ("epochs", "4"),
-            ("positions", "256"),
-            ("batch", "64"),
-        ],
-    ),
-    Small::new(
-        NAME,
-        &[
-            ("neighbourhood", "false"),
-            ("coreset_ratio", "0.1"),
-            ("distribution_size", "32"),
-            ("refinement", "true"),
-            ("refine_side", "64"),
-            ("refine_samples", "10"),
-            ("refine_steps", "12"),
-            ("refine_batch", "2"),
-        ],
-    ),
-];
-
 /// Entries on a line at these places.
 fn line(places: &[f32]) -> MemoryBank<Shared<f32>> {
     MemoryBank::new(places.to_vec().into(), 1).unwrap()

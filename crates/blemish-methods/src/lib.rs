@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod devices;
 #[macro_use]
 pub mod registry;
 pub mod shared;

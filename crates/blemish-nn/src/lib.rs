@@ -22,10 +22,5 @@ mod testing;
 pub mod train;
 pub mod weights;
 
-/// Batch normalisation of rows; see [`layers`] for that of maps.
-pub mod norm {
-    pub use crate::layers::BatchNorm;
-}
-
 pub use burn::module::Module;
 pub use burn::tensor::{Device, Tensor, TensorData};

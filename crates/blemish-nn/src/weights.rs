@@ -13,6 +13,12 @@ pub trait Network: Module {
     }
 }
 
+impl<N: Network> Network for Vec<N> {
+    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
+        self.iter_mut().flat_map(N::fixed).collect()
+    }
+}
+
 /// Copies of a network's fixed orders.
 pub fn orders<N: Network>(network: &N) -> Vec<Vec<usize>> {
     network.clone().fixed().into_iter().map(|order| order.clone()).collect()

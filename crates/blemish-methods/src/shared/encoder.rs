@@ -4,8 +4,8 @@ use blemish_core::error::Error;
 use blemish_features::burn_graph::{ConvolutionShape, Interpreter, convolve};
 use blemish_features::graph::Padding;
 use blemish_features::{Backbone, FeatureError};
-use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
+use blemish_nn::weights::Network;
 use blemish_nn::{Module, Tensor};
 use burn::module::Param;
 
@@ -74,7 +74,7 @@ impl Encoder {
     }
 }
 
-impl Ordered for Encoder {}
+impl Network for Encoder {}
 
 #[cfg(test)]
 mod tests {

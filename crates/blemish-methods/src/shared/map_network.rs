@@ -6,10 +6,9 @@ use super::tensors::scoring_device;
 use blemish_core::error::Error;
 use blemish_core::state::State;
 use blemish_features::Device;
-use blemish_nn::Module;
-use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
 use blemish_nn::train::Curve;
+use blemish_nn::weights::Network;
 
 /// A trained network with the sizes of the maps that it was made for and the curve of its loss.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub struct MapNetwork<N> {
     pub curve: Curve,
 }
 
-impl<N: Module + Ordered> MapNetwork<N> {
+impl<N: Network> MapNetwork<N> {
     /// Puts sizes, weights and curve into a model's state.
     pub fn store(&self, state: &mut State) {
         store_sizes(&self.sizes, state);
@@ -49,7 +48,7 @@ impl<N: Module + Ordered> MapNetwork<N> {
 mod tests {
     use super::*;
     use blemish_nn::flow::{Chain, ChannelAffine, Permutation, Piece};
-    use blemish_nn::weights::collect;
+    use blemish_nn::weights::{collect, orders};
 
     fn network(sizes: &[MapSize], init: &mut Init) -> Chain {
         let channels = sizes[0].channels;
@@ -63,15 +62,15 @@ mod tests {
         let sizes = vec![MapSize { channels: 6, height: 2, width: 3 }];
         let network_of = |seed| network(&sizes, &mut Init::new(seed, &device));
         let curve = Curve::of(3, vec![2.0, 1.0]);
-        let mut kept = MapNetwork { sizes: sizes.clone(), network: network_of(5), curve };
+        let kept = MapNetwork { sizes: sizes.clone(), network: network_of(5), curve };
         let mut state = State::default();
         kept.store(&mut state);
-        let mut restored = MapNetwork::restore(&state, Device::Cpu, network).unwrap();
+        let restored = MapNetwork::restore(&state, Device::Cpu, network).unwrap();
         assert_eq!(restored.sizes, kept.sizes);
         assert_eq!((restored.curve.part, &restored.curve.losses), (3, &vec![2.0, 1.0]));
         assert_eq!(collect(&restored.network), collect(&kept.network));
-        assert_eq!(restored.network.orders(), kept.network.orders());
-        assert_ne!(*restored.network.orders()[0], (0..6).collect::<Vec<_>>(), "an order of its own");
+        assert_eq!(orders(&restored.network), orders(&kept.network));
+        assert_ne!(orders(&restored.network)[0], (0..6).collect::<Vec<_>>(), "an order of its own");
         state.set_u32("order.0", &[6], vec![0, 1, 2, 3, 4, 4]);
         let error = MapNetwork::restore(&state, Device::Cpu, network).unwrap_err().to_string();
         assert!(error.contains("`order.0` is not an order of 6 channels"), "{error}");

@@ -2,19 +2,17 @@
 
 use blemish_core::error::Error;
 use blemish_core::state::{State, StateError};
-use blemish_nn::Module;
-use blemish_nn::flow::Ordered;
 use blemish_nn::train::Curve;
-use blemish_nn::weights::{self, Values, WeightError};
+use blemish_nn::weights::{self, Network, Values, WeightError};
 
 /// Puts a network's weights, its fixed orders of channels and the loss curve of its training into a model's state, each under a name
 /// that begins with `prefix` (the curve's after `loss_curve.`).
-pub fn store<M: Module + Ordered>(network: &M, prefix: &str, curve: &Curve, state: &mut State) {
+pub fn store<N: Network>(network: &N, prefix: &str, curve: &Curve, state: &mut State) {
     for (name, (shape, values)) in weights::collect(network) {
         state.set_f32(&format!("{prefix}{name}"), &shape, values);
     }
-    for (number, order) in network.clone().orders().into_iter().enumerate() {
-        let values: Vec<u32> = order.iter().map(|&channel| channel as u32).collect();
+    for (number, order) in weights::orders(network).into_iter().enumerate() {
+        let values: Vec<u32> = order.into_iter().map(|channel| channel as u32).collect();
         state.set_u32(&format!("{prefix}order.{number}"), &[values.len()], values);
     }
     let losses: Vec<f32> = curve.losses.iter().map(|&loss| loss as f32).collect();
@@ -45,35 +43,64 @@ pub fn loss_curves(state: &State) -> Vec<(String, Curve)> {
 ///
 /// # Errors
 /// [`Error::State`] naming the tensor that is missing, misshapen or not finite.
-pub fn load<M: Module + Ordered>(blank: M, prefix: &str, state: &State) -> Result<(M, Curve), Error> {
-    let mut network = weights::load(blank, |name: &str| -> Result<Values, LoadError> {
-        let name = format!("{prefix}{name}");
+pub fn load<N: Network>(blank: N, prefix: &str, state: &State) -> Result<(N, Curve), Error> {
+    let whole = |name: &str| format!("{prefix}{name}");
+    let weight = |name: &str| -> Result<Values, LoadError> {
+        let name = whole(name);
         let rank = state.tensors().get(&name).map_or(1, |tensor| tensor.shape.len());
-        let (shape, values) = state.f32(&name, rank).map_err(LoadError)?;
+        let (shape, values) = state.f32(&name, rank)?;
         if !values.iter().all(|value| value.is_finite()) {
-            return Err(LoadError(StateError { name, reason: "holds values that are not finite".into() }));
+            return Err(StateError { name, reason: "holds values that are not finite".into() }.into());
         }
         Ok((shape.to_vec(), values.to_vec()))
-    })
-    .map_err(|LoadError(error)| Error::State(error))?;
-    for (number, order) in network.orders().into_iter().enumerate() {
-        let name = format!("{prefix}order.{number}");
-        let values: Vec<usize> = state.u32(&name, 1)?.1.iter().map(|&channel| channel as usize).collect();
-        let mut sorted = values.clone();
-        sorted.sort_unstable();
-        if values.len() != order.len() || !sorted.into_iter().eq(0..order.len()) {
-            let reason = format!("is not an order of {} channels", order.len());
-            return Err(StateError { name, reason }.into());
-        }
-        *order = values;
-    }
+    };
+    let order = |number: usize| -> Result<Vec<usize>, LoadError> {
+        let (_, values) = state.u32(&whole(&format!("order.{number}")), 1)?;
+        Ok(values.iter().map(|&channel| channel as usize).collect())
+    };
+    let loaded = weights::load(blank, weight).and_then(|mut network| {
+        weights::load_orders(&mut network, order)?;
+        Ok(network)
+    });
+    let network = loaded.map_err(|error| match error {
+        LoadError::State(error) => error,
+        LoadError::Weight(WeightError { name, reason }) => StateError { name: whole(&name), reason },
+    })?;
     Ok((network, load_curve(prefix, state)?))
 }
 
-struct LoadError(StateError);
+/// What a state lacks, or what does not fit the network, which knows nothing of prefixes.
+enum LoadError {
+    State(StateError),
+    Weight(WeightError),
+}
+
+impl From<StateError> for LoadError {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
 
 impl From<WeightError> for LoadError {
     fn from(error: WeightError) -> Self {
-        Self(StateError { name: error.name, reason: error.reason })
+        Self::Weight(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blemish_nn::Device;
+    use blemish_nn::init::Init;
+    use blemish_nn::layers::Dense;
+
+    #[test]
+    fn a_weight_that_does_not_fit_is_named_as_in_the_file() {
+        let dense = |outputs| Dense::new(2, outputs, &mut Init::new(1, &Device::flex()));
+        let mut state = State::default();
+        store(&dense(3), "layer.1.", &Curve::of(1, vec![1.0]), &mut state);
+        let error = load(dense(4), "layer.1.", &state).unwrap_err().to_string();
+        assert!(error.contains("`layer.1.bias`") || error.contains("`layer.1.weight`"), "{error}");
+        assert!(load(dense(3), "layer.2.", &state).unwrap_err().to_string().contains("`layer.2."));
     }
 }

@@ -99,28 +99,14 @@ impl Chain {
     }
 }
 
-/// A network with fixed orders of channels, which are no weights but must be kept with them.
-pub trait Ordered {
-    /// The orders of its permutations and mixings, in the order of the pieces; a network without any has nothing to say.
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        Vec::new()
-    }
-}
-
-impl Ordered for Chain {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+impl Network for Chain {
+    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
         let order = |piece| match piece {
             &mut Piece::Permutation(ref mut piece) => Some(&mut piece.order),
             Piece::Mixing(piece) => Some(&mut piece.order),
             _ => None,
         };
         self.pieces.iter_mut().filter_map(order).collect()
-    }
-}
-
-impl Network for Chain {
-    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
-        self.orders()
     }
 }
 

@@ -23,8 +23,8 @@ mod squeeze;
 #[cfg(test)]
 mod tests;
 
-pub use crate::layers::{ActNorm, MapNorm as LayerNorm};
-pub use chain::{Chain, Ordered, Piece, latent_energy};
+pub use crate::layers::ActNorm;
+pub use chain::{Chain, Piece, latent_energy};
 pub use channel_affine::ChannelAffine;
 pub use coupling::{CouplingBlock, HalfStep, Part};
 pub use cross_scale::{CrossScaleBlock, CrossScaleConfig};

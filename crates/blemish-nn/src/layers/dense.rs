@@ -1,6 +1,7 @@
 //! A linear layer.
 
 use crate::init::{Init, xavier};
+use crate::weights::Network;
 use blemish_ops::dense;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -13,6 +14,8 @@ pub struct Dense {
     /// Outputs.
     pub bias: Param<Tensor<1>>,
 }
+
+impl Network for Dense {}
 
 impl Dense {
     /// Uniform within 1 / sqrt(inputs), weights and bias.

@@ -5,8 +5,8 @@
 
 use crate::shared::tensors::interpolation;
 use blemish_kernels::map::resize_bilinear;
-use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
+use blemish_nn::weights::Network;
 use blemish_nn::{Module, Tensor, TensorData};
 use burn::module::Param;
 
@@ -62,7 +62,7 @@ impl Descriptor {
     }
 }
 
-impl Ordered for Descriptor {}
+impl Network for Descriptor {}
 
 /// Row and column of every position, row-major, each from -1 to 1 over the grid; 0 where there is only one.
 pub(super) fn coordinates(height: usize, width: usize) -> Vec<f32> {

@@ -4,10 +4,9 @@ use super::config::{MspbaConfig, NAME, SIZES};
 use crate::shared::encoder::Encoder;
 use blemish_core::error::Error;
 use blemish_features::Backbone;
-use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
 use blemish_nn::layers::{Conv, Dense};
-use blemish_nn::{Module, Tensor};
+use blemish_nn::{Module, Tensor, weights};
 use burn::module::Param;
 use burn::tensor::activation::leaky_relu;
 
@@ -182,4 +181,4 @@ impl Network {
     }
 }
 
-impl Ordered for Network {}
+impl weights::Network for Network {}

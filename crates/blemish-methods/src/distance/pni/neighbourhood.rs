@@ -10,12 +10,11 @@ use crate::shared::tensors::{device_of, values_of};
 use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
 use blemish_data::loader::order_of;
-use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
-use blemish_nn::layers::Dense;
+use blemish_nn::layers::{BatchNorm, Dense};
 use blemish_nn::loss::cross_entropy;
-use blemish_nn::norm::BatchNorm;
 use blemish_nn::train::{Curve, Decay, Optimiser, Plan, Schedule, Selection};
+use blemish_nn::weights::Network;
 use blemish_nn::{Device, Module, Tensor, TensorData};
 use burn::tensor::{Int, activation};
 use rand::{Rng, SeedableRng};
@@ -93,7 +92,7 @@ pub(super) struct Perceptron {
     output: Dense,
 }
 
-impl Ordered for Perceptron {}
+impl Network for Perceptron {}
 
 impl Perceptron {
     pub(super) fn new(config: &PniConfig, inputs: usize, outputs: usize, init: &mut Init) -> Self {

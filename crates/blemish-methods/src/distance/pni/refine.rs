@@ -24,11 +24,10 @@ use blemish_data::ImageBatch;
 use blemish_data::synth::kit::ColourJitter;
 use blemish_features::{Backbone, Device};
 use blemish_kernels::map::{resize_aligned, resize_bilinear};
-use blemish_nn::flow::Ordered;
 use blemish_nn::init::Init;
 use blemish_nn::layers::Conv;
 use blemish_nn::train::{Curve, Optimiser, Plan, Schedule};
-use blemish_nn::{Module, Tensor, TensorData};
+use blemish_nn::{Module, Tensor, TensorData, weights};
 use burn::tensor::activation::relu;
 
 /// What training samples go through: the released code's, whose change of colour is that of brightness, contrast and saturation.
@@ -56,7 +55,7 @@ struct Network {
     leave: Conv,
 }
 
-impl Ordered for Network {}
+impl weights::Network for Network {}
 
 impl Network {
     /// For square inputs of `side` pixels; starts without any residual.

@@ -26,10 +26,10 @@ use blemish_core::state::State;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
 use blemish_kernels::image::rotation::{thin, thinned};
-use blemish_nn::flow::{CrossScaleBlock, CrossScaleConfig, Ordered, latent_energy};
+use blemish_nn::flow::{CrossScaleBlock, CrossScaleConfig, latent_energy};
 use blemish_nn::init::Init;
 use blemish_nn::train::{Optimiser, Plan, Schedule};
-use blemish_nn::{Module, Tensor};
+use blemish_nn::{Module, Tensor, weights};
 use std::sync::Arc;
 
 const NAME: &str = "csflow";
@@ -75,8 +75,8 @@ impl Network {
     }
 }
 
-impl Ordered for Network {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
+impl weights::Network for Network {
+    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
         let permutations = self.blocks.iter_mut().flat_map(|block| &mut block.permutations);
         permutations.map(|piece| &mut piece.order).collect()
     }

@@ -30,13 +30,12 @@ use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_kernels::map::resize_bilinear;
 use blemish_nn::flow::{
-    Chain, ChannelAffine, CouplingBlock, HalfStep, LayerNorm, Ordered, Part, Permutation, Piece,
-    latent_energy,
+    Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy,
 };
 use blemish_nn::init::Init;
-use blemish_nn::layers::Subnet;
+use blemish_nn::layers::{MapNorm, Subnet};
 use blemish_nn::train::{Optimiser, Plan, Schedule};
-use blemish_nn::{Module, Tensor};
+use blemish_nn::{Module, Tensor, weights};
 use rayon::prelude::*;
 
 const NAME: &str = "fastflow";
@@ -44,7 +43,7 @@ const NAME: &str = "fastflow";
 /// The flows of all layers, with their normalisation.
 #[derive(Module, Debug)]
 pub(crate) struct Network {
-    norms: Vec<LayerNorm>,
+    norms: Vec<MapNorm>,
     flows: Vec<Chain>,
 }
 
@@ -52,7 +51,7 @@ impl Network {
     fn new(config: &FastFlowConfig, sizes: &[MapSize], init: &mut Init) -> Self {
         let norm = |size: &MapSize| {
             let shape = [size.channels, size.height, size.width];
-            LayerNorm::new(shape, config.norm == Norm::Learned, init)
+            MapNorm::new(shape, config.norm == Norm::Learned, init)
         };
         let norms = if config.norm == Norm::None { Vec::new() } else { sizes.iter().map(norm).collect() };
         let deepest = sizes.iter().map(|size| size.channels).max().unwrap_or(0);
@@ -103,9 +102,9 @@ impl Network {
     }
 }
 
-impl Ordered for Network {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        self.flows.iter_mut().flat_map(Chain::orders).collect()
+impl weights::Network for Network {
+    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
+        self.flows.fixed()
     }
 }
 

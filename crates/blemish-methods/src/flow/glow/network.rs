@@ -2,10 +2,11 @@
 
 use super::config::{CouplingKind, GlowConfig, Input};
 use blemish_nn::flow::{
-    ActNorm, Chain, CouplingBlock, HalfStep, Mixing, Ordered, Part, Piece, latent_energy, squeeze,
+    ActNorm, Chain, CouplingBlock, HalfStep, Mixing, Part, Piece, latent_energy, squeeze,
 };
 use blemish_nn::init::Init;
 use blemish_nn::layers::{Conv, Subnet};
+use blemish_nn::weights::Network;
 use blemish_nn::{Module, Tensor};
 use blemish_ops::{Clamp, Coupling, channels};
 
@@ -107,9 +108,9 @@ impl Glow {
     }
 }
 
-impl Ordered for Glow {
-    fn orders(&mut self) -> Vec<&mut Vec<usize>> {
-        self.levels.iter_mut().flat_map(|level| level.steps.orders()).collect()
+impl Network for Glow {
+    fn fixed(&mut self) -> Vec<&mut Vec<usize>> {
+        self.levels.iter_mut().flat_map(|level| level.steps.fixed()).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::flow::cross_scale::double;
-use crate::layers::{Dense, Layer};
+use crate::layers::{Dense, Layer, MapNorm};
 use blemish_ops::scale_and_shift;
 
 #[test]
@@ -200,7 +200,7 @@ fn scales_hear_of_their_neighbours_with_each_subnet() {
 
 #[test]
 fn layer_normalisation_is_of_the_whole_map_of_an_image() {
-    let norm = LayerNorm::new([2, 1, 2], true, &single().double());
+    let norm = MapNorm::new([2, 1, 2], true, &single().double());
     let x = tensor(&[1.0, 3.0, 5.0, 7.0, 2.0, 2.0, 2.0, 2.0], [2, 2, 1, 2]);
     let scale = 5f64.sqrt().recip();
     let expected = [-3.0 * scale, -scale, scale, 3.0 * scale, 0.0, 0.0, 0.0, 0.0];

@@ -7,7 +7,10 @@ use blemish_core::method::FitContext;
 use blemish_core::training::with_ending;
 use blemish_data::loader::order_of;
 use blemish_features::burn_device::guarded;
-use blemish_nn::train::{Checkpoints, Plan, Selection, TrainError, Trained, Verdict, Watch, train_selecting};
+use blemish_nn::train::{
+    Checkpoints, Course, Draw, Plan, Selection, TrainError, Trained, TrainedByTurns, Turn, Verdict, Watch,
+    train_by_turns, train_selecting,
+};
 use blemish_nn::weights::trained_values;
 use blemish_nn::{Device, Module, Tensor};
 use rand::{Rng, RngExt};
@@ -125,6 +128,35 @@ impl<'a> Trainer<'a> {
         Ok(trained)
     }
 
+    /// Trains parts of a network called `name` by turns, each by its own loss, rule and schedule, as the two sides of a GAN. The course gets
+    /// the checkpoints and the precision of this fit.
+    ///
+    /// `activations` is about how many values the largest turn keeps for its gradients, `batch` gives what each update learns from.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; [`Error::Train`] as well for a turn without weights.
+    pub fn run_turns<M: Module, B>(
+        &self,
+        name: &str,
+        network: M,
+        course: Course,
+        turns: &[Turn<'_, M, B>],
+        activations: usize,
+        batch: impl FnMut(Draw) -> Result<B, Error>,
+    ) -> Result<TrainedByTurns<M>, Error> {
+        let weights = trained_values(&network);
+        // Weights, gradients and two moments (and the averages of all turns that have one).
+        let copies = 4 + usize::from(turns.iter().any(|turn| turn.average.is_some()));
+        let work = Work { name, steps: course.steps, weights, values: copies * weights, activations };
+        let trained = self.supervise(&work, |checkpoints, watch| {
+            let course = Course { checkpoints, precision: self.context.training.precision, ..course };
+            let batch = batch_errors(batch);
+            train_by_turns(network, &course, turns, &self.device, batch, None, watch)
+        })?;
+        self.warn_if_short(&work, trained.steps);
+        Ok(trained)
+    }
+
     /// Runs a training with all that surrounds one: memory, time, progress, checkpoints, what a GPU says by panics.
     fn supervise<T>(
         &self,
@@ -231,8 +263,8 @@ impl From<TrainError> for Failure {
     }
 }
 
-fn batch_errors<B>(mut batch: impl FnMut(u64) -> Result<B, Error>) -> impl FnMut(u64) -> Result<B, Failure> {
-    move |step| batch(step).map_err(Failure::Other)
+fn batch_errors<D, B>(mut batch: impl FnMut(D) -> Result<B, Error>) -> impl FnMut(D) -> Result<B, Failure> {
+    move |draw| batch(draw).map_err(Failure::Other)
 }
 
 struct Progress<'a> {

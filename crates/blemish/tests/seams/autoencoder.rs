@@ -1,6 +1,6 @@
 //! An autoencoder of patches: what it cannot put together again is a defect.
 
-use super::networks::{LENGTH, learn, load, open, patches, planes, rows, score, store};
+use super::networks::{LENGTH, keep, patches, plan, rows, score};
 use super::scenes::{NoSettings, finds_the_spot, fit, info, stored, stripes};
 use blemish::data::{Memory, Transform};
 use blemish::entry::{Entry, MethodEntry};
@@ -11,15 +11,17 @@ use blemish::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSe
 use blemish::state::State;
 use blemish::{Detector, DetectorConfig, FitOptions};
 use blemish_core::{Input, Needs, check};
+use blemish_methods::shared::map_network::MapNetwork;
+use blemish_methods::shared::tensors::device_of;
+use blemish_methods::shared::trainer::Trainer;
 use blemish_nn::init::Init;
 use blemish_nn::layers::Dense;
-use blemish_nn::{Device, Module, Tensor};
+use blemish_nn::{Module, Tensor};
+
+const NAME: &str = "autoencoder";
 
 /// LENGTH values to 3 and back.
-struct Autoencoder {
-    network: Vec<Dense>,
-    device: Device,
-}
+struct Autoencoder(MapNetwork<Vec<Dense>>);
 
 fn blank(init: &mut Init) -> Vec<Dense> {
     vec![Dense::new(LENGTH, 3, init), Dense::new(3, LENGTH, init)]
@@ -33,40 +35,40 @@ fn errors(network: &Vec<Dense>, x: Tensor<2>) -> Tensor<2> {
 
 impl Method for Autoencoder {
     type Config = NoSettings;
-    const INFO: MethodInfo = info("autoencoder", Family::Reconstruction);
+    const INFO: MethodInfo = info(NAME, Family::Reconstruction);
 
     fn needs(_: &NoSettings) -> Needs {
         Needs::of_images()
     }
-    fn fit(_: &NoSettings, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        let device = open(context.device)?;
-        let (learning, planes) = (device.clone().autodiff(), planes(good)?);
-        if planes.is_empty() {
-            return Err(Error::Fit { method: "autoencoder", reason: "there are no training images".into() });
-        }
-        let batch = |step: u64| rows(patches(&planes[step as usize % planes.len()]), &learning);
-        let network = blank(&mut Init::new(context.seed, &learning));
-        let network = learn(network, 60, context, batch, |network, x| errors(network, x).mean())?;
-        Ok(Self { network: network.valid(), device })
+    fn fit(config: &NoSettings, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let kept = keep(NAME, good, context)?;
+        let trainer = Trainer::new(NAME, config, kept.digest(), 1, context)?;
+        let device = trainer.device();
+        let network = blank(&mut Init::new(context.seed, &device));
+        let batch = |step: u64| Ok(rows(patches(kept.row(0, step as usize % kept.len())), &device));
+        let trained =
+            trainer.run(NAME, network, plan(60), 0, batch, |network, x| errors(network, x).mean())?;
+        let sizes = kept.sizes().to_vec();
+        Ok(Self(MapNetwork { sizes, network: trained.network.valid(), curve: trained.curve }))
     }
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
-        score(input.images()?, |patches| errors(&self.network, rows(patches, &self.device)).mean_dim(1))
+        let network = &self.0.network;
+        let device = device_of(network);
+        score(input.images()?, |patches| errors(network, rows(patches, &device)).mean_dim(1))
     }
     fn map_stage(&self) -> MapStage {
         MapStage::bilinear(0.0)
     }
     fn state(&self) -> State {
         let mut state = State::default();
-        store(&self.network, "network", &mut state);
+        self.0.store(&mut state);
         state
     }
     fn config(&self) -> &NoSettings {
         &NoSettings {}
     }
     fn restore(stored: Stored<NoSettings>) -> Result<Self, Error> {
-        let device = open(stored.device)?;
-        let network = load(blank(&mut Init::blank(&device)), "network", &stored.state)?;
-        Ok(Self { network, device })
+        MapNetwork::restore(&stored.state, stored.device, |_, init| blank(init)).map(Self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A generator puts patches together again, a critic tells its work from real patches; they learn from each other by turns.
 
-use super::networks::{LENGTH, learn, load, open, patches, planes, rows, score, store};
+use super::networks::{LENGTH, keep, patches, rows, score};
 use super::scenes::{NoSettings, finds_the_spot, fit, info, stored, stripes};
 use blemish::data::Memory;
 use blemish::entry::Entry;
@@ -9,68 +9,80 @@ use blemish::map::{MapStage, PatchScores};
 use blemish::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
 use blemish::state::State;
 use blemish_core::{Input, Needs};
+use blemish_methods::shared::network_state;
+use blemish_methods::shared::tensors::{device_of, scoring_device};
+use blemish_methods::shared::trainer::Trainer;
 use blemish_nn::init::Init;
 use blemish_nn::layers::Dense;
-use blemish_nn::{Device, Module, Tensor};
+use blemish_nn::train::{Course, Curve, Draw, Optimiser, Schedule, Scope, Turn};
+use blemish_nn::{Module, Tensor};
 
-/// Turns, and steps of each network in a turn.
-const TURNS: u64 = 8;
-const STEPS: u64 = 12;
+const NAME: &str = "turns";
+
+/// Steps, in each of which both learn.
+const STEPS: u64 = 96;
+
+/// The generator, then the critic.
+type Networks = Vec<Vec<Dense>>;
 
 struct Turns {
-    generator: Vec<Dense>,
-    critic: Vec<Dense>,
-    device: Device,
+    networks: Networks,
+    curves: Vec<Curve>,
 }
 
-fn blank(init: &mut Init) -> (Vec<Dense>, Vec<Dense>) {
+fn blank(init: &mut Init) -> Networks {
     let generator = vec![Dense::new(LENGTH, 3, init), Dense::new(3, LENGTH, init)];
-    (generator, vec![Dense::new(LENGTH, 8, init), Dense::new(8, 1, init)])
+    vec![generator, vec![Dense::new(LENGTH, 8, init), Dense::new(8, 1, init)]]
 }
 
-fn remade(generator: &Vec<Dense>, x: Tensor<2>) -> Tensor<2> {
-    generator[1].rows(generator[0].rows(x))
+fn remade(networks: &Networks, x: Tensor<2>) -> Tensor<2> {
+    networks[0][1].rows(networks[0][0].rows(x))
 }
 
 /// Towards 1 for real patches, towards 0 for remade ones.
-fn real(critic: &Vec<Dense>, x: Tensor<2>) -> Tensor<2> {
-    critic[1].rows(critic[0].rows(x).tanh())
+fn real(networks: &Networks, x: Tensor<2>) -> Tensor<2> {
+    networks[1][1].rows(networks[1][0].rows(x).tanh())
+}
+
+/// Patches come back, and the critic takes them for real.
+fn fools(networks: &Networks, x: Tensor<2>) -> Tensor<1> {
+    let made = remade(networks, x.clone());
+    let fooled = (real(networks, made.clone()) - 1.0).powi_scalar(2).mean();
+    (made - x).powi_scalar(2).mean() + fooled * 0.01
+}
+
+/// The critic is right about both.
+fn tells(networks: &Networks, x: Tensor<2>) -> Tensor<1> {
+    let made = remade(networks, x.clone());
+    (real(networks, x) - 1.0).powi_scalar(2).mean() + real(networks, made).powi_scalar(2).mean()
 }
 
 impl Method for Turns {
     type Config = NoSettings;
-    const INFO: MethodInfo = info("turns", Family::Reconstruction);
+    const INFO: MethodInfo = info(NAME, Family::Reconstruction);
 
     fn needs(_: &NoSettings) -> Needs {
         Needs::of_images()
     }
-    fn fit(_: &NoSettings, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
-        let device = open(context.device)?;
-        let (learning, planes) = (device.clone().autodiff(), planes(good)?);
-        let (mut generator, mut critic) = blank(&mut Init::new(context.seed, &learning));
-        // A training of several networks by turns would keep the memories of both optimisers, and one checkpoint of all.
-        for turn in 0..TURNS {
-            let batch =
-                |step: u64| rows(patches(&planes[(turn * STEPS + step) as usize % planes.len()]), &learning);
-            let fools = |generator: &Vec<Dense>, x: Tensor<2>| {
-                let made = remade(generator, x.clone());
-                let fooled = (real(&critic, made.clone()) - 1.0).powi_scalar(2).mean();
-                (made - x).powi_scalar(2).mean() + fooled * 0.01
-            };
-            generator = learn(generator, STEPS, context, batch, fools)?;
-            let tells = |critic: &Vec<Dense>, x: Tensor<2>| {
-                let made = remade(&generator, x.clone()).detach();
-                (real(critic, x) - 1.0).powi_scalar(2).mean() + real(critic, made).powi_scalar(2).mean()
-            };
-            critic = learn(critic, STEPS, context, batch, tells)?;
-        }
-        Ok(Self { generator: generator.valid(), critic: critic.valid(), device })
+    fn fit(config: &NoSettings, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let kept = keep(NAME, good, context)?;
+        let trainer = Trainer::new(NAME, config, kept.digest(), 1, context)?;
+        let device = trainer.device();
+        let networks = blank(&mut Init::new(context.seed, &device));
+        let turn =
+            |name, scope, loss| Turn::new(name, scope, Optimiser::ADAM, Schedule::constant(0.01), loss);
+        let turns =
+            [turn("generator", Scope::Fields(&["0"]), &fools), turn("critic", Scope::Fields(&["1"]), &tells)];
+        let batch = |draw: Draw| Ok(rows(patches(kept.row(0, draw.step as usize % kept.len())), &device));
+        let trained = trainer.run_turns(NAME, networks, Course::new(STEPS), &turns, 0, batch)?;
+        Ok(Self { networks: trained.network.valid(), curves: trained.curves })
     }
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        let device = device_of(&self.networks);
         score(input.images()?, |patches| {
-            let x = rows(patches, &self.device);
-            let off = (remade(&self.generator, x.clone()) - x.clone()).powi_scalar(2).mean_dim(1);
-            off - real(&self.critic, x) * 1e-3
+            let x = rows(patches, &device);
+            let off = (remade(&self.networks, x.clone()) - x.clone()).powi_scalar(2).mean_dim(1);
+            off - real(&self.networks, x) * 1e-3
         })
     }
     fn map_stage(&self) -> MapStage {
@@ -78,18 +90,19 @@ impl Method for Turns {
     }
     fn state(&self) -> State {
         let mut state = State::default();
-        store(&self.generator, "generator", &mut state);
-        store(&self.critic, "critic", &mut state);
+        for (number, (network, curve)) in self.networks.iter().zip(&self.curves).enumerate() {
+            network_state::store(network, &format!("{number}."), curve, &mut state);
+        }
         state
     }
     fn config(&self) -> &NoSettings {
         &NoSettings {}
     }
     fn restore(stored: Stored<NoSettings>) -> Result<Self, Error> {
-        let device = open(stored.device)?;
-        let (generator, critic) = blank(&mut Init::blank(&device));
-        let generator = load(generator, "generator", &stored.state)?;
-        Ok(Self { generator, critic: load(critic, "critic", &stored.state)?, device })
+        let blank = blank(&mut Init::blank(&scoring_device(stored.device)?)).into_iter().enumerate();
+        let load = |(number, network)| network_state::load(network, &format!("{number}."), &stored.state);
+        let (networks, curves) = blank.map(load).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok(Self { networks, curves })
     }
 }
 

@@ -169,7 +169,7 @@ impl FitContext<'_> {
     /// # Errors
     /// [`Error::Interrupted`].
     pub fn check_cancelled(&self) -> Result<(), Error> {
-        if self.observer.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+        self.observer.check_cancelled()
     }
 }
 

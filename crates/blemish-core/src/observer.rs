@@ -1,5 +1,7 @@
 //! How long work reports its progress and is stopped.
 
+use crate::error::Error;
+
 /// Watches long work: progress, warnings, cancellation. Called from several threads.
 pub trait Observer: Send + Sync {
     /// A stage begins; `total` is its number of steps where known.
@@ -21,6 +23,13 @@ pub trait Observer: Send + Sync {
     /// Whether the work should stop as soon as it can.
     fn is_cancelled(&self) -> bool {
         false
+    }
+    /// The same as an error, for work that ends with one.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    fn check_cancelled(&self) -> Result<(), Error> {
+        if self.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -171,9 +171,7 @@ impl TrainingSet for Images<'_> {
 
     fn for_each(&self, pass: Pass, each: &mut EachInput<'_>) -> Result<(), Error> {
         for numbers in self.batches(&order_of(self.images.len(), pass.shuffle)) {
-            if self.observer.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
+            self.observer.check_cancelled()?;
             self.with(&numbers, pass, |input| each(input))?;
         }
         Ok(())

@@ -28,6 +28,7 @@ pub struct DecodedImages<'a> {
     with_masks: bool,
     delivered: usize,
     skipped: Vec<Skipped>,
+    left_out: Vec<usize>,
     is_finished: bool,
 }
 
@@ -41,22 +42,27 @@ impl<'a> DecodedImages<'a> {
         skip_bad: bool,
         with_masks: bool,
     ) -> Self {
-        let (delivered, skipped, is_finished) = (0, Vec::new(), false);
         Self {
             source,
             order: order.into_iter(),
             transform,
             skip_bad,
             with_masks,
-            delivered,
-            skipped,
-            is_finished,
+            delivered: 0,
+            skipped: Vec::new(),
+            left_out: Vec::new(),
+            is_finished: false,
         }
     }
 
     /// What was left out so far, in order.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// The indices in the source of what was left out so far; one for each of [`Self::skipped`].
+    pub fn left_out(&self) -> &[usize] {
+        &self.left_out
     }
 }
 
@@ -74,7 +80,10 @@ impl Iterator for DecodedImages<'_> {
                     self.delivered += 1;
                     return Some(Ok(DecodedImage { index, image, mask }));
                 }
-                Err(error) if self.skip_bad => self.skipped.push(left_out(source, index, &error)),
+                Err(error) if self.skip_bad => {
+                    self.skipped.push(left_out(source, index, &error));
+                    self.left_out.push(index);
+                }
                 Err(error) => {
                     self.is_finished = true;
                     return Some(Err(error));

@@ -13,7 +13,6 @@ use blemish_core::training::TrainingOptions;
 use blemish_data::{DecodedImages, Skipped, Source, Subset};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Takes the outcome of every image that is scored, by its index in the source.
@@ -248,9 +247,7 @@ impl<'a> Fits<'a> {
             for image in images.by_ref() {
                 image?;
             }
-            let is = |one: &Skipped, image: &usize| Path::new(&self.source.facts(*image).name) == one.path;
-            let place = |one: &Skipped| (0..self.source.len()).find(|image| is(one, image));
-            self.note(images.skipped().iter().filter_map(|one| Some((place(one)?, one.clone()))));
+            self.note(images.left_out().iter().copied().zip(images.skipped().iter().cloned()));
         }
         Ok(self.without_skipped(&(0..self.source.len()).collect::<Vec<_>>()))
     }

@@ -27,6 +27,14 @@ impl Default for EvaluateOptions<'_> {
     }
 }
 
+impl<'a> EvaluateOptions<'a> {
+    /// How the images are scored.
+    pub(super) fn scoring(&self, with_masks: bool) -> ScoreOptions<'a> {
+        let Self { batch_size, skip_bad, observer } = *self;
+        ScoreOptions { batch_size, skip_bad, with_masks, observer }
+    }
+}
+
 /// Metrics and what was left out.
 #[derive(Debug)]
 pub struct EvaluationOutcome {
@@ -67,16 +75,10 @@ pub fn evaluate(
         )));
     }
     options.observer.stage("scoring", Some(images.len() as u64));
-    let score_options = ScoreOptions {
-        batch_size: options.batch_size,
-        skip_bad: options.skip_bad,
-        with_masks: true,
-        observer: options.observer,
-    };
     let mut evaluator = Evaluator::new();
     let mut judged: BTreeMap<&str, Vec<Judged>> = BTreeMap::new();
     let (started, mut aside) = (Instant::now(), Duration::ZERO);
-    let skipped = detector.score_source(images, &score_options, |one| -> Result<(), Error> {
+    let skipped = detector.score_source(images, &options.scoring(true), |one| -> Result<(), Error> {
         let paused = Instant::now();
         let ScoredImage { index, scored, mask, .. } = one;
         let facts = images.facts(index);

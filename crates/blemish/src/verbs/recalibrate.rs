@@ -1,7 +1,7 @@
 //! Other thresholds for a fitted model: another rate, fresh good images, labelled defects. Scores and tensors stay as they are.
 
 use super::evaluate::EvaluateOptions;
-use crate::config::{CalibrationConfig, ScoreOptions, check_rate};
+use crate::config::{CalibrationConfig, check_rate};
 use crate::detector::Detector;
 use crate::file::format;
 use crate::fit::calibration_of;
@@ -120,14 +120,8 @@ fn score_images(
     options: &EvaluateOptions<'_>,
 ) -> Result<(Labelled, Vec<Skipped>), Error> {
     options.observer.stage("scoring", Some(images.len() as u64));
-    let score_options = ScoreOptions {
-        batch_size: options.batch_size,
-        skip_bad: options.skip_bad,
-        with_masks: false,
-        observer: options.observer,
-    };
     let mut labelled = Labelled { scored: Vec::new(), labels: Vec::new() };
-    let skipped = detector.score_source(images, &score_options, |one| -> Result<(), Error> {
+    let skipped = detector.score_source(images, &options.scoring(false), |one| -> Result<(), Error> {
         labelled.scored.push((one.index, one.scored.extremes()));
         labelled.labels.push(images.facts(one.index).label == Label::Defective);
         Ok(())

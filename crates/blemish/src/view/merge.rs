@@ -54,7 +54,12 @@ impl<'p> Assembly<'p> {
         Self { tiles, whole: None, own_score: None }
     }
 
-    pub(super) fn add(&mut self, tile: usize, scored: Scored, is_own: bool) {
+    /// Adds tiles by number, each with whether its score is of the method's own rule.
+    pub(super) fn add(&mut self, tiles: &[usize], scored: Vec<(Scored, bool)>) {
+        tiles.iter().zip(scored).for_each(|(&tile, (scored, is_own))| self.add_one(tile, scored, is_own));
+    }
+
+    fn add_one(&mut self, tile: usize, scored: Scored, is_own: bool) {
         match &mut self.tiles {
             None => self.whole = Some(scored),
             Some((_, merger)) => {

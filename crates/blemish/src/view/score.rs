@@ -27,12 +27,6 @@ pub(crate) struct Work<'a> {
     pub(crate) observer: &'a dyn Observer,
 }
 
-impl Work<'_> {
-    fn check_cancelled(&self) -> Result<(), Error> {
-        if self.observer.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
-    }
-}
-
 /// The outcome of an image of a source.
 pub(crate) struct Outcome {
     /// Index in the source.
@@ -93,7 +87,7 @@ fn score_batches(
         };
     if let Some(kept) = set.kept_maps(images).filter(|_| !with_masks && !model.needs().reads.images()) {
         kept.for_each(work.batch_size, &mut |positions, maps| {
-            work.check_cancelled()?;
+            work.observer.check_cancelled()?;
             let input = Input { indices: positions, ..Input::of_maps(maps) };
             tell(positions, scorer.score(&input, source, images)?, &[], Vec::new())
         })?;
@@ -103,7 +97,7 @@ fn score_batches(
         let LoadedBatch { indices, images: pixels, masks, original_sizes } = batch;
         let maps = view.maps_of(model, &pixels)?;
         // The backbone may have taken most of the time that a deadline leaves.
-        work.check_cancelled()?;
+        work.observer.check_cancelled()?;
         let input = Input { indices: &indices, maps: maps.as_ref(), ..Input::of_images(&pixels) };
         tell(&indices, scorer.score(&input, source, images)?, &original_sizes, masks)
     })?;
@@ -136,7 +130,7 @@ fn score_one_by_one(
     }
     let mut decoded = DecodedImages::over(source, rest, &view.transform, set.skips_bad(), with_masks);
     while let Some(image) = decoded.next().transpose()? {
-        work.check_cancelled()?;
+        work.observer.check_cancelled()?;
         let DecodedImage { index, image, mask } = image;
         let size = (image.height, image.width);
         let scored = score_image(views, &image, Some((source.facts(index), source.categories())), work)?;
@@ -163,7 +157,7 @@ fn score_kept(
         let Some(scored) = view.score_kept(&kept, facts, work)? else { return Ok(None) };
         parts.push(scored);
     }
-    work.check_cancelled()?;
+    work.observer.check_cancelled()?;
     let Some(first) = views.first() else { return Ok(None) };
     let original = match first.transform.region_at(8, 8) {
         // Without a region of interest the image's own size does not matter.
@@ -194,7 +188,8 @@ fn still(batch: &ImageBatch, clip: usize) -> Cow<'_, ImageBatch> {
         return Cow::Borrowed(batch);
     }
     let pixels = (0..batch.count).flat_map(|at| batch.image(at).repeat(clip)).collect();
-    Cow::Owned(ImageBatch { frames: clip, pixels, ..batch.clone() })
+    let region_of_interest = batch.region_of_interest.clone();
+    Cow::Owned(ImageBatch { frames: clip, pixels, region_of_interest, ..*batch })
 }
 
 /// The finished maps of a batch, and whether each score is of the method's own rule.
@@ -270,7 +265,7 @@ impl View {
         let plan = tiles.map(|tiles| plan_of(&tiles.tiling, height, width)).transpose()?;
         let mut assembly = Assembly::new(plan.as_ref());
         let mut each = |numbers: &[usize], batch: &ImageBatch| {
-            work.check_cancelled()?;
+            work.observer.check_cancelled()?;
             let model = self.model(numbers[0])?;
             let batch = &*still(batch, model.needs().clip);
             let maps = self.maps_of(model, batch)?;
@@ -282,9 +277,7 @@ impl View {
                 maps: maps.as_ref(),
                 ..Input::of_images(batch)
             };
-            for (&tile, (scored, is_own)) in numbers.iter().zip(score_batch(model, &input)?) {
-                assembly.add(tile, scored, is_own);
-            }
+            assembly.add(numbers, score_batch(model, &input)?);
             Ok(())
         };
         match &plan {
@@ -324,9 +317,7 @@ impl View {
         kept.for_each(work.batch_size.max(1), &mut |numbers, maps| {
             let known = vec![facts; numbers.len()];
             let input = Input { facts: &known, categories, ..Input::of_maps(maps) };
-            for (&tile, (scored, is_own)) in numbers.iter().zip(score_batch(self.model(0)?, &input)?) {
-                assembly.add(tile, scored, is_own);
-            }
+            assembly.add(numbers, score_batch(self.model(0)?, &input)?);
             Ok(())
         })?;
         assembly.finish().map(Some)
@@ -341,7 +332,7 @@ impl View {
         work.observer.stage("measuring good images", Some(order.len() as u64));
         let (mut pixels, mut scores) = (Moments::default(), Moments::default());
         for image in DecodedImages::over(source, order, &self.transform, true, false) {
-            work.check_cancelled()?;
+            work.observer.check_cancelled()?;
             let image = image?;
             let facts = (source.facts(image.index), source.categories());
             let scored = self.score(&image.image, Some(facts), work)?;

@@ -104,5 +104,6 @@ impl<'a> Single<'a> {
 
 /// Image `at` of a batch, as a batch of its own.
 fn single_image(batch: &ImageBatch, at: usize) -> ImageBatch {
-    ImageBatch { count: 1, pixels: batch.clip(at).to_vec(), ..batch.clone() }
+    let (pixels, region_of_interest) = (batch.clip(at).to_vec(), batch.region_of_interest.clone());
+    ImageBatch { count: 1, pixels, region_of_interest, ..*batch }
 }

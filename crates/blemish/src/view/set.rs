@@ -212,10 +212,6 @@ impl<'a> ViewSet<'a> {
         self.reading.skip_bad
     }
 
-    fn check_cancelled(&self) -> Result<(), Error> {
-        if self.reading.observer.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
-    }
-
     /// Passes over whole images in batches; `each` gets positions in `images`.
     pub(super) fn for_each_batch(
         &self,
@@ -235,7 +231,7 @@ impl<'a> ViewSet<'a> {
         };
         Loader::over(self.source, images, transform, &options, |loader| {
             for batch in loader.by_ref() {
-                self.check_cancelled()?;
+                self.reading.observer.check_cancelled()?;
                 each(batch?)?;
             }
             let left_out = loader.left_out().iter().map(|&position| images[position]);
@@ -266,7 +262,7 @@ impl<'a> ViewSet<'a> {
         let mut decoded = DecodedImages::over(self.source, chosen, transform, *skip_bad, false);
         let mut places = order.iter().copied();
         for group in &groups {
-            self.check_cancelled()?;
+            self.reading.observer.check_cancelled()?;
             let mut mixed = Vec::with_capacity(group.len());
             for _ in group {
                 // One image fewer comes for each that is left out, so a group may borrow from the next; nothing depends on it.
@@ -283,11 +279,8 @@ impl<'a> ViewSet<'a> {
         }
         gather.flush(each)?;
         let mut skipped = self.lock();
-        for one in decoded.skipped() {
-            let is_it = |image: &&usize| Path::new(&self.source.facts(**image).name) == one.path;
-            if let Some(&image) = images.iter().find(is_it) {
-                skipped.entry(image).or_insert_with(|| one.clone());
-            }
+        for (&image, one) in decoded.left_out().iter().zip(decoded.skipped()) {
+            skipped.entry(image).or_insert_with(|| one.clone());
         }
         Ok(())
     }
@@ -338,7 +331,7 @@ impl<'a> ViewSet<'a> {
         let seed =
             shuffle.map(|seed| seed.wrapping_add(images.first().map_or(0, |(_, index, _)| *index as u64)));
         for next in order_of(pieces.len(), seed) {
-            self.check_cancelled()?;
+            self.reading.observer.check_cancelled()?;
             let (at, position, tile) = pieces[next];
             let (canvas, plan) = &cut[at];
             if tile < plan.count() {
@@ -461,7 +454,7 @@ impl TrainingSet for Part<'_> {
         if let Some(kept) = cache.and_then(Cache::kept) {
             let order = order_of(pieces.len(), pass.shuffle).into_iter().map(|at| (at, pieces[at].1));
             return kept.replay(order, self.set.reading.batch_size.max(1), &mut |indices, maps| {
-                self.set.check_cancelled()?;
+                self.set.reading.observer.check_cancelled()?;
                 hand_on(indices, None, Some(maps))
             });
         }

@@ -249,6 +249,7 @@ fn decoded_images_come_in_order_one_by_one_and_bad_ones_are_listed() {
         images.by_ref().map(|image| image.unwrap()).map(|image| (image.index, image.image.width)).collect();
     assert_eq!(seen, [(2, 12), (0, 9)]);
     assert!(images.skipped()[0].path.ends_with("b.png"));
+    assert_eq!(images.left_out(), [1]);
     let mut strict = DecodedImages::over(&files, order, &transform, false, false);
     assert!(strict.next().unwrap().is_ok() && strict.next().unwrap().is_err() && strict.next().is_none());
     let mut bad = DecodedImages::over(&files, vec![1], &transform, true, false);

@@ -110,9 +110,7 @@ pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'
     let training = Files::new(fit_on, &dataset.category);
     let (mut quick, mut slow, mut scores) = (Vec::new(), Vec::new(), Vec::new());
     for candidate in candidates {
-        if observer.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
+        observer.check_cancelled()?;
         observer.stage(&candidate.spec(), None);
         let started = Instant::now();
         let mut config = candidate.config(&options.backbone, &options.ensemble, options.seed)?;

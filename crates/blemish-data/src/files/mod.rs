@@ -1,4 +1,10 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and processes that do not get into each other's way.
+
+mod lock;
+mod place;
+
+pub use lock::{Lock, lock};
+pub use place::{open, read, resolve};
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -5,7 +5,7 @@
 
 use super::error::ImportError;
 use super::source::Source;
-use super::staging::Staging;
+use crate::files::{self, Staging};
 use crate::synth::{Random, shuffle};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -113,7 +113,11 @@ pub fn import_elpv(
     let (good, defective) = (pick(0.0), pick(1.0));
     let certain = good.len() + defective.len();
     let parts = split(good, defective, options)?;
-    let staging = Staging::start(out)?;
+    if !files::is_free(out).unwrap_or(false) {
+        return Err(ImportError::Occupied { path: out.to_path_buf() });
+    }
+    let staging =
+        Staging::new(out).map_err(|(folder, error)| ImportError::io("write into", &folder)(error))?;
     let total: usize = parts.iter().map(|(_, paths)| paths.len()).sum();
     let mut done = 0;
     for (part, paths) in &parts {
@@ -129,7 +133,7 @@ pub fn import_elpv(
             progress(done, total as u64);
         }
     }
-    staging.publish()?;
+    staging.publish("").map_err(ImportError::io("write", out))?;
     let [train, test_good, test_defective] = parts.map(|(_, paths)| paths.len());
     Ok(ImportReport {
         folder: out.to_path_buf(),

@@ -57,7 +57,7 @@ pub enum ImportError {
     /// A file or folder operation failed.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// "read", "write", "create".
+        /// "read", "write", "write into", "create".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,

@@ -6,7 +6,6 @@
 mod elpv;
 pub mod error;
 mod source;
-mod staging;
 #[cfg(test)]
 mod tests;
 

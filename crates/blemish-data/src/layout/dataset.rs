@@ -84,6 +84,15 @@ pub struct Dataset {
     pub skipped: Vec<Skipped>,
 }
 
+impl Dataset {
+    /// Every file that is read of it: images and masks, and the list where there is one.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let samples = self.train.iter().chain(&self.test);
+        let files = samples.flat_map(|sample| [Some(sample.path.as_path()), sample.mask.as_deref()]);
+        files.flatten().chain([self.root.as_path()])
+    }
+}
+
 /// How to open a dataset. The default recognises everything by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {

@@ -2,6 +2,7 @@
 
 use super::scan;
 use crate::error::DataError;
+use crate::files::is_results;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>, DataError> {
         })?;
         if path.is_dir() {
             images.extend(scan::images_below(&path, &[])?);
-        } else {
+        } else if !is_own(input, &path) {
             images.push(path);
         }
     }
@@ -54,6 +55,11 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>, DataError> {
     }
     images.sort_by(|one, other| scan::byte_order(one, other));
     Ok(images)
+}
+
+/// Whether a pattern has come upon a picture that Blemish has written, in a folder that the pattern does not name.
+fn is_own(pattern: &Path, path: &Path) -> bool {
+    path.parent().is_some_and(|folder| is_results(folder) && !pattern.starts_with(folder))
 }
 
 fn no_images(folder: &Path) -> DataError {

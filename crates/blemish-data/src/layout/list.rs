@@ -12,6 +12,7 @@
 
 use super::dataset::{Dataset, Label, Layout, OpenOptions, Sample, chosen};
 use crate::error::{DataError, Skipped};
+use crate::files;
 use crate::reader::looks_like_image;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -40,11 +41,16 @@ const COLUMNS: [&str; 7] = ["path", "split", "label", "mask", "defect", "group",
 
 /// The text of a list file.
 pub(super) fn read_text(path: &Path) -> Result<String, DataError> {
-    let length = std::fs::metadata(path).map_err(DataError::io("open", path))?.len();
-    if length > MAXIMUM_BYTES {
-        return Err(DataError::dataset(path, "a list of more than 1 GiB is not read; split it"));
-    }
-    let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+    let bytes = files::read(path, MAXIMUM_BYTES).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            DataError::dataset(path, "a list of more than 1 GiB is not read; split it")
+        }
+        std::io::ErrorKind::InvalidInput => DataError::dataset(
+            path,
+            format!("{error}; name a folder of images, or a list of them that is saved as a file"),
+        ),
+        _ => DataError::io("read", path)(error),
+    })?;
     text_of(path, bytes)
 }
 

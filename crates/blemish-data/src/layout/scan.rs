@@ -1,6 +1,7 @@
 //! Listing folders: images and subfolders, sorted by the bytes of their paths, hidden ones left aside.
 
 use crate::error::DataError;
+use crate::files::is_results;
 use crate::reader::looks_like_image;
 use std::cmp::Ordering;
 use std::fs::File;
@@ -43,7 +44,8 @@ fn walk(
     let visible = |entry: &DirEntry| {
         let is_hidden =
             entry.file_name().as_encoded_bytes().starts_with(b".") || entry.file_name() == "__MACOSX";
-        let is_excluded = || entry.file_type().is_dir() && is_among(entry.path(), excluded);
+        let is_excluded =
+            || entry.file_type().is_dir() && (is_among(entry.path(), excluded) || is_results(entry.path()));
         // The folder itself was asked for, even if its name is a hidden one.
         entry.depth() == 0 || !(is_hidden || is_excluded())
     };

@@ -370,3 +370,32 @@ fn the_shared_sets_open_with_the_counts_of_their_description() {
     };
     assert_eq!(found, ["leather", "screw"]);
 }
+
+#[test]
+fn pictures_that_blemish_has_written_are_no_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::write(root.join("1.png"), "").unwrap();
+    crate::files::results_folder(&root.join("out/overlays"), &[]).unwrap();
+    std::fs::write(root.join("out/overlays/1.png"), "").unwrap();
+    let own = root.join("out/overlays");
+    let listed = |input: &Path| list_images(&[input]).unwrap();
+    assert_eq!(listed(root), [root.join("1.png")]);
+    assert_eq!(listed(&root.join("**/*.png")), [root.join("1.png")]);
+    assert_eq!(open_dataset(root, &OpenOptions::default()).unwrap().train.len(), 1);
+    // Who names them means them.
+    assert_eq!(listed(&own), [own.join("1.png")]);
+    assert_eq!(listed(&own.join("*.png")), [own.join("1.png")]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_or_a_pipe_is_no_list() {
+    let error = open_dataset(Path::new("/dev/zero"), &OpenOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("/dev/zero") && error.contains("a device"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = open_dataset(&pipe, &OpenOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("a pipe") && error.contains("saved as a file"), "{error}");
+}

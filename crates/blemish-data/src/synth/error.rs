@@ -57,7 +57,7 @@ pub enum SynthError {
     /// A file or folder operation failed.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// "read", "write", "remove".
+        /// "read", "write", "write into", "remove".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,

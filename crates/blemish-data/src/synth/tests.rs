@@ -153,6 +153,40 @@ fn only_an_earlier_set_is_overwritten_and_only_on_request() {
     assert!(out.join("train/good/mine.png").exists() && out.join("train/good/000.png").exists());
 }
 
+/// What an interruption leaves is taken for no set, and the same command works again.
+#[test]
+fn a_set_appears_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    let seen = std::sync::atomic::AtomicBool::new(false);
+    let write = |overwrite: bool| {
+        let options = SynthOptions { overwrite, ..small(Look::Metal) };
+        write_synthetic_set(&out, &options, &|done, total| {
+            let is_there = out.join("train").exists() || out.join("synthetic.json").exists();
+            seen.fetch_or(done < total && is_there, std::sync::atomic::Ordering::Relaxed);
+        })
+    };
+    write(false).unwrap();
+    assert!(!seen.into_inner(), "nothing is seen of it before it is complete");
+    // As a killed run leaves it, in a folder that is there and beside one that is not.
+    std::fs::remove_dir_all(&out).unwrap();
+    for left in [folder.path().to_owned(), out.clone()] {
+        std::fs::create_dir_all(left.join(".blemish-unfinished-aaaaaaaaaa.d/train/good")).unwrap();
+        std::fs::write(left.join(".blemish-unfinished-aaaaaaaaaa"), "").unwrap();
+    }
+    assert!(open_dataset(&out, &OpenOptions::default()).is_err());
+    let options = small(Look::Metal);
+    write_synthetic_set(&out, &options, &|_, _| {}).unwrap();
+    assert!(!out.join(".blemish-unfinished-aaaaaaaaaa").exists());
+    // An earlier set stays until the new one is complete.
+    let options = SynthOptions { overwrite: true, train: 1, ..options };
+    write_synthetic_set(&out, &options, &|_, _| {
+        assert!(out.join("train/good/002.png").exists() && out.join("synthetic.json").exists());
+    })
+    .unwrap();
+    assert_eq!(open_dataset(&out, &OpenOptions::default()).unwrap().train.len(), 1);
+}
+
 #[test]
 fn foreign_folders_and_impossible_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();

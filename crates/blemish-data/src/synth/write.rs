@@ -3,7 +3,7 @@
 use super::error::SynthError;
 use super::generator::Generator;
 use super::look::{Defect, Look};
-use crate::files::{self, UNFINISHED};
+use crate::files::{self, Staging, UNFINISHED};
 use crate::mask::Mask;
 use crate::reader::{Pixels, RgbImage};
 use image::ImageEncoder;
@@ -92,7 +92,7 @@ struct Task {
 /// Writes `train/good`, `test/good`, `test/<defect>` and `ground_truth/<defect>/NAME_mask.png` (0 and 255) under `out`.
 ///
 /// The same options give the same bytes, on any number of threads. `progress(done, total)` is called after every image, from
-/// several threads. Every file appears whole or not at all.
+/// several threads. The set appears whole or not at all; one that is overwritten stays until the new one is complete.
 ///
 /// # Errors
 /// [`SynthError`] if `out` holds anything (unless [`SynthOptions::overwrite`] is set and all of it is an earlier synthetic set), a
@@ -103,26 +103,30 @@ pub fn write_synthetic_set(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<SynthReport, SynthError> {
     let generator = Generator::new(options.look, options.seed, (options.height, options.width))?;
-    make_room(out, options.overwrite)?;
+    check_room(out, options.overwrite)?;
     let marker = Marker::of(options);
     let tasks = marker.tasks(options.look);
+    let staging =
+        Staging::new(out).map_err(|(folder, error)| SynthError::io("write into", &folder)(error))?;
     let folders: HashSet<&Path> =
         tasks.iter().flat_map(Task::files).filter_map(|file| file.parent()).collect();
-    for folder in std::iter::once(Path::new("")).chain(folders) {
-        let folder = out.join(folder);
+    for folder in folders {
+        let folder = staging.path().join(folder);
         std::fs::create_dir_all(&folder).map_err(SynthError::io("create", &folder))?;
     }
-    // First, so that an interrupted set is known for what it is.
-    let path = out.join(MARKER);
+    let path = staging.path().join(MARKER);
     let text = serde_json::to_string_pretty(&marker)
         .map_err(|error| SynthError::io("write", &path)(error.into()))?;
     files::write(&path, format!("{text}\n").as_bytes()).map_err(SynthError::io("write", &path))?;
     let (done, total) = (AtomicU64::new(0), tasks.len() as u64);
     tasks.par_iter().try_for_each(|task| {
-        task.run(&generator, out)?;
+        task.run(&generator, staging.path())?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
         Ok::<(), SynthError>(())
     })?;
+    // Its marker is the last to come and was the last to stay, so that what is there is always known for what it is.
+    remove_old(out)?;
+    staging.publish(MARKER).map_err(SynthError::io("write", out))?;
     Ok(SynthReport {
         folder: out.to_path_buf(),
         train: options.train,
@@ -187,14 +191,9 @@ impl Task {
     }
 }
 
-/// Makes sure that `out` is absent or empty, or removes the synthetic set in it.
-fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
-    let entries = match std::fs::read_dir(out) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(SynthError::io("open", out)(error)),
-    };
-    if !entries {
+/// Makes sure that `out` is absent or empty, or a synthetic set that may be overwritten.
+fn check_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
+    if files::is_free(out).map_err(SynthError::io("open", out))? {
         return Ok(());
     }
     let occupied = |reason: &str| SynthError::Occupied { path: out.to_path_buf(), reason: reason.into() };
@@ -216,6 +215,11 @@ fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
         );
         return Err(occupied(&reason));
     }
+    Ok(())
+}
+
+/// Removes the folders of the set that is overwritten.
+fn remove_old(out: &Path) -> Result<(), SynthError> {
     for folder in FOLDERS.map(|name| out.join(name)) {
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(SynthError::io("remove", &folder))?;

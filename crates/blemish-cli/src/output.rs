@@ -3,7 +3,7 @@
 use crate::args::ScoreFormat;
 use crate::failure::Failure;
 use blemish::Verdict;
-use blemish::data::files::{self, unfinished};
+use blemish::data::files::{self, Unfinished, check_outputs, unfinished};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,8 @@ pub struct ScoreWriter {
 }
 
 enum Sink {
-    Jsonl(Box<dyn Write>, Option<tempfile::TempPath>),
-    Csv(Box<csv::Writer<Box<dyn Write>>>, Option<tempfile::TempPath>),
+    Jsonl(Box<dyn Write>, Option<Unfinished>),
+    Csv(Box<csv::Writer<Box<dyn Write>>>, Option<Unfinished>),
 }
 
 impl ScoreWriter {
@@ -34,8 +34,10 @@ impl ScoreWriter {
                     ScoreFormat::Jsonl => "scores.jsonl",
                     ScoreFormat::Csv => "scores.csv",
                 });
-                let (file, path) = unfinished(&target).map_err(fail)?.into_parts();
-                (Box::new(BufWriter::new(file)), Some(path), Some(target))
+                let named = |error: std::io::Error| Failure::io("write", &target, &error);
+                let unfinished = unfinished(&target).map_err(named)?;
+                let file = unfinished.file().try_clone().map_err(named)?;
+                (Box::new(BufWriter::new(file)), Some(unfinished), Some(target))
             }
         };
         let sink = match format {
@@ -94,10 +96,7 @@ impl ScoreWriter {
                 temporary
             }
         };
-        match (temporary, &target) {
-            (Some(temporary), Some(path)) => temporary.persist(path).map_err(|error| report(error.error)),
-            _ => Ok(()),
-        }
+        temporary.map_or(Ok(()), Unfinished::complete).map_err(report)
     }
 
     fn fail(&self, error: &std::io::Error) -> Failure {
@@ -111,6 +110,27 @@ impl ScoreWriter {
 /// Writes a small text file under a temporary name first.
 pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     files::write(path, text.as_bytes()).map_err(|error| Failure::io("write", path, &error))
+}
+
+/// Checks before the work that every file can be written where it shall lie, and that none of them is one of the inputs.
+pub fn check_writable<'a>(
+    files: &[&Path],
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Failure> {
+    check_outputs(files, &[], inputs).map_err(Failure::new)?;
+    files
+        .iter()
+        .try_for_each(|path| unfinished(path).map(drop).map_err(|error| Failure::io("write", path, &error)))
+}
+
+/// Makes a folder for pictures among which no input lies, and which the next search of the folders `searched` passes over.
+pub fn picture_folder<'a>(
+    folder: &Path,
+    searched: &[PathBuf],
+    images: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Failure> {
+    check_outputs(&[], &[folder], images).map_err(Failure::new)?;
+    files::results_folder(folder, searched).map_err(|error| Failure::io("write into", folder, &error))
 }
 
 /// Prints to standard output; a closed pipe ends the program quietly.

@@ -110,6 +110,19 @@ pub enum Error {
         /// The last version known here.
         supported: u64,
     },
+    /// A model file with something in its header that this program does not know.
+    #[error(
+        "model `{path}` says `{key}`, which this program does not know: blemish {written_by} wrote it, or it is damaged; update blemish, or \
+         copy the file again"
+    )]
+    NewerContent {
+        /// The file.
+        path: PathBuf,
+        /// The key in its header, after those that it lies in.
+        key: String,
+        /// The version that wrote it, by its own words.
+        written_by: String,
+    },
     /// Thresholds that cannot be set.
     #[error("cannot calibrate: {reason}")]
     Calibration {
@@ -162,7 +175,7 @@ impl Error {
             Self::Io { .. } => "io",
             Self::NotAModel { .. } => "not_a_model",
             Self::Truncated { .. } => "truncated",
-            Self::NewerVersion { .. } => "newer_version",
+            Self::NewerVersion { .. } | Self::NewerContent { .. } => "newer_version",
             Self::Calibration { .. } => "not_calibrated",
             Self::Pick { .. } => "cannot_pick",
             Self::Living { .. } => "cannot_update",
@@ -212,6 +225,7 @@ mod tests {
             Error::NotAModel { path: PathBuf::new(), reason: String::new() },
             Error::Truncated { path: PathBuf::new(), found: 0, expected: 1 },
             Error::NewerVersion { path: PathBuf::new(), found: 2, supported: 1 },
+            Error::NewerContent { path: PathBuf::new(), key: String::new(), written_by: String::new() },
             Error::Calibration { reason: String::new() },
             Error::Pick { reason: String::new() },
             Error::Living { action: "merge", reason: String::new() },

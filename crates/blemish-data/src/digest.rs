@@ -1,9 +1,9 @@
 //! A fingerprint of a set of images, stored with a model to identify what it was fitted on.
 
 use crate::error::DataError;
+use crate::files;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -58,7 +58,7 @@ fn name_below(path: &Path, folder: &Path) -> String {
 }
 
 pub(crate) fn file_digest(path: &Path) -> Result<[u8; 32], DataError> {
-    let mut file = File::open(path).map_err(DataError::io("read", path))?;
+    let (mut file, _) = files::open(path).map_err(DataError::io("read", path))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {

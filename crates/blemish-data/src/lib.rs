@@ -37,7 +37,7 @@ pub mod transform;
 
 pub use batch::ImageBatch;
 pub use error::{DataError, ImageFault, Skipped};
-pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
+pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset, searched_folders};
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
 pub use mask::Mask;
 pub use reader::{

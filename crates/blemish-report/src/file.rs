@@ -12,10 +12,9 @@ pub(crate) fn write_whole(
     write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {
     let temporary = unfinished(path).map_err(ReportError::io("write", path))?;
-    let mut buffered = BufWriter::new(temporary.as_file());
+    let mut buffered = BufWriter::new(temporary.file());
     write(&mut buffered)?;
     buffered.flush().map_err(ReportError::io("write", path))?;
     drop(buffered);
-    temporary.persist(path).map_err(|error| ReportError::io("write", path)(error.error))?;
-    Ok(())
+    temporary.complete().map_err(ReportError::io("write", path))
 }

@@ -49,6 +49,8 @@ pub struct Detector {
     pub(crate) verification: State,
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) trimmed: Vec<Suspect>,
+    /// See [`Detector::is_covered`].
+    pub(crate) is_covered: bool,
 }
 
 const _: () = {
@@ -117,7 +119,17 @@ impl Detector {
         let colour_range = find_colour_range(&model.views, &seen, options)?;
         let verification = record::record(&model, &seen, &options.engine)?;
         let seed = config.seed;
-        Ok(Self { model, seed, data, colour_range, calibration, verification, skipped, trimmed })
+        Ok(Self {
+            model,
+            seed,
+            data,
+            colour_range,
+            calibration,
+            verification,
+            skipped,
+            trimmed,
+            is_covered: true,
+        })
     }
 
     /// Scores a batch that [`Self::transform`] has made; one outcome an image, each independent of the others. A single image stands still

@@ -7,10 +7,11 @@ use crate::args::BenchArgs;
 use crate::console::{Console, is_interrupted};
 use crate::failure::Failure;
 use crate::method_spec::MethodSpec;
-use crate::output::{print, write_file};
+use crate::output::{check_writable, print, write_file};
 use blemish::Observer;
 use blemish::data::OpenOptions;
 use blemish::data::check::open_all;
+use blemish::data::files::Scratch;
 use blemish_report::html::bench_page;
 use blemish_report::leaderboard::{Cell, Leaderboard};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ struct Task {
 pub fn run(args: &BenchArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let folder = args.output.join("cells");
     std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
+    let boards = ["leaderboard.html", "leaderboard.csv", "leaderboard.md"].map(|name| args.output.join(name));
+    check_writable(&boards.each_ref().map(PathBuf::as_path), args.datasets.iter().map(PathBuf::as_path))?;
     let tasks = tasks(args, threads, &folder)?;
     console.stage("benchmarking", Some(tasks.len() as u64));
     let mut cells = Vec::new();
@@ -78,12 +81,8 @@ pub fn run(args: &BenchArgs, threads: Option<usize>, console: &Console) -> Resul
     console.finish();
     let board = Leaderboard::new(&cells);
     let facts = facts(args);
-    for (name, text) in [
-        ("leaderboard.html", bench_page(&board, &facts)),
-        ("leaderboard.csv", board.csv()),
-        ("leaderboard.md", board.markdown()),
-    ] {
-        write_file(&args.output.join(name), &text)?;
+    for (path, text) in boards.iter().zip([bench_page(&board, &facts), board.csv(), board.markdown()]) {
+        write_file(path, &text)?;
     }
     if args.machine.json {
         return print(&format!("{:#}", json!({"cells": cells})));
@@ -178,10 +177,7 @@ fn finished(task: &Task) -> Option<Record> {
 
 impl Task {
     fn run(&self, output: &Path) -> Result<Record, Failure> {
-        let scratch = tempfile::Builder::new()
-            .prefix(".blemish-")
-            .tempdir_in(output)
-            .map_err(|error| Failure::io("write into", output, &error))?;
+        let scratch = Scratch::new(output).map_err(|error| Failure::io("write into", output, &error))?;
         let (model, metrics) = (scratch.path().join("model.blemish"), scratch.path().join("metrics.json"));
         let words = |list: &[&str]| list.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let (model_name, metrics_name) = (model.display().to_string(), metrics.display().to_string());

@@ -5,7 +5,7 @@ use super::{engine_options, open};
 use crate::args::{Best, CalibrateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{check_writable, print};
 use blemish::data::{Dataset, Files, Sample, Source, list_images};
 use blemish::evaluate::EvaluateOptions;
 use blemish::metrics::Criterion;
@@ -40,6 +40,8 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
         observer: console,
     };
     let output = args.output.as_ref().unwrap_or(&args.model);
+    let images = good.samples().iter().map(|sample| sample.path.as_path());
+    check_writable(&[output], images.chain(labelled.iter().flat_map(Dataset::files)))?;
     let engine = engine_options(&args.engine, threads)?;
     let (calibration, skipped) = recalibrate(&args.model, output, &request, &engine, &options)?;
     console.finish();

@@ -1,34 +1,32 @@
 //! `blemish eval`: metrics on labelled images, per defect type and overall.
 
 use super::report::Gathered;
-use super::{engine_options, open};
+use super::{engine_options, load, open};
 use crate::args::EvalArgs;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{print, write_file};
+use crate::output::{check_writable, picture_folder, print, write_file};
 use crate::pictures;
-use blemish::data::Files;
+use blemish::Observer;
+use blemish::data::{Dataset, Files};
 use blemish::evaluate::{EvaluateOptions, EvaluationOutcome, evaluate};
 use blemish::metrics::Evaluation;
 use blemish::metrics::decisions::{DecisionReport, Observed};
 use blemish::metrics::report::{ImageSummary, PixelSummary};
-use blemish::{Detector, Observer};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
-    let detector = Detector::load(&args.model, &engine_options(&args.engine, threads)?)?;
+    let detector = load(&args.model, &engine_options(&args.engine, threads)?, console)?;
     let dataset = open(&args.data, &args.layout)?;
     let options = EvaluateOptions {
         batch_size: args.batch_size.max(1),
         skip_bad: args.layout.skip_bad,
         observer: console,
     };
-    if let Some(folder) = &args.output {
-        std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
-    }
     let report =
         args.report.clone().or_else(|| args.output.as_ref().map(|folder| folder.join("report.html")));
+    check_outputs(args, report.as_deref(), &dataset)?;
     let mut trouble = None;
     let mut gathered = Gathered::default();
     let outcome = evaluate(&detector, &Files::test(&dataset), &options, &mut |index, scored, mask| {
@@ -63,6 +61,18 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
         }
         None => print(&table(&outcome.evaluation)),
     }
+}
+
+/// Checks before the work that nothing is written over an input, and that pictures do not lie among images.
+fn check_outputs(args: &EvalArgs, report: Option<&Path>, dataset: &Dataset) -> Result<(), Failure> {
+    if let Some(folder) = &args.output {
+        let searched: Vec<PathBuf> = args.layout.test_dir.iter().chain([&dataset.root]).cloned().collect();
+        let images = dataset.test.iter().flat_map(|sample| [Some(&sample.path), sample.mask.as_ref()]);
+        picture_folder(folder, &searched, images.flatten().map(PathBuf::as_path))?;
+    }
+    let json = args.json.as_deref().filter(|path| *path != Path::new("-"));
+    let written: Vec<&Path> = json.into_iter().chain(report).collect();
+    check_writable(&written, dataset.files().chain([args.model.as_path()]))
 }
 
 /// The metrics, and what they cost.

@@ -4,10 +4,10 @@ use super::{engine_options, open, tiles, transform};
 use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::print;
-use blemish::data::files::unfinished;
+use crate::output::{check_writable, print};
 use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
+use blemish::file::Claim;
 use blemish::metrics::Calibration;
 use blemish::{
     CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Precision, Suspect,
@@ -25,10 +25,15 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     config.calibration.false_alarm = args.false_alarm;
     config.trim = args.trim;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
-    check_writable(&output)?;
     let options = FitOptions { training: training(args, &output), ..options };
+    let written: Vec<&Path> = [Some(&output), options.training.checkpoint.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    check_writable(&written, inputs(&args.learn, &dataset))?;
     let detector = fit_or_keep(&config, &dataset, &options)?;
-    detector.save(&output)?;
+    detector.save_claimed(&Claim::new(&output, console)?)?;
     console.finish();
     for checkpoint in options.training.checkpoints() {
         // The model is complete; a checkpoint that stays is waste, not a fault.
@@ -216,12 +221,14 @@ pub fn fit_options<'a>(
     }
 }
 
-/// Checks before hours of work that the model can be written.
-pub fn check_writable(output: &Path) -> Result<(), Failure> {
-    if output.is_dir() {
-        return Err(Failure::new(format!("`{}` is a folder; give the model file a name", output.display())));
-    }
-    unfinished(output).map(drop).map_err(|error| Failure::io("write", output, &error))
+/// Every file that a fit reads.
+pub fn inputs<'a>(args: &'a LearnArgs, dataset: &'a Dataset) -> impl Iterator<Item = &'a Path> {
+    let BackboneArgs { backbone, weights, ensemble, .. } = &args.backbone;
+    // The name of a network is the name of no file, mostly.
+    let graph = backbone.iter().map(Path::new);
+    let weights = weights.iter().chain(&args.transform.roi).map(PathBuf::as_path);
+    let others = ensemble.iter().filter_map(|one| one.split_once(':')).map(|(_, file)| Path::new(file));
+    dataset.files().chain(graph).chain(weights).chain(others)
 }
 
 /// Lists what was left out.

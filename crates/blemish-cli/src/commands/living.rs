@@ -1,12 +1,13 @@
 //! `blemish update` and `blemish merge`: models that go on learning.
 
-use super::fit::{check_writable, fit_options, report_skipped};
-use super::{engine_options, open};
+use super::fit::{fit_options, report_skipped};
+use super::{engine_options, load, open};
 use crate::args::{LayoutArgs, MachineArgs, MergeArgs, UpdateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{check_writable, print};
 use blemish::data::{Dataset, Files, Layout, Sample, list_images};
+use blemish::file::Claim;
 use blemish::{Detector, FitOptions};
 use std::path::Path;
 use std::time::Instant;
@@ -14,13 +15,16 @@ use std::time::Instant;
 pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
     let output = args.output.as_deref().unwrap_or(&args.model);
-    check_writable(output)?;
+    check_writable(&[output], [])?;
     let engine = engine_options(&args.engine, threads)?;
-    let detector = Detector::load(&args.model, &engine)?;
+    // Before reading: what another process changes meanwhile would be lost.
+    let claim = Claim::new(output, console)?;
+    let detector = load(&args.model, &engine, console)?;
     let new = good_images(&args.data, &args.layout)?;
+    check_writable(&[output], new.files())?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
     let updated = detector.update(&Files::training(&new), &options)?;
-    updated.save(output)?;
+    updated.save_claimed(&claim)?;
     console.finish();
     report_skipped(new.skipped.iter().chain(updated.skipped()), console);
     tell(&updated, output, "update", started, &args.machine)
@@ -28,13 +32,14 @@ pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> R
 
 pub fn merge(args: &MergeArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
-    check_writable(&args.output)?;
+    check_writable(&[&args.output], [])?;
     let engine = engine_options(&args.engine, threads)?;
+    let claim = Claim::new(&args.output, console)?;
     let parts =
-        args.models.iter().map(|model| Detector::load(model, &engine)).collect::<Result<Vec<_>, _>>()?;
+        args.models.iter().map(|model| load(model, &engine, console)).collect::<Result<Vec<_>, _>>()?;
     let options: FitOptions<'_> = fit_options(&args.resources, engine, false, console);
     let merged = Detector::merge(&parts, &options)?;
-    merged.save(&args.output)?;
+    merged.save_claimed(&claim)?;
     console.finish();
     tell(&merged, &args.output, "merge", started, &args.machine)
 }

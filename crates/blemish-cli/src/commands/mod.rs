@@ -19,11 +19,13 @@ pub mod verify;
 pub mod weights;
 
 use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ViewArgs};
+use crate::console::Console;
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Tiling, Transform, open_dataset};
 use blemish::features::EngineOptions;
-use blemish::{TileModels, TileOptions};
+use blemish::{Detector, TileModels, TileOptions};
 use clap::CommandFactory;
+use serde_json::json;
 use std::path::Path;
 
 /// Prints a shell's completion script.
@@ -36,6 +38,19 @@ pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 /// Engine options from the command line.
 fn engine_options(args: &EngineArgs, threads: Option<usize>) -> Result<EngineOptions, Failure> {
     Ok(EngineOptions { engine: args.engine.parse()?, device: args.device.parse()?, threads })
+}
+
+/// Loads a model; one that no digest covers is told apart.
+fn load(path: &Path, engine: &EngineOptions, console: &Console) -> Result<Detector, Failure> {
+    let detector = Detector::load(path, engine)?;
+    if !detector.is_covered() {
+        let line = format!(
+            "note: `{}` was written by an older blemish: its learnt content is checked for damage, its thresholds and settings are not",
+            path.display()
+        );
+        console.tell(&line, &json!({"event": "note", "message": line}));
+    }
+    Ok(detector)
 }
 
 /// Opens the data of a command.

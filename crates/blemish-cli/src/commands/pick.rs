@@ -5,7 +5,7 @@ use super::{engine_options, open};
 use crate::args::PickArgs;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{check_writable, picture_folder, print};
 use blemish::data::Files;
 use blemish::pick::{Judged, Pick, PickOptions, candidates, pick};
 use blemish::{Detector, FitOptions, Observer};
@@ -20,7 +20,10 @@ pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result
         ..FitOptions::default()
     };
     if let Some(output) = &args.output {
-        super::fit::check_writable(output)?;
+        check_writable(&[output], dataset.files())?;
+    }
+    if let Some(keep) = &args.keep {
+        picture_folder(keep, std::slice::from_ref(&dataset.root), dataset.files())?;
     }
     let options = PickOptions {
         latency_ms: args.latency,

@@ -1,21 +1,21 @@
 //! `blemish predict`: a score a line for files, folders or globs, and pictures of where.
 
-use super::engine_options;
 use super::fit::report_skipped;
 use super::monitor::Watch;
-use crate::args::{Export, Picture, PredictArgs};
+use super::{engine_options, load};
+use crate::args::{Export, Picture, PredictArgs, ScoreFormat};
 use crate::console::{Console, Quiet};
 use crate::failure::Failure;
-use crate::output::ScoreWriter;
+use crate::output::{ScoreWriter, check_writable, picture_folder};
 use crate::pictures;
-use blemish::data::{Files, Sample, Transform, list_images};
+use blemish::data::{Files, Sample, Transform, files, list_images, searched_folders};
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
 use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
-    let detector = Detector::load(&args.model, &engine_options(&args.engine, threads)?)?;
+    let detector = load(&args.model, &engine_options(&args.engine, threads)?, console)?;
     let can_decide = detector.calibration().is_some_and(|calibration| calibration.image_threshold.is_some());
     if args.fail_on_anomaly && !can_decide {
         return Err(Failure::new(format!(
@@ -23,10 +23,11 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
-    let mut exports = exports(args, &detector)?;
     let paths = list_images(&args.inputs)?;
+    check_outputs(args, &paths)?;
+    let mut exports = exports(args, &detector)?;
     let mut watch = Watch::open(&args.monitor, &detector)?;
-    let pictures = Pictures::new(args, &detector)?;
+    let pictures = Pictures::new(args, &detector, &paths)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
     let images = Files::new(paths.iter().map(|path| Sample::unlabelled(path)).collect::<Vec<_>>(), "");
@@ -70,6 +71,24 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     }
 }
 
+/// Checks that no file of the run lies over an input or where a folder is.
+fn check_outputs(args: &PredictArgs, paths: &[PathBuf]) -> Result<(), Failure> {
+    let inputs = || paths.iter().chain([&args.model]).map(PathBuf::as_path);
+    if let Some(monitor) = args.monitor.monitor.as_deref() {
+        files::check_outputs(&[monitor], &[], inputs()).map_err(Failure::new)?;
+    }
+    let Some(folder) = &args.output else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
+    let scores = match args.format {
+        ScoreFormat::Jsonl => "scores.jsonl",
+        ScoreFormat::Csv => "scores.csv",
+    };
+    let coco = args.export.contains(&Export::Coco).then_some("coco.json");
+    let files: Vec<PathBuf> = coco.into_iter().chain([scores]).map(|name| folder.join(name)).collect();
+    check_writable(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), inputs())?;
+    files::check_outputs(&[], &[&folder.join("labelme")], inputs()).map_err(Failure::new)
+}
+
 /// Where regions are written for other programs.
 fn exports(args: &PredictArgs, detector: &Detector) -> Result<Exports, Failure> {
     let Some(output) = args.output.as_ref().filter(|_| !args.export.is_empty()) else {
@@ -97,13 +116,13 @@ struct Pictures {
 }
 
 impl Pictures {
-    fn new(args: &PredictArgs, detector: &Detector) -> Result<Self, Failure> {
+    fn new(args: &PredictArgs, detector: &Detector, paths: &[PathBuf]) -> Result<Self, Failure> {
+        let searched = searched_folders(&args.inputs);
         let folder = |picture: Picture, name: &str| -> Result<Option<PathBuf>, Failure> {
             match &args.output {
                 Some(output) if args.pictures.contains(&picture) => {
                     let folder = output.join(name);
-                    std::fs::create_dir_all(&folder)
-                        .map_err(|error| Failure::io("create", &folder, &error))?;
+                    picture_folder(&folder, &searched, paths.iter().map(PathBuf::as_path))?;
                     Ok(Some(folder))
                 }
                 _ => Ok(None),

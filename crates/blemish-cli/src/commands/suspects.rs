@@ -1,10 +1,10 @@
 //! `blemish data suspects`: training images that look defective, ranked, with pictures.
 
-use super::fit::{prepare, report_skipped, suspect};
+use super::fit::{inputs, prepare, report_skipped, suspect};
 use crate::args::SuspectsArgs;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{print, write_file};
+use crate::output::{check_writable, picture_folder, print, write_file};
 use blemish::data::{Files, Transform};
 use blemish::{Suspect, find_suspects};
 use blemish_report::{Heat, Picture, SheetRow, contact_sheet, extended};
@@ -16,11 +16,13 @@ const CELL: usize = 224;
 pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let (config, dataset, options) = prepare(&args.learn, threads, console)?;
     let folder = &args.output;
-    std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
+    let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
+    let images = dataset.train.iter().map(|sample| sample.path.as_path());
+    picture_folder(folder, std::slice::from_ref(&dataset.root), images)?;
+    check_writable(&[&list, &sheet], inputs(&args.learn, &dataset))?;
     let found = find_suspects(&config, &Files::training(&dataset), &options, usize::from(args.show))?;
     console.finish();
     report_skipped(dataset.skipped.iter().chain(&found.skipped), console);
-    let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
     write_file(&list, &table(&found.ranked)?)?;
     let shown: Vec<&Suspect> = found.ranked.iter().take(usize::from(args.show)).collect();
     // The command line always settles a transform.

@@ -23,6 +23,21 @@ pub fn list_images<P: AsRef<Path>>(inputs: &[P]) -> Result<Vec<PathBuf>, DataErr
     Ok(images)
 }
 
+/// The folders that [`list_images`] searches with all their subfolders for these inputs.
+pub fn searched_folders<P: AsRef<Path>>(inputs: &[P]) -> Vec<PathBuf> {
+    let searched = |input: &Path| -> Option<PathBuf> {
+        if input.is_dir() {
+            return Some(input.to_owned());
+        }
+        let pattern = input.to_str().filter(|pattern| !input.exists() && pattern.contains("**"))?;
+        let is_plain =
+            |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+        let folder: PathBuf = Path::new(pattern).components().take_while(is_plain).collect();
+        Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder })
+    };
+    inputs.iter().filter_map(|input| searched(input.as_ref())).collect()
+}
+
 fn images_of(input: &Path) -> Result<Vec<PathBuf>, DataError> {
     if input.is_dir() {
         let images = scan::images_below(input, &[])?;

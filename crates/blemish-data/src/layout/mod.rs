@@ -23,7 +23,7 @@ use crate::error::DataError;
 pub(crate) use dataset::defect_of;
 pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
 use dataset::{category_name, chosen};
-pub use images::list_images;
+pub use images::{list_images, searched_folders};
 use std::path::{Path, PathBuf};
 
 /// Recognises the layout of a folder or list and collects its samples.

@@ -22,7 +22,7 @@ use crate::assemble::{assemble, variant_for};
 use crate::executors::{self, Device, EngineOptions};
 use crate::graph::{Executor, FeatureMap, Graph, Normalization, Weights};
 use crate::networks::{self, Architecture, TapInfo};
-use crate::{FeatureError, weights};
+use crate::{FeatureError, onnx, weights};
 
 /// A frozen network with its weights on an engine.
 pub struct Backbone {
@@ -254,7 +254,7 @@ fn load_onnx(path: &Path, spec: &BackboneSpec) -> Result<BackboneState, FeatureE
     if spec.layers.is_empty() {
         return Err(FeatureError::NoOnnxLayers { path: path.to_owned() });
     }
-    let bytes = std::fs::read(path).map_err(|source| FeatureError::Io { path: path.to_owned(), source })?;
+    let bytes = onnx::read(path)?;
     let normalization = spec.normalization.unwrap_or(Normalization::IMAGENET);
     Ok(BackboneState::Onnx { bytes, layers: spec.layers.clone(), normalization })
 }

@@ -28,12 +28,24 @@ pub struct OnnxTensor {
     pub shape: Option<Vec<String>>,
 }
 
+/// Bytes that an ONNX file has at most, since protocol buffers end there.
+const MOST_BYTES: u64 = 1 << 31;
+
+/// The bytes of an ONNX file.
+///
+/// # Errors
+/// [`FeatureError::Io`] if it cannot be read, is no ordinary file or longer than the format allows.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FeatureError> {
+    let io = |source| FeatureError::Io { path: path.to_owned(), source };
+    blemish_data::files::read(path, MOST_BYTES).map_err(io)
+}
+
 /// Lists inputs, outputs and the tensors one can tap.
 ///
 /// # Errors
 /// [`FeatureError::Onnx`] if the file is not an ONNX graph or keeps its weights elsewhere.
 pub fn inspect(path: &Path) -> Result<OnnxInfo, FeatureError> {
-    let bytes = std::fs::read(path).map_err(|source| FeatureError::Io { path: path.to_owned(), source })?;
+    let bytes = read(path)?;
     let graph = parse(&bytes)?;
     let shapes: HashMap<&str, Vec<String>> = [&graph.input, &graph.output, &graph.value_info]
         .into_iter()

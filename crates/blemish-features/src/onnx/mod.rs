@@ -8,5 +8,5 @@ mod tests;
 
 pub use emit::emit;
 pub(crate) use emit::{INPUT, tap_output};
-pub(crate) use inspect::with_outputs;
 pub use inspect::{OnnxInfo, OnnxTensor, inspect};
+pub(crate) use inspect::{read, with_outputs};

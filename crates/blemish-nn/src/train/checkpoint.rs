@@ -126,7 +126,7 @@ pub(super) fn read<M: Module>(
     if !checkpoints.resume || !path.exists() {
         return Ok(fresh);
     }
-    let bytes = std::fs::read(path).map_err(|error| fail(path, error))?;
+    let bytes = blemish_data::files::read(path, u64::MAX).map_err(|error| fail(path, error))?;
     let intact =
         bytes.split_last_chunk::<DIGEST>().filter(|(bytes, digest)| Sha256::digest(bytes)[..] == digest[..]);
     let Some((bytes, _)) = intact else {

@@ -1,6 +1,7 @@
 //! Detectors as model files.
 
 use super::backbone as backbone_file;
+use super::claim::Claim;
 use super::format;
 use super::header::{Header, version_for};
 use crate::detector::Detector;
@@ -10,6 +11,7 @@ use crate::view::{View, ViewHeader};
 use blemish_core::entry::MethodEntry;
 use blemish_core::error::Error;
 use blemish_core::method::Stored;
+use blemish_core::observer::Silent;
 use blemish_core::state::{Bytes, State};
 use blemish_features::{Backbone, EngineOptions};
 use blemish_methods::registry;
@@ -17,12 +19,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl Detector {
-    /// Writes the detector as one `.blemish` file that holds everything scoring needs.
+    /// Writes the detector as one `.blemish` file that holds everything scoring needs. Waits while another process changes the file.
     ///
     /// # Errors
     /// [`Error::Io`]; an existing file stays as it was.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        format::write(path, &self.header(), &self.state())
+        self.save_claimed(&Claim::new(path, &Silent)?)
+    }
+
+    /// The same to a file that is claimed already, as by those who have read it before.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_claimed(&self, claim: &Claim) -> Result<(), Error> {
+        format::write(claim.path(), &self.header(), &self.state())
     }
 
     /// The bytes of the `.blemish` file.
@@ -43,7 +53,7 @@ impl Detector {
         state
     }
 
-    /// Reads a detector, its tensors mapped into memory.
+    /// Reads a detector, all of it: what happens to the file afterwards changes nothing.
     ///
     /// # Errors
     /// Corrupt, truncated, newer and foreign files each have their own [`Error`].
@@ -83,7 +93,17 @@ impl Detector {
         Self::restore(Path::new("model in memory"), Some(method), format::from_bytes(bytes)?, engine)
     }
 
-    fn restore(
+    /// Whether a digest covered all of the file that it was read from, or it was not read from one. Files of programs before that had a
+    /// checksum of their tensors alone: damage to thresholds, calibration and settings goes unnoticed there.
+    pub fn is_covered(&self) -> bool {
+        self.is_covered
+    }
+
+    /// Brings up what [`format::read`] gave.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn restore(
         path: &Path,
         own: Option<&'static dyn MethodEntry>,
         (header, mut state): (Header, State),
@@ -140,6 +160,7 @@ impl Detector {
             verification,
             skipped: Vec::new(),
             trimmed: Vec::new(),
+            is_covered: header.file_digest.is_some(),
         })
     }
 
@@ -164,6 +185,7 @@ impl Detector {
             calibration: self.calibration.clone(),
             views,
             checksum: 0,
+            file_digest: None,
         }
     }
 

@@ -2,51 +2,41 @@
 //!
 //! The header says what the tensors mean (format version, method, settings, backbone, transform, digests); the tensors are the method's
 //! state and, under `backbone.`, the backbone's weights (`backbones.1.` and so on: those of an ensemble's others), so that one file
-//! scores the same wherever it goes. Files are read through a memory map, or lie in memory as a whole; they are written to a temporary
-//! name first, so nothing half-written is ever found under the final name.
+//! scores the same wherever it goes. One digest covers every byte, header and tensors alike, and is checked whenever a file is read. Files are
+//! read into memory whole, so that nobody can change them under way; they are written to a temporary name first, so nothing half-written is
+//! ever found under the final name.
 
 use super::header::{FORMAT_VERSION, Header};
+use super::{outline, seal, whole};
 use blemish_core::error::Error;
 use blemish_core::state::{Bytes, Shared, State, StateTensor, Storage, Values};
 use blemish_data::files::unfinished;
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::Deserialize;
+use serde_json::Value;
 use std::collections::HashMap;
-use std::fs::File;
+use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 const HEADER_KEY: &str = "blemish";
 
 /// What errors call a model that is not in a file.
 const IN_MEMORY: &str = "model in memory";
 
-/// Writes a model file; an existing file is replaced only when the new one is complete.
+/// Writes a model file; an existing file is replaced only when the new one is complete, and keeps its owner and permissions.
+///
+/// Who has read the file before claims it first, with a [`Claim`](super::Claim).
 ///
 /// # Errors
 /// [`Error::Io`] if the folder cannot be written or is full.
 pub fn write(path: &Path, header: &Header, state: &State) -> Result<(), Error> {
-    let fail = |source: std::io::Error| Error::Io { action: "write", path: path.to_owned(), source };
-    let metadata = metadata_of(header, state).map_err(fail)?;
-    let file = unfinished(path).map_err(fail)?;
-    let permissions = file.as_file().metadata().map_err(fail)?.permissions();
-    // Serialising in memory would double the peak. The library streams, but to a private file of its own that takes this one's place.
-    safetensors::serialize_to_file(state.tensors(), Some(metadata), file.path()).map_err(
-        |error| match error {
-            safetensors::SafeTensorError::IoError(source) => fail(source),
-            other => fail(std::io::Error::other(other.to_string())),
-        },
-    )?;
-    std::fs::set_permissions(file.path(), permissions).map_err(fail)?;
-    File::open(file.path()).and_then(|written| written.sync_all()).map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
-}
-
-/// The metadata of a file: the header with the checksum of the tensors.
-fn metadata_of(header: &Header, state: &State) -> Result<HashMap<String, String>, std::io::Error> {
-    let header = Header { checksum: checksum(state), ..header.clone() };
-    Ok(HashMap::from([(HEADER_KEY.to_owned(), serde_json::to_string(&header)?)]))
+    let fail = |source: io::Error| Error::Io { action: "write", path: path.to_owned(), source };
+    let mut file = unfinished(path).map_err(fail)?;
+    let mut buffered = BufWriter::new(&mut file);
+    write_to(header, state, &mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
+    drop(buffered);
+    file.file().sync_all().map_err(fail)?;
+    file.complete().map_err(fail)
 }
 
 /// The bytes that [`write()`] puts into a file.
@@ -54,10 +44,55 @@ fn metadata_of(header: &Header, state: &State) -> Result<HashMap<String, String>
 /// # Errors
 /// [`Error::Io`] if they cannot be serialised.
 pub fn to_bytes(header: &Header, state: &State) -> Result<Vec<u8>, Error> {
-    let fail = |source: std::io::Error| Error::Io { action: "write", path: IN_MEMORY.into(), source };
-    let metadata = metadata_of(header, state).map_err(fail)?;
-    safetensors::serialize(state.tensors(), Some(metadata))
-        .map_err(|error| fail(std::io::Error::other(error.to_string())))
+    let mut bytes = Vec::new();
+    write_to(header, state, &mut Cursor::new(&mut bytes)).map_err(|source| Error::Io {
+        action: "write",
+        path: IN_MEMORY.into(),
+        source,
+    })?;
+    Ok(bytes)
+}
+
+/// Writes head and tensors, then fills the digest in. The library would need all of it in memory.
+fn write_to(header: &Header, state: &State, to: &mut (impl Write + Seek)) -> io::Result<()> {
+    let (head, tensors) = head_of(header, state)?;
+    let place =
+        seal::place(&head).ok_or_else(|| io::Error::other("the header has no one place for its digest"))?;
+    let mut seal = seal::Seal::begin(&head, &place);
+    to.write_all(&head)?;
+    for tensor in tensors {
+        let bytes = tensor.values.bytes();
+        seal.update(bytes);
+        to.write_all(bytes)?;
+    }
+    to.seek(SeekFrom::Start(place.start as u64))?;
+    to.write_all(seal.finish().as_bytes())
+}
+
+/// What comes before the tensors, its digest still blank, and the tensors in their order: the largest types first, so that all are aligned.
+fn head_of<'a>(header: &Header, state: &'a State) -> io::Result<(Vec<u8>, Vec<&'a StateTensor>)> {
+    use safetensors::tensor::View;
+    let header = Header { checksum: checksum(state), file_digest: Some(seal::blank()), ..header.clone() };
+    let about = HashMap::from([(HEADER_KEY.to_owned(), serde_json::to_string(&header)?)]);
+    let mut tensors: Vec<(&String, &StateTensor)> = state.tensors().iter().collect();
+    tensors.sort_by(|(name, tensor), (other_name, other)| {
+        other.dtype().cmp(&tensor.dtype()).then(name.cmp(other_name))
+    });
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for (name, tensor) in &tensors {
+        let end = offset + tensor.values.bytes().len();
+        let info =
+            TensorInfo { dtype: tensor.dtype(), shape: tensor.shape.clone(), data_offsets: (offset, end) };
+        infos.push(((*name).clone(), info));
+        offset = end;
+    }
+    let metadata = Metadata::new(Some(about), infos).map_err(|error| io::Error::other(error.to_string()))?;
+    let mut text = serde_json::to_vec(&metadata)?;
+    // So that the first tensor is aligned, too.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let head = [&(text.len() as u64).to_le_bytes()[..], &text].concat();
+    Ok((head, tensors.into_iter().map(|(_, tensor)| tensor).collect()))
 }
 
 /// Reads a model from bytes in memory, which its tensors share.
@@ -68,103 +103,82 @@ pub fn from_bytes(bytes: Bytes) -> Result<(Header, State), Error> {
     read_tensors(Path::new(IN_MEMORY), &Storage::Memory(bytes))
 }
 
-/// Reads a model file: its header and its tensors, mapped into memory.
+/// Reads a model file: its header and its tensors, which share one piece of memory.
 ///
 /// # Errors
-/// [`Error::NotAModel`], [`Error::Truncated`], [`Error::Corrupt`], [`Error::NewerVersion`] or [`Error::Io`], each naming the file.
+/// [`Error::NotAModel`], [`Error::Truncated`], [`Error::Corrupt`], [`Error::NewerVersion`], [`Error::NewerContent`] or [`Error::Io`], each
+/// naming the file.
 pub fn read(path: &Path) -> Result<(Header, State), Error> {
-    let fail = |source: std::io::Error| Error::Io { action: "read", path: path.to_owned(), source };
-    let file = File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    if metadata.is_dir() {
-        return Err(Error::NotAModel { path: path.to_owned(), reason: "it is a folder".into() });
-    }
-    if metadata.len() == 0 {
-        return Err(Error::NotAModel { path: path.to_owned(), reason: "it is empty".into() });
-    }
-    // Safety: the map is read-only; a file that another program shortens meanwhile is outside what any reader can guard against.
-    let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(fail)?);
-    read_tensors(path, &Storage::Map(map))
+    read_tensors(path, &Storage::Memory(whole::read(path)?))
 }
 
 fn read_tensors(path: &Path, storage: &Storage) -> Result<(Header, State), Error> {
-    let (tensors, data_start) = open(path, storage.bytes())?;
-    let header = parse_header(path, &tensors)?;
-    let state = map_tensors(path, storage, &tensors, data_start)?;
-    if checksum(&state) != header.checksum {
-        return Err(Error::Corrupt {
-            path: path.to_owned(),
-            reason: "its checksum does not match its content".into(),
-        });
+    let bytes = storage.bytes();
+    let (tensors, start) = outline::metadata(path, bytes)?;
+    let header = parse_header(path, &tensors, &|digest| seal::holds(bytes, start, digest))?;
+    let state = map_tensors(path, storage, &tensors, start)?;
+    // Files of older programs have no digest of the whole.
+    if header.file_digest.is_none() && checksum(&state) != header.checksum {
+        return Err(altered(path));
     }
     Ok((header, state))
 }
 
-/// Reads the safetensors header and tells foreign, truncated and damaged files apart.
-fn open(path: &Path, bytes: &[u8]) -> Result<(Metadata, usize), Error> {
-    let foreign = |reason: &str| Error::NotAModel { path: path.to_owned(), reason: reason.to_owned() };
-    let corrupt = |reason: String| Error::Corrupt { path: path.to_owned(), reason };
-    if let Some(kind) = kind_of(bytes) {
-        return Err(foreign(&format!("it looks like {kind}")));
-    }
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(foreign("it is too short"));
-    };
-    let length = u64::from_le_bytes(*length);
-    if rest.first() != Some(&b'{') || length > 100_000_000 {
-        return Err(foreign("its first bytes are not those of a safetensors file"));
-    }
-    let (total, start) = (bytes.len() as u64, 8 + length);
-    if total < start {
-        return Err(Error::Truncated { path: path.to_owned(), found: total, expected: start });
-    }
-    // `length` is at most the file's size here, so it fits an usize.
-    let text = &rest[..length as usize];
-    let metadata: Metadata =
-        serde_json::from_slice(text).map_err(|error| corrupt(format!("its header is damaged ({error})")))?;
-    let expected = start + metadata.data_len() as u64;
-    if total < expected {
-        return Err(Error::Truncated { path: path.to_owned(), found: total, expected });
-    }
-    // The library repeats the checks of offsets, shapes and sizes.
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(error.to_string()))?;
-    Ok((metadata, start as usize))
+fn altered(path: &Path) -> Error {
+    let reason = "its content is not what was written: its digest does not match".into();
+    Error::Corrupt { path: path.to_owned(), reason }
 }
 
-fn kind_of(bytes: &[u8]) -> Option<&'static str> {
-    const KINDS: [(&[u8], &str); 7] = [
-        (b"\x89PNG", "a PNG image"),
-        (b"\xff\xd8\xff", "a JPEG image"),
-        (b"PK\x03\x04", "a zip archive (perhaps PyTorch weights)"),
-        (b"\x80\x02", "a Python pickle (perhaps PyTorch weights)"),
-        (b"BM", "a BMP image"),
-        (b"II*\0", "a TIFF image"),
-        (b"\x08", "an ONNX graph"),
-    ];
-    // A safetensors header may well be 8 bytes modulo 256 long: its ninth byte decides.
-    if bytes.get(8) == Some(&b'{') {
-        return None;
-    }
-    KINDS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, kind)| *kind)
-}
-
-fn parse_header(path: &Path, tensors: &Metadata) -> Result<Header, Error> {
-    let text =
-        tensors.metadata().as_ref().and_then(|metadata| metadata.get(HEADER_KEY)).ok_or_else(|| {
-            let reason = "it is a safetensors file without a model header (perhaps backbone weights)".into();
-            Error::NotAModel { path: path.to_owned(), reason }
-        })?;
+/// The header. `holds` says whether a digest is that of the file.
+fn parse_header(path: &Path, tensors: &Metadata, holds: &dyn Fn(&str) -> bool) -> Result<Header, Error> {
+    let about = tensors.metadata().as_ref();
+    let text = about.and_then(|metadata| metadata.get(HEADER_KEY)).ok_or_else(|| {
+        let reason = "it is a safetensors file without a model header (perhaps backbone weights)".into();
+        Error::NotAModel { path: path.to_owned(), reason }
+    })?;
     let corrupt = |error: serde_json::Error| Error::Corrupt {
         path: path.to_owned(),
         reason: format!("its model header is damaged ({error})"),
     };
-    let value: serde_json::Value = serde_json::from_str(text).map_err(corrupt)?;
+    let value: Value = serde_json::from_str(text).map_err(corrupt)?;
     // The version comes first: a later header may lack or add anything else.
-    let found = value.get("format_version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let found = value.get("format_version").and_then(Value::as_u64).unwrap_or(0);
     if found > FORMAT_VERSION {
         return Err(Error::NewerVersion { path: path.to_owned(), found, supported: FORMAT_VERSION });
     }
-    serde_json::from_value(value).map_err(corrupt)
+    if let Some(digest) = value.get("file_digest")
+        && !digest.as_str().is_some_and(holds)
+    {
+        return Err(altered(path));
+    }
+    let header = Header::deserialize(&value).map_err(corrupt)?;
+    let beside = about.into_iter().flatten().map(|(key, _)| key.clone()).find(|key| key != HEADER_KEY);
+    let known = serde_json::to_value(&header).map_err(corrupt)?;
+    match unknown_key(&value, &known).or(beside) {
+        // What this program does not know may change what the rest means.
+        Some(key) => Err(Error::NewerContent { path: path.to_owned(), key, written_by: header.written_by }),
+        None => Ok(header),
+    }
+}
+
+/// A key of `found` that does not come back in `known`, which is `found` read and written again, with the keys it lies in.
+fn unknown_key(found: &Value, known: &Value) -> Option<String> {
+    let below = |key: String, found, known| unknown_key(found, known).map(|rest| format!("{key}.{rest}"));
+    match (found, known) {
+        (Value::Object(found), Value::Object(known)) => {
+            found.iter().find_map(|(key, value)| match known.get(key) {
+                Some(known) => below(key.clone(), value, known),
+                // Nothing is said by it.
+                None if value.is_null() || value.as_array().is_some_and(Vec::is_empty) => None,
+                None => Some(key.clone()),
+            })
+        }
+        (Value::Array(found), Value::Array(known)) => {
+            let mut pairs = found.iter().zip(known).enumerate();
+            pairs.find_map(|(at, (found, known))| below(at.to_string(), found, known))
+        }
+        _ => None,
+    }
 }
 
 fn map_tensors(

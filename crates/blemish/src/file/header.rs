@@ -42,8 +42,12 @@ pub struct Header {
     /// What it looks at, the largest input first; empty for whole images at one size through one backbone, which `transform` alone describes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<ViewHeader>,
-    /// CRC-32 of all tensors in the order of their names.
+    /// CRC-32 of all tensors in the order of their names: what programs before [`Self::file_digest`] check.
     pub checksum: u32,
+    /// SHA-256 of the whole file in hexadecimal, these digits taken for zeros; absent in files of older programs, whose header nothing
+    /// covers, and in a header that was never in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_digest: Option<String>,
 }
 
 /// The backbone of a model.

@@ -5,10 +5,14 @@ use blemish_core::error::Error;
 use blemish_data::files;
 use blemish_eval::{Calibration, DriftMonitor, DriftOptions, Source};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Scores that a reference must have.
 const FEWEST: usize = 20;
+
+/// Monitors are read whole; a larger file is something else.
+const MOST_BYTES: u64 = 1 << 28;
 
 /// Where a new monitor's reference scores come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +55,13 @@ impl Monitor {
         false_alarm: f64,
     ) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Monitor { path: path.to_owned(), reason };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let text = match files::read(path, MOST_BYTES) {
+            // What is no text is no monitor either.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::FileTooLarge) => {
+                return Err(refuse(format!("{error}; give another name")));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let (drift, reference) =
                     begin(detector, reference, false_alarm).map_err(|error| refuse(error.to_string()))?;
                 let content = Content { format: FORMAT.into(), model: detector.identity(), drift };

@@ -3,7 +3,7 @@
 use super::evaluate::EvaluateOptions;
 use crate::config::{CalibrationConfig, check_rate};
 use crate::detector::Detector;
-use crate::file::format;
+use crate::file::{Claim, format};
 use crate::fit::calibration_of;
 use blemish_core::error::Error;
 use blemish_data::{Label, Skipped, Source};
@@ -22,7 +22,8 @@ pub struct Recalibration<'a> {
     pub labelled: Option<(&'a dyn Source, Criterion)>,
 }
 
-/// Gives a model file new thresholds and writes it to `output` (which may be the same file), all tensors unchanged.
+/// Gives a model file new thresholds and writes it to `output` (which may be the same file), all tensors unchanged. Waits while another
+/// process changes that file.
 ///
 /// # Errors
 /// [`Error::Calibration`] if there is nothing to calibrate with, or labels of one kind only; [`Error`] for unreadable models and images.
@@ -33,6 +34,7 @@ pub fn recalibrate(
     engine: &EngineOptions,
     options: &EvaluateOptions<'_>,
 ) -> Result<(Calibration, Vec<Skipped>), Error> {
+    let claim = Claim::new(output, options.observer)?;
     let (mut header, state) = format::read(model)?;
     let known = match header.calibration.as_ref().map(|calibration| calibration.rule) {
         Some(Rule::FalseAlarm { rate }) => rate,
@@ -42,10 +44,12 @@ pub fn recalibrate(
     check_rate(rate)?;
     let mut skipped = Vec::new();
     let mut loaded = None;
+    let read = (header.clone(), state.clone());
     let mut score = |images: &dyn Source| -> Result<Labelled, Error> {
         let detector = match &mut loaded {
             Some(detector) => detector,
-            none => none.insert(Detector::load(model, engine)?),
+            // Of what was read, whatever the file may have become meanwhile.
+            none => none.insert(Detector::restore(model, None, read.clone(), engine)?),
         };
         let (labelled, left_out) = score_images(detector, images, options)?;
         skipped.extend(left_out);
@@ -70,7 +74,7 @@ pub fn recalibrate(
             .into(),
     })?;
     header.calibration = Some(calibration.clone());
-    format::write(output, &header, &state)?;
+    format::write(claim.path(), &header, &state)?;
     Ok((calibration, skipped))
 }
 

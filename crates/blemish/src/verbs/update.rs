@@ -126,6 +126,7 @@ impl Detector {
             verification: Default::default(),
             skipped: Vec::new(),
             trimmed: Vec::new(),
+            is_covered: true,
         };
         let stored: Vec<_> = parts.iter().map(|part| &part.verification).collect();
         successor.verification = record::renew(&successor.model, &stored, &options.engine)?;

@@ -15,6 +15,7 @@ use crate::config::{FitOptions, ScoreOptions};
 use crate::detector::{Detector, ScoredImage};
 use blemish_core::error::Error;
 use blemish_core::observer::Quiet;
+use blemish_data::files::Scratch;
 use blemish_data::synth::{PastedSet, PastedSetOptions, SynthError, write_pasted_set};
 use blemish_data::{DataError, Dataset, Files, Label, Sample};
 use blemish_eval::Interval;
@@ -97,7 +98,7 @@ impl Pick {
 pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'_>) -> Result<Pick, Error> {
     let observer = options.fit.observer;
     let (fit_on, held_out) = split(&dataset.train, options.seed)?;
-    let temporary = tempfile::tempdir().map_err(|source| Error::Io {
+    let temporary = Scratch::new(&std::env::temp_dir()).map_err(|source| Error::Io {
         action: "write",
         path: std::env::temp_dir(),
         source,

@@ -42,7 +42,7 @@ def main():
         (folder / "fit").mkdir()
         for image in good[::2]:
             (folder / "fit" / image.name).symlink_to(image.resolve())
-        args.blemish.fit(folder / "fit", folder / "model")
+        args.blemish.fit(folder / "fit", folder / "model", "--fast")
         rows = Rows("drift")
         for order in range(args.orders):
             line = good[1::2] + sorted((args.data / "test/good").iterdir())

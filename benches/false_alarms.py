@@ -56,7 +56,8 @@ def alarms(args, train, trial, parts=None):
             number = {path: index for index, part in enumerate(parts or []) for path in part}
             rows = [[os.path.abspath(path), "train", number.get(path, "")] for path in train]
             csv.writer(file).writerows([["path", "split", "group"], *rows])
-        args.blemish.fit(listing, model, "--method", args.method, "--false-alarm", "0.1", *args.settings)
+        size = [] if {"--size", "--multi-scale", "--tile"} & set(args.settings) else ["--fast"]
+        args.blemish.fit(listing, model, "--method", args.method, "--false-alarm", "0.1", *size, *args.settings)
         calibration = args.blemish.info(model)["calibration"]
         maxima = calibration["map_maxima"]
         groups = calibration["source"].get("groups", len(maxima))

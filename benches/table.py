@@ -49,7 +49,7 @@ VARIANTS = {
         f"cflow, {count} epochs": f"--method cflow --set epochs={count} --set fibers=64 --set rate=0.0001 --set rates=constant --set mixing=index {SIZE}"
         for count in (1, 2, 3)
     },
-    "patchcore, embedded": "--method patchcore --backbone efficientnet-lite0",
+    "patchcore, embedded": f"--method patchcore --backbone efficientnet-lite0 {SIZE}",
     "glow, 100 steps": "--method glow --set steps=100 --backbone efficientnet-lite0",
     **{
         f"csflow, 900 steps, {score}": f"--method csflow --set steps=900 --set batch=8 --set rate=0.001 --set side=256 --set hidden=128 --set score={score} --backbone efficientnet-lite0"

@@ -30,7 +30,7 @@ def main():
         path, _, tile = rest.partition(":")
         tile = tile or "256x256"
         for label, options in [
-            ("whole at 256x256", []),
+            ("whole at 256x256", ["--fast"]),
             ("whole at 512x512", ["--size", "512x512"]),
             (f"tiles of {tile}", ["--tile", tile, "--tiles-per-image", "8"]),
             ("256, 384 and 512", ["--multi-scale", "256,384,512"]),

@@ -357,7 +357,7 @@ fn real_screws_are_told_apart_better_than_by_chance() {
     let Some(screw) = shared("data/mvtec/screw") else { return };
     let bench = Bench::new();
     bench.ok(&format!(
-        "fit {} --set coreset_ratio=0.01 --set image_score=max -o screw.blemish",
+        "fit {} --fast --set coreset_ratio=0.01 --set image_score=max -o screw.blemish",
         screw.display()
     ));
     bench.ok(&format!("eval screw.blemish {} --json metrics.json", screw.display()));
@@ -366,6 +366,29 @@ fn real_screws_are_told_apart_better_than_by_chance() {
         (metrics["image"]["auroc"].as_f64().unwrap(), metrics["pixel"]["auroc"].as_f64().unwrap());
     // Seeds 0 to 2 give 0.677, 0.734 and 0.680; pixels 0.934 to 0.944.
     assert!(image > 0.65 && pixel > 0.92, "image {image}, pixel {pixel}");
+}
+
+#[test]
+fn a_fit_without_a_size_chooses_by_the_images_and_fast_is_the_small_one() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 3 --test-good 1 --test-per-defect 1 --size 300x320");
+    let output = bench.command("fit set --folds 0 -o chosen.blemish").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.contains("input: 384x384 and 256x256, since"), "{told}");
+    let header = json(&bench.ok("info chosen.blemish --json"));
+    assert_eq!(header["views"].as_array().map(Vec::len), Some(2), "{header}");
+    let refused = bench.fails("update chosen.blemish set/test/good");
+    assert!(refused.contains("--updatable"), "{refused}");
+    // What is said on the command line is done, and done silently.
+    let models = ["--fast", "--size 256x256"].map(|size| {
+        let output = bench.command(&format!("fit set --folds 0 {size} -o small.blemish")).output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("input:"));
+        fs::read(bench.path("small.blemish")).unwrap()
+    });
+    assert!(models[0] == models[1]);
+    bench.ok("fit set --folds 0 --updatable -o one.blemish");
+    bench.ok("update one.blemish set/test/good");
+    assert_eq!(bench.command("fit set --fast --size 64x64").output().unwrap().status.code(), Some(2));
 }
 
 #[test]

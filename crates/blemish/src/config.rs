@@ -24,11 +24,12 @@ pub struct DetectorConfig {
     pub backbone: BackboneSpec,
     /// Further backbones, each with models of its own whose maps and scores are averaged with the others'.
     pub ensemble: Vec<BackboneSpec>,
-    /// How images become input; `None` is what the method's variant prescribes, and for tiles the images' own size.
+    /// How images become input. `None` is what the method's variant prescribes, and for tiles the images' own size; the default method and
+    /// backbone choose by the images, see [`Self::choose_inputs`].
     pub transform: Option<Transform>,
     /// Cuts the transformed image into tiles; `None` looks at it as a whole.
     pub tiles: Option<TileOptions>,
-    /// Input sizes (shorter sides, in pixels) whose maps are merged; empty is the transform's own size alone.
+    /// Input sizes (shorter sides, in pixels) whose maps are merged; empty is the transform's own size alone, where there is a transform.
     pub input_sizes: Vec<usize>,
     /// Fixes every random choice.
     pub seed: u64,

@@ -59,12 +59,15 @@ const _: () = {
 };
 
 impl Detector {
-    /// Learns what good images look like.
+    /// Learns what good images look like, at the input sizes that [`DetectorConfig::choose_inputs`] chooses where the configuration leaves them
+    /// open.
     ///
     /// # Errors
     /// [`Error`]: unknown method or setting, unreadable images, missing weights, or a fit that these images do not allow.
     pub fn fit(config: &DetectorConfig, good: &dyn Source, options: &FitOptions<'_>) -> Result<Self, Error> {
-        Self::fit_plan(Plan::new(config, options)?, config, good, options)
+        let mut config = config.clone();
+        config.choose_inputs(good)?;
+        Self::fit_plan(Plan::new(&config, options)?, &config, good, options)
     }
 
     /// The same with a method of your own, which need not be in the list of methods; `config.method` does not matter.

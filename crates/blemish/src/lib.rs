@@ -46,6 +46,7 @@
 
 pub mod config;
 pub mod decision;
+pub mod defaults;
 pub mod detector;
 pub mod file;
 mod fit;
@@ -67,6 +68,7 @@ pub use config::{
     CalibrationConfig, DetectorConfig, FitOptions, ScoreOptions, TileModels, TileOptions, Trim,
 };
 pub use decision::Decision;
+pub use defaults::InputChoice;
 pub use detector::{Detector, ScoredImage};
 pub use fit::{Suspect, Suspects, find_suspects};
 pub use verbs::recalibrate::{Recalibration, recalibrate};

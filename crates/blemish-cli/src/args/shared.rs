@@ -72,9 +72,13 @@ pub struct BackboneArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct TransformArgs {
-    /// Size images are resized to: 256x256 (width x height), one number for the shorter side, or `native` to leave them.
+    /// Size images are resized to: 256x256 (width x height), one number for the shorter side, `native` to leave them, or `auto`: PatchCore with
+    /// the embedded backbone chooses by the images' own size and number (one size or two, up to 512x512), other methods have one of their own.
     #[arg(long, value_name = "WxH", value_parser = image_size, help_heading = "Images")]
     pub size: Option<InputSize>,
+    /// The method's own small size, 256x256 for PatchCore, whatever the images: several times as fast, but blind to small defects.
+    #[arg(long, conflicts_with_all = ["size", "multi_scale", "tile"], help_heading = "Images")]
+    pub fast: bool,
     /// Centre crop after resizing, such as 224x224.
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Images")]
     pub crop: Option<Size>,

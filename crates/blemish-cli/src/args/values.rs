@@ -13,6 +13,8 @@ pub enum Size {
 /// The size that images are brought to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputSize {
+    /// What the method takes by itself.
+    Auto,
     /// Each at its own.
     Native,
     Resized(Size),
@@ -24,7 +26,11 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn image_size(text: &str) -> Result<InputSize, String> {
-    if text == "native" { Ok(InputSize::Native) } else { size(text).map(InputSize::Resized) }
+    match text {
+        "auto" => Ok(InputSize::Auto),
+        "native" => Ok(InputSize::Native),
+        _ => size(text).map(InputSize::Resized),
+    }
 }
 
 pub(super) fn size(text: &str) -> Result<Size, String> {

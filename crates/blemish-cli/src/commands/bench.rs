@@ -148,9 +148,13 @@ fn tasks(args: &BenchArgs, threads: Option<usize>, folder: &Path) -> Result<Vec<
     Ok(tasks)
 }
 
-/// The backbones of the command line go to methods that name none, ensembles only to those that can use them.
+/// The backbones of the command line go to methods that name none, ensembles only to those that can use them. A method that names no size has
+/// its own, so that methods are compared on inputs that do not depend on the set; `size=auto` is what `fit` does by itself.
 fn fit_arguments(method: &MethodSpec, args: &BenchArgs) -> Vec<String> {
     let mut arguments = method.fit_arguments();
+    if !method.names("size") {
+        arguments.push("--fast".into());
+    }
     let mut add = |option: &str, value: Option<String>| {
         if let Some(value) = value.filter(|_| !method.names(option)) {
             arguments.extend([format!("--{option}"), value]);

@@ -18,10 +18,7 @@ use std::time::Instant;
 
 pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
-    let (mut config, dataset, options) = prepare(&args.learn, threads, console)?;
-    if args.updatable {
-        config = config.updatable()?;
-    }
+    let (mut config, dataset, options) = prepare(&args.learn, args.updatable, threads, console)?;
     config.calibration.false_alarm = args.false_alarm;
     config.trim = args.trim;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
@@ -112,9 +109,10 @@ fn fit_or_keep(
     }
 }
 
-/// Data, configuration and options of a fit from the command line.
+/// Data, configuration and options of a fit from the command line; `updatable` is for a model that is to learn on.
 pub fn prepare<'a>(
     args: &LearnArgs,
+    updatable: bool,
     threads: Option<usize>,
     console: &'a Console,
 ) -> Result<(DetectorConfig, Dataset, FitOptions<'a>), Failure> {
@@ -133,6 +131,10 @@ pub fn prepare<'a>(
         calibration: CalibrationConfig { folds: args.folds, ..CalibrationConfig::default() },
         trim: None,
     };
+    if updatable {
+        config = config.updatable()?;
+    }
+    super::inputs::choose(&mut config, &args.transform, &dataset, console)?;
     config.transform = Some(transform(&args.transform, config.default_transform()?)?);
     let engine = engine_options(&args.engine, threads)?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod eval;
 pub mod fit;
 pub mod info;
+mod inputs;
 pub mod living;
 pub mod methods;
 mod monitor;
@@ -81,7 +82,7 @@ fn tiles(args: &ViewArgs) -> Option<TileOptions> {
 /// The image transform of the command line on top of the method's own.
 fn transform(args: &TransformArgs, default: Transform) -> Result<Transform, Failure> {
     let mut transform = match args.size {
-        None => default,
+        None | Some(InputSize::Auto) => default,
         Some(InputSize::Native) => Transform::native(),
         Some(InputSize::Resized(Size::Exact { width, height })) => Transform::resize_to(height, width),
         Some(InputSize::Resized(Size::ShorterSide(side))) => Transform::shorter_side(side),

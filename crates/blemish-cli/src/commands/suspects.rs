@@ -14,7 +14,7 @@ use serde_json::json;
 const CELL: usize = 224;
 
 pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
-    let (config, dataset, options) = prepare(&args.learn, threads, console)?;
+    let (config, dataset, options) = prepare(&args.learn, false, threads, console)?;
     let folder = &args.output;
     let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
     let images = dataset.train.iter().map(|sample| sample.path.as_path());

@@ -46,8 +46,10 @@ pub fn find_suspects(
     options: &FitOptions<'_>,
     shown: usize,
 ) -> Result<Suspects, Error> {
-    let plan = Plan::new(config, options)?;
-    let fits = Fits::new(&plan, config, good, options, true)?;
+    let mut config = config.clone();
+    config.choose_inputs(good)?;
+    let plan = Plan::new(&config, options)?;
+    let fits = Fits::new(&plan, &config, good, options, true)?;
     let ranked = rank(&fits, shown)?.into_iter().map(|(_, suspect)| suspect).collect();
     Ok(Suspects { ranked, skipped: fits.skipped() })
 }

@@ -92,7 +92,7 @@ impl Detector {
 
     /// The view whose model learns on.
     fn learner(&self, action: &'static str) -> Result<&View, Error> {
-        let reason = "models that look at tiles, at several sizes or through several backbones do not learn on; fit anew on all images";
+        let reason = "models that look at tiles, at several sizes or through several backbones do not learn on; fit anew on all images, or once updatable, which looks at whole images at one size";
         self.model.single().ok_or_else(|| Error::Living { action, reason: reason.into() })
     }
 

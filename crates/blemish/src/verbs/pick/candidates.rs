@@ -14,7 +14,7 @@ pub struct Candidate {
     pub method: String,
     /// Settings that differ from the defaults.
     pub settings: Vec<(String, String)>,
-    /// Side of the square that images are resized to; `None` is the method's own transform.
+    /// Side of the square that images are resized to; `None` is the method's own transform, which a `fit` takes by itself.
     pub side: Option<usize>,
 }
 
@@ -22,9 +22,9 @@ type Line = (&'static str, &'static [(&'static str, &'static str)], Option<usize
 
 /// What is tried of each method. A method that is not here is tried as it is by default, unless it trains for long or needs prompts.
 const TRIED: &[Line] = &[
-    ("patchcore", &[], None),
-    ("patchcore", &[("coreset_ratio", "0.01")], None),
-    ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], None),
+    ("patchcore", &[], Some(256)),
+    ("patchcore", &[("coreset_ratio", "0.01")], Some(256)),
+    ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(256)),
     ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(160)),
     ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(384)),
     ("patchcore", &[("coreset_ratio", "0.01"), ("image_score", "max")], Some(512)),
@@ -110,6 +110,6 @@ mod tests {
             specs.contains(&"patchcore:coreset_ratio=0.01:image_score=max:size=160x160".into()),
             "{specs:?}"
         );
-        assert_eq!(all[1].fit_options(), "--method patchcore --set coreset_ratio=0.01");
+        assert_eq!(all[1].fit_options(), "--method patchcore --set coreset_ratio=0.01 --size 256x256");
     }
 }

@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all.
 
+use crate::unfinished::note_unfinished;
 use std::io::{self, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
@@ -18,7 +19,9 @@ pub fn unfinished(path: &Path) -> io::Result<NamedTempFile> {
     // Temporary files are private by default; results get the permissions of the user's umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.prefix(UNFINISHED).tempfile_in(folder)
+    let file = builder.prefix(UNFINISHED).tempfile_in(folder)?;
+    note_unfinished(file.path());
+    Ok(file)
 }
 
 /// Writes a whole file under a temporary name, then renames it.

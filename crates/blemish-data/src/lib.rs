@@ -28,16 +28,21 @@ pub mod import;
 pub mod layout;
 pub mod loader;
 pub mod mask;
+pub mod names;
 pub mod png;
+pub mod progress;
 pub mod reader;
 pub mod source;
 pub mod synth;
 pub mod tiling;
 pub mod transform;
+pub mod unfinished;
 
 pub use batch::ImageBatch;
 pub use error::{DataError, ImageFault, Skipped};
-pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
+pub use layout::{
+    Dataset, Label, Layout, Listing, OpenOptions, Sample, find_images, list_images, open_dataset,
+};
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
 pub use mask::Mask;
 pub use reader::{

@@ -2,6 +2,7 @@
 
 use super::error::ImportError;
 use crate::files::UNFINISHED;
+use crate::unfinished::note_unfinished;
 use std::path::{Path, PathBuf};
 
 /// A folder under construction beside its final place; removed again unless [`Staging::publish`] succeeds.
@@ -31,6 +32,7 @@ impl Staging {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let folder =
             builder.prefix(UNFINISHED).tempdir_in(parent).map_err(ImportError::io("create", parent))?;
+        note_unfinished(folder.path());
         Ok(Self { folder, out: out.to_path_buf() })
     }
 

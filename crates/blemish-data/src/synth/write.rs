@@ -5,7 +5,9 @@ use super::generator::Generator;
 use super::look::{Defect, Look};
 use crate::files::{self, UNFINISHED};
 use crate::mask::Mask;
+use crate::progress::Answer;
 use crate::reader::{Pixels, RgbImage};
+use crate::unfinished::note_unfinished;
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use rayon::prelude::*;
@@ -92,43 +94,96 @@ struct Task {
 /// Writes `train/good`, `test/good`, `test/<defect>` and `ground_truth/<defect>/NAME_mask.png` (0 and 255) under `out`.
 ///
 /// The same options give the same bytes, on any number of threads. `progress(done, total)` is called after every image, from
-/// several threads. Every file appears whole or not at all.
+/// several threads, and may stop the work. The set appears when all of it is made: until then it lies in a hidden folder inside `out`,
+/// and an earlier set stays.
 ///
 /// # Errors
 /// [`SynthError`] if `out` holds anything (unless [`SynthOptions::overwrite`] is set and all of it is an earlier synthetic set), a
 /// size is out of range, or a file cannot be written.
-pub fn write_synthetic_set(
+pub fn write_synthetic_set<A: Answer>(
     out: &Path,
     options: &SynthOptions,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    progress: &(dyn Fn(u64, u64) -> A + Sync),
 ) -> Result<SynthReport, SynthError> {
     let generator = Generator::new(options.look, options.seed, (options.height, options.width))?;
-    make_room(out, options.overwrite)?;
-    let marker = Marker::of(options);
-    let tasks = marker.tasks(options.look);
-    let folders: HashSet<&Path> =
-        tasks.iter().flat_map(Task::files).filter_map(|file| file.parent()).collect();
-    for folder in std::iter::once(Path::new("")).chain(folders) {
-        let folder = out.join(folder);
-        std::fs::create_dir_all(&folder).map_err(SynthError::io("create", &folder))?;
+    let is_new = !out.exists();
+    check_room(out, options.overwrite)?;
+    let made = make(&generator, out, options, progress);
+    if made.is_err() && is_new {
+        // What is not empty stays.
+        let _ = std::fs::remove_dir(out);
     }
-    // First, so that an interrupted set is known for what it is.
-    let path = out.join(MARKER);
-    let text = serde_json::to_string_pretty(&marker)
-        .map_err(|error| SynthError::io("write", &path)(error.into()))?;
-    files::write(&path, format!("{text}\n").as_bytes()).map_err(SynthError::io("write", &path))?;
-    let (done, total) = (AtomicU64::new(0), tasks.len() as u64);
-    tasks.par_iter().try_for_each(|task| {
-        task.run(&generator, out)?;
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-        Ok::<(), SynthError>(())
-    })?;
+    made?;
     Ok(SynthReport {
         folder: out.to_path_buf(),
         train: options.train,
         test_good: options.test_good,
         defects: options.look.defects().iter().map(|&defect| (defect, options.test_per_defect)).collect(),
     })
+}
+
+/// Makes the set beside an earlier one and then puts it in its place.
+fn make<A: Answer>(
+    generator: &Generator,
+    out: &Path,
+    options: &SynthOptions,
+    progress: &(dyn Fn(u64, u64) -> A + Sync),
+) -> Result<(), SynthError> {
+    std::fs::create_dir_all(out).map_err(SynthError::io("create", out))?;
+    let staging = staging_in(out)?;
+    let marker = Marker::of(options);
+    let tasks = marker.tasks(options.look);
+    let folders: HashSet<&Path> =
+        tasks.iter().flat_map(Task::files).filter_map(|file| file.parent()).collect();
+    for folder in folders {
+        let folder = staging.path().join(folder);
+        std::fs::create_dir_all(&folder).map_err(SynthError::io("create", &folder))?;
+    }
+    let path = staging.path().join(MARKER);
+    let text = serde_json::to_string_pretty(&marker)
+        .map_err(|error| SynthError::io("write", &path)(error.into()))?;
+    files::write(&path, format!("{text}\n").as_bytes()).map_err(SynthError::io("write", &path))?;
+    let (done, total) = (AtomicU64::new(0), tasks.len() as u64);
+    tasks.par_iter().try_for_each(|task| {
+        task.run(generator, staging.path())?;
+        match progress(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_stop() {
+            true => Err(SynthError::Interrupted),
+            false => Ok(()),
+        }
+    })?;
+    remove_old(out)?;
+    // The marker first, so that whatever comes in between, the set is known for what it is.
+    for name in [MARKER].into_iter().chain(FOLDERS) {
+        let (from, to) = (staging.path().join(name), out.join(name));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(SynthError::io("write", &to))?;
+        }
+    }
+    Ok(())
+}
+
+/// A hidden folder inside `out` that vanishes with all that is still in it. What killed runs have left there goes now.
+fn staging_in(out: &Path) -> Result<tempfile::TempDir, SynthError> {
+    for entry in std::fs::read_dir(out).map_err(SynthError::io("open", out))? {
+        let entry = entry.map_err(SynthError::io("list", out))?;
+        if is_unfinished(&entry.path()) {
+            let path = entry.path();
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.map_err(SynthError::io("remove", &path))?;
+        }
+    }
+    let mut builder = tempfile::Builder::new();
+    // Temporary folders are private by default; the set gets the permissions of the user's umask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let staging = builder.prefix(UNFINISHED).tempdir_in(out).map_err(SynthError::io("write into", out))?;
+    note_unfinished(staging.path());
+    Ok(staging)
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
 }
 
 impl Marker {
@@ -187,10 +242,10 @@ impl Task {
     }
 }
 
-/// Makes sure that `out` is absent or empty, or removes the synthetic set in it.
-fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
+/// Makes sure that `out` is absent or empty, or holds an earlier synthetic set and nothing else.
+fn check_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
     let entries = match std::fs::read_dir(out) {
-        Ok(mut entries) => entries.next().is_some(),
+        Ok(entries) => entries.flatten().any(|entry| !is_unfinished(&entry.path())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(SynthError::io("open", out)(error)),
     };
@@ -216,6 +271,11 @@ fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
         );
         return Err(occupied(&reason));
     }
+    Ok(())
+}
+
+/// Removes the earlier synthetic set that [`check_room`] has found.
+fn remove_old(out: &Path) -> Result<(), SynthError> {
     for folder in FOLDERS.map(|name| out.join(name)) {
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(SynthError::io("remove", &folder))?;
@@ -227,8 +287,7 @@ fn make_room(out: &Path, overwrite: bool) -> Result<(), SynthError> {
 impl Marker {
     /// Whether a file, by its path relative to the set, is one that this set consists of or left unfinished.
     fn knows(&self, look: Look, file: &Path) -> bool {
-        let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        if file == Path::new(MARKER) || name.starts_with(UNFINISHED) {
+        if file == Path::new(MARKER) || file.iter().any(|part| is_unfinished(Path::new(part))) {
             return true;
         }
         let parts: Vec<_> = file.iter().map(|part| part.to_string_lossy()).collect();

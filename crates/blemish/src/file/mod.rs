@@ -5,5 +5,4 @@ mod detector;
 pub mod format;
 pub mod header;
 
-pub use backbone::is_of_backbone;
 pub use header::{BackboneHeader, DataHeader, FORMAT_VERSION, Header};

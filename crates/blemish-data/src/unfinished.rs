@@ -6,50 +6,74 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Their names are random, so a name that is gone is never somebody else's later.
-static NOTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// What the program is writing.
+static NOTED: Mutex<Noted> = Mutex::new(Noted(Vec::new()));
 
 /// Paths from which those that are gone are forgotten.
 const MANY: usize = 512;
 
 /// Notes a file or folder under a temporary name of its own.
 pub fn note_unfinished(path: &Path) {
-    let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whoever changes the folder meanwhile must not change what this path means.
-    noted.push(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
-    if noted.len() >= MANY && noted.len().is_power_of_two() {
-        noted.retain(|path| path.exists());
-    }
+    NOTED.lock().unwrap_or_else(PoisonError::into_inner).add(path);
 }
 
 /// Removes what was noted and is still there: for a program that ends at once.
 pub fn remove_unfinished() {
-    let noted = std::mem::take(&mut *NOTED.lock().unwrap_or_else(PoisonError::into_inner));
-    for path in noted {
-        // What cannot be removed stays; the program ends.
-        let _ = match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(&path),
-            Ok(_) => std::fs::remove_file(&path),
-            Err(_) => Ok(()),
-        };
+    NOTED.lock().unwrap_or_else(PoisonError::into_inner).remove();
+}
+
+/// Files and folders. Their names are random, so a name that is gone is never somebody else's later.
+struct Noted(Vec<PathBuf>);
+
+impl Noted {
+    fn add(&mut self, path: &Path) {
+        // Whoever changes the folder meanwhile must not change what this path means.
+        self.0.push(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
+        if self.0.len() >= MANY && self.0.len().is_power_of_two() {
+            self.0.retain(|path| path.exists());
+        }
+    }
+
+    fn remove(&mut self) {
+        for path in self.0.drain(..) {
+            // What cannot be removed stays; the program ends.
+            let _ = match path.symlink_metadata() {
+                Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(&path),
+                Ok(_) => std::fs::remove_file(&path),
+                Err(_) => Ok(()),
+            };
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::unfinished;
 
     #[test]
     fn what_is_unfinished_is_removed_and_what_is_finished_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let finished = folder.path().join("finished");
-        unfinished(&finished).unwrap().persist(&finished).unwrap();
-        let half = unfinished(&folder.path().join("half")).unwrap();
-        let staging = tempfile::tempdir_in(folder.path()).unwrap();
-        std::fs::write(staging.path().join("part"), "x").unwrap();
-        note_unfinished(staging.path());
-        remove_unfinished();
-        assert!(!half.path().exists() && !staging.path().exists() && finished.exists());
+        let at = |name: &str| folder.path().join(name);
+        let mut noted = Noted(Vec::new());
+        for name in ["half", "staging/part", "finished"] {
+            let path = at(&format!(".blemish-{name}"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "x").unwrap();
+        }
+        [".blemish-half", ".blemish-staging", ".blemish-finished"]
+            .iter()
+            .for_each(|name| noted.add(&at(name)));
+        std::fs::rename(at(".blemish-finished"), at("finished")).unwrap();
+        noted.remove();
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["finished"]);
+    }
+
+    #[test]
+    fn many_files_are_forgotten_when_they_are_done() {
+        let mut noted = Noted(Vec::new());
+        (0..10 * MANY).for_each(|number| noted.add(Path::new(&format!("no/such/{number}"))));
+        assert!(noted.0.len() < MANY, "{}", noted.0.len());
     }
 }

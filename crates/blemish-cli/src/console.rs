@@ -1,33 +1,15 @@
-//! Progress on a terminal, in a log, or for machines; and the interruption by Ctrl-C.
+//! Progress on a terminal, in a log, or for machines.
 
 use crate::args::ProgressStyle;
+use crate::interrupt::is_interrupted;
+use crate::terminal::{shown, tell, tell_as_is};
 use blemish::Observer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// When Ctrl-C was first pressed.
-static INTERRUPTED: OnceLock<Instant> = OnceLock::new();
-
-/// Interrupts within this time are one: `timeout -s INT` and the like send theirs to the program and to its group.
-const SAME_INTERRUPT: Duration = Duration::from_millis(250);
-
-/// Lets the first Ctrl-C stop the work cleanly and a second one end the program at once.
-pub fn listen_for_interrupts() {
-    // Without a handler Ctrl-C ends the program the system's way; files are still only renamed when complete.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.get_or_init(Instant::now).elapsed() > SAME_INTERRUPT {
-            std::process::exit(crate::EXIT_INTERRUPTED);
-        }
-    });
-}
-
-/// Whether Ctrl-C was pressed.
-pub fn is_interrupted() -> bool {
-    INTERRUPTED.get().is_some()
-}
 
 /// Tells progress in the chosen style, always on standard error.
 pub struct Console {
@@ -80,9 +62,9 @@ impl Console {
             let seconds = stage.started.elapsed().as_secs_f64();
             match self.style {
                 ProgressStyle::Bar | ProgressStyle::Plain if stage.done > 0 => {
-                    eprintln!("{}: {} in {seconds:.1} s", stage.name, stage.done);
+                    tell(&format!("{}: {} in {seconds:.1} s", stage.name, stage.done));
                 }
-                ProgressStyle::Bar | ProgressStyle::Plain => eprintln!("{}: {seconds:.1} s", stage.name),
+                ProgressStyle::Bar | ProgressStyle::Plain => tell(&format!("{}: {seconds:.1} s", stage.name)),
                 ProgressStyle::Json => event(&serde_json::json!({
                     "event": "stage_end", "stage": stage.name, "done": stage.done, "seconds": seconds,
                 })),
@@ -104,14 +86,14 @@ impl Console {
     /// Prints a line without disturbing a bar.
     pub fn say(&self, line: &str) {
         match &self.lock().bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| tell(line)),
+            None => tell(line),
         }
     }
 }
 
 fn event(value: &serde_json::Value) {
-    eprintln!("{value}");
+    tell_as_is(&value.to_string());
 }
 
 impl Observer for Console {
@@ -153,9 +135,9 @@ impl Observer for Console {
         match (self.style, stage.total) {
             (ProgressStyle::Plain, Some(total)) => {
                 let separator = if stage.status.is_empty() { "" } else { ", " };
-                eprintln!("{}: {} of {total}{separator}{}", stage.name, stage.done, stage.status);
+                tell(&format!("{}: {} of {total}{separator}{}", stage.name, stage.done, stage.status));
             }
-            (ProgressStyle::Plain, None) => eprintln!("{}: {}", stage.name, stage.done),
+            (ProgressStyle::Plain, None) => tell(&format!("{}: {}", stage.name, stage.done)),
             (ProgressStyle::Json, total) => event(&serde_json::json!({
                 "event": "progress", "stage": stage.name, "done": stage.done, "total": total, "status": stage.status,
             })),
@@ -166,7 +148,7 @@ impl Observer for Console {
     fn status(&self, words: &str) {
         let mut stage = self.lock();
         if let Some(bar) = &stage.bar {
-            bar.set_message(words.to_owned());
+            bar.set_message(shown(words).into_owned());
         }
         stage.status = words.to_owned();
     }
@@ -208,21 +190,22 @@ fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     if let Ok(style) = BarStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_prefix(name.to_owned());
+    bar.set_prefix(shown(name).into_owned());
     bar
 }
 
-/// Runs work that reports (done, total), possibly from several threads, as a stage of the console.
+/// Runs work that reports (done, total), possibly from several threads, as a stage of the console. It is told to stop on Ctrl-C.
 pub fn with_progress<T>(
     console: &Console,
     stage: &str,
-    work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T,
+    work: impl FnOnce(&(dyn Fn(u64, u64) -> ControlFlow<()> + Sync)) -> T,
 ) -> T {
     console.stage(stage, None);
     let seen = AtomicU64::new(0);
     let outcome = work(&|done, _| {
         let before = seen.fetch_max(done, Ordering::Relaxed);
         console.advance(done.saturating_sub(before));
+        if is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     console.finish();
     outcome

@@ -1,9 +1,18 @@
 //! An error as the person at the terminal reads it: what and where, then how to mend it.
 
+use crate::interrupt::EXIT_INTERRUPTED;
+use crate::shell;
+use crate::terminal::shown;
 use blemish::Error;
 use blemish::data::DataError;
+use blemish::data::import::ImportError;
+use blemish::data::synth::SynthError;
 use blemish::features::FeatureError;
 use std::path::Path;
+use std::process::ExitCode;
+
+/// Exit code of `predict --fail-on-anomaly` where anomalies were found.
+const EXIT_ANOMALY: u8 = 3;
 
 /// Any error on its way to the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +26,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Ordinary,
+    /// The command line asks for what there is not.
+    Usage,
     Interruption,
     BrokenPipe,
     Anomaly,
@@ -31,12 +42,26 @@ impl miette::Diagnostic for Failure {
 impl Failure {
     /// From a message of the form `what and where; how to mend it`.
     pub fn new(text: impl std::fmt::Display) -> Self {
-        let text = text.to_string();
+        let text = shown(&text.to_string()).into_owned();
         let (message, help) = match text.split_once("; ") {
             Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
             None => (text, None),
         };
         Self { message, help, kind: Kind::Ordinary }
+    }
+
+    /// A command line that asks for what there is not.
+    pub fn usage(text: impl std::fmt::Display) -> Self {
+        Self { kind: Kind::Usage, ..Self::new(text) }
+    }
+
+    /// The same failure, if an error of this code is one of usage.
+    fn of_code(self, code: &str) -> Self {
+        match code {
+            "unknown_method" | "setting" => Self { kind: Kind::Usage, ..self },
+            "interrupted" => Self { kind: Kind::Interruption, ..self },
+            _ => self,
+        }
     }
 
     /// A file that cannot be read or written.
@@ -82,16 +107,30 @@ impl Failure {
         Self { kind: Kind::Anomaly, ..Self::new(format!("{anomalous} of {images} images are anomalous")) }
     }
 
-    pub fn is_anomaly(&self) -> bool {
-        self.kind == Kind::Anomaly
+    /// The program's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::BrokenPipe => 0,
+            Kind::Ordinary => 1,
+            Kind::Usage => 2,
+            Kind::Anomaly => EXIT_ANOMALY,
+            Kind::Interruption => EXIT_INTERRUPTED,
+        })
     }
 
-    pub fn is_interruption(&self) -> bool {
-        self.kind == Kind::Interruption
+    /// Whether it is a plain statement, not an error to mend.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.kind, Kind::Anomaly | Kind::Interruption)
     }
 
+    /// Whether whoever reads the output has had enough.
     pub fn is_broken_pipe(&self) -> bool {
         self.kind == Kind::BrokenPipe
+    }
+
+    #[cfg(test)]
+    pub fn is_interruption(&self) -> bool {
+        self.kind == Kind::Interruption
     }
 }
 
@@ -101,7 +140,10 @@ impl From<Error> for Failure {
             Error::Data(error) => error.into(),
             Error::Features(error) => error.into(),
             Error::Interrupted => Self { kind: Kind::Interruption, ..Self::new(error) },
-            error => Self::new(error).with_options(),
+            error => {
+                let code = error.code();
+                Self::new(error).with_options().of_code(code)
+            }
         }
     }
 }
@@ -136,7 +178,8 @@ const OPTIONS: &[(&str, &str)] = &[
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         let skippable = matches!(error, DataError::Image { .. });
-        let mut failure = Self::new(error);
+        let code = error.code();
+        let mut failure = Self::new(error).of_code(code);
         if skippable {
             let leave_out = "or leave it out with --skip-bad";
             failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));
@@ -153,7 +196,7 @@ impl From<FeatureError> for Failure {
                  or `blemish weights pull {network}`"
             )),
             FeatureError::NoOnnxLayers { path } => {
-                let path = path.display();
+                let path = shell::path(path);
                 Some(format!(
                     " with --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from"
                 ))
@@ -166,7 +209,8 @@ impl From<FeatureError> for Failure {
             }
             _ => None,
         };
-        let mut failure = Self::new(error);
+        let code = error.code();
+        let mut failure = Self::new(error).of_code(code);
         if let (Some(help), Some(option)) = (&mut failure.help, option) {
             help.push_str(&option);
         }
@@ -174,19 +218,34 @@ impl From<FeatureError> for Failure {
     }
 }
 
-macro_rules! from_display {
-    ($($type:ty),*) => { $(impl From<$type> for Failure {
-        fn from(error: $type) -> Self {
-            Self::new(error)
-        }
-    })* };
+impl From<blemish_report::ReportError> for Failure {
+    fn from(error: blemish_report::ReportError) -> Self {
+        Self::new(error)
+    }
 }
 
-from_display!(
-    blemish::data::import::ImportError,
-    blemish::data::synth::SynthError,
-    blemish_report::ReportError
-);
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        let kind = match &error {
+            ImportError::Interrupted => Kind::Interruption,
+            ImportError::UnknownCellType { .. } => Kind::Usage,
+            _ => Kind::Ordinary,
+        };
+        Self { kind, ..Self::new(error) }
+    }
+}
+
+impl From<SynthError> for Failure {
+    fn from(error: SynthError) -> Self {
+        let kind = match error {
+            SynthError::Image(error) => return error.into(),
+            SynthError::Interrupted => Kind::Interruption,
+            SynthError::UnknownLook { .. } | SynthError::Sides { .. } => Kind::Usage,
+            _ => Kind::Ordinary,
+        };
+        Self { kind, ..Self::new(error) }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +282,30 @@ mod tests {
         let failure = Failure::from(Error::Fit { method: "padim", reason });
         let help = miette::Diagnostic::help(&failure).map(|help| help.to_string());
         assert_eq!(help.unwrap(), "resize all images to one size (--size WxH)");
+    }
+
+    #[test]
+    fn wrong_usage_has_a_kind_of_its_own() {
+        let setting = || DataError::Setting("tiles overlap".into());
+        let unknown = || Error::UnknownMethod { name: "x".into(), known: "y".into() };
+        let usage = [
+            Failure::from(setting()),
+            Error::Data(setting()).into(),
+            unknown().into(),
+            Error::Features(FeatureError::UnknownEngine { name: "x".into(), known: "y" }).into(),
+            SynthError::Sides { width: 1, height: 1 }.into(),
+        ];
+        assert!(usage.iter().all(|failure| failure.kind == Kind::Usage), "{usage:?}");
+        let other = Failure::from(Error::Features(FeatureError::NoWeights { network: "resnet18" }));
+        assert_eq!(other.kind, Kind::Ordinary);
+        assert_eq!(Failure::from(DataError::Interrupted).kind, Kind::Interruption);
+    }
+
+    #[test]
+    fn messages_hold_nothing_that_a_terminal_obeys() {
+        let failure = Failure::new("cannot use `\x1b[31m.png`; copy `\u{202e}`");
+        assert_eq!(failure.to_string(), r"cannot use `\u{1b}[31m.png`");
+        assert_eq!(failure.help.as_deref(), Some(r"copy `\u{202e}`"));
     }
 
     #[test]

@@ -1,57 +1,91 @@
 //! The `blemish` program: parses, calls the library, prints; no logic of its own.
 
+// These macros panic where the stream is closed: `terminal` and `output` write.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod commands;
 mod console;
 mod failure;
+mod interrupt;
 mod method_spec;
 mod output;
 mod pictures;
+mod shell;
+mod terminal;
 
 use args::{Cli, Command};
+use blemish::Observer;
 use clap::Parser;
 use console::Console;
 use failure::Failure;
+use std::borrow::Cow;
 use std::process::ExitCode;
-
-/// Exit code of `predict --fail-on-anomaly` where anomalies were found.
-const EXIT_ANOMALY: u8 = 3;
-
-/// Exit code after Ctrl-C, as shells count it (128 + SIGINT).
-pub const EXIT_INTERRUPTED: i32 = 130;
+use std::time::Duration;
+use terminal::{shown, tell, tell_as_is};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => return refuse(&refusal),
+    };
     set_up_logging(cli.global.verbose);
-    console::listen_for_interrupts();
-    if let Some(threads) = cli.global.threads {
-        // Fails only if the pool exists already, and nothing has used it yet.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    interrupt::listen();
+    if !cli.command.writes() {
+        interrupt::set_patience(Duration::ZERO);
     }
     let style = if cli.command.is_for_machines() { args::ProgressStyle::Json } else { cli.global.progress };
     let console = Console::new(style);
-    let result = run(&cli, &console);
+    let threads = cli.global.threads.map(|asked| capped(asked, &console));
+    if let Some(threads) = threads {
+        // Fails only if the pool exists already, and nothing has used it yet.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+    let result = run(&cli, threads, &console);
     console.finish();
     match result {
+        Ok(()) if interrupt::is_interrupted() => {
+            tell("interrupted when all was done: everything is written");
+            ExitCode::from(interrupt::EXIT_INTERRUPTED)
+        }
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.is_interruption() => {
-            eprintln!("{failure}");
-            ExitCode::from(EXIT_INTERRUPTED as u8)
-        }
-        Err(failure) if failure.is_anomaly() => {
-            eprintln!("{failure}");
-            ExitCode::from(EXIT_ANOMALY)
-        }
-        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) if failure.is_broken_pipe() => failure.exit_code(),
         Err(failure) => {
-            eprintln!("{:?}", miette::Report::new(failure));
-            ExitCode::FAILURE
+            let code = failure.exit_code();
+            match failure.is_plain() {
+                true => tell(&failure.to_string()),
+                // Styled; what it says is safe already.
+                false => tell_as_is(&format!("{:?}", miette::Report::new(failure))),
+            }
+            code
         }
     }
 }
 
-fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
-    let threads = cli.global.threads;
+/// Prints why the command line is none, or the help that was asked for.
+fn refuse(refusal: &clap::Error) -> ExitCode {
+    let plain = refusal.render().to_string();
+    match shown(&plain) {
+        // In colours on a terminal. Whoever cannot be told is not told.
+        Cow::Borrowed(_) => drop(refusal.print()),
+        Cow::Owned(safe) => tell_as_is(safe.trim_end()),
+    }
+    ExitCode::from(refusal.exit_code() as u8)
+}
+
+/// As many threads as can run at once: more only wait for each other, and thousands take longer to start than the work.
+fn capped(asked: usize, console: &Console) -> usize {
+    let most = std::thread::available_parallelism().map_or(1, usize::from);
+    if asked > most {
+        console.warn(&format!(
+            "--threads {asked}: {most} {} used, as many as this machine runs at once",
+            if most == 1 { "is" } else { "are" }
+        ));
+    }
+    asked.min(most)
+}
+
+fn run(cli: &Cli, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     match &cli.command {
         Command::Demo(args) => commands::demo::run(args, threads, console),
         Command::Fit(args) => commands::fit::run(args, threads, console),
@@ -75,5 +109,9 @@ fn set_up_logging(verbose: u8) {
     let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("blemish={level}")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| terminal::Forgiving)
+        .without_time()
+        .init();
 }

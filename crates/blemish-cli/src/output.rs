@@ -2,8 +2,10 @@
 
 use crate::args::ScoreFormat;
 use crate::failure::Failure;
+use crate::terminal::shown;
 use blemish::Verdict;
 use blemish::data::files::{self, Unfinished, check_outputs, unfinished};
+use blemish_report::text_cell;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -50,6 +52,7 @@ impl ScoreWriter {
     /// Adds a line and, on standard output, shows it at once.
     pub fn write(&mut self, line: &Verdict) -> Result<(), Failure> {
         let to_file = self.target.is_some();
+        let cell = |text: &Option<String>| text.as_deref().map(|text| text_cell(text).into_owned());
         let result = match &mut self.sink {
             Sink::Jsonl(writer, _) => serde_json::to_string(line)
                 .map_err(std::io::Error::from)
@@ -58,7 +61,7 @@ impl ScoreWriter {
             // CSV needs the same columns in every line.
             Sink::Csv(writer, _) => writer
                 .serialize((
-                    (&line.path, line.score, &line.overlay, &line.map),
+                    (text_cell(&line.path), line.score, cell(&line.overlay), cell(&line.map)),
                     line.decision.as_ref().map(|one| one.p_value),
                     line.decision.as_ref().and_then(|one| one.threshold),
                     line.decision.as_ref().and_then(|one| one.anomalous),
@@ -133,8 +136,16 @@ pub fn picture_folder<'a>(
     files::results_folder(folder, searched).map_err(|error| Failure::io("write into", folder, &error))
 }
 
-/// Prints to standard output; a closed pipe ends the program quietly.
+/// Prints lines for people to standard output. A closed pipe is not an error: the work is done, and its outcome stands.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_as_is(&shown(text))
+}
+
+/// The same for machines: JSON, CSV or a script, as it is.
+pub fn print_as_is(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}").map_err(|error| Failure::stdout(&error))
+    match writeln!(stdout, "{text}").map_err(|error| Failure::stdout(&error)) {
+        Err(failure) if failure.is_broken_pipe() => Ok(()),
+        outcome => outcome,
+    }
 }

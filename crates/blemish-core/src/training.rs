@@ -29,15 +29,12 @@ impl TrainingOptions {
     /// The checkpoints there are on disk.
     pub fn checkpoints(&self) -> Vec<PathBuf> {
         let Some(base) = &self.checkpoint else { return Vec::new() };
-        let (Some(folder), Some(name)) = (base.parent(), base.file_name().and_then(|name| name.to_str()))
-        else {
-            return Vec::new();
-        };
+        let (Some(folder), Some(name)) = (base.parent(), base.file_name()) else { return Vec::new() };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let is_one = |path: &PathBuf| {
-            let own = path.file_name().and_then(|own| own.to_str()).unwrap_or_default();
-            own.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+            let own = path.file_name().unwrap_or_default().as_encoded_bytes();
+            own.strip_prefix(name.as_encoded_bytes()).is_some_and(|rest| rest.starts_with(b"-"))
         };
         entries.map(|entry| entry.path()).filter(is_one).collect()
     }

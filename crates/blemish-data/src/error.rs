@@ -190,6 +190,9 @@ pub enum DataError {
         /// The height of the batch's first image.
         batch_height: usize,
     },
+    /// Whoever watches has asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// Every file of a list was left out.
     #[error("none of the {count} images can be used; the first, `{}`: {reason}", first.display())]
     NothingLeft {
@@ -233,6 +236,7 @@ impl DataError {
             Self::Setting(_) => "setting",
             Self::MixedSizes { .. } => "image_does_not_fit",
             Self::NothingLeft { .. } => "image_unreadable",
+            Self::Interrupted => "interrupted",
         }
     }
 

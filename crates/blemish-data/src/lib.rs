@@ -28,7 +28,9 @@ pub mod import;
 pub mod layout;
 pub mod loader;
 pub mod mask;
+pub mod names;
 pub mod png;
+pub mod progress;
 pub mod reader;
 pub mod source;
 pub mod synth;
@@ -37,7 +39,10 @@ pub mod transform;
 
 pub use batch::ImageBatch;
 pub use error::{DataError, ImageFault, Skipped};
-pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset, searched_folders};
+pub use layout::{
+    Dataset, Label, Layout, Listing, OpenOptions, Sample, find_images, list_images, open_dataset,
+    searched_folders,
+};
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
 pub use mask::Mask;
 pub use reader::{

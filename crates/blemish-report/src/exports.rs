@@ -2,6 +2,7 @@
 
 use crate::annotations::{CocoExport, save_labelme};
 use crate::error::ReportError;
+use blemish_data::names::text_of;
 use blemish_eval::Region;
 use std::path::{Path, PathBuf};
 
@@ -50,12 +51,12 @@ impl Exports {
         regions: &[Region],
     ) -> Result<(), ReportError> {
         if let Some((_, coco)) = &mut self.coco {
-            coco.add(&image.display().to_string(), size, regions);
+            coco.add(&text_of(image), size, regions);
         }
         if let Some(folder) = &self.labelme {
             let absolute = std::fs::canonicalize(image).unwrap_or_else(|_| image.to_owned());
             let path = folder.join(format!("{name}.json"));
-            save_labelme(&path, &absolute.display().to_string(), size, regions)?;
+            save_labelme(&path, &text_of(&absolute), size, regions)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The outcomes of many fits, gathered: a row for each method on each data set, and one over all data sets.
 
+use crate::csv::text_cell;
 use crate::html::readable_bytes;
 use blemish_eval::Evaluation;
 use serde::{Deserialize, Serialize};
@@ -159,7 +160,7 @@ impl Leaderboard {
 
     /// As CSV: a line a method and data set, mean and standard deviation of every column, fractions as fractions.
     pub fn csv(&self) -> String {
-        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let quoted = |text: &str| format!("\"{}\"", text_cell(text).replace('"', "\"\""));
         let mut text = "dataset,method,seeds".to_owned();
         COLUMNS.iter().for_each(|column| {
             let _ = write!(text, ",{0}_mean,{0}_sd", column.key);
@@ -331,7 +332,11 @@ pub(crate) mod tests {
 
     #[test]
     fn tables_mark_the_best_and_quote_what_would_break_them() {
-        let cells = [cell("a|b", "x:\"q\",r", 0, Some(0.5)), cell("a|b", "y", 0, Some(0.75))];
+        let cells = [
+            cell("a|b", "x:\"q\",r", 0, Some(0.5)),
+            cell("a|b", "y", 0, Some(0.75)),
+            cell("=1+1", "y", 0, Some(0.75)),
+        ];
         let board = Leaderboard::new(&cells);
         let markdown = board.markdown();
         assert!(
@@ -341,6 +346,7 @@ pub(crate) mod tests {
         let lines: Vec<&str> = csv.lines().collect();
         assert!(lines[0].starts_with("dataset,method,seeds,image_auroc_mean,image_auroc_sd"));
         assert!(lines[1].starts_with("\"a|b\",\"x:\"\"q\"\",r\",1,0.5,,"), "{}", lines[1]);
-        assert_eq!(lines.len(), 3);
+        assert!(lines[3].starts_with("\"'=1+1\","), "{}", lines[3]);
+        assert_eq!(lines.len(), 4);
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 //!
 //! - [`colour`] holds the colour map: dark violet to pale yellow in even steps of lightness.
+//! - [`csv`] keeps text in tables from being taken for formulas.
 //! - [`mod@overlay`] lays a map over its image.
 //! - [`float_tiff`] writes and reads maps as 32-bit float TIFF.
 //! - [`annotations`] writes regions for labelling programs and evaluation tools; [`exports`] does so for many images.
@@ -22,6 +23,7 @@
 
 pub mod annotations;
 pub mod colour;
+pub mod csv;
 pub mod error;
 pub mod exports;
 mod file;
@@ -36,10 +38,11 @@ pub mod sheet;
 
 pub use annotations::{CocoExport, save_labelme};
 pub use colour::colormap;
+pub use csv::text_cell;
 pub use error::ReportError;
 pub use exports::{ExportFormat, Exports};
 pub use float_tiff::{FloatMap, read_float_tiff, save_float_tiff};
-pub use names::Names;
+pub use names::{Names, shortened};
 pub use overlay::{draw_over, extended, overlay};
 pub use picture::Picture;
 pub use sheet::{Heat, SheetRow, contact_sheet};

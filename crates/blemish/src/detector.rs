@@ -110,13 +110,16 @@ impl Detector {
         };
         let Calibrated { views, calibration, images } = fit_calibrated(&fits, chosen)?;
         let skipped = fits.skipped();
+        let usable = fits.without_skipped(&(0..good.len()).collect::<Vec<_>>());
         drop(fits);
         options.observer.stage("digesting the images", None);
         let learnt = images.len();
+        // Held-out images belong to the set that was given; what was trimmed or could not be read does not.
         let seen = match trimmed.is_empty() {
-            true => Subset::new(good, (0..good.len()).collect()),
+            true => Subset::new(good, usable),
             false => Subset::new(good, images),
         };
+        options.observer.check_cancelled()?;
         let data = DataHeader::of(good, learnt, source_digest(&seen)?);
         let model = Model { entry: plan.entry, views, backbones: plan.backbones };
         let colour_range = find_colour_range(&model.views, &seen, options)?;

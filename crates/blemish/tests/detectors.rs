@@ -194,3 +194,32 @@ fn a_fit_can_be_cancelled_at_any_point() {
         }
     }
 }
+
+#[test]
+fn images_that_cannot_be_read_leave_no_trace_in_the_model() {
+    let mut bench = Bench::new(5);
+    let options = FitOptions { skip_bad: true, ..FitOptions::default() };
+    let configs = [
+        bench.config("patchcore", json!({"coreset_ratio": 0.1})),
+        bench.config("filter", json!({"bank": "sobel"})),
+        bench.config("fastflow", json!({"steps": 2, "blocks": 1, "hidden_ratio": 0.1})),
+    ];
+    let fitted: Vec<Detector> =
+        configs.iter().map(|config| bench.try_fit(config, &options).unwrap()).collect();
+    // It may go away after it was listed; the last in the order, so that the others keep their places.
+    let gone = bench.path("set/train/good/zzz.png");
+    bench.dataset.train.push(blemish::data::Sample::unlabelled(&gone));
+    for (config, whole) in configs.iter().zip(&fitted) {
+        let detector = bench.try_fit(config, &options).unwrap();
+        assert_eq!(detector.skipped().len(), 1, "{}", config.method);
+        assert_eq!(detector.skipped()[0].path, gone);
+        assert_eq!(detector.header().data.digest, whole.header().data.digest, "{}", config.method);
+        if config.method != "fastflow" {
+            assert!(bench.saved(&detector) == bench.saved(whole), "{}", config.method);
+        }
+    }
+    let updatable = bench.config("patchcore", json!({"coreset_ratio": 0.1, "updatable": true}));
+    let detector = bench.try_fit(&updatable, &options).unwrap();
+    let updated = detector.update(&Files::training(&bench.dataset), &options).unwrap();
+    assert_eq!((updated.header().data.images, updated.skipped().len()), (10, 1));
+}

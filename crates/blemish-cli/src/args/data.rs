@@ -52,9 +52,9 @@ pub struct CheckArgs {
 pub struct SuspectsArgs {
     #[command(flatten)]
     pub learn: LearnArgs,
-    /// Folder for the ranking (suspects.csv) and the pictures (suspects.png).
+    /// Folder for the whole ranking (suspects.csv) and the pictures (suspects.png).
     #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
     /// How many of the most suspicious to show.
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     pub show: u16,

@@ -3,7 +3,7 @@
 use super::shared::{
     BackboneArgs, EngineArgs, LayoutArgs, MachineArgs, ResourceArgs, TransformArgs, ViewArgs,
 };
-use super::values::{amount, duration, key_value, share, trim};
+use super::values::{amount, duration, key_value, rate, share, trim};
 use blemish::Trim;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub struct FitArgs {
     #[arg(long)]
     pub updatable: bool,
     /// Share of good images that may be flagged as anomalous: the thresholds follow from it.
-    #[arg(long, default_value_t = 0.01, value_name = "RATE", help_heading = "Decisions")]
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, help_heading = "Decisions")]
     pub false_alarm: f64,
     /// Leave out the N most suspicious training images, or P% of them; they are listed.
     #[arg(long, value_name = "N|P%", value_parser = trim, help_heading = "Decisions")]
@@ -83,7 +83,7 @@ pub struct UpdateArgs {
     pub model: PathBuf,
     /// New good images: what `fit` takes, or several files, folders and globs.
     #[arg(required = true)]
-    pub data: Vec<String>,
+    pub data: Vec<PathBuf>,
     /// Model file to write; the model itself by default.
     #[arg(short, long, value_name = "MODEL")]
     pub output: Option<PathBuf>,
@@ -118,11 +118,11 @@ pub struct CalibrateArgs {
     /// Model file.
     pub model: PathBuf,
     /// Share of good images that may be flagged as anomalous; the model's own by default.
-    #[arg(long, value_name = "RATE", conflicts_with = "labelled")]
+    #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "labelled")]
     pub false_alarm: Option<f64>,
     /// Good images that the model has not learnt from (files, folders, globs); their scores replace those of the fit.
     #[arg(long, value_name = "IMAGES", num_args = 1..)]
-    pub with_good: Vec<String>,
+    pub with_good: Vec<PathBuf>,
     /// Labelled images to set the thresholds by: an MVTec AD or VisA tree, a CSV or JSON list, or a folder with --test-dir.
     #[arg(long, value_name = "DATA")]
     pub labelled: Option<PathBuf>,

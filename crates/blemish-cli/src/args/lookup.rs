@@ -15,7 +15,7 @@ pub struct MethodsArgs {
 #[derive(Debug, Args)]
 pub struct InfoArgs {
     /// Model (.blemish), graph (.onnx), weights (.pth, .safetensors), or the name of an architecture.
-    pub what: String,
+    pub what: PathBuf,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

@@ -15,6 +15,7 @@ pub use fit::*;
 pub use lookup::*;
 pub use score::*;
 pub use shared::*;
+use values::threads;
 pub use values::{InputSize, Size};
 
 /// Finds what does not belong in an image after seeing only good ones.
@@ -33,8 +34,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (the message says what, w
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// CPU threads; all cores by default. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere")]
+    /// CPU threads, at most as many as the machine runs at once; all by default. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = threads, help_heading = "Everywhere")]
     pub threads: Option<usize>,
     /// How progress is shown: a bar on a terminal, lines in a log, JSON Lines for machines (on standard error).
     #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, help_heading = "Everywhere")]
@@ -98,6 +99,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it writes files, which may be unfinished when it is interrupted.
+    pub fn writes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Verify(_)
+                | Self::Methods(_)
+                | Self::Info(_)
+                | Self::Completions { .. }
+                | Self::Data(DataCommand::Check(_))
+                | Self::Weights(
+                    WeightsCommand::List { .. } | WeightsCommand::Verify | WeightsCommand::Path { .. }
+                )
+        )
+    }
+
     /// Whether progress is for a program, not a person.
     pub fn is_for_machines(&self) -> bool {
         match self {
@@ -161,6 +177,7 @@ mod tests {
             "blemish calibrate M --with-good a b -o N",
             "blemish calibrate M --labelled DATA --by cost --miss-cost 20 --defect-share 0.01",
             "blemish data suspects DATA -o DIR --show 5",
+            "blemish data suspects DATA",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

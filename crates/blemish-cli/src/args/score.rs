@@ -1,7 +1,7 @@
 //! Commands that score images with a model.
 
 use super::shared::{EngineArgs, LayoutArgs, MachineArgs};
-use super::values::{amount, range};
+use super::values::{amount, range, rate};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub struct PredictArgs {
     pub model: PathBuf,
     /// Images: files, folders, globs.
     #[arg(required = true)]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<PathBuf>,
     /// Folder for scores, overlays (PNG) and raw anomaly maps (float TIFF); scores go to standard output without it.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub struct MonitorArgs {
     #[arg(long, value_name = "N", requires = "monitor", help_heading = "Drift")]
     pub monitor_reference: Option<usize>,
     /// Bound on the probability that a new monitor ever warns while nothing changes.
-    #[arg(long, value_name = "RATE", default_value_t = 0.01, requires = "monitor", help_heading = "Drift")]
+    #[arg(long, value_name = "RATE", default_value_t = 0.01, value_parser = rate, requires = "monitor", help_heading = "Drift")]
     pub monitor_false_alarm: f64,
 }
 

@@ -73,6 +73,22 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A rate of false alarms.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number < 1.0 => Ok(number),
+        _ => Err(format!("`{text}` is not a rate above 0 and below 1")),
+    }
+}
+
+/// A number of threads.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("`{text}` is not a number of threads above 0")),
+    }
+}
+
 pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
@@ -128,6 +144,8 @@ mod tests {
         assert_eq!(key_value("a = b=c"), Ok(("a".into(), "b=c".into())));
         assert!(key_value("nothing").is_err());
         assert!(trim("2%").is_ok() && trim("some").is_err());
+        assert!(rate("1").is_err() && rate("nan").is_err() && rate("0.05") == Ok(0.05));
+        assert!(threads("0").is_err() && threads("-1").is_err() && threads("1000") == Ok(1000));
         assert!(amount("-1").is_err() && share("0").is_err() && share("1") == Ok(1.0));
     }
 }

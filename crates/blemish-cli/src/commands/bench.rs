@@ -3,21 +3,26 @@
 //! A process of its own is what makes memory a figure of one fit. What is done is kept as `cells/NAME.json`, so an interrupted bench
 //! goes on where it was.
 
+use super::child;
 use crate::args::BenchArgs;
-use crate::console::{Console, is_interrupted};
+use crate::console::Console;
 use crate::failure::Failure;
+use crate::interrupt::is_interrupted;
 use crate::method_spec::MethodSpec;
-use crate::output::{check_writable, print, write_file};
+use crate::output::{check_writable, print, print_as_is, write_file};
+use crate::shell;
 use blemish::Observer;
 use blemish::data::OpenOptions;
 use blemish::data::check::open_all;
 use blemish::data::files::Scratch;
+use blemish::data::names::text_of;
 use blemish_report::html::bench_page;
 use blemish_report::leaderboard::{Cell, Leaderboard};
+use blemish_report::shortened;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// What is to be done, and what came of it: the content of a cell's file.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +47,7 @@ struct Key {
 /// A cell to fill.
 struct Task {
     key: Key,
+    data: PathBuf,
     method: String,
     path: PathBuf,
 }
@@ -85,10 +91,10 @@ pub fn run(args: &BenchArgs, threads: Option<usize>, console: &Console) -> Resul
         write_file(path, &text)?;
     }
     if args.machine.json {
-        return print(&format!("{:#}", json!({"cells": cells})));
+        return print_as_is(&format!("{:#}", json!({"cells": cells})));
     }
-    let folder = args.output.display();
-    print(&format!("{}wrote {folder}/leaderboard.html, .csv and .md", board.markdown()))
+    let page = args.output.join("leaderboard.html");
+    print(&format!("{}wrote {}, .csv and .md", board.markdown(), page.display()))
 }
 
 fn facts(args: &BenchArgs) -> Vec<(String, String)> {
@@ -128,19 +134,19 @@ fn tasks(args: &BenchArgs, threads: Option<usize>, folder: &Path) -> Result<Vec<
                 for seed in 0..args.seeds {
                     let key = Key {
                         version: env!("CARGO_PKG_VERSION").into(),
-                        data: data.display().to_string(),
+                        data: text_of(data),
                         category: dataset.category.clone(),
                         fit: fit.clone(),
                         engine: engine.clone(),
                         seed,
                     };
-                    let name = format!("{}-{}-{seed}", dataset.category, method.text);
+                    let name = shortened(format!("{}-{}-{seed}", dataset.category, method.text), 200);
                     let mut path = folder.join(format!("{}.json", safe(&name)));
                     // Two sets of one name, or names that only differ in what a file name cannot hold.
                     if tasks.iter().any(|task| task.path == path) {
                         path = folder.join(format!("{}-{}.json", safe(&name), tasks.len()));
                     }
-                    tasks.push(Task { key, method: method.text.clone(), path });
+                    tasks.push(Task { key, data: data.clone(), method: method.text.clone(), path });
                 }
             }
         }
@@ -183,23 +189,31 @@ impl Task {
     fn run(&self, output: &Path) -> Result<Record, Failure> {
         let scratch = Scratch::new(output).map_err(|error| Failure::io("write into", output, &error))?;
         let (model, metrics) = (scratch.path().join("model.blemish"), scratch.path().join("metrics.json"));
-        let words = |list: &[&str]| list.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-        let (model_name, metrics_name) = (model.display().to_string(), metrics.display().to_string());
-        let data = words(&[&self.key.data, "--category", &self.key.category]);
+        let words = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
+        let own = |list: &[String]| list.iter().map(OsString::from).collect::<Vec<_>>();
+        let (model_name, metrics_name) = (model.clone().into_os_string(), metrics.clone().into_os_string());
+        let data = [vec![shell::argument(&self.data)], words(&["--category", &self.key.category])].concat();
         let seed = self.key.seed.to_string();
         let fit = [
             words(&["fit"]),
             data.clone(),
-            self.key.fit.clone(),
-            self.key.engine.clone(),
-            words(&["--folds", "0", "--seed", &seed, "--json", "-o", &model_name]),
+            own(&self.key.fit),
+            own(&self.key.engine),
+            words(&["--folds", "0", "--seed", &seed, "--json", "-o"]),
+            vec![model_name.clone()],
         ]
         .concat();
-        let fitted: Value = serde_json::from_str(&child(&fit)?).map_err(Failure::new)?;
-        let eval =
-            [words(&["eval", &model_name]), data, self.key.engine.clone(), words(&["--json", &metrics_name])]
-                .concat();
-        child(&eval)?;
+        let fitted: Value = serde_json::from_str(&child::run(&fit)?).map_err(Failure::new)?;
+        let eval = [
+            words(&["eval"]),
+            vec![model_name],
+            data,
+            own(&self.key.engine),
+            words(&["--json"]),
+            vec![metrics_name],
+        ]
+        .concat();
+        child::run(&eval)?;
         let text =
             std::fs::read_to_string(&metrics).map_err(|error| Failure::io("read", &metrics, &error))?;
         let measured: Value = serde_json::from_str(&text).map_err(Failure::new)?;
@@ -215,37 +229,14 @@ impl Task {
             model_bytes: fitted["bytes"].as_u64().unwrap_or(0),
             evaluation: serde_json::from_value(measured).map_err(Failure::new)?,
         };
-        let shown = |line: &[String]| {
-            let line = super::report::quoted(line).replace(&model_name, "MODEL.blemish");
-            format!("blemish {}", line.replace(&metrics_name, "METRICS.json"))
+        let shown = |line: &[OsString]| {
+            let named = line.iter().map(|word| match word {
+                word if word == model.as_os_str() => "MODEL.blemish".into(),
+                word if word == metrics.as_os_str() => "METRICS.json".into(),
+                word => word.clone(),
+            });
+            shell::command_line(named)
         };
         Ok(Record { key: self.key.clone(), commands: vec![shown(&fit), shown(&eval)], cell })
     }
-}
-
-/// Runs this very program and gives its standard output.
-fn child(arguments: &[String]) -> Result<String, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::new(format!("cannot find this program: {error}")))?;
-    let output = Command::new(&program)
-        .args(arguments)
-        .args(["--progress", "none"])
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Failure::io("run", &program, &error))?;
-    if is_interrupted() || output.status.code() == Some(crate::EXIT_INTERRUPTED) {
-        return Err(Failure::interrupted());
-    }
-    if !output.status.success() {
-        // Progress for machines is JSON Lines; what remains is the error.
-        let text = String::from_utf8_lossy(&output.stderr);
-        let reason: Vec<&str> = text.lines().filter(|line| !line.starts_with('{')).map(str::trim).collect();
-        return Err(Failure::new(format!(
-            "`blemish {}` failed: {}; what was done before is kept, run the same command again to go on",
-            super::report::quoted(arguments),
-            reason.join(" ").replace("; ", ", ")
-        )));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

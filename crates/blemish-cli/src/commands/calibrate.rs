@@ -5,7 +5,8 @@ use super::{engine_options, open};
 use crate::args::{Best, CalibrateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{check_writable, print};
+use crate::output::{check_writable, print, print_as_is};
+use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Sample, Source, list_images};
 use blemish::evaluate::EvaluateOptions;
 use blemish::metrics::Criterion;
@@ -48,8 +49,8 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
     report_skipped(labelled.iter().flat_map(|dataset| &dataset.skipped).chain(&skipped), console);
     if args.machine.json {
         let mut value = summary(&calibration);
-        value["model"] = output.display().to_string().into();
-        return print(&value.to_string());
+        value["model"] = text_of(output).into();
+        return print_as_is(&value.to_string());
     }
     print(&format!("{}\nwrote {}", in_words(&calibration), output.display()))
 }

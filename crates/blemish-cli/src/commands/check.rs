@@ -3,9 +3,11 @@
 use crate::args::CheckArgs;
 use crate::console::{Console, with_progress};
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, print_as_is};
+use crate::terminal::shown_name;
 use blemish::data::OpenOptions;
 use blemish::data::check::{CategoryCheck, Issue, Severity, check_dataset};
+use blemish::data::names::text_of;
 use serde_json::json;
 use std::path::Path;
 
@@ -25,7 +27,7 @@ pub fn run(args: &CheckArgs, console: &Console) -> Result<(), Failure> {
         with_progress(console, "checking", |progress| check_dataset(&args.data, &options, progress))?;
     let problems: usize = checks.iter().map(CategoryCheck::problems).sum();
     if args.machine.json {
-        print(&format!("{:#}", json!({"problems": problems, "categories": checks})))?;
+        print_as_is(&format!("{:#}", json!({"problems": problems, "categories": checks})))?;
     } else {
         let texts: Vec<String> = checks.iter().map(text).collect();
         print(&texts.join("\n\n"))?;
@@ -74,7 +76,7 @@ fn text(check: &CategoryCheck) -> String {
 }
 
 fn line(issue: &Issue, root: &Path) -> String {
-    let name = |path: &std::path::PathBuf| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    let name = |path: &std::path::PathBuf| shown_name(&text_of(path.strip_prefix(root).unwrap_or(path)));
     let files: Vec<String> = issue.files.iter().map(name).collect();
     match files.is_empty() {
         true => issue.detail.clone(),

@@ -3,8 +3,9 @@
 use crate::args::{DataCommand, ImportCommand, Size, SynthArgs};
 use crate::console::{Console, with_progress};
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, print_as_is};
 use blemish::data::import::{ElpvOptions, import_elpv};
+use blemish::data::names::text_of;
 use blemish::data::synth::{SynthOptions, SynthReport, write_synthetic_set};
 use serde_json::json;
 use std::path::Path;
@@ -22,19 +23,19 @@ pub fn run(command: &DataCommand, threads: Option<usize>, console: &Console) -> 
             if !machine.json {
                 return print(&format!(
                     "wrote {}: {} good images to train on, {} good and {} defective to test with ({} uncertain ones and {} of \
-                     other cells left out)\nnext: blemish fit {}",
+                     other cells left out)\n{}",
                     report.folder.display(),
                     report.train,
                     report.test_good,
                     report.test_defective,
                     report.uncertain,
                     report.other_type,
-                    report.folder.display(),
+                    super::next::fit(&report.folder),
                 ));
             }
-            print(
+            print_as_is(
                 &json!({
-                    "folder": report.folder, "train": report.train, "test_good": report.test_good,
+                    "folder": text_of(&report.folder), "train": report.train, "test_good": report.test_good,
                     "test_defective": report.test_defective, "uncertain_left_out": report.uncertain,
                     "other_cells_left_out": report.other_type,
                 })
@@ -64,14 +65,16 @@ fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
     if args.machine.json {
         let defects: serde_json::Map<_, _> =
             report.defects.iter().map(|(defect, count)| (defect.name().to_owned(), json!(count))).collect();
-        let line = json!({"folder": folder, "train": train, "test_good": test_good, "defects": defects});
-        return print(&line.to_string());
+        let line =
+            json!({"folder": text_of(folder), "train": train, "test_good": test_good, "defects": defects});
+        return print_as_is(&line.to_string());
     }
     let defects: Vec<String> =
         report.defects.iter().map(|(defect, count)| format!("{count} {}", defect.name())).collect();
-    let (folder, defects) = (folder.display(), defects.join(", "));
+    let (name, defects) = (folder.display(), defects.join(", "));
     print(&format!(
-        "wrote {folder}: {train} good images to train on, to test with {test_good} good, {defects}\nnext: blemish fit {folder}"
+        "wrote {name}: {train} good images to train on, to test with {test_good} good, {defects}\n{}",
+        super::next::fit(folder)
     ))
 }
 

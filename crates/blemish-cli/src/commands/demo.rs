@@ -5,7 +5,7 @@ use super::{engine_options, tiles};
 use crate::args::DemoArgs;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{print, write_file};
+use crate::output::{print, print_as_is, write_file};
 use blemish::data::synth::SynthOptions;
 use blemish::data::{Files, Label, OpenOptions, open_dataset};
 use blemish::evaluate::{EvaluateOptions, evaluate};
@@ -71,18 +71,17 @@ pub fn run(args: &DemoArgs, threads: Option<usize>, console: &Console) -> Result
     let json = serde_json::to_string_pretty(&outcome.evaluation).map_err(Failure::new)?;
     write_file(&args.output.join("metrics.json"), &format!("{json}\n"))?;
     if args.machine.json {
-        return print(&json);
+        return print_as_is(&json);
     }
     print(&table(&outcome.evaluation))?;
     print(&format!(
-        "\nmade in {:.1} s: images {}, model {}, pictures {}, metrics {}\nnext: blemish predict {} YOUR-IMAGES, or blemish fit \
-         YOUR-GOOD-IMAGES",
+        "\nmade in {:.1} s: images {}, model {}, pictures {}, metrics {}\n{}\nthen `blemish fit` on a folder of your own good images",
         started.elapsed().as_secs_f64(),
         set.display(),
         model.display(),
         sheet.display(),
         args.output.join("metrics.json").display(),
-        model.display(),
+        super::next::predict(&model, &set.join("test")),
     ))
 }
 

@@ -5,7 +5,7 @@ use super::{engine_options, load, open};
 use crate::args::EvalArgs;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{check_writable, picture_folder, print, write_file};
+use crate::output::{check_writable, picture_folder, print, print_as_is, write_file};
 use crate::pictures;
 use blemish::Observer;
 use blemish::data::{Dataset, Files};
@@ -13,6 +13,7 @@ use blemish::evaluate::{EvaluateOptions, EvaluationOutcome, evaluate};
 use blemish::metrics::Evaluation;
 use blemish::metrics::decisions::{DecisionReport, Observed};
 use blemish::metrics::report::{ImageSummary, PixelSummary};
+use blemish_report::Names;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -29,15 +30,15 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     check_outputs(args, report.as_deref(), &dataset)?;
     let mut trouble = None;
     let mut gathered = Gathered::default();
+    let mut names = Names::default();
     let outcome = evaluate(&detector, &Files::test(&dataset), &options, &mut |index, scored, mask| {
         let sample = &dataset.test[index];
         if report.is_some() {
             gathered.see(sample, scored, mask);
         }
         if let (Some(folder), None) = (&args.output, &trouble) {
-            let stem =
-                sample.path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let path = folder.join(format!("{}-{stem}.png", sample.defect));
+            let name = names.unique_in(&sample.defect, &sample.path);
+            let path = folder.join(format!("{name}.png"));
             trouble =
                 pictures::save(&path, &sample.path, scored, detector.transform(), detector.colour_range())
                     .err();
@@ -54,7 +55,7 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     super::fit::report_skipped(dataset.skipped.iter().chain(&outcome.skipped), console);
     let json = serde_json::to_string_pretty(&as_json(&outcome)?).map_err(Failure::new)?;
     match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => print(&json),
+        Some(path) if path == Path::new("-") => print_as_is(&json),
         Some(path) => {
             write_file(path, &format!("{json}\n"))?;
             print(&table(&outcome.evaluation))

@@ -4,7 +4,9 @@ use super::{engine_options, open, tiles, transform};
 use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{check_writable, print};
+use crate::output::{check_writable, print, print_as_is};
+use crate::terminal::shown_name;
+use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::file::Claim;
@@ -13,8 +15,12 @@ use blemish::{
     CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Precision, Suspect,
     TrainingOptions,
 };
+use blemish_report::shortened;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a training may take to keep what it has learnt when it is interrupted.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let started = Instant::now();
@@ -29,6 +35,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         .map(PathBuf::as_path)
         .collect();
     check_writable(&written, inputs(&args.learn, &dataset))?;
+    super::unused::warn(args, console)?;
     let detector = fit_or_keep(&config, &dataset, &options)?;
     detector.save_claimed(&Claim::new(&output, console)?)?;
     console.finish();
@@ -43,7 +50,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     if args.machine.json {
         let trimmed: Vec<serde_json::Value> = detector.trimmed().iter().map(suspect).collect();
         let summary = serde_json::json!({
-            "model": output.display().to_string(),
+            "model": text_of(&output),
             "method": config.method,
             "images": images,
             "skipped": dataset.skipped.len() + detector.skipped().len(),
@@ -53,10 +60,10 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
             "seconds": seconds,
             "peak_memory_bytes": blemish::memory::peak(),
         });
-        return print(&summary.to_string());
+        return print_as_is(&summary.to_string());
     }
     for one in detector.trimmed() {
-        let path = one.path.display();
+        let path = shown_name(&text_of(&one.path));
         print(&format!(
             "trimmed `{path}`: score {:.3}, {:+.1} deviations from the median",
             one.score, one.deviations
@@ -72,9 +79,11 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     }
     let model = output.display();
     print(&format!(
-        "wrote {model}: {} fitted on {images} images in {seconds:.1} s, {:.1} MB\nnext: blemish predict {model} IMAGES -o PICTURES",
+        "wrote {model}: {} fitted on {images} images in {seconds:.1} s, {:.1} MB{}",
         config.method,
-        bytes as f64 / 1e6
+        bytes as f64 / 1e6,
+        super::next::images_of(&dataset)
+            .map_or(String::new(), |images| format!("\n{}", super::next::predict(&output, &images)))
     ))
 }
 
@@ -99,6 +108,10 @@ fn fit_or_keep(
     dataset: &Dataset,
     options: &FitOptions<'_>,
 ) -> Result<Detector, Failure> {
+    if trains_long(config)? {
+        // A step may take longer than a moment, and then what was learnt is kept.
+        crate::interrupt::set_patience(CHECKPOINT_PATIENCE);
+    }
     match Detector::fit(config, &Files::training(dataset), options) {
         Err(Error::Interrupted) if !options.training.checkpoints().is_empty() => {
             Err(Failure::interrupted_with(
@@ -107,6 +120,10 @@ fn fit_or_keep(
         }
         other => Ok(other?),
     }
+}
+
+fn trains_long(config: &DetectorConfig) -> Result<bool, Failure> {
+    Ok(blemish::registry::method(&config.method)?.needs(&config.settings)?.trains_long())
 }
 
 /// Data, configuration and options of a fit from the command line; `updatable` is for a model that is to learn on.
@@ -169,7 +186,7 @@ pub fn summary(calibration: &Calibration) -> serde_json::Value {
 
 /// A suspicious training image, for machines.
 pub fn suspect(one: &Suspect) -> serde_json::Value {
-    serde_json::json!({"path": one.path.display().to_string(), "score": one.score, "deviations": one.deviations})
+    serde_json::json!({"path": text_of(&one.path), "score": one.score, "deviations": one.deviations})
 }
 
 /// The backbone of the command line; nothing said is the embedded one.
@@ -191,7 +208,7 @@ pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure>
             None => (text.as_str(), None),
         };
         match name.parse()? {
-            BackboneSource::Onnx(path) => Err(Failure::new(format!(
+            BackboneSource::Onnx(path) => Err(Failure::usage(format!(
                 "`{}` needs its layers named, which --ensemble cannot; make it the --backbone, with --layers",
                 path.display()
             ))),
@@ -202,7 +219,8 @@ pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure>
 }
 
 fn default_output(category: &str, method: &str) -> PathBuf {
-    PathBuf::from(format!("{category}-{method}.blemish"))
+    // Names of checkpoints are longer still.
+    PathBuf::from(format!("{}.blemish", shortened(format!("{category}-{method}"), 180)))
 }
 
 /// How a fit, an update or a merge is to run.
@@ -236,6 +254,6 @@ pub fn inputs<'a>(args: &'a LearnArgs, dataset: &'a Dataset) -> impl Iterator<It
 /// Lists what was left out.
 pub fn report_skipped<'a>(skipped: impl Iterator<Item = &'a Skipped>, console: &Console) {
     for one in skipped {
-        console.warn(&format!("left out `{}`: {}", one.path.display(), one.reason));
+        console.warn(&format!("left out `{}`: {}", shown_name(&text_of(&one.path)), one.reason));
     }
 }

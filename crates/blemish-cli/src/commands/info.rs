@@ -1,21 +1,22 @@
 //! `blemish info`: what a model, a graph, a weight file or an architecture holds.
 
+use super::model_card::model_in_words;
 use crate::args::InfoArgs;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, print_as_is};
 use blemish::features::{Architecture, networks, onnx, weights};
-use blemish::file::{format, is_of_backbone};
+use blemish::file::format;
 use serde_json::{Value, json};
 use std::path::Path;
 
 pub fn run(args: &InfoArgs) -> Result<(), Failure> {
-    let path = Path::new(&args.what);
+    let path = args.what.as_path();
     if !path.exists() {
-        return match args.what.parse::<Architecture>() {
+        return match args.what.to_string_lossy().parse::<Architecture>() {
             Ok(architecture) => network(architecture, args.json),
             Err(_) => Err(Failure::new(format!(
                 "`{}` is neither a file nor an architecture; architectures are: {}",
-                args.what,
+                args.what.display(),
                 Architecture::all().map(Architecture::name).collect::<Vec<_>>().join(", ")
             ))),
         };
@@ -30,32 +31,16 @@ pub fn run(args: &InfoArgs) -> Result<(), Failure> {
 
 fn model(path: &Path, as_json: bool) -> Result<(), Failure> {
     let (header, state) = format::read(path)?;
-    let tensors: Vec<Value> = state
-        .tensors()
-        .iter()
-        .map(|(name, tensor)| json!({"name": name, "shape": tensor.shape, "bytes": tensor.values.bytes().len()}))
-        .collect();
-    let mut value = serde_json::to_value(&header).map_err(Failure::new)?;
     if as_json {
-        value["tensors"] = Value::Array(tensors);
-        return print(&format!("{value:#}"));
+        let tensors = state.tensors().iter();
+        let tensors = tensors.map(|(name, tensor)| {
+            json!({"name": name, "shape": tensor.shape, "bytes": tensor.values.bytes().len()})
+        });
+        let mut value = serde_json::to_value(&header).map_err(Failure::new)?;
+        value["tensors"] = tensors.collect();
+        return print_as_is(&format!("{value:#}"));
     }
-    // Scores by the hundred are for machines.
-    for list in ["image_scores", "map_maxima"] {
-        if let Some(scores) = value.pointer_mut(&format!("/calibration/{list}")) {
-            *scores = format!("{} values, see --json", scores.as_array().map_or(0, Vec::len)).into();
-        }
-    }
-    let mut text = format!("{value:#}\ntensors of the method:\n");
-    for tensor in tensors.iter().filter(|tensor| !is_of_backbone(tensor["name"].as_str().unwrap_or(""))) {
-        text += &format!(
-            "  {} {} ({} bytes)\n",
-            tensor["name"].as_str().unwrap_or(""),
-            tensor["shape"],
-            tensor["bytes"]
-        );
-    }
-    print(text.trim_end())
+    print(&model_in_words(path, &header))
 }
 
 fn graph(path: &Path, as_json: bool) -> Result<(), Failure> {
@@ -68,7 +53,7 @@ fn graph(path: &Path, as_json: bool) -> Result<(), Failure> {
     };
     if as_json {
         let value = json!({"inputs": list(&info.inputs), "outputs": list(&info.outputs), "tensors": list(&info.tensors)});
-        return print(&format!("{value:#}"));
+        return print_as_is(&format!("{value:#}"));
     }
     let line = |tensor: &onnx::OnnxTensor| {
         let shape = tensor.shape.as_ref().map_or("?".to_owned(), |shape| shape.join("x"));
@@ -88,7 +73,7 @@ fn state_dict(path: &Path, as_json: bool) -> Result<(), Failure> {
     if as_json {
         let tensors: Vec<Value> =
             state.iter().map(|(name, tensor)| json!({"name": name, "shape": tensor.shape})).collect();
-        return print(&format!("{:#}", json!({"fits": fits, "tensors": tensors})));
+        return print_as_is(&format!("{:#}", json!({"fits": fits, "tensors": tensors})));
     }
     let mut text =
         format!("fits: {}\n", if fits.is_empty() { "no known network".into() } else { fits.join(", ") });
@@ -107,7 +92,7 @@ fn network(architecture: Architecture, as_json: bool) -> Result<(), Failure> {
             .iter()
             .map(|tap| json!({"name": tap.name, "channels": tap.channels, "stride": tap.stride}))
             .collect();
-        return print(&format!(
+        return print_as_is(&format!(
             "{:#}",
             json!({"name": architecture.name(), "multiply_adds_256": work, "layers": layers})
         ));

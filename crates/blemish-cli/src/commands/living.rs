@@ -5,11 +5,12 @@ use super::{engine_options, load, open};
 use crate::args::{LayoutArgs, MachineArgs, MergeArgs, UpdateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{check_writable, print};
+use crate::output::{check_writable, print, print_as_is};
+use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Layout, Sample, list_images};
 use blemish::file::Claim;
 use blemish::{Detector, FitOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
@@ -45,17 +46,16 @@ pub fn merge(args: &MergeArgs, threads: Option<usize>, console: &Console) -> Res
 }
 
 /// The good images of data sets as `fit` takes them, and of single files and globs.
-fn good_images(inputs: &[String], layout: &LayoutArgs) -> Result<Dataset, Failure> {
+fn good_images(inputs: &[PathBuf], layout: &LayoutArgs) -> Result<Dataset, Failure> {
     let mut all: Option<Dataset> = None;
-    for input in inputs {
-        let path = Path::new(input);
+    for path in inputs {
         let is_list = path.extension().is_some_and(|extension| extension == "csv" || extension == "json");
         let one = if path.is_dir() || is_list {
             open(path, layout)?
         } else {
-            let train = list_images(&[input])?.iter().map(|path| Sample::unlabelled(path)).collect();
+            let train = list_images(&[path])?.iter().map(|path| Sample::unlabelled(path)).collect();
             Dataset {
-                root: path.to_owned(),
+                root: path.clone(),
                 layout: Layout::Folder,
                 category: String::new(),
                 train,
@@ -87,10 +87,10 @@ fn tell(
     let coverage = detector.coverage().unwrap_or_default();
     if machine.json {
         let summary = serde_json::json!({
-            "model": output.display().to_string(), "method": header.method, "images": images,
+            "model": text_of(output), "method": header.method, "images": images,
             "coverage": coverage, "bytes": bytes, "seconds": seconds,
         });
-        return print(&summary.to_string());
+        return print_as_is(&summary.to_string());
     }
     print(&format!(
         "wrote {}: {} after the {verb} stands for {images} images in {seconds:.1} s, {:.1} MB\n{coverage}",

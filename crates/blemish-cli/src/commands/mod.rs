@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod calibrate;
 pub mod check;
+mod child;
 pub mod data;
 pub mod demo;
 pub mod eval;
@@ -11,11 +12,14 @@ pub mod info;
 mod inputs;
 pub mod living;
 pub mod methods;
+mod model_card;
 mod monitor;
+mod next;
 pub mod pick;
 pub mod predict;
 mod report;
 pub mod suspects;
+mod unused;
 pub mod verify;
 pub mod weights;
 
@@ -33,7 +37,7 @@ use std::path::Path;
 pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "blemish", &mut script);
-    crate::output::print(String::from_utf8_lossy(&script).trim_end())
+    crate::output::print_as_is(String::from_utf8_lossy(&script).trim_end())
 }
 
 /// Engine options from the command line.

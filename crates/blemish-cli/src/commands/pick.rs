@@ -1,15 +1,17 @@
 //! `blemish pick`: which method and settings for these good images, within a limit of time.
 
 use super::fit::{backbone_spec, ensemble_specs};
-use super::{engine_options, open};
-use crate::args::PickArgs;
+use super::{engine_options, next, open};
+use crate::args::{BackboneArgs, LayoutArgs, PickArgs};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{check_writable, picture_folder, print};
-use blemish::data::Files;
-use blemish::pick::{Judged, Pick, PickOptions, candidates, pick};
+use crate::output::{check_writable, picture_folder, print, print_as_is};
+use crate::shell;
+use blemish::data::{Dataset, Files};
+use blemish::pick::{Candidate, Judged, Pick, PickOptions, candidates, pick};
 use blemish::{Detector, FitOptions, Observer};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 
 pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let dataset = open(&args.data, &args.layout)?;
@@ -43,24 +45,28 @@ pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result
     }
     console.finish();
     if args.machine.json {
-        return print(&format!("{:#}", as_json(&picked, &options)));
+        return print_as_is(&format!("{:#}", as_json(&picked, &options)));
     }
-    print(&text(&picked, args, &options))
+    print(&text(&picked, &dataset, args, &options))
 }
 
-fn text(picked: &Pick, args: &PickArgs, options: &PickOptions<'_>) -> String {
+fn text(picked: &Pick, dataset: &Dataset, args: &PickArgs, options: &PickOptions<'_>) -> String {
     let mut text = format!("{:<58}{:>9}{:>9}{:>8}{:>8}\n", "candidate", "AUROC", "is best", "ms", "fit, s");
     for judged in &picked.judged {
         let (auroc, wins) = match judged.auroc {
             Some(auroc) => (format!("{:.1} %", 100.0 * auroc), format!("{:.0} %", 100.0 * judged.wins)),
             None => ("-".into(), "too slow".into()),
         };
+        let about = if judged.is_estimate { "~" } else { "" };
+        let latency = format!("{about}{:.1}", judged.latency_ms);
         text += &format!(
-            "{:<58}{auroc:>9}{wins:>9}{:>8.1}{:>8.1}\n",
+            "{:<58}{auroc:>9}{wins:>9}{latency:>8}{:>8.1}\n",
             judged.candidate.spec(),
-            judged.latency_ms,
             judged.fit_seconds
         );
+    }
+    if picked.judged.iter().any(|judged| judged.is_estimate) {
+        text += "~ too slow already after quick fits on a few images; not fitted on all\n";
     }
     text += &format!(
         "judged on {} made-up defects over {} held-out good images, fitted on {} others; time on {} thread{}\n",
@@ -71,15 +77,43 @@ fn text(picked: &Pick, args: &PickArgs, options: &PickOptions<'_>) -> String {
         if options.latency_threads == 1 { "" } else { "s" },
     );
     text += &sureness(picked);
-    let fit = picked.best().candidate.fit_options();
-    text += &match &args.output {
-        Some(model) => format!(
-            "\nwrote {}, fitted on all good images\nnext: blemish predict {0} IMAGES",
-            model.display()
-        ),
-        None => format!("\nnext: blemish fit {} {fit}", args.data.display()),
-    };
+    match &args.output {
+        Some(model) => {
+            text += &format!("\nwrote {}, fitted on all good images", model.display());
+            if let Some(images) = next::images_of(dataset) {
+                text += &format!("\n{}", next::predict(model, &images));
+            }
+        }
+        None => text += &format!("\n{}", next::line(fit_arguments(&picked.best().candidate, args))),
+    }
     text
+}
+
+/// The arguments of this program that fit a candidate on all good images, as they were picked for.
+fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
+    let mut arguments = vec!["fit".into(), shell::argument(&args.data)];
+    let LayoutArgs { test_dir, mask_dir, category, skip_bad } = &args.layout;
+    let mut add = |option: &str, value: Option<OsString>| {
+        if let Some(value) = value {
+            arguments.extend([option.into(), value]);
+        }
+    };
+    add("--test-dir", test_dir.as_deref().map(shell::argument));
+    add("--mask-dir", mask_dir.as_deref().map(shell::argument));
+    add("--category", category.as_ref().map(OsString::from));
+    if candidate.has_backbone() {
+        let BackboneArgs { backbone, layers, weights, ensemble } = &args.backbone;
+        add("--backbone", backbone.as_ref().map(OsString::from));
+        add("--layers", (!layers.is_empty()).then(|| layers.join(",").into()));
+        add("--weights", weights.as_deref().map(shell::argument));
+        ensemble.iter().for_each(|further| add("--ensemble", Some(further.into())));
+    }
+    add("--seed", (args.seed != 0).then(|| args.seed.to_string().into()));
+    if *skip_bad {
+        arguments.push("--skip-bad".into());
+    }
+    arguments.extend(candidate.fit_options().split(' ').map(OsString::from));
+    arguments
 }
 
 /// Held-out images below which resampling them says little.
@@ -122,7 +156,7 @@ fn as_json(picked: &Pick, options: &PickOptions<'_>) -> Value {
         json!({
             "candidate": judged.candidate.spec(), "fit_options": judged.candidate.fit_options(),
             "auroc": judged.auroc, "is_best_share": judged.wins, "latency_ms": judged.latency_ms,
-            "fit_seconds": judged.fit_seconds,
+            "latency_is_estimate": judged.is_estimate, "fit_seconds": judged.fit_seconds,
         })
     };
     json!({

@@ -8,7 +8,8 @@ use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::{ScoreWriter, check_writable, picture_folder};
 use crate::pictures;
-use blemish::data::{Files, Sample, Transform, files, list_images, searched_folders};
+use blemish::data::names::text_of;
+use blemish::data::{Files, Listing, Sample, Transform, files, find_images, searched_folders};
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
 use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
-    let paths = list_images(&args.inputs)?;
+    let Listing { images: paths, skipped: unlisted } = find_images(&args.inputs, args.skip_bad)?;
     check_outputs(args, &paths)?;
     let mut exports = exports(args, &detector)?;
     let mut watch = Watch::open(&args.monitor, &detector)?;
@@ -49,7 +50,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         let path = &paths[index];
         watch.observe(path, scored.score, console)?;
         let name = names.unique(path);
-        let mut verdict = detector.verdict(&path.display().to_string(), &scored, size, args.min_area)?;
+        let mut verdict = detector.verdict(&text_of(path), &scored, size, args.min_area)?;
         if let Some(decision) = &verdict.decision {
             anomalous += usize::from(decision.anomalous == Some(true));
             exports.add(path, &name, size, &decision.regions)?;
@@ -64,7 +65,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     exports.finish()?;
     console.finish();
     watch.report(console);
-    report_skipped(skipped.iter(), console);
+    report_skipped(unlisted.iter().chain(&skipped), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),
         false => Ok(()),
@@ -147,12 +148,12 @@ impl Pictures {
         if let Some(folder) = &self.overlays {
             let path = folder.join(format!("{name}.png"));
             pictures::save(&path, image, scored, &self.transform, self.colour_range)?;
-            written.0 = Some(path.display().to_string());
+            written.0 = Some(text_of(&path));
         }
         if let Some(folder) = &self.maps {
             let path = folder.join(format!("{name}.tiff"));
             save_float_tiff(&path, &scored.map.values, (scored.map.height, scored.map.width))?;
-            written.1 = Some(path.display().to_string());
+            written.1 = Some(text_of(&path));
         }
         Ok(written)
     }

@@ -1,6 +1,7 @@
 //! The HTML report of an evaluation: gathers what the page shows while the images go by.
 
 use crate::failure::Failure;
+use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Label, Mask, Resize, Sample, Transform};
 use blemish::evaluate::EvaluationOutcome;
 use blemish::memory;
@@ -127,7 +128,7 @@ fn finding(kept: &Kept, detector: &Detector, dataset: &Dataset) -> Result<Findin
     let picture = Picture::read(&kept.path)?;
     let (height, width) = picture.size();
     let map = &kept.scored.map;
-    let name = kept.path.strip_prefix(&dataset.root).unwrap_or(&kept.path).display().to_string();
+    let name = text_of(kept.path.strip_prefix(&dataset.root).unwrap_or(&kept.path));
     Ok(Finding::draw(&Evidence {
         name: &name,
         defect: &kept.defect,
@@ -207,7 +208,7 @@ fn provenance(
 }
 
 /// How images become input, in words.
-fn input(transform: &Transform) -> String {
+pub fn input(transform: &Transform) -> String {
     let size = match transform.resize {
         Resize::Native => "at its own size".to_owned(),
         Resize::Exact { height, width } => format!("resized to {width}x{height}"),
@@ -227,18 +228,7 @@ pub fn machine() -> String {
 
 /// The command as it was typed, quoted for a shell.
 pub fn command_line() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("blemish {}", quoted(&arguments))
-}
-
-/// Arguments as a shell would take them.
-pub fn quoted(arguments: &[String]) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    let quote = |word: &String| match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    };
-    arguments.iter().map(quote).collect::<Vec<_>>().join(" ")
+    crate::shell::command_line(std::env::args_os().skip(1))
 }
 
 #[cfg(test)]
@@ -260,11 +250,5 @@ mod tests {
         assert_eq!(scores(&gathered.misses), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(scores(&gathered.alarms), [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]);
         assert_eq!(gathered.images.len(), 18);
-    }
-
-    #[test]
-    fn words_are_quoted_as_a_shell_needs() {
-        let words = ["eval", "a b", "it's", ""].map(str::to_owned);
-        assert_eq!(quoted(&words), r"eval 'a b' 'it'\''s' ''");
     }
 }

@@ -4,10 +4,12 @@ use super::fit::{inputs, prepare, report_skipped, suspect};
 use crate::args::SuspectsArgs;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::{check_writable, picture_folder, print, write_file};
+use crate::output::{check_writable, picture_folder, print, print_as_is, write_file};
+use crate::terminal::shown_name;
+use blemish::data::names::text_of;
 use blemish::data::{Files, Transform};
 use blemish::{Suspect, find_suspects};
-use blemish_report::{Heat, Picture, SheetRow, contact_sheet, extended};
+use blemish_report::{Heat, Picture, SheetRow, contact_sheet, extended, text_cell};
 use serde_json::json;
 
 /// Side of a cell of the sheet, in pixels.
@@ -15,42 +17,60 @@ const CELL: usize = 224;
 
 pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let (config, dataset, options) = prepare(&args.learn, false, threads, console)?;
-    let folder = &args.output;
-    let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
-    let images = dataset.train.iter().map(|sample| sample.path.as_path());
-    picture_folder(folder, std::slice::from_ref(&dataset.root), images)?;
-    check_writable(&[&list, &sheet], inputs(&args.learn, &dataset))?;
+    let files = args.output.as_ref().map(|folder| [folder.join("suspects.csv"), folder.join("suspects.png")]);
+    if let (Some(folder), Some([list, sheet])) = (&args.output, &files) {
+        let images = dataset.train.iter().map(|sample| sample.path.as_path());
+        picture_folder(folder, std::slice::from_ref(&dataset.root), images)?;
+        check_writable(&[list, sheet], inputs(&args.learn, &dataset))?;
+    }
     let found = find_suspects(&config, &Files::training(&dataset), &options, usize::from(args.show))?;
     console.finish();
     report_skipped(dataset.skipped.iter().chain(&found.skipped), console);
-    write_file(&list, &table(&found.ranked)?)?;
     let shown: Vec<&Suspect> = found.ranked.iter().take(usize::from(args.show)).collect();
-    // The command line always settles a transform.
-    if let Some(transform) = &config.transform {
-        draw(&shown, transform)?.save_png(&sheet)?;
-    }
+    let written = match &args.output {
+        None => None,
+        Some(folder) => {
+            let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
+            write_file(&list, &table(&found.ranked)?)?;
+            // The command line always settles a transform.
+            if let Some(transform) = &config.transform {
+                draw(&shown, transform)?.save_png(&sheet)?;
+            }
+            Some((list, sheet))
+        }
+    };
     if args.machine.json {
         let ranked: Vec<_> = found.ranked.iter().map(suspect).collect();
-        return print(&json!({"ranking": list, "pictures": sheet, "suspects": ranked}).to_string());
+        let (list, sheet) = written.map(|(list, sheet)| (text_of(&list), text_of(&sheet))).unzip();
+        let line = json!({"ranking": list, "pictures": sheet, "suspects": ranked});
+        return print_as_is(&line.to_string());
     }
     let mut text = "rank     score  deviations  image\n".to_owned();
     for (place, one) in shown.iter().enumerate() {
         let (score, deviations) = (one.score, one.deviations);
-        text += &format!("{:>4}{score:>10.4}{deviations:>+12.1}  {}\n", place + 1, one.path.display());
+        let name = shown_name(&text_of(&one.path));
+        text += &format!("{:>4}{score:>10.4}{deviations:>+12.1}  {name}\n", place + 1);
     }
-    print(&format!(
-        "{text}{} images ranked in {}, pictures in {}\nlook at them; `blemish fit --trim N` leaves the first N out",
-        found.ranked.len(),
-        list.display(),
-        sheet.display()
-    ))
+    let ranked = found.ranked.len();
+    text += &match written {
+        Some((list, sheet)) => {
+            format!("{ranked} images ranked in {}, pictures in {}", list.display(), sheet.display())
+        }
+        None if ranked > shown.len() => format!(
+            "the first {} of {ranked} images; --show N shows more, -o DIR writes the whole ranking and pictures",
+            shown.len()
+        ),
+        None => format!("all {ranked} images; -o DIR writes the ranking and pictures"),
+    };
+    print(&format!("{text}\nlook at them; `blemish fit --trim N` leaves the first N out"))
 }
 
 fn table(ranked: &[Suspect]) -> Result<String, Failure> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["rank", "path", "score", "deviations"]).map_err(Failure::new)?;
     for (place, one) in ranked.iter().enumerate() {
-        let line = (place + 1, one.path.display().to_string(), one.score, one.deviations);
+        let name = text_of(&one.path);
+        let line = (place + 1, text_cell(&name), one.score, one.deviations);
         writer.serialize(line).map_err(Failure::new)?;
     }
     let bytes = writer.into_inner().map_err(|error| Failure::new(error.to_string()))?;

@@ -3,7 +3,7 @@
 use super::engine_options;
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, print_as_is};
 use blemish::Detector;
 use blemish::verify::Verified;
 
@@ -11,7 +11,7 @@ pub fn run(args: &VerifyArgs, threads: Option<usize>) -> Result<(), Failure> {
     let engine = engine_options(&args.engine, threads)?;
     let verified = Detector::load(&args.model, &engine)?.verify(&engine)?;
     if args.machine.json {
-        print(&serde_json::to_string(&verified).map_err(Failure::new)?)?;
+        print_as_is(&serde_json::to_string(&verified).map_err(Failure::new)?)?;
     } else {
         print(&table(&verified))?;
     }

@@ -3,8 +3,9 @@
 use crate::args::WeightsCommand;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, print_as_is};
 use blemish::Observer;
+use blemish::data::names::text_of;
 use blemish::features::weights::{Check, WeightStore, catalogue};
 use serde_json::json;
 
@@ -23,9 +24,9 @@ pub fn run(command: &WeightsCommand, console: &Console) -> Result<(), Failure> {
             print(&format!("pulled {} ({} bytes, sha256 {})", entry.name, entry.bytes, entry.sha256))
         }
         WeightsCommand::Verify => verify(&store),
-        WeightsCommand::Path { name: None } => print(&store.path().display().to_string()),
+        WeightsCommand::Path { name: None } => print_as_is(&store.path().display().to_string()),
         WeightsCommand::Path { name: Some(name) } => match store.find(name)? {
-            Some(path) => print(&path.display().to_string()),
+            Some(path) => print_as_is(&path.display().to_string()),
             None => Err(Failure::new(format!(
                 "the store has no weights of {name}; `blemish weights pull {name}` brings them"
             ))),
@@ -43,9 +44,8 @@ fn list(store: &WeightStore, as_json: bool) -> Result<(), Failure> {
             )
             .collect();
         let embedded = json!({"name": "efficientnet_lite0", "licence": "apache-2.0", "reaches": "stage5"});
-        let all =
-            json!({"store": store.path(), "here": entries, "embedded": embedded, "published": published});
-        return print(&format!("{all:#}"));
+        let all = json!({"store": text_of(store.path()), "here": entries, "embedded": embedded, "published": published});
+        return print_as_is(&format!("{all:#}"));
     }
     let mut text = format!("in the store ({}):\n", store.path().display());
     for entry in &entries {

@@ -34,11 +34,21 @@ impl Bench {
         text(&output.stdout)
     }
 
-    /// Runs a line and expects it to fail with exit code 1 and without a panic; gives standard error on one line.
+    /// Runs a line and expects it to fail, with exit code 1 or for wrong usage 2, and without a panic; gives standard error on one line.
     pub fn fails(&self, line: &str) -> String {
+        self.ends_with(&[1, 2], line)
+    }
+
+    /// The same for wrong usage.
+    pub fn misused(&self, line: &str) -> String {
+        self.ends_with(&[2], line)
+    }
+
+    fn ends_with(&self, codes: &[i32], line: &str) -> String {
         let output: Output = self.command(line).output().unwrap();
         let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "`{line}` gave:\n{}{error}", text(&output.stdout));
+        let is_right = output.status.code().is_some_and(|code| codes.contains(&code));
+        assert!(is_right, "`{line}` gave {}:\n{}{error}", output.status, text(&output.stdout));
         assert!(!error.contains("panicked"), "{error}");
         error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
     }

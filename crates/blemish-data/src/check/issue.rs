@@ -1,5 +1,6 @@
 //! What can be found wrong, and how bad it is.
 
+use crate::names;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -89,6 +90,7 @@ pub struct Issue {
     /// How bad it is.
     pub severity: Severity,
     /// The files it concerns.
+    #[serde(serialize_with = "names::serialize_all")]
     pub files: Vec<PathBuf>,
     /// What exactly, and how to mend it.
     pub detail: String,

@@ -14,6 +14,8 @@ mod twins;
 use crate::digest::file_digest;
 use crate::error::DataError;
 use crate::layout::{Dataset, Label, OpenOptions, Sample, open_dataset};
+use crate::names;
+use crate::progress::Answer;
 use crate::reader::{ReadOptions, read_image};
 pub use issue::{Finding, Issue, Severity};
 use rayon::prelude::*;
@@ -40,6 +42,7 @@ pub struct CategoryCheck {
     /// Its name.
     pub category: String,
     /// Its folder or list.
+    #[serde(serialize_with = "names::serialize")]
     pub root: PathBuf,
     /// Good images to learn from.
     pub train: usize,
@@ -62,19 +65,22 @@ impl CategoryCheck {
 
 /// Checks a data set, all of its categories if it has several and none was chosen.
 ///
-/// `progress` is called with the images done and their number, from several threads.
+/// `progress` is called with the images done and their number, from several threads, and may stop the work.
 ///
 /// # Errors
-/// [`DataError`] if there is no data set at all; faults of single files are [`Issue`]s.
-pub fn check_dataset(
+/// [`DataError`] if there is no data set at all, or if `progress` stops the work; faults of single files are [`Issue`]s.
+pub fn check_dataset<A: Answer>(
     path: &Path,
     options: &OpenOptions,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    progress: &(dyn Fn(u64, u64) -> A + Sync),
 ) -> Result<Vec<CategoryCheck>, DataError> {
     let datasets = open_all(path, options)?;
     let total = datasets.iter().map(|dataset| dataset.train.len() + dataset.test.len()).sum::<usize>() as u64;
     let done = AtomicU64::new(0);
-    let tick = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+    let tick = || match progress(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_stop() {
+        true => Err(DataError::Interrupted),
+        false => Ok(()),
+    };
     datasets.iter().map(|dataset| check_category(dataset, options, &tick)).collect()
 }
 
@@ -105,7 +111,7 @@ struct Seen<'a> {
 fn check_category(
     dataset: &Dataset,
     options: &OpenOptions,
-    tick: &(dyn Fn() + Sync),
+    tick: &(dyn Fn() -> Result<(), DataError> + Sync),
 ) -> Result<CategoryCheck, DataError> {
     let sides = [(&dataset.train, true), (&dataset.test, false)];
     let samples: Vec<(&Sample, bool)> = sides
@@ -116,10 +122,9 @@ fn check_category(
         .par_iter()
         .map(|&(sample, is_train)| {
             let seen = look_at(sample, is_train);
-            tick();
-            seen
+            tick().map(|()| seen)
         })
-        .collect();
+        .collect::<Result<_, DataError>>()?;
     let (mut seen, mut issues) = (Vec::new(), Vec::new());
     for one in read {
         match one {

@@ -145,3 +145,20 @@ fn all_categories_are_checked_where_there_are_several() {
     assert_eq!(categories, ["fabric", "print"]);
     assert!(check_dataset(&folder.path().join("nowhere"), &OpenOptions::default(), &|_, _| {}).is_err());
 }
+
+#[test]
+fn a_check_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SynthOptions {
+        train: 3,
+        test_good: 1,
+        test_per_defect: 1,
+        height: 64,
+        width: 64,
+        ..SynthOptions::new(Look::Metal)
+    };
+    write_synthetic_set(folder.path(), &options, &|_, _| {}).unwrap();
+    let stopped =
+        check_dataset(folder.path(), &OpenOptions::default(), &|_, _| std::ops::ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(DataError::Interrupted)));
+}

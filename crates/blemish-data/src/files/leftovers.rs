@@ -4,6 +4,7 @@
 //! nobody any more.
 
 use super::lock::LOCK;
+use super::noted::note_unfinished;
 use super::place::is_at;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -32,6 +33,7 @@ pub(super) fn owner_file(folder: &Path, _mode: u32) -> io::Result<NamedTempFile>
         // Somebody who clears up may have come between making and locking, and removed it.
         let is_held = file.as_file().lock().is_err() || is_at(file.as_file(), file.path());
         if is_held {
+            note_unfinished(file.path());
             return Ok(file);
         }
     }

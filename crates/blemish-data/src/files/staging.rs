@@ -1,6 +1,7 @@
 //! Folders under construction.
 
 use super::leftovers::{FOLDER, clear, clear_once, owner_file};
+use super::noted::note_unfinished;
 use super::place::folder_of;
 use std::fs::DirBuilder;
 use std::io;
@@ -34,6 +35,7 @@ impl Scratch {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, _mode);
         builder.create(&folder)?;
+        note_unfinished(&folder);
         Ok(Self { folder, _owner: owner })
     }
 

@@ -6,6 +6,7 @@
 use super::error::ImportError;
 use super::source::Source;
 use crate::files::{self, Staging};
+use crate::progress::Answer;
 use crate::synth::{Random, shuffle};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -87,16 +88,16 @@ struct Cell {
 /// Brings the set into MVTec AD layout: `train/good`, `test/good` and `test/defective`, without masks.
 ///
 /// `source` is the wheel, the folder it was unpacked or installed to, or a checkout of its repository. Pictures are copied byte for
-/// byte. The same seed gives the same split. `progress(done, total)` is called after every picture. `out` must be absent or empty;
+/// byte. The same seed gives the same split. `progress(done, total)` is called after every picture and may stop the work. `out` must be absent or empty;
 /// it appears when all is done.
 ///
 /// # Errors
 /// [`ImportError`] if the source is something else or damaged, fewer images are there than asked for, or `out` is not free.
-pub fn import_elpv(
+pub fn import_elpv<A: Answer>(
     source: &Path,
     out: &Path,
     options: &ElpvOptions,
-    progress: &dyn Fn(u64, u64),
+    progress: &dyn Fn(u64, u64) -> A,
 ) -> Result<ImportReport, ImportError> {
     let (mut archive, labels) = Source::open(source)?;
     let cells = parse_labels(source, &labels)?;
@@ -130,7 +131,9 @@ pub fn import_elpv(
             let file = folder.join(path.rsplit('/').next().unwrap_or(path));
             std::fs::write(&file, bytes).map_err(ImportError::io("write", &file))?;
             done += 1;
-            progress(done, total as u64);
+            if progress(done, total as u64).is_stop() {
+                return Err(ImportError::Interrupted);
+            }
         }
     }
     staging.publish("").map_err(ImportError::io("write", out))?;

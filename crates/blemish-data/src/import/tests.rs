@@ -1,6 +1,7 @@
 use super::*;
 use crate::layout::{Label, OpenOptions, open_dataset};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -245,4 +246,15 @@ fn the_published_wheel_has_the_known_counts() {
         assert_eq!((set.train.len(), set.test.len()), (report.train, report.test_good + defective));
         crate::reader::read_image(&set.test[0].path, &Default::default()).unwrap();
     }
+}
+
+#[test]
+fn an_import_that_is_stopped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, out) = (wheel(folder.path(), &files()), folder.path().join("set"));
+    let stop = |done: u64, _: u64| if done < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let before = names(folder.path());
+    let stopped = import_elpv(&source, &out, &ElpvOptions::default(), &stop);
+    assert!(matches!(stopped, Err(ImportError::Interrupted)));
+    assert_eq!(names(folder.path()), before);
 }

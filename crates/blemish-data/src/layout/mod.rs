@@ -11,10 +11,12 @@
 
 mod dataset;
 mod folders;
+mod glob;
 mod images;
 mod list;
 mod scan;
 mod visa;
+mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,7 @@ use crate::error::DataError;
 pub(crate) use dataset::defect_of;
 pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
 use dataset::{category_name, chosen};
-pub use images::{list_images, searched_folders};
+pub use images::{Listing, find_images, list_images, searched_folders};
 use std::path::{Path, PathBuf};
 
 /// Recognises the layout of a folder or list and collects its samples.

@@ -69,17 +69,17 @@ fn is_among(folder: &Path, excluded: &[PathBuf]) -> bool {
     !excluded.is_empty() && std::fs::canonicalize(folder).is_ok_and(|folder| excluded.contains(&folder))
 }
 
-/// By extension; files of other names by their first bytes. A file of other content fails when it is read.
 fn is_image(entry: &DirEntry) -> bool {
-    if !entry.file_type().is_file() {
-        return false;
-    }
-    let extension =
-        entry.path().extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    entry.file_type().is_file() && is_image_file(entry.path())
+}
+
+/// By extension; files of other names by their first bytes. A file of other content fails when it is read.
+pub(super) fn is_image_file(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
         return true;
     }
     let mut head = Vec::new();
-    let read = File::open(entry.path()).and_then(|file| file.take(32).read_to_end(&mut head));
+    let read = File::open(path).and_then(|file| file.take(32).read_to_end(&mut head));
     read.is_ok() && looks_like_image(&head)
 }

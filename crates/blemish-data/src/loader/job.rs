@@ -2,11 +2,12 @@
 
 use crate::error::{DataError, Skipped};
 use crate::mask::Mask;
+use crate::names::text_of;
 use crate::reader::{ReadOptions, RgbImage};
 use crate::source::Source;
 use crate::transform::{PlanarImage, Transform};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is done with each image.
@@ -146,13 +147,13 @@ pub(super) fn decoded(
 
 /// The entry of the list of what was left out; the name is not repeated in the reason.
 pub(super) fn left_out(source: &dyn Source, index: usize, error: &DataError) -> Skipped {
-    let own = Path::new(&source.facts(index).name);
+    let name = &source.facts(index).name;
     match error {
         // A file's own path, which its name need not spell exactly.
-        DataError::Image { path, fault } if path.to_string_lossy() == own.to_string_lossy() => {
+        DataError::Image { path, fault } if text_of(path) == *name || path == Path::new(name) => {
             Skipped { path: path.clone(), reason: fault.to_string() }
         }
-        other => Skipped { path: own.to_path_buf(), reason: other.to_string() },
+        other => Skipped { path: PathBuf::from(name), reason: other.to_string() },
     }
 }
 

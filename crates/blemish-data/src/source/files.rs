@@ -5,6 +5,7 @@ use crate::digest::file_digest;
 use crate::error::DataError;
 use crate::layout::{Dataset, Sample};
 use crate::mask::Mask;
+use crate::names::text_of;
 use crate::reader::{ReadOptions, RgbImage, read_image, read_mask, read_size};
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ impl Files {
 
     fn add(&mut self, samples: Vec<Sample>, category: usize) {
         self.facts.extend(samples.iter().map(|sample| Facts {
-            name: sample.path.to_string_lossy().into_owned(),
+            name: text_of(&sample.path),
             label: sample.label,
             defect: sample.defect.clone(),
             category,
@@ -108,7 +109,7 @@ impl Source for Files {
     }
 
     fn mask_name(&self, index: usize) -> Option<String> {
-        self.samples[index].mask.as_deref().map(|path| path.to_string_lossy().into_owned())
+        self.samples[index].mask.as_deref().map(text_of)
     }
 
     fn digest(&self, index: usize) -> Result<[u8; 32], DataError> {

@@ -54,6 +54,9 @@ pub enum SynthError {
         /// What is in the way and how to mend it.
         reason: String,
     },
+    /// Whoever watches has asked to stop.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// A file or folder operation failed.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {

@@ -4,6 +4,7 @@ use super::error::SynthError;
 use super::paste::{PasteOptions, Pasted, eight_bits, paste_defect};
 use super::write::{write_image, write_mask};
 use crate::layout::{Dataset, Label, Layout, Sample};
+use crate::progress::Answer;
 use crate::reader::{Pixels, ReadOptions, RgbImage, read_image};
 use crate::transform::Transform;
 use rayon::prelude::*;
@@ -44,15 +45,16 @@ const SIZES: [f32; 3] = [0.015, 0.035, 0.08];
 
 /// Writes `test/good`, `test/<kind>` and `ground_truth/<kind>` under `out`, from the images of `good`.
 ///
-/// The same images and options give the same bytes, on any number of threads. `progress` is called with the number of images done.
+/// The same images and options give the same bytes, on any number of threads. `progress` is called with the number of images done and may
+/// stop the work.
 ///
 /// # Errors
 /// [`SynthError`] if an image cannot be read or written, or none shows anything that a defect could change.
-pub fn write_pasted_set(
+pub fn write_pasted_set<A: Answer>(
     out: &Path,
     good: &[Sample],
     options: &PastedSetOptions,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> A + Sync),
 ) -> Result<PastedSet, SynthError> {
     let folders = Pasted::ALL
         .iter()
@@ -66,8 +68,10 @@ pub fn write_pasted_set(
         .enumerate()
         .map(|(index, sample)| {
             let made = write_twins(out, index, sample, options)?;
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-            Ok(made)
+            match progress(done.fetch_add(1, Ordering::Relaxed) + 1).is_stop() {
+                true => Err(SynthError::Interrupted),
+                false => Ok(made),
+            }
         })
         .collect::<Result<_, SynthError>>()?;
     let (mut test, mut origin) = (Vec::new(), Vec::new());

@@ -2,6 +2,7 @@ use super::*;
 use crate::layout::{Label, OpenOptions, open_dataset};
 use crate::reader::{Pixels, RgbImage, read_mask};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 fn small(look: Look) -> SynthOptions {
@@ -230,4 +231,23 @@ fn shuffle_keeps_every_item() {
     assert!(!items.is_sorted());
     items.sort_unstable();
     assert!(items.iter().copied().eq(0..100));
+}
+
+#[test]
+fn a_set_that_is_stopped_leaves_nothing_and_the_earlier_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    let stop = |done: u64, _: u64| if done < 4 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let stopped = write_synthetic_set(&out, &small(Look::Metal), &stop);
+    assert!(matches!(stopped, Err(SynthError::Interrupted)) && !out.exists());
+    write_synthetic_set(&out, &small(Look::Metal), &|_, _| {}).unwrap();
+    let earlier = all_files(&out);
+    let other = SynthOptions { seed: 9, overwrite: true, ..small(Look::Metal) };
+    write_synthetic_set(&out, &other, &stop).unwrap_err();
+    assert_eq!(all_files(&out), earlier);
+    // What a killed run has left is neither the set's nor in the way.
+    std::fs::create_dir_all(out.join(".blemish-left/train")).unwrap();
+    std::fs::write(out.join(".blemish-left/train/0.png"), "x").unwrap();
+    write_synthetic_set(&out, &other, &|_, _| {}).unwrap();
+    assert!(!out.join(".blemish-left").exists() && all_files(&out).len() == earlier.len());
 }

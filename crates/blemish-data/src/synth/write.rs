@@ -5,6 +5,7 @@ use super::generator::Generator;
 use super::look::{Defect, Look};
 use crate::files::{self, Staging, UNFINISHED};
 use crate::mask::Mask;
+use crate::progress::Answer;
 use crate::reader::{Pixels, RgbImage};
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -92,15 +93,16 @@ struct Task {
 /// Writes `train/good`, `test/good`, `test/<defect>` and `ground_truth/<defect>/NAME_mask.png` (0 and 255) under `out`.
 ///
 /// The same options give the same bytes, on any number of threads. `progress(done, total)` is called after every image, from
-/// several threads. The set appears whole or not at all; one that is overwritten stays until the new one is complete.
+/// several threads, and may stop the work. The set appears whole or not at all; one that is overwritten stays until the new one is
+/// complete.
 ///
 /// # Errors
 /// [`SynthError`] if `out` holds anything (unless [`SynthOptions::overwrite`] is set and all of it is an earlier synthetic set), a
 /// size is out of range, or a file cannot be written.
-pub fn write_synthetic_set(
+pub fn write_synthetic_set<A: Answer>(
     out: &Path,
     options: &SynthOptions,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    progress: &(dyn Fn(u64, u64) -> A + Sync),
 ) -> Result<SynthReport, SynthError> {
     let generator = Generator::new(options.look, options.seed, (options.height, options.width))?;
     check_room(out, options.overwrite)?;
@@ -121,8 +123,10 @@ pub fn write_synthetic_set(
     let (done, total) = (AtomicU64::new(0), tasks.len() as u64);
     tasks.par_iter().try_for_each(|task| {
         task.run(&generator, staging.path())?;
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-        Ok::<(), SynthError>(())
+        match progress(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_stop() {
+            true => Err(SynthError::Interrupted),
+            false => Ok(()),
+        }
     })?;
     // Its marker is the last to come and was the last to stay, so that what is there is always known for what it is.
     remove_old(out)?;
@@ -231,8 +235,8 @@ fn remove_old(out: &Path) -> Result<(), SynthError> {
 impl Marker {
     /// Whether a file, by its path relative to the set, is one that this set consists of or left unfinished.
     fn knows(&self, look: Look, file: &Path) -> bool {
-        let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        if file == Path::new(MARKER) || name.starts_with(UNFINISHED) {
+        if file == Path::new(MARKER) || file.iter().any(|part| part.to_string_lossy().starts_with(UNFINISHED))
+        {
             return true;
         }
         let parts: Vec<_> = file.iter().map(|part| part.to_string_lossy()).collect();

@@ -14,11 +14,6 @@ pub(crate) fn prefix(number: usize) -> String {
     if number == 0 { "backbone.".to_owned() } else { format!("backbones.{number}.") }
 }
 
-/// Whether a tensor of a model file belongs to a backbone, not to what the method has learnt.
-pub fn is_of_backbone(tensor: &str) -> bool {
-    tensor.starts_with("backbone.") || tensor.starts_with("backbones.")
-}
-
 /// The tensors of a backbone.
 pub(crate) fn state(backbone: &Backbone) -> State {
     let mut state = State::default();

@@ -9,6 +9,5 @@ mod outline;
 mod seal;
 mod whole;
 
-pub use backbone::is_of_backbone;
 pub use claim::Claim;
 pub use header::{BackboneHeader, DataHeader, FORMAT_VERSION, Header};

@@ -10,6 +10,7 @@ use crate::config::{CalibrationConfig, DetectorConfig, FitOptions, Trim};
 use crate::view::Plan;
 use blemish_core::error::Error;
 use blemish_core::map::{AnomalyMap, Scored};
+use blemish_data::names::path_of;
 use blemish_data::{Skipped, Source};
 use std::path::PathBuf;
 
@@ -81,7 +82,7 @@ fn rank(fits: &Fits<'_>, shown: usize) -> Result<Vec<(usize, Suspect)>, Error> {
     let mut ranked: Vec<(usize, Suspect)> = Vec::new();
     let mut collect = |index: usize, scored: Scored| {
         let Scored { score, map } = scored;
-        let path = PathBuf::from(&fits.source.facts(index).name);
+        let path = path_of(&fits.source.facts(index).name);
         let suspect = Suspect { path, score, deviations: 0.0, map: Some(map) };
         let place = ranked.partition_point(|(other, known)| (-known.score, *other) < (-score, index));
         ranked.insert(place, (index, suspect));

@@ -101,6 +101,7 @@ pub fn evaluate(
         Ok(())
     })?;
     let scoring_seconds = (started.elapsed() - aside).as_secs_f64();
+    options.observer.check_cancelled()?;
     options.observer.stage("computing metrics", None);
     let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
     if let Some(calibration) = detector.calibration() {

@@ -9,7 +9,7 @@ use crate::view::{Reading, View, ViewSet};
 use blemish_core::entry::{Fitted, UpdateEntry};
 use blemish_core::error::Error;
 use blemish_data::digest::hexadecimal;
-use blemish_data::{Source, source_digest};
+use blemish_data::{Source, Subset, source_digest};
 
 impl Detector {
     /// This detector after learning from more good images, without those it has learnt from before.
@@ -34,15 +34,17 @@ impl Detector {
         let set = ViewSet::whole(new, reading);
         let context = options.context(self.seed, backbone);
         let method = updates.update(fitted(view)?, &set.all(), &context)?;
-        let skipped: Vec<_> = set.skipped().into_values().collect();
+        let left_out = set.skipped();
+        let learnt = Subset::new(new, (0..new.len()).filter(|image| !left_out.contains_key(image)).collect());
+        options.observer.check_cancelled()?;
         options.observer.stage("digesting the images", None);
-        let mut added = DataHeader::of(new, new.len() - skipped.len(), source_digest(new)?);
+        let mut added = DataHeader::of(new, learnt.len(), source_digest(&learnt)?);
         if added.categories.is_empty() {
             // More of the same, whatever its folder is called.
             added.category.clone_from(&self.data.category);
         }
         let mut updated = self.successor(method, joined(&[&self.data, &added]), &[self], options)?;
-        updated.skipped = skipped;
+        updated.skipped = left_out.into_values().collect();
         Ok(updated)
     }
 

@@ -68,6 +68,13 @@ impl Candidate {
         std::iter::once(format!("--method {}", self.method)).chain(settings).chain(size).collect()
     }
 
+    /// Whether it looks through a backbone.
+    pub fn has_backbone(&self) -> bool {
+        let needs =
+            registry::method(&self.method).and_then(|entry| entry.needs(&entry.parse(&self.settings)?));
+        needs.is_ok_and(|needs| needs.has_backbone())
+    }
+
     /// The configuration of a fit with a backbone and the further ones of an ensemble; methods without a backbone ignore them.
     ///
     /// # Errors
@@ -80,7 +87,7 @@ impl Candidate {
     ) -> Result<DetectorConfig, Error> {
         let entry = registry::method(&self.method)?;
         let settings: Settings = entry.parse(&self.settings)?;
-        let ensemble = if entry.needs(&settings)?.has_backbone() { ensemble } else { &[] };
+        let ensemble = if self.has_backbone() { ensemble } else { &[] };
         Ok(DetectorConfig {
             method: self.method.clone(),
             settings,

@@ -1,12 +1,14 @@
 //! Which method and settings suit these good images, within a limit of time an image.
 //!
 //! ```text
-//! good images ─┬─> to fit on ─────────────> every candidate fitted ─> time of an image: too slow? left out
+//! good images ─┬─> to fit on ─> a few: quick fits ─> time of an image: too slow? left out
+//!              │                └─> all: every other candidate fitted ─> time of an image: too slow? left out
 //!              └─> held out ─> and their twins with made-up defects ─> scores ─> AUROC, resampled over held-out images
 //! ```
 //! No real defects are needed, and none are seen: the choice is only as good as the made-up defects are telling.
 
 mod candidates;
+mod latency;
 mod ranking;
 
 pub use candidates::{Candidate, candidates};
@@ -19,11 +21,13 @@ use blemish_data::files::Scratch;
 use blemish_data::synth::{PastedSet, PastedSetOptions, SynthError, write_pasted_set};
 use blemish_data::{DataError, Dataset, Files, Label, Sample};
 use blemish_eval::Interval;
-use blemish_features::{BackboneSpec, EngineOptions};
+use blemish_features::BackboneSpec;
+use latency::{Estimate, Stopwatch};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use ranking::{Scores, rank};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -31,8 +35,6 @@ use std::time::Instant;
 const FEWEST: usize = 4;
 /// Most images that are held out; more would only cost time.
 const MOST_HELD_OUT: usize = 40;
-/// Images whose time is taken, after one that is not.
-const TIMED: usize = 9;
 
 /// How to pick.
 pub struct PickOptions<'a> {
@@ -61,7 +63,9 @@ pub struct Judged {
     pub candidate: Candidate,
     /// Median milliseconds from an image file to its map.
     pub latency_ms: f64,
-    /// Seconds that the fit took.
+    /// Whether that time was not measured but follows from quick fits on a few images, which were too slow already.
+    pub is_estimate: bool,
+    /// Seconds that the fit took, or the quick fits where there was no other.
     pub fit_seconds: f64,
     /// AUROC between held-out good images and their defective twins; `None` for one that was too slow.
     pub auroc: Option<f64>,
@@ -107,8 +111,20 @@ pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'
     observer.stage("making defects", Some(held_out.len() as u64));
     let paste =
         PastedSetOptions { per_image: options.per_image, seed: options.seed, ..PastedSetOptions::default() };
-    let set = write_pasted_set(&folder, &held_out, &paste, &|_| observer.advance(1)).map_err(synthetic)?;
+    let watch = |_| {
+        observer.advance(1);
+        if observer.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let set = write_pasted_set(&folder, &held_out, &paste, &watch).map_err(synthetic)?;
     let training = Files::new(fit_on, &dataset.category);
+    let model = temporary.path().join("candidate.blemish");
+    let stopwatch = Stopwatch {
+        model: &model,
+        images: &held_out,
+        limit_ms: options.latency_ms,
+        threads: options.latency_threads,
+        fit: &options.fit,
+    };
     let (mut quick, mut slow, mut scores) = (Vec::new(), Vec::new(), Vec::new());
     for candidate in candidates {
         observer.check_cancelled()?;
@@ -117,12 +133,24 @@ pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'
         let mut config = candidate.config(&options.backbone, &options.ensemble, options.seed)?;
         // Ranks need no thresholds, whose folds would multiply the time.
         config.calibration.folds = 0;
+        let judged = |latency_ms: f64, is_estimate: bool, fit_seconds: f64| Judged {
+            candidate: candidate.clone(),
+            latency_ms,
+            is_estimate,
+            fit_seconds,
+            auroc: None,
+            wins: 0.0,
+        };
+        let estimate = stopwatch.estimate(&config, &training)?;
+        if let Some(estimate) = estimate.filter(Estimate::is_too_slow) {
+            slow.push(judged(estimate.latency_ms, true, started.elapsed().as_secs_f64()));
+            continue;
+        }
+        let started = Instant::now();
         let detector = Detector::fit(&config, &training, &options.fit)?;
         let fit_seconds = started.elapsed().as_secs_f64();
-        let model = temporary.path().join("candidate.blemish");
-        detector.save(&model)?;
-        let latency_ms = latency(&model, &held_out, options)?;
-        let judged = Judged { candidate: candidate.clone(), latency_ms, fit_seconds, auroc: None, wins: 0.0 };
+        let latency_ms = stopwatch.measure(&detector, latency::TIMED)?;
+        let judged = judged(latency_ms, false, fit_seconds);
         if latency_ms > options.latency_ms {
             slow.push(judged);
             continue;
@@ -167,28 +195,6 @@ fn split(good: &[Sample], seed: u64) -> Result<(Vec<Sample>, Vec<Sample>), Error
     Ok((part(&order[held_out..]), part(&order[..held_out])))
 }
 
-/// Median time of an image from its file to its map, in milliseconds, of a freshly loaded model.
-fn latency(model: &std::path::Path, images: &[Sample], options: &PickOptions<'_>) -> Result<f64, Error> {
-    let threads = options.latency_threads.max(1);
-    let engine = EngineOptions { threads: Some(threads), ..options.fit.engine };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| Error::Pick {
-        reason: format!("the system gives no {threads} threads ({error}); ask for fewer"),
-    })?;
-    pool.install(|| {
-        let detector = Detector::load(model, &engine)?;
-        let mut times = Vec::new();
-        for sample in images.iter().cycle().take(TIMED + 1) {
-            let started = Instant::now();
-            detector.score_file(&sample.path)?;
-            times.push(1000.0 * started.elapsed().as_secs_f64());
-        }
-        // The first one finds everything cold.
-        let times = &mut times[1..];
-        times.sort_unstable_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
-    })
-}
-
 /// Image scores of the good images and their twins. Masks do not matter here: the finest vanish at a small input size.
 fn score(detector: &Detector, set: &PastedSet, images: usize, fit: &FitOptions<'_>) -> Result<Scores, Error> {
     let mut scores = Scores { good: vec![0.0; images], twins: vec![Vec::new(); images] };
@@ -214,6 +220,70 @@ fn score(detector: &Detector, set: &PastedSet, images: usize, fit: &FitOptions<'
 fn synthetic(error: SynthError) -> Error {
     match error {
         SynthError::Image(error) => Error::Data(error),
+        SynthError::Interrupted => Error::Interrupted,
         error => Error::Data(DataError::Setting(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blemish_core::observer::Observer;
+    use blemish_data::synth::{Look, SynthOptions, write_synthetic_set};
+    use std::sync::Mutex;
+
+    /// Notes the stages that begin.
+    #[derive(Default)]
+    struct Stages(Mutex<Vec<String>>);
+
+    impl Observer for Stages {
+        fn stage(&self, name: &str, _: Option<u64>) {
+            self.0.lock().unwrap().push(name.to_owned());
+        }
+    }
+
+    /// What is said of a filter bank on so many small images within so many milliseconds, and the stages that it took.
+    fn picked(images: usize, latency_ms: f64) -> (Result<Pick, Error>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let small = SynthOptions {
+            train: images,
+            test_good: 1,
+            test_per_defect: 1,
+            height: 32,
+            width: 32,
+            ..SynthOptions::new(Look::Fabric)
+        };
+        write_synthetic_set(folder.path(), &small, &|_, _| {}).unwrap();
+        let dataset = blemish_data::open_dataset(folder.path(), &Default::default()).unwrap();
+        let candidate = Candidate {
+            method: "filter".into(),
+            settings: vec![("bank".into(), "sobel".into())],
+            side: Some(32),
+        };
+        let stages = Stages::default();
+        let options = PickOptions {
+            latency_ms,
+            latency_threads: 1,
+            backbone: BackboneSpec::default(),
+            ensemble: Vec::new(),
+            seed: 0,
+            per_image: 1,
+            keep: None,
+            fit: FitOptions { observer: &stages, ..FitOptions::default() },
+        };
+        let picked = pick(&dataset, &[candidate], &options);
+        (picked, stages.0.into_inner().unwrap())
+    }
+
+    #[test]
+    fn what_is_too_slow_after_quick_fits_is_not_fitted_on_all_images() {
+        let (failed, stages) = picked(40, 1e-6);
+        assert!(failed.unwrap_err().to_string().contains("the fastest takes"));
+        assert_eq!(stages, ["making defects", "filter:bank=sobel:size=32x32"], "quick fits are silent");
+        let (picked_one, stages) = picked(40, 1e6);
+        let judged = &picked_one.unwrap().judged[0];
+        assert!(!judged.is_estimate && judged.auroc.is_some() && stages.len() > 2, "{stages:?}");
+        // So few images are fitted at once.
+        assert!(picked(8, 1e-6).1.len() > 2);
     }
 }

@@ -46,7 +46,9 @@ fn in_words(choice: &InputChoice) -> String {
     let side = height.saturating_mul(width).isqrt();
     match choice.bound {
         Bound::Time if side >= 2 * fine => line += &format!("; finer and slower: --tile {fine}x{fine}"),
-        Bound::Time if 4 * side >= 5 * fine => line += "; finer and slower: --size native",
+        Bound::Time if 4 * side >= 5 * fine => {
+            line += &format!("; finer and slower: --multi-scale {COARSE},{}", side / 32 * 32);
+        }
         Bound::Number => line += "; finer, with more memory and time: --multi-scale 256,512",
         _ => {}
     }
@@ -65,10 +67,12 @@ mod tests {
     #[test]
     fn one_line_says_what_was_chosen_why_and_what_else_there_is() {
         assert_eq!(
-            line((1024, 1000), 80, Views::Any),
-            "input: 512x512 and 256x256, since the images are 1000x1024 and defects may be small or large; about 5 times as fast, for \
+            line((1100, 1000), 80, Views::Any),
+            "input: 512x512 and 256x256, since the images are 1000x1100 and defects may be small or large; about 5 times as fast, for \
              large defects: --fast; finer and slower: --tile 512x512"
         );
+        let middle = line((640, 640), 80, Views::Any);
+        assert!(middle.ends_with("finer and slower: --multi-scale 256,640"), "{middle}");
         let small = line((300, 300), 80, Views::Any);
         assert!(small.starts_with("input: 384x384 and 256x256, since the images are 300x300"), "{small}");
         assert!(small.ends_with("about 3 times as fast, for large defects: --fast"), "{small}");

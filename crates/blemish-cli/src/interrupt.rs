@@ -21,6 +21,9 @@ static PATIENCE: AtomicU64 = AtomicU64::new(700);
 /// Interrupts within this time are one: `timeout -s INT` and the like send theirs to the program and to its group.
 const SAME_INTERRUPT: Duration = Duration::from_millis(250);
 
+/// How long saying so may take.
+const SAY: Duration = Duration::from_millis(100);
+
 /// How often it is asked whether the work has stopped.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -61,7 +64,13 @@ fn wait_and_end() {
 
 fn end() -> ! {
     remove_unfinished();
-    tell("interrupted");
+    // The work may be held up because nobody reads what it tells, and then this would wait as well.
+    let (told, is_told) = std::sync::mpsc::channel();
+    let _ = std::thread::Builder::new().spawn(move || {
+        tell("interrupted");
+        let _ = told.send(());
+    });
+    let _ = is_told.recv_timeout(SAY);
     std::process::exit(EXIT_INTERRUPTED.into());
 }
 

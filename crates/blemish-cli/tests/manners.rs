@@ -333,7 +333,7 @@ fn info_speaks_to_a_person() {
         "resized to 64x64",
         "efficientnet_lite0 at",
         "UTC",
-        "14.29 %",
+        "without its fold",
         "blemish verify model.blemish",
     ] {
         assert!(told.contains(words), "{words} in {told}");

@@ -147,6 +147,9 @@ impl From<DataError> for Failure {
 
 impl From<FeatureError> for Failure {
     fn from(error: FeatureError) -> Self {
+        if matches!(error, FeatureError::Interrupted) {
+            return Self::interrupted();
+        }
         let option = match &error {
             FeatureError::NoWeights { network } => Some(format!(
                 " with --weights FILE (in an ensemble: --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` \

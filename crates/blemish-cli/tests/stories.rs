@@ -130,6 +130,27 @@ fn an_interruption_leaves_nothing_half_written() {
     assert_eq!(left, ["set"], "{told:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pull_from_a_silent_hub_ends_with_the_first_interruption() {
+    let bench = Bench::new();
+    let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut pull = bench.command("weights pull mobilenet_v2");
+    pull.env("HF_ENDPOINT", format!("http://{}", hub.local_addr().unwrap()));
+    pull.env("HF_HUB_CACHE", bench.path("cache")).env_remove("HF_HUB_OFFLINE");
+    let mut child = pull.stderr(Stdio::null()).spawn().unwrap();
+    let _silent = hub.accept().unwrap();
+    let started = std::time::Instant::now();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed().as_secs() < 5);
+    let left = fs::read_dir(bench.path("weight-store")).unwrap();
+    assert_eq!(
+        left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(),
+        Vec::<std::ffi::OsString>::new()
+    );
+}
+
 #[test]
 fn wrong_usage_says_what_is_right() {
     let bench = Bench::with_model();

@@ -148,6 +148,9 @@ pub enum FeatureError {
         /// Repository on the hub.
         repository: &'static str,
     },
+    /// The work was interrupted on request.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// The weight store cannot be read or written as it should.
     #[error("{0}")]
     Store(String),
@@ -172,6 +175,7 @@ impl FeatureError {
             }
             Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
+            Self::Interrupted => "interrupted",
         }
     }
 

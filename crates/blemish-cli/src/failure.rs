@@ -161,6 +161,7 @@ impl From<FeatureError> for Failure {
                     " with --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from"
                 ))
             }
+            FeatureError::FixedSize { wanted, .. } => Some(format!(" with --size {wanted}")),
             FeatureError::NotPublished { network } => {
                 Some(format!(" and keep it with `blemish weights add FILE --name {network}`"))
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use support::{Bench, shared, write_made_up_weights};
+use support::{Bench, shared, write_made_up_weights, write_onnx_of_one_size};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
@@ -149,6 +149,22 @@ fn a_pull_from_a_silent_hub_ends_with_the_first_interruption() {
         left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(),
         Vec::<std::ffi::OsString>::new()
     );
+}
+
+#[test]
+fn an_onnx_file_for_one_size_is_fitted_at_that_size() {
+    let bench = Bench::new();
+    write_onnx_of_one_size(&bench.path("fixed.onnx"));
+    bench.ok("data synth set --train 4 --test-good 1 --test-per-defect 1 --size 128x128");
+    let fit =
+        "fit set --backbone fixed.onnx --layers tap:features.4,tap:features.7 --folds 0 -o fixed.blemish";
+    bench.ok(fit);
+    let header = json(&bench.ok("info fixed.blemish --json"));
+    assert!(header.to_string().contains("96") && header.to_string().contains("64"), "{header}");
+    bench.ok("predict fixed.blemish set/train/good");
+    let error = bench.fails(&format!("{fit} --size 96x64"));
+    assert!(error.contains("images of 64x96 only") && error.contains("--size 64x96"), "{error}");
+    bench.ok(&format!("{fit} --size 64x96"));
 }
 
 #[test]

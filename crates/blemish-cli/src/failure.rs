@@ -190,6 +190,9 @@ impl From<DataError> for Failure {
 
 impl From<FeatureError> for Failure {
     fn from(error: FeatureError) -> Self {
+        if matches!(error, FeatureError::Interrupted) {
+            return Self::interrupted();
+        }
         let option = match &error {
             FeatureError::NoWeights { network } => Some(format!(
                 " with --weights FILE (in an ensemble: --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` \
@@ -201,6 +204,7 @@ impl From<FeatureError> for Failure {
                     " with --layers TENSOR,...; `blemish info {path}` lists the tensors to choose from"
                 ))
             }
+            FeatureError::FixedSize { wanted, .. } => Some(format!(" with --size {wanted}")),
             FeatureError::NotPublished { network } => {
                 Some(format!(" and keep it with `blemish weights add FILE --name {network}`"))
             }

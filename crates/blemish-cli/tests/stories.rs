@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use support::{Bench, shared, write_made_up_weights};
+use support::{Bench, shared, write_made_up_weights, write_onnx_of_one_size};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
@@ -128,6 +128,43 @@ fn an_interruption_leaves_nothing_half_written() {
     let left: Vec<_> =
         fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["set"], "{told:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pull_from_a_silent_hub_ends_with_the_first_interruption() {
+    let bench = Bench::new();
+    let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut pull = bench.command("weights pull mobilenet_v2");
+    pull.env("HF_ENDPOINT", format!("http://{}", hub.local_addr().unwrap()));
+    pull.env("HF_HUB_CACHE", bench.path("cache")).env_remove("HF_HUB_OFFLINE");
+    let mut child = pull.stderr(Stdio::null()).spawn().unwrap();
+    let _silent = hub.accept().unwrap();
+    let started = std::time::Instant::now();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed().as_secs() < 5);
+    let left = fs::read_dir(bench.path("weight-store")).unwrap();
+    assert_eq!(
+        left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(),
+        Vec::<std::ffi::OsString>::new()
+    );
+}
+
+#[test]
+fn an_onnx_file_for_one_size_is_fitted_at_that_size() {
+    let bench = Bench::new();
+    write_onnx_of_one_size(&bench.path("fixed.onnx"));
+    bench.ok("data synth set --train 4 --test-good 1 --test-per-defect 1 --size 128x128");
+    let fit =
+        "fit set --backbone fixed.onnx --layers tap:features.4,tap:features.7 --folds 0 -o fixed.blemish";
+    bench.ok(fit);
+    let header = json(&bench.ok("info fixed.blemish --json"));
+    assert!(header.to_string().contains("96") && header.to_string().contains("64"), "{header}");
+    bench.ok("predict fixed.blemish set/train/good");
+    let error = bench.fails(&format!("{fit} --size 96x64"));
+    assert!(error.contains("images of 64x96 only") && error.contains("--size 64x96"), "{error}");
+    bench.ok(&format!("{fit} --size 64x96"));
 }
 
 #[test]

@@ -72,6 +72,16 @@ pub enum FeatureError {
         /// The step that has no output.
         node: String,
     },
+    /// An image of another size than the only one that the network takes.
+    #[error("{network} takes images of {wanted} only, and got one of {found}; resize images to {wanted}")]
+    FixedSize {
+        /// The network.
+        network: String,
+        /// The size it takes, width first.
+        wanted: String,
+        /// The size it was given.
+        found: String,
+    },
     /// The tensors of a file do not fill the network.
     #[error("{0}")]
     WeightsMismatch(Box<crate::assemble::Mismatch>),
@@ -148,6 +158,9 @@ pub enum FeatureError {
         /// Repository on the hub.
         repository: &'static str,
     },
+    /// The work was interrupted on request.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// The weight store cannot be read or written as it should.
     #[error("{0}")]
     Store(String),
@@ -160,7 +173,7 @@ impl FeatureError {
             Self::Io { .. } => "io",
             Self::Engine { .. } => "engine",
             Self::InputTooSmall { .. } => "image_too_small",
-            Self::BadInput { .. } => "image_does_not_fit",
+            Self::BadInput { .. } | Self::FixedSize { .. } => "image_does_not_fit",
             Self::UnknownNetwork { .. }
             | Self::UnknownTap { .. }
             | Self::RepeatedTap { .. }
@@ -172,6 +185,7 @@ impl FeatureError {
             }
             Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
+            Self::Interrupted => "interrupted",
         }
     }
 

@@ -2,6 +2,7 @@
 
 use blemish_core::error::Error;
 use blemish_core::method::FitContext;
+use blemish_core::needs::{Backing, Needs};
 use blemish_core::observer::{Observer, Silent};
 use blemish_core::settings::Settings;
 use blemish_core::training::TrainingOptions;
@@ -81,15 +82,33 @@ impl DetectorConfig {
         Ok(self)
     }
 
-    /// The image transform where none was set: the images' own size for tiles, else what the method's variant prescribes.
+    /// The image transform where none was set: the images' own size for tiles, else the only size that the backbone takes, else what
+    /// the method's variant prescribes.
     ///
     /// # Errors
-    /// [`Error::UnknownMethod`], [`Error::Setting`].
+    /// [`Error::UnknownMethod`], [`Error::Setting`], [`Error::Features`].
     pub fn default_transform(&self) -> Result<Transform, Error> {
-        match self.tiles {
-            Some(_) => Ok(Transform::native()),
-            None => registry::method(&self.method)?.default_transform(&self.settings),
+        if self.tiles.is_some() {
+            return Ok(Transform::native());
         }
+        let method = registry::method(&self.method)?;
+        match self.fixed_transform(method.needs(&self.settings)?)? {
+            Some(transform) => Ok(transform),
+            None => method.default_transform(&self.settings),
+        }
+    }
+}
+
+impl DetectorConfig {
+    /// The transform to the only size that the backbone takes, if there is a backbone and it takes only one.
+    ///
+    /// # Errors
+    /// [`Error::Features`] for a backbone that cannot be read.
+    pub(crate) fn fixed_transform(&self, needs: Needs) -> Result<Option<Transform>, Error> {
+        if needs.backbone == Backing::None {
+            return Ok(None);
+        }
+        Ok(self.backbone.fixed_size()?.map(|[height, width]| Transform::resize_to(height, width)))
     }
 }
 

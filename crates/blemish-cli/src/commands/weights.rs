@@ -19,7 +19,12 @@ pub fn run(command: &WeightsCommand, console: &Console) -> Result<(), Failure> {
         }
         WeightsCommand::Pull { name } => {
             console.stage("pulling", None);
-            let entry = store.pull(name)?;
+            let mut shown = 0;
+            let entry = store.pull(name, &mut |received, _| {
+                console.advance(received - shown);
+                shown = received;
+                !console.is_cancelled()
+            })?;
             console.finish();
             print(&format!("pulled {} ({} bytes, sha256 {})", entry.name, entry.bytes, entry.sha256))
         }

@@ -1,7 +1,7 @@
 //! Runs the real binary as a user would.
 #![allow(dead_code)]
 
-use blemish::features::{Architecture, networks};
+use blemish::features::{Architecture, Tensor, networks, onnx};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -79,6 +79,23 @@ pub fn write_made_up_weights(path: &Path) {
         (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
     safetensors::serialize_to_file(views, None, path).unwrap();
+}
+
+/// Writes an ONNX file of SqueezeNet 1.1 with all weights alike that takes one image of 96 rows and 64 columns.
+pub fn write_onnx_of_one_size(path: &Path) {
+    let architecture = Architecture::SqueezeNet1_1;
+    let network = networks::build(architecture).cut(&architecture.layers_at(&[8, 16])).unwrap();
+    let weights = network.tensor_shapes().map(|(name, shape)| {
+        let value = 1.0 / shape[1..].iter().product::<usize>() as f32;
+        (name, Tensor { data: vec![value; shape.iter().product()], shape })
+    });
+    let mut bytes = onnx::emit(&network, &weights.collect());
+    // The names of the free sizes give way to numbers of as many bytes.
+    for (name, size) in [(b'h', 96), (b'w', 64)] {
+        let at = bytes.windows(5).position(|window| window == [10, 3, 18, 1, name]).unwrap();
+        bytes[at + 2..at + 5].copy_from_slice(&[8, size | 0x80, 0]);
+    }
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -22,7 +22,8 @@ use crate::assemble::{assemble, variant_for};
 use crate::executors::{self, Device, EngineOptions};
 use crate::graph::{Executor, FeatureMap, Graph, Normalization, Weights};
 use crate::networks::{self, Architecture, TapInfo};
-use crate::{FeatureError, onnx, weights};
+use crate::onnx::{self, FixedSize};
+use crate::{FeatureError, weights};
 
 /// A frozen network with its weights on an engine.
 pub struct Backbone {
@@ -33,6 +34,7 @@ pub struct Backbone {
     digest: String,
     /// The description, absent for a network that came as an ONNX file.
     graph: Option<Graph>,
+    fixed_size: FixedSize,
     executor: Box<dyn Executor>,
     device: Device,
     /// The network once more on an engine with gradients, from the first time they are asked for.
@@ -75,6 +77,7 @@ impl Backbone {
                     taps: graph.tap_info(),
                     normalization: graph.normalization,
                     graph: Some(graph),
+                    fixed_size: FixedSize::default(),
                     state,
                     digest,
                     executor,
@@ -83,12 +86,13 @@ impl Backbone {
                 })
             }
             BackboneState::Onnx { bytes, layers, normalization } => {
-                let executor = executors::build_onnx(bytes, layers, options)?;
+                let (executor, fixed_size) = executors::build_onnx(bytes, layers, options)?;
                 Ok(Self {
                     name: "onnx".to_owned(),
-                    taps: probe(&*executor, layers)?,
+                    taps: probe(&*executor, layers, fixed_size.probe())?,
                     normalization: *normalization,
                     graph: None,
+                    fixed_size,
                     state,
                     digest,
                     executor,
@@ -102,6 +106,11 @@ impl Backbone {
     /// Name of the architecture, or `onnx` for a user's own graph.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The size of image it takes, where it takes only one: a user's graph may be made for one.
+    pub fn fixed_size(&self) -> FixedSize {
+        self.fixed_size
     }
 
     /// Where it runs.
@@ -149,7 +158,8 @@ impl Backbone {
     /// `rgb` is N x 3 x H x W in [0, 1], red first, for `size = [N, H, W]`; normalisation happens here.
     ///
     /// # Errors
-    /// [`FeatureError::BadInput`] if the number of values is another, [`FeatureError::InputTooSmall`], or the engine fails.
+    /// [`FeatureError::BadInput`] if the number of values is another, [`FeatureError::InputTooSmall`], [`FeatureError::FixedSize`],
+    /// [`FeatureError::Onnx`] if a user's graph would take too much at this size, or the engine fails.
     pub fn extract(&self, rgb: &[f32], size: [usize; 3]) -> Result<Vec<FeatureMap>, FeatureError> {
         self.check_input(rgb, size)?;
         self.executor.run(&self.normalized(rgb, size[1] * size[2]), size)
@@ -189,6 +199,14 @@ impl Backbone {
         let values = count * 3 * height * width;
         if rgb.len() != values || values == 0 {
             return Err(FeatureError::BadInput { found: rgb.len(), size });
+        }
+        let [wanted_height, wanted_width] = self.fixed_size.nearest([height, width]);
+        if [wanted_height, wanted_width] != [height, width] {
+            return Err(FeatureError::FixedSize {
+                network: self.name.clone(),
+                wanted: format!("{wanted_width}x{wanted_height}"),
+                found: format!("{width}x{height}"),
+            });
         }
         if let Some(graph) = &self.graph {
             graph.output_sizes(height, width)?;
@@ -259,15 +277,19 @@ fn load_onnx(path: &Path, spec: &BackboneSpec) -> Result<BackboneState, FeatureE
     Ok(BackboneState::Onnx { bytes, layers: spec.layers.clone(), normalization })
 }
 
-/// Channels and strides of a foreign network, found by running it once on a black image.
-fn probe(executor: &dyn Executor, layers: &[String]) -> Result<Vec<TapInfo>, FeatureError> {
-    const SIDE: usize = 256;
-    let maps = executor.run(&vec![0.0; 3 * SIDE * SIDE], [1, SIDE, SIDE])?;
+/// Channels and strides of a foreign network, found by running it once on a black image of this height and width.
+fn probe(
+    executor: &dyn Executor,
+    layers: &[String],
+    [height, width]: [usize; 2],
+) -> Result<Vec<TapInfo>, FeatureError> {
+    let maps = executor.run(&vec![0.0; 3 * height * width], [1, height, width])?;
+    // Rounded, because a network may lose a row at its borders.
+    let stride = |side: usize, map: usize| if map > 1 { (side + map / 2) / map } else { 0 };
     let info = |(name, map): (&String, FeatureMap)| TapInfo {
         name: name.clone(),
         channels: map.channels,
-        // Rounded, because a network may lose a row at its borders.
-        stride: if map.height > 1 { (SIDE + map.height / 2) / map.height } else { 0 },
+        stride: stride(height, map.height).max(stride(width, map.width)),
     };
     Ok(layers.iter().zip(maps).map(info).collect())
 }

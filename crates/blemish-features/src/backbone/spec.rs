@@ -18,6 +18,19 @@ pub struct BackboneSpec {
     pub normalization: Option<Normalization>,
 }
 
+impl BackboneSpec {
+    /// Height and width of the images that the network takes, if it takes only one size.
+    ///
+    /// # Errors
+    /// [`FeatureError`](crate::FeatureError) if it is an ONNX file that cannot be read.
+    pub fn fixed_size(&self) -> Result<Option<[usize; 2]>, crate::FeatureError> {
+        match &self.source {
+            BackboneSource::Network(_) => Ok(None),
+            BackboneSource::Onnx(path) => Ok(crate::onnx::fixed_size(path)?.whole()),
+        }
+    }
+}
+
 /// Where a network comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackboneSource {

@@ -3,6 +3,7 @@
 #[cfg(feature = "burn")]
 pub mod burn;
 mod native;
+mod onnx_checked;
 mod options;
 #[cfg(feature = "ort")]
 mod ort;
@@ -14,8 +15,9 @@ pub use options::{Device, Engine, EngineOptions};
 
 use crate::FeatureError;
 use crate::graph::{Executor, Graph, Weights};
-use crate::onnx;
+use crate::onnx::{self, FixedSize, Prepared};
 use native::NativeExecutor;
+use onnx_checked::CheckedExecutor;
 use rten::RtenExecutor;
 
 /// Loads a built-in network into an engine.
@@ -59,7 +61,7 @@ pub(crate) fn build_differentiable(
     build_burn(graph, weights, &EngineOptions { device, ..EngineOptions::default() })
 }
 
-/// Loads a user's ONNX graph into an engine; `layers` are names of tensors in it.
+/// Loads a user's ONNX graph into an engine; `layers` are names of tensors in it. Comes with the size of image it takes.
 ///
 /// # Errors
 /// As [`build`], and [`FeatureError::Onnx`] or [`FeatureError::UnknownTap`] if the file or a layer is not usable.
@@ -67,17 +69,18 @@ pub(crate) fn build_onnx(
     bytes: &[u8],
     layers: &[String],
     options: &EngineOptions,
-) -> Result<Box<dyn Executor>, FeatureError> {
+) -> Result<(Box<dyn Executor>, FixedSize), FeatureError> {
     check(options.device)?;
-    let (bytes, input) = onnx::with_outputs(bytes, layers)?;
-    match options.engine {
-        Engine::Burn => Err(built_in_only("burn")),
-        Engine::Native => Err(built_in_only("native")),
-        Engine::Ort => build_ort(&bytes, &input, layers, options),
+    let Prepared { bytes, input, size, demands } = onnx::prepare(bytes, layers)?;
+    let engine = match options.engine {
+        Engine::Burn => return Err(built_in_only("burn")),
+        Engine::Native => return Err(built_in_only("native")),
+        Engine::Ort => build_ort(&bytes, &input, layers, options)?,
         Engine::Auto | Engine::Rten => {
-            Ok(Box::new(RtenExecutor::new(bytes, &input, layers, options.thread_count())?))
+            Box::new(RtenExecutor::new(bytes, &input, layers, options.thread_count())?)
         }
-    }
+    };
+    Ok((Box::new(CheckedExecutor::new(engine, demands)), size))
 }
 
 /// Checks that the device exists before anything is computed elsewhere.

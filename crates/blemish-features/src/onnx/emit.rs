@@ -23,7 +23,7 @@ pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
             data_type: FLOAT,
             name: name.clone(),
             raw_data: bytemuck::cast_slice(&tensor.data).to_vec(),
-            data_location: 0,
+            ..TensorMessage::default()
         });
     }
     if graph.nodes.iter().any(|node| node.op == Op::Activation(Activation::Relu6)) {
@@ -43,7 +43,8 @@ pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
             .push(float_value(&output, &[("n", None), ("c", Some(channels)), ("th", None), ("tw", None)]));
     }
     let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
-    Model { ir_version: 8, producer_name: "blemish".into(), graph: Some(message), opset_import }
+    let producer_name = "blemish".into();
+    Model { ir_version: 8, producer_name, graph: Some(message), opset_import, functions: Vec::new() }
         .encode_to_vec()
 }
 
@@ -58,11 +59,12 @@ fn output_name(node: &Node) -> String {
 
 fn scalar(name: &str, value: f32) -> TensorMessage {
     let raw_data = value.to_le_bytes().to_vec();
-    TensorMessage { dims: Vec::new(), data_type: FLOAT, name: name.into(), raw_data, data_location: 0 }
+    TensorMessage { data_type: FLOAT, name: name.into(), raw_data, ..TensorMessage::default() }
 }
 
 fn operator(kind: &str, input: Vec<String>, output: &str, attribute: Vec<Attribute>) -> NodeMessage {
-    NodeMessage { input, output: vec![output.into()], name: output.into(), op_type: kind.into(), attribute }
+    let (name, op_type) = (output.into(), kind.into());
+    NodeMessage { input, output: vec![output.into()], name, op_type, attribute, domain: String::new() }
 }
 
 /// The operators of one step; a few steps need two.

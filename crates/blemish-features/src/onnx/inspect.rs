@@ -1,10 +1,14 @@
-//! Looking into a user's ONNX file, and asking it for more outputs.
+//! Looking into a user's ONNX file.
 
-use super::proto::{GraphMessage, Model, ValueInfo};
+use super::proto::{Model, ValueInfo};
+use super::wire;
 use crate::FeatureError;
 use prost::Message;
 use std::collections::HashMap;
 use std::path::Path;
+
+/// The largest file, which is also the largest protocol buffer there can be.
+const MOST_BYTES: u64 = 2 << 30;
 
 /// What an ONNX file offers.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +32,6 @@ pub struct OnnxTensor {
     pub shape: Option<Vec<String>>,
 }
 
-/// Bytes that an ONNX file has at most, since protocol buffers end there.
-const MOST_BYTES: u64 = 1 << 31;
-
 /// The bytes of an ONNX file.
 ///
 /// # Errors
@@ -45,8 +46,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FeatureError> {
 /// # Errors
 /// [`FeatureError::Onnx`] if the file is not an ONNX graph or keeps its weights elsewhere.
 pub fn inspect(path: &Path) -> Result<OnnxInfo, FeatureError> {
-    let bytes = read(path)?;
-    let graph = parse(&bytes)?;
+    let graph = parse(&read(path)?)?.graph.unwrap_or_default();
     let shapes: HashMap<&str, Vec<String>> = [&graph.input, &graph.output, &graph.value_info]
         .into_iter()
         .flatten()
@@ -77,77 +77,17 @@ fn shape(value: &ValueInfo) -> Option<Vec<String>> {
     Some(dimensions.iter().map(|dim| word(dim.value, &dim.param)).collect())
 }
 
-pub(crate) fn parse(bytes: &[u8]) -> Result<GraphMessage, FeatureError> {
+/// The file's model, which holds a graph with steps and inputs.
+pub(super) fn parse(bytes: &[u8]) -> Result<Model, FeatureError> {
     let fail = |reason: &str| FeatureError::Onnx { reason: reason.to_owned() };
+    wire::check(bytes).map_err(|reason| fail(&reason))?;
     let model = Model::decode(bytes).map_err(|error| fail(&format!("it is not an ONNX graph ({error})")))?;
-    let graph = model.graph.ok_or_else(|| fail("it holds no graph"))?;
+    let graph = model.graph.as_ref().ok_or_else(|| fail("it holds no graph"))?;
     if graph.node.is_empty() || graph.input.is_empty() {
         return Err(fail("its graph has no steps or no input"));
     }
     if graph.initializer.iter().any(|tensor| tensor.data_location != 0) {
         return Err(fail("it keeps its weights in a second file; save it again as a single file"));
     }
-    Ok(graph)
-}
-
-/// The file with `tensors` as its only declared outputs left in the order given, and the name of its image input.
-///
-/// The outputs are appended to the graph's bytes; nothing else is decoded and encoded again, so nothing can be lost.
-///
-/// # Errors
-/// [`FeatureError::Onnx`] if the file is not a graph with one image input, or [`FeatureError::UnknownTap`] if it has no such tensor.
-pub(crate) fn with_outputs(bytes: &[u8], tensors: &[String]) -> Result<(Vec<u8>, String), FeatureError> {
-    let graph = parse(bytes)?;
-    let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    let inputs: Vec<&ValueInfo> = graph.input.iter().filter(|value| !constant(&value.name)).collect();
-    let [input] = inputs.as_slice() else {
-        let reason = format!("it has {} inputs; a feature extractor has one, the image", inputs.len());
-        return Err(FeatureError::Onnx { reason });
-    };
-    for tensor in tensors {
-        if !graph.node.iter().any(|node| node.output.contains(tensor)) {
-            return Err(FeatureError::UnknownTap {
-                tap: tensor.clone(),
-                network: "the ONNX graph".into(),
-                known: "listed by `blemish info FILE.onnx`".into(),
-            });
-        }
-    }
-    let missing = tensors.iter().filter(|tensor| !graph.output.iter().any(|output| output.name == **tensor));
-    let output: Vec<ValueInfo> =
-        missing.map(|name| super::proto::float_value(name, &[("", None); 4])).collect();
-    let addition = GraphMessage { output, ..GraphMessage::default() }.encode_to_vec();
-    Ok((append_to_graph(bytes, &addition)?, input.name.clone()))
-}
-
-/// Appends encoded fields to the graph message (field 7) of a model message.
-fn append_to_graph(bytes: &[u8], addition: &[u8]) -> Result<Vec<u8>, FeatureError> {
-    let broken = || FeatureError::Onnx { reason: "its outermost message is damaged".into() };
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let start = bytes.len() - rest.len();
-        let key = prost::encoding::decode_varint(&mut rest).map_err(|_| broken())?;
-        match key & 7 {
-            0 => drop(prost::encoding::decode_varint(&mut rest).map_err(|_| broken())?),
-            1 => rest = rest.get(8..).ok_or_else(broken)?,
-            5 => rest = rest.get(4..).ok_or_else(broken)?,
-            2 => {
-                let length = prost::encoding::decode_varint(&mut rest).map_err(|_| broken())?;
-                let length = usize::try_from(length).map_err(|_| broken())?;
-                let content = rest.get(..length).ok_or_else(broken)?;
-                rest = &rest[length..];
-                if key >> 3 == 7 {
-                    let mut joined = bytes[..start].to_vec();
-                    prost::encoding::encode_varint(key, &mut joined);
-                    prost::encoding::encode_varint((length + addition.len()) as u64, &mut joined);
-                    joined.extend_from_slice(content);
-                    joined.extend_from_slice(addition);
-                    joined.extend_from_slice(rest);
-                    return Ok(joined);
-                }
-            }
-            _ => return Err(broken()),
-        }
-    }
-    Err(broken())
+    Ok(model)
 }

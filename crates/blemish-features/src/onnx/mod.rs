@@ -2,11 +2,19 @@
 
 mod emit;
 mod inspect;
+mod prepare;
 mod proto;
+mod shapes;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use emit::emit;
 pub(crate) use emit::{INPUT, tap_output};
+pub(crate) use inspect::read;
 pub use inspect::{OnnxInfo, OnnxTensor, inspect};
-pub(crate) use inspect::{read, with_outputs};
+pub use prepare::{FixedSize, fixed_size};
+pub(crate) use prepare::{Prepared, prepare};
+pub(crate) use shapes::Demands;

@@ -11,6 +11,17 @@ pub struct Model {
     pub graph: Option<GraphMessage>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionMessage>,
+}
+
+/// An operator that a file defines itself; only what it is called.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FunctionMessage {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "10")]
+    pub domain: String,
 }
 
 /// Version of the operators.
@@ -37,6 +48,9 @@ pub struct GraphMessage {
     pub output: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfo>,
+    /// Sparse constants, of which only their presence is of interest.
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub sparse_initializer: Vec<Vec<u8>>,
 }
 
 /// A node.
@@ -52,6 +66,8 @@ pub struct NodeMessage {
     pub op_type: String,
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 /// An attribute of a node.
@@ -59,10 +75,18 @@ pub struct NodeMessage {
 pub struct Attribute {
     #[prost(string, tag = "1")]
     pub name: String,
+    #[prost(float, tag = "2")]
+    pub f: f32,
     #[prost(int64, tag = "3")]
     pub i: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub s: Vec<u8>,
+    #[prost(message, optional, tag = "5")]
+    pub t: Option<TensorMessage>,
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphMessage>,
+    #[prost(float, repeated, packed = "false", tag = "7")]
+    pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -90,10 +114,18 @@ pub struct TensorMessage {
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
     #[prost(int32, tag = "14")]
     pub data_location: i32,
 }

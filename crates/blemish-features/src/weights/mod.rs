@@ -5,8 +5,13 @@
 //! does that without bringing a tensor framework along: the general pickle readers cannot follow PyTorch's persistent ids.
 
 mod catalogue;
+mod hub;
 mod numbers;
 mod pickle;
+#[cfg(feature = "pull")]
+mod pull;
+#[cfg(all(test, feature = "pull"))]
+mod pull_tests;
 mod safe;
 mod store;
 #[cfg(test)]
@@ -14,6 +19,7 @@ mod tests;
 mod torch;
 
 pub use catalogue::{CatalogueEntry, catalogue};
+pub use hub::Hub;
 pub(crate) use safe::read_safetensors;
 pub use store::{Check, StoreEntry, WeightStore};
 
@@ -29,6 +35,11 @@ use std::path::Path;
 /// [`FeatureError::WeightFile`] for a damaged, foreign or unsupported file; [`FeatureError::Io`].
 pub fn read_state_dict(path: &Path) -> Result<StateDict, FeatureError> {
     let io = |source| FeatureError::Io { path: path.to_owned(), source };
+    // Opening a pipe waits for its other end, and a device may have none.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        let reason = "it is a folder, pipe or device; bring a state dict in .pth or .safetensors";
+        return Err(FeatureError::weight_file(path, reason));
+    }
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
         return Err(FeatureError::weight_file(path, "the file is empty"));

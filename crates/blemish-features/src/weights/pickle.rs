@@ -1,7 +1,8 @@
 //! The part of Python's pickle language that PyTorch's files use, as data: nothing is ever executed.
 //!
 //! A pickle is a program for a stack machine. Here its instructions build [`Value`]s; a class or function it names must be one of
-//! [`ALLOWED`], and "calling" it only notes the call. Sizes and depths are bounded, so a lying file cannot take the memory.
+//! [`ALLOWED`], and "calling" it only notes the call. All containers lie side by side in one list and refer to each other by number,
+//! so that neither depth nor circles of a hostile file ever become depth of our own stack; their number is bounded.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,32 +18,70 @@ const ALLOWED: [(&str, &str); 7] = [
     ("torch.serialization", "_get_layout"),
 ];
 
-/// Values on the stack and in the memo, together; far beyond any real network.
+/// Values on the stack, in the memo and in containers, together; far beyond any real network.
 const MOST_VALUES: usize = 4_000_000;
-/// Nesting of values that is followed.
-pub(super) const DEEPEST: usize = 64;
 
-/// What a pickle builds.
+/// What a pickle builds; containers are looked up in its [`Pickle`].
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     /// Something no tensor is made of: None, truth values, floats, bytes.
     Other,
     Int(i64),
     Text(Rc<str>),
-    List(Shared<Vec<Value>>),
-    Tuple(Rc<[Value]>),
-    Dict(Shared<Vec<(Value, Value)>>),
+    List(Container),
+    Tuple(Container),
+    /// Keys and values by turns.
+    Dict(Container),
     /// `module.name`.
     Global(Rc<str>),
     /// A class or function and its arguments.
-    Call(Rc<str>, Rc<[Value]>),
+    Call(Rc<str>, Container),
     /// What a persistent id names: a storage.
-    Persistent(Rc<[Value]>),
+    Persistent(Container),
     /// A mark for the instructions that take everything above it.
     Mark,
 }
 
-type Shared<T> = Rc<std::cell::RefCell<T>>;
+/// Number of a container within its pickle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Container(usize);
+
+/// A pickle that was read.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    /// What it gives.
+    pub(super) root: Value,
+    containers: Vec<Vec<Value>>,
+}
+
+impl Pickle {
+    /// The values in a container.
+    pub(super) fn items(&self, container: Container) -> &[Value] {
+        &self.containers[container.0] // Containers are only made together with their place.
+    }
+
+    /// The entries of a dictionary.
+    pub(super) fn entries(&self, dict: Container) -> impl Iterator<Item = (&Value, &Value)> {
+        self.items(dict).as_chunks::<2>().0.iter().map(|[key, value]| (key, value))
+    }
+
+    /// Every value in any container.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.containers.iter().flatten()
+    }
+
+    /// The whole numbers of a tuple, a list, or a `torch.Size` of one.
+    pub(super) fn ints(&self, value: &Value) -> Option<Vec<usize>> {
+        let value = match value {
+            Value::Call(_, arguments) => self.items(*arguments).first()?,
+            value => value,
+        };
+        match value {
+            Value::Tuple(items) | Value::List(items) => self.items(*items).iter().map(Value::int).collect(),
+            _ => None,
+        }
+    }
+}
 
 impl Value {
     pub(super) fn int(&self) -> Option<usize> {
@@ -58,29 +97,21 @@ impl Value {
             _ => None,
         }
     }
-
-    pub(super) fn ints(&self) -> Option<Vec<usize>> {
-        match self {
-            Self::Tuple(items) => items.iter().map(Self::int).collect(),
-            Self::List(items) => items.borrow().iter().map(Self::int).collect(),
-            Self::Call(_, arguments) => arguments.first()?.ints(),
-            _ => None,
-        }
-    }
 }
 
 /// Reads one pickle from the front of `rest`, leaving what follows.
 ///
 /// # Errors
 /// A reason in words: damage, an instruction PyTorch does not use, or a class that is not allowed.
-pub(super) fn read(rest: &mut &[u8]) -> Result<Value, String> {
+pub(super) fn read(rest: &mut &[u8]) -> Result<Pickle, String> {
     let mut machine = Machine::default();
     loop {
         let opcode = take(rest, 1)?[0];
         if machine.step(opcode, rest)? {
-            return machine.pop();
+            let root = machine.pop()?;
+            return Ok(Pickle { root, containers: machine.containers });
         }
-        if machine.stack.len() + machine.memo.len() > MOST_VALUES {
+        if machine.stack.len() + machine.memo.len() + machine.contained > MOST_VALUES {
             return Err("it builds too many values".into());
         }
     }
@@ -121,6 +152,9 @@ fn line<'a>(rest: &mut &'a [u8]) -> Result<&'a str, String> {
 struct Machine {
     stack: Vec<Value>,
     memo: HashMap<usize, Value>,
+    containers: Vec<Vec<Value>>,
+    /// Containers and the values in them.
+    contained: usize,
 }
 
 impl Machine {
@@ -158,6 +192,13 @@ impl Machine {
         Ok(items)
     }
 
+    /// Keeps the items of a new container.
+    fn keep(&mut self, items: Vec<Value>) -> Container {
+        self.contained += 1 + items.len();
+        self.containers.push(items);
+        Container(self.containers.len() - 1)
+    }
+
     /// PUT and GET instructions.
     fn remember(&mut self, opcode: u8, rest: &mut &[u8]) -> Result<(), String> {
         let key = match opcode {
@@ -177,16 +218,22 @@ impl Machine {
 
     fn build_container(&mut self, opcode: u8) -> Result<(), String> {
         let value = match opcode {
-            b'}' => Value::Dict(Shared::default()),
-            b']' => Value::List(Shared::default()),
-            b')' => Value::Tuple(Rc::new([])),
-            b't' => Value::Tuple(self.pop_to_mark()?.into()),
-            b'l' => Value::List(Rc::new(self.pop_to_mark()?.into())),
-            b'd' => Value::Dict(Rc::new(pairs(self.pop_to_mark()?)?.into())),
+            b'}' => Value::Dict(self.keep(Vec::new())),
+            b']' => Value::List(self.keep(Vec::new())),
+            b')' => Value::Tuple(self.keep(Vec::new())),
+            b't' | b'l' | b'd' => {
+                let items = self.pop_to_mark()?;
+                match opcode {
+                    b't' => Value::Tuple(self.keep(items)),
+                    b'l' => Value::List(self.keep(items)),
+                    _ => Value::Dict(self.keep(in_pairs(items)?)),
+                }
+            }
             _ => {
                 let count = usize::from(opcode - 0x84);
                 let start = self.stack.len().checked_sub(count).ok_or("its stack is empty")?;
-                Value::Tuple(self.stack.split_off(start).into())
+                let items = self.stack.split_off(start);
+                Value::Tuple(self.keep(items))
             }
         };
         self.stack.push(value);
@@ -203,13 +250,15 @@ impl Machine {
             b'a' => vec![self.pop()?],
             _ => self.pop_to_mark()?,
         };
-        match (self.stack.last(), opcode) {
-            (Some(Value::Dict(dict)), b's' | b'u') => dict.borrow_mut().extend(pairs(items)?),
-            (Some(Value::List(list)), b'a' | b'e') => list.borrow_mut().extend(items),
+        let (container, items) = match (self.stack.last(), opcode) {
+            (Some(Value::Dict(dict)), b's' | b'u') => (*dict, in_pairs(items)?),
+            (Some(Value::List(list)), b'a' | b'e') => (*list, items),
             // Attributes set on other objects (an OrderedDict's `_metadata`) are of no interest.
-            (Some(_), _) => {}
+            (Some(_), _) => return Ok(()),
             (None, _) => return Err("its stack is empty".into()),
-        }
+        };
+        self.contained += items.len();
+        self.containers[container.0].extend(items);
         Ok(())
     }
 
@@ -231,7 +280,7 @@ impl Machine {
                 let (arguments, callee) = (self.pop()?, self.pop()?);
                 match (callee, arguments) {
                     (Value::Global(name), Value::Tuple(_)) if &*name == "collections.OrderedDict" => {
-                        Value::Dict(Shared::default())
+                        Value::Dict(self.keep(Vec::new()))
                     }
                     (Value::Global(name), Value::Tuple(arguments)) => Value::Call(name, arguments),
                     _ => return Err("it calls something that is not a class".into()),
@@ -319,12 +368,13 @@ fn long(bytes: &[u8]) -> Value {
     Value::Other
 }
 
-fn pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>, String> {
-    if !items.len().is_multiple_of(2) {
-        return Err("a dictionary has a key without a value".into());
+/// The items, if there are as many values as keys.
+fn in_pairs(items: Vec<Value>) -> Result<Vec<Value>, String> {
+    if items.len().is_multiple_of(2) {
+        Ok(items)
+    } else {
+        Err("a dictionary has a key without a value".into())
     }
-    let mut items = items.into_iter();
-    Ok(std::iter::from_fn(|| items.next().zip(items.next())).collect())
 }
 
 fn global(module: &str, name: &str) -> Result<Value, String> {

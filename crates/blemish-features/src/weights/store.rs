@@ -1,17 +1,29 @@
 //! The local store of weight files: a folder with an index of digests.
 
 use super::catalogue::{CatalogueEntry, published};
+use super::hub::Hub;
+#[cfg(feature = "pull")]
+use super::pull::{PullFault, download};
 use super::read_state_dict;
 use crate::FeatureError;
 use crate::assemble::recognize;
+#[cfg(feature = "pull")]
+use crate::assemble::{assemble, variant_for};
+#[cfg(feature = "pull")]
+use crate::networks;
 use crate::networks::Architecture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const INDEX: &str = "weights.json";
+/// Who changes the store holds this file; it is empty and stays.
+const LOCK: &str = "weights.lock";
+/// How long a change waits for another one; each takes moments.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A weight file in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,20 +136,60 @@ impl WeightStore {
         };
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");
-        std::fs::create_dir_all(&self.folder).map_err(|error| self.io(error))?;
         let mut copy = self.temporary()?;
         let read = |source| FeatureError::Io { path: file.to_owned(), source };
-        let bytes =
-            std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
+        std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
+        self.keep(copy, name, target, source)
+    }
+
+    /// Gives a whole file its name in the store and enters it in the index.
+    fn keep(
+        &self,
+        copy: tempfile::NamedTempFile,
+        name: String,
+        target: String,
+        source: &str,
+    ) -> Result<StoreEntry, FeatureError> {
         let sha256 = digest_file(copy.path())?;
-        copy.persist(self.folder.join(&target)).map_err(|error| self.io(error.error))?;
+        let bytes = copy.as_file().metadata().map_err(|error| self.io(error))?.len();
         let entry = StoreEntry { name, file: target, bytes, sha256, source: source.to_owned() };
+        // From reading the index to writing it nobody else may change it, or entries are lost.
+        let _lock = self.lock()?;
         let mut entries = self.list()?;
+        copy.persist(self.folder.join(&entry.file)).map_err(|error| self.io(error.error))?;
         entries.retain(|other| other.name != entry.name);
         entries.push(entry.clone());
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         self.write_index(&entries)?;
         Ok(entry)
+    }
+
+    /// Waits until nobody else changes the store; who gets the file changes it until it is dropped.
+    fn lock(&self) -> Result<File, FeatureError> {
+        let file = File::options().create(true).append(true).open(self.folder.join(LOCK));
+        let file = file.map_err(|error| self.io(error))?;
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(FeatureError::Store(format!(
+                        "another program is changing the weight store `{}`; wait for it and try again",
+                        self.folder.display()
+                    )));
+                }
+                // Some file systems of networks have no locks; one program at a time is the rule there.
+                Err(std::fs::TryLockError::Error(error))
+                    if error.kind() == std::io::ErrorKind::Unsupported =>
+                {
+                    return Ok(file);
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(self.io(error)),
+            }
+        }
     }
 
     fn write_index(&self, entries: &[StoreEntry]) -> Result<(), FeatureError> {
@@ -150,6 +202,7 @@ impl WeightStore {
 
     /// A file in the making, readable for everybody that the user's umask admits: stores are shared.
     fn temporary(&self) -> Result<tempfile::NamedTempFile, FeatureError> {
+        std::fs::create_dir_all(&self.folder).map_err(|error| self.io(error))?;
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -177,23 +230,91 @@ impl WeightStore {
         self.list()?.into_iter().map(check).collect()
     }
 
-    /// Downloads the published weights of a network into the store.
+    /// Brings the published weights of a network into the store, from the hub that the environment names ([`Hub::from_env`]).
     ///
-    /// Obeys the hub's usual environment: `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`.
+    /// `goes_on` is told of the bytes that came and how many are expected, many times a second, and stops the work by saying no.
     ///
     /// # Errors
-    /// [`FeatureError::Pull`] saying which file to bring by hand, if the hub cannot be reached or may not be asked;
-    /// [`FeatureError::NotPublished`], [`FeatureError::UnknownNetwork`].
-    pub fn pull(&self, name: &str) -> Result<StoreEntry, FeatureError> {
+    /// [`FeatureError::Pull`] saying which file to bring by hand, if the hub cannot be reached, may not be asked, falls silent or gives
+    /// something else; [`FeatureError::NotPublished`], [`FeatureError::UnknownNetwork`], [`FeatureError::Interrupted`].
+    pub fn pull(
+        &self,
+        name: &str,
+        goes_on: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<StoreEntry, FeatureError> {
+        self.pull_from(&Hub::from_env(), name, goes_on)
+    }
+
+    /// As [`Self::pull`], from a given hub.
+    ///
+    /// # Errors
+    /// As [`Self::pull`].
+    pub fn pull_from(
+        &self,
+        hub: &Hub,
+        name: &str,
+        goes_on: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<StoreEntry, FeatureError> {
         let network = network(name)?;
         let known = published(network).ok_or(FeatureError::NotPublished { network })?;
-        let file = download(known).map_err(|reason| FeatureError::Pull {
-            network,
-            reason,
-            file: CatalogueEntry::FILE,
-            repository: known.repository,
+        if let Some(cached) = hub.cached(known.repository, CatalogueEntry::FILE) {
+            return self.add_from(&cached, Some(name), known.repository);
+        }
+        if hub.offline {
+            let reason = "the hub is not to be asked (HF_HUB_OFFLINE), and its cache does not have the file";
+            return Err(pull_fault(known, reason));
+        }
+        self.download(hub, known, goes_on)
+    }
+
+    #[cfg(feature = "pull")]
+    fn download(
+        &self,
+        hub: &Hub,
+        known: &'static CatalogueEntry,
+        goes_on: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<StoreEntry, FeatureError> {
+        let mut file = self.temporary()?;
+        download(hub, known.repository, CatalogueEntry::FILE, &mut file, goes_on).map_err(
+            |fault| match fault {
+                PullFault::Stopped => FeatureError::Interrupted,
+                PullFault::Io(source) => self.io(source),
+                PullFault::Failed(reason) => pull_fault(known, &reason),
+            },
+        )?;
+        file.flush().map_err(|error| self.io(error))?;
+        // The hub is not believed to have sent what was asked for.
+        let foreign = |reason: &dyn std::fmt::Display| {
+            pull_fault(known, &format!("what the hub sent are no weights of {} ({reason})", known.name))
+        };
+        let state = read_state_dict(file.path()).map_err(|error| match error {
+            FeatureError::WeightFile { reason, .. } => foreign(&reason),
+            other => other,
         })?;
-        self.add_from(&file, Some(name), known.repository)
+        let architecture = known.name.parse::<Architecture>()?;
+        let trunk = networks::build(variant_for(architecture, &state)).cut(&architecture.layers_at(&[16]))?;
+        assemble(&trunk, state).map_err(|error| foreign(&error))?;
+        let (name, target) = (known.name.to_owned(), format!("{}.safetensors", known.name));
+        self.keep(file, name, target, known.repository)
+    }
+
+    #[cfg(not(feature = "pull"))]
+    fn download(
+        &self,
+        _: &Hub,
+        known: &'static CatalogueEntry,
+        _: &mut dyn FnMut(u64, Option<u64>) -> bool,
+    ) -> Result<StoreEntry, FeatureError> {
+        Err(pull_fault(known, "this build has no downloader (cargo feature `pull`)"))
+    }
+}
+
+fn pull_fault(known: &CatalogueEntry, reason: &str) -> FeatureError {
+    FeatureError::Pull {
+        network: known.name,
+        reason: reason.to_owned(),
+        file: CatalogueEntry::FILE,
+        repository: known.repository,
     }
 }
 
@@ -204,37 +325,6 @@ fn network(name: &str) -> Result<&'static str, FeatureError> {
         let known: Vec<&str> = Architecture::all().map(Architecture::name).collect();
         FeatureError::UnknownNetwork { name: name.to_owned(), known: known.join(", ") }
     })
-}
-
-#[cfg(feature = "pull")]
-fn download(known: &CatalogueEntry) -> Result<PathBuf, String> {
-    use std::env::var;
-    let is_set =
-        |value: String| !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
-    // hf-hub 0.5 reads HF_HOME and HF_ENDPOINT; the rest of the hub's environment is read here.
-    let cache = match var("HF_HUB_CACHE") {
-        Ok(folder) => hf_hub::Cache::new(folder.into()),
-        Err(_) => hf_hub::Cache::from_env(),
-    };
-    if let Some(cached) = cache.model(known.repository.into()).get(CatalogueEntry::FILE) {
-        return Ok(cached);
-    }
-    if var("HF_HUB_OFFLINE").is_ok_and(is_set) {
-        return Err("HF_HUB_OFFLINE is set and the hub's cache does not have the file".into());
-    }
-    let mut builder = hf_hub::api::sync::ApiBuilder::from_env().with_cache_dir(cache.path().clone());
-    if let Ok(token) = var("HF_TOKEN") {
-        builder = builder.with_token(Some(token));
-    }
-    let api = builder.build().map_err(|error| error.to_string())?;
-    api.model(known.repository.into())
-        .download(CatalogueEntry::FILE)
-        .map_err(|error| format!("the hub did not give the file ({error})"))
-}
-
-#[cfg(not(feature = "pull"))]
-fn download(_: &CatalogueEntry) -> Result<PathBuf, String> {
-    Err("this build has no downloader (cargo feature `pull`)".into())
 }
 
 /// SHA-256 of a file, in hexadecimal.

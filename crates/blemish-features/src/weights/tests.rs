@@ -101,8 +101,8 @@ fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     mutated
 }
 
-#[test]
-fn ten_thousand_mutations_of_each_format_never_panic() {
+/// Tries so many damaged files of each format.
+fn try_mutations(count: usize, seed: u64) {
     let safetensors = {
         let values: Vec<u8> = (0..48u8).collect();
         let view =
@@ -111,13 +111,26 @@ fn ten_thousand_mutations_of_each_format_never_panic() {
     };
     let files = ["zip.pth", "legacy.pth", "nested.pth"].map(|name| std::fs::read(golden(name)).unwrap());
     for bytes in files.into_iter().chain([safetensors]) {
-        let mut random = Random(1);
+        let mut random = Random(seed);
         let mut refused = 0;
-        for _ in 0..10_000 {
+        for _ in 0..count {
             refused += usize::from(read_bytes(&mutate(&bytes, &mut random), Path::new("mutated")).is_err());
         }
-        assert!(refused > 1_000, "mutations should break files, {refused} did");
+        assert!(refused > count / 10, "mutations should break files, {refused} did");
     }
+}
+
+#[test]
+fn ten_thousand_mutations_of_each_format_never_panic() {
+    try_mutations(10_000, 1);
+}
+
+/// `BLEMISH_MUTATIONS=1000000 cargo test --release -p blemish-features many_mutations -- --ignored`
+#[test]
+#[ignore = "a long trial; BLEMISH_MUTATIONS says how many"]
+fn many_mutations_of_each_format_never_panic() {
+    let count = std::env::var("BLEMISH_MUTATIONS").ok().and_then(|count| count.parse().ok());
+    try_mutations(count.unwrap_or(100_000), 2);
 }
 
 #[test]
@@ -141,13 +154,124 @@ fn the_store_keeps_finds_and_checks_files() {
 }
 
 #[test]
+fn entries_added_at_the_same_time_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["resnet18", "resnet34", "vgg16", "alexnet"];
+    for round in 0..20 {
+        let store = WeightStore::open_at(folder.path().join(round.to_string()));
+        std::thread::scope(|scope| {
+            for name in names {
+                scope.spawn(|| store.add(&golden("zip.pth"), Some(name)).unwrap());
+            }
+        });
+        assert_eq!(store.list().unwrap().len(), names.len(), "round {round}");
+    }
+}
+
+/// A PyTorch file of the old form around the instructions of its fourth pickle.
+fn legacy(program: &[u8]) -> Vec<u8> {
+    let mut file =
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    file.extend_from_slice(program);
+    file.extend_from_slice(b"\x80\x02].");
+    file
+}
+
+/// A PyTorch file of today around the instructions of its pickle and one storage.
+fn zipped(program: &[u8], storage: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, content) in [("a/data.pkl", program), ("a/data/0", storage)] {
+        archive.start_file(name, stored).unwrap();
+        archive.write_all(content).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn nesting_of_any_depth_and_kind_is_refused_without_following_it() {
+    let around = |open: &[u8], middle: &[u8], close: &[u8]| {
+        [b"\x80\x02", &open.repeat(150_000)[..], middle, &close.repeat(150_000), b"."].concat()
+    };
+    let deep = |open, close| around(open, b"", close);
+    let in_a_dict = around(b"}X\x05\0\0\0model", b"}", b"s");
+    let size = b"ctorch\nSize\n";
+    let mut sizes = b"\x80\x02".to_vec();
+    sizes.extend(size.repeat(100_000));
+    sizes.push(b')');
+    sizes.extend(b"R\x85".repeat(100_000));
+    sizes.push(b'.');
+    // A list within a list that was full already, again and again, and one within itself.
+    let mut late = b"\x80\x02]q\0".to_vec();
+    late.extend(b"h\0]q\x01ah\x01q\0".repeat(150_000));
+    late.push(b'.');
+    let circle = b"\x80\x02]q\0h\0a.".to_vec();
+    let programs = [
+        deep(b")", b"\x85"),
+        deep(b"]", b"a"),
+        deep(b"(", b"t"),
+        deep(b"(", b"l"),
+        in_a_dict,
+        sizes,
+        late,
+        circle,
+    ];
+    for (number, program) in programs.iter().enumerate() {
+        for file in [legacy(program), zipped(program, &[0; 12])] {
+            let message = read_bytes(&file, Path::new("deep.pth")).unwrap_err().to_string();
+            assert!(message.contains("deep.pth"), "{number}: {message}");
+        }
+    }
+}
+
+#[test]
+fn tensors_cannot_multiply_one_storage() {
+    // ('storage', torch.FloatStorage, '0', 'cpu', 3), then tensors of all three numbers under many names.
+    let mut program = b"\x80\x02}(".to_vec();
+    for number in 0..10_000 {
+        let name = format!("{number:04}");
+        program.extend(b"X\x04\0\0\0");
+        program.extend(name.as_bytes());
+        if number == 0 {
+            program.extend(b"ctorch._utils\n_rebuild_tensor_v2\nq\0");
+            program.extend(b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x03tQK\0K\x03\x85K\x01\x85t");
+            program.extend(b"q\x01R");
+        } else {
+            program.extend(b"h\0h\x01R");
+        }
+    }
+    program.extend(b"u.");
+    let few = zipped(&program, &[0; 12]);
+    assert_eq!(read_bytes(&few, Path::new("x.pth")).unwrap().len(), 10_000);
+    // The same with a storage that is most of the file: each further name would cost as much again.
+    let whole = replace(&program, b"K\x03\x85K\x01\x85", b"J\0\0\x04\0\x85K\x01\x85");
+    let message = read_bytes(&zipped(&whole, &vec![0; 1 << 20]), Path::new("x.pth")).unwrap_err().to_string();
+    assert!(message.contains("more numbers than its size allows"), "{message}");
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_device_is_refused_without_waiting() {
+    for path in ["/dev/zero", "/dev", "/dev/null"] {
+        let message = read_state_dict(Path::new(path)).unwrap_err().to_string();
+        assert!(message.contains("folder, pipe or device"), "{message}");
+    }
+}
+
+#[test]
 fn what_cannot_be_pulled_says_what_to_bring() {
     let store = WeightStore::open_at("nowhere");
-    assert!(store.pull("resnet9000").unwrap_err().to_string().contains("resnet9000"));
-    assert!(store.pull("alexnet").unwrap_err().to_string().contains("torchvision"));
+    assert!(store.pull("resnet9000", &mut |_, _| true).unwrap_err().to_string().contains("resnet9000"));
+    assert!(store.pull("alexnet", &mut |_, _| true).unwrap_err().to_string().contains("torchvision"));
     #[cfg(not(feature = "pull"))]
     {
-        let message = store.pull("resnet18").unwrap_err().to_string();
+        let message = store.pull("resnet18", &mut |_, _| true).unwrap_err().to_string();
         assert!(
             message.contains("timm/resnet18.tv_in1k") && message.contains("cannot pull resnet18"),
             "{message}"

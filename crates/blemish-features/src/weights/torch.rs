@@ -1,7 +1,7 @@
 //! PyTorch's files: the zip of today and the bare pickle of before 1.6.
 
 use super::numbers::Number;
-use super::pickle::{self, DEEPEST, Value};
+use super::pickle::{self, Pickle, Value};
 use crate::FeatureError;
 use crate::graph::{StateDict, Tensor};
 use std::collections::HashMap;
@@ -13,6 +13,9 @@ const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 
 
 /// Keys under which training checkpoints keep the state dict.
 const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
+
+/// How deep a state dict is looked for in a checkpoint, and a tensor in what wraps it.
+const DEEPEST: usize = 4;
 
 /// Reads today's format: a zip with `data.pkl` and one file a storage.
 pub(super) fn read_zip(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
@@ -41,11 +44,23 @@ pub(super) fn read_zip(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureEr
             "its numbers are big endian; save it again on an ordinary machine",
         ));
     }
-    let value =
+    let pickle =
         pickle::read(&mut program.as_slice()).map_err(|reason| FeatureError::weight_file(path, reason))?;
-    let mut storages =
-        Storages::new(|key: &str| entry(&mut archive, &format!("{prefix}data/{key}"), bytes.len()));
-    state_dict(&value, &mut storages).map_err(|reason| FeatureError::weight_file(path, reason))
+    // Storages lie uncompressed side by side, so all of them together are no larger than the archive.
+    let mut left = bytes.len();
+    let mut storages = Storages::new(|key: &str| {
+        let content = entry(&mut archive, &format!("{prefix}data/{key}"), left)?;
+        left -= content.len();
+        Ok(content)
+    });
+    state_dict(&pickle, &mut storages, most_numbers(bytes))
+        .map_err(|reason| FeatureError::weight_file(path, reason))
+}
+
+/// How many numbers all tensors of a file may have: tensors that share a storage (tied layers) count each for itself, but a small file
+/// is not to become large by naming one storage again and again.
+fn most_numbers(bytes: &[u8]) -> usize {
+    bytes.len().saturating_mul(4)
 }
 
 /// One file of an archive; PyTorch stores them uncompressed, so none can be larger than the archive.
@@ -56,7 +71,9 @@ fn entry(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, name: &str, limit: usize)
         .read_to_end(&mut content)
         .map_err(|error| format!("`{name}` cannot be read in it ({error}); copy it again"))?;
     if content.len() > limit {
-        return Err(format!("`{name}` is larger than the whole archive, which PyTorch never writes"));
+        return Err(format!(
+            "`{name}` makes its content larger than the whole archive, which PyTorch never writes"
+        ));
     }
     Ok(content)
 }
@@ -76,16 +93,13 @@ fn legacy(bytes: &[u8]) -> Result<StateDict, String> {
     for _ in ["magic", "protocol", "system"] {
         pickle::read(rest)?;
     }
-    let value = pickle::read(rest)?;
-    let keys = match pickle::read(rest)? {
-        Value::List(keys) => keys.borrow().clone(),
-        _ => return Err("its list of storages is missing".into()),
-    };
+    let pickle = pickle::read(rest)?;
+    let keys = pickle::read(rest)?;
+    let Value::List(list) = keys.root else { return Err("its list of storages is missing".into()) };
     // Sizes count elements, whose type only the tensors know.
-    let mut types = HashMap::new();
-    storage_types(&value, &mut types, 0);
+    let types = storage_types(&pickle);
     let mut found = HashMap::new();
-    for key in keys {
+    for key in keys.items(list) {
         let key = key.text().ok_or("a storage has no name")?.to_owned();
         let number = *types.get(&key).ok_or_else(|| format!("nothing uses its storage `{key}`"))?;
         let (count, after) = rest.split_first_chunk::<8>().ok_or("it ends too early; copy it again")?;
@@ -99,29 +113,16 @@ fn legacy(bytes: &[u8]) -> Result<StateDict, String> {
     let find = |key: &str| {
         found.get(key).map(|content| content.to_vec()).ok_or(format!("storage `{key}` is missing"))
     };
-    state_dict(&value, &mut Storages::new(find))
+    state_dict(&pickle, &mut Storages::new(find), most_numbers(bytes))
 }
 
-/// Notes the number type of every storage that a value refers to.
-fn storage_types(value: &Value, types: &mut HashMap<String, Number>, depth: usize) {
-    if depth > DEEPEST {
-        return;
-    }
-    match value {
-        Value::Persistent(id) => {
-            if let Ok((key, number)) = storage_id(id) {
-                types.insert(key.to_owned(), number);
-            }
-        }
-        Value::Tuple(items) | Value::Call(_, items) => {
-            items.iter().for_each(|item| storage_types(item, types, depth + 1));
-        }
-        Value::List(items) => items.borrow().iter().for_each(|item| storage_types(item, types, depth + 1)),
-        Value::Dict(pairs) => {
-            pairs.borrow().iter().for_each(|(_, item)| storage_types(item, types, depth + 1))
-        }
-        _ => {}
-    }
+/// The number type of every storage that a pickle refers to.
+fn storage_types(pickle: &Pickle) -> HashMap<String, Number> {
+    let named = pickle.values().filter_map(|value| match value {
+        Value::Persistent(id) => storage_id(pickle.items(*id)).ok(),
+        _ => None,
+    });
+    named.map(|(key, number)| (key.to_owned(), number)).collect()
 }
 
 /// Key and number type of a persistent id `('storage', type, key, device, count, ...)`.
@@ -166,26 +167,30 @@ impl<F: FnMut(&str) -> Result<Vec<u8>, String>> Storages<F> {
     }
 }
 
-/// The tensors of a state dict, or of the one inside a checkpoint.
+/// The tensors of a state dict, or of the one inside a checkpoint; together they have at most `most` numbers.
 fn state_dict<F: FnMut(&str) -> Result<Vec<u8>, String>>(
-    value: &Value,
+    pickle: &Pickle,
     storages: &mut Storages<F>,
+    most: usize,
 ) -> Result<StateDict, String> {
-    let Value::Dict(pairs) = value else {
+    let Value::Dict(mut dict) = pickle.root else {
         return Err("it holds no state dict; save it with torch.save(model.state_dict(), FILE)".into());
     };
-    let pairs = pairs.borrow();
-    let nested = |(key, value): &&(Value, Value)| {
-        key.text().is_some_and(|key| NESTED.contains(&key)) && matches!(value, Value::Dict(_))
-    };
-    if let Some((_, inner)) = pairs.iter().find(nested) {
-        return state_dict(inner, storages);
+    for _ in 0..DEEPEST {
+        let inner = pickle.entries(dict).find_map(|(key, value)| match value {
+            Value::Dict(inner) if key.text().is_some_and(|key| NESTED.contains(&key)) => Some(*inner),
+            _ => None,
+        });
+        let Some(inner) = inner else { break };
+        dict = inner;
     }
     let mut tensors = StateDict::new();
-    for (key, value) in pairs.iter() {
-        if let (Some(name), Some(arguments)) = (key.text(), tensor_arguments(value, 0)) {
-            let tensor =
-                tensor(arguments, storages).map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+    let mut left = most;
+    for (key, value) in pickle.entries(dict) {
+        if let (Some(name), Some(arguments)) = (key.text(), tensor_arguments(pickle, value)) {
+            let tensor = tensor(pickle, arguments, storages, left)
+                .map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+            left -= tensor.data.len();
             tensors.insert(name.to_owned(), tensor);
         }
     }
@@ -193,32 +198,35 @@ fn state_dict<F: FnMut(&str) -> Result<Vec<u8>, String>>(
 }
 
 /// The arguments of the call that rebuilds a tensor, also inside a parameter.
-fn tensor_arguments(value: &Value, depth: usize) -> Option<&[Value]> {
-    let Value::Call(name, arguments) = value else { return None };
-    if name.starts_with("torch._utils._rebuild_tensor") {
-        Some(arguments)
-    } else if depth < 4 && name.contains("arameter") {
-        tensor_arguments(arguments.first()?, depth + 1)
-    } else {
-        None
+fn tensor_arguments<'a>(pickle: &'a Pickle, mut value: &'a Value) -> Option<&'a [Value]> {
+    for _ in 0..DEEPEST {
+        let Value::Call(name, arguments) = value else { return None };
+        if name.starts_with("torch._utils._rebuild_tensor") {
+            return Some(pickle.items(*arguments));
+        }
+        value = pickle.items(*arguments).first().filter(|_| name.contains("arameter"))?;
     }
+    None
 }
 
 /// Rebuilds a tensor from `(storage, offset, shape, strides, ...)`.
 fn tensor<F: FnMut(&str) -> Result<Vec<u8>, String>>(
+    pickle: &Pickle,
     arguments: &[Value],
     storages: &mut Storages<F>,
+    most: usize,
 ) -> Result<Tensor, String> {
     let [Value::Persistent(id), offset, shape, strides, ..] = arguments else {
         return Err("it is described in an unknown form".into());
     };
-    let (Some(offset), Some(shape), Some(strides)) = (offset.int(), shape.ints(), strides.ints()) else {
+    let (Some(offset), Some(shape), Some(strides)) = (offset.int(), pickle.ints(shape), pickle.ints(strides))
+    else {
         return Err("its shape is not one of whole numbers".into());
     };
     if shape.len() != strides.len() || shape.len() > 8 {
         return Err("its shape and strides do not fit".into());
     }
-    let storage = storages.get(id)?;
+    let storage = storages.get(pickle.items(*id))?;
     let count = shape
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size))
@@ -229,6 +237,9 @@ fn tensor<F: FnMut(&str) -> Result<Vec<u8>, String>>(
     // Expanded tensors (stride 0) could ask for far more numbers than there are.
     if count > 0 && (last.is_none_or(|last| last >= storage.len()) || count > storage.len()) {
         return Err("it reaches beyond its storage; the file is damaged".into());
+    }
+    if count > most {
+        return Err("with it the file holds more numbers than its size allows; the file is damaged".into());
     }
     let mut data = Vec::with_capacity(count);
     let mut index = vec![0; shape.len()];

@@ -66,7 +66,10 @@ impl Plan {
         let transform = match (&config.transform, &config.tiles) {
             (Some(transform), _) => transform.clone(),
             (None, Some(_)) => Transform::native(),
-            (None, None) => entry.default_transform(&config.settings)?,
+            (None, None) => match config.fixed_transform(needs)? {
+                Some(transform) => transform,
+                None => entry.default_transform(&config.settings)?,
+            },
         };
         let backbones = load_backbones(entry, needs, config, &options.engine)?;
         let mut plan = Self { entry, needs, backbones, views: Vec::new() };

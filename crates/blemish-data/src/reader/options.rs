@@ -51,14 +51,23 @@ impl ReadOptions {
         bytes_per_pixel: u64,
     ) -> Result<(), ImageFault> {
         self.check_side(height as usize, width as usize)?;
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels.saturating_mul(bytes_per_pixel) > self.memory_limit {
-            return Err(self.too_large());
+        self.check_memory((u64::from(width) * u64::from(height)).saturating_mul(bytes_per_pixel))
+    }
+
+    /// Checks that so many bytes may be taken.
+    ///
+    /// # Errors
+    /// [`ImageFault::TooLarge`] with both figures.
+    pub(super) fn check_memory(&self, needed: u64) -> Result<(), ImageFault> {
+        if needed > self.memory_limit {
+            let needed_mib = Some(needed.div_ceil(1 << 20));
+            return Err(ImageFault::TooLarge { needed_mib, limit_mib: self.memory_limit >> 20 });
         }
         Ok(())
     }
 
+    /// What a decoder reports that needs more than allowed without saying how much.
     pub(super) fn too_large(&self) -> ImageFault {
-        ImageFault::TooLarge { limit_mib: self.memory_limit >> 20 }
+        ImageFault::TooLarge { needed_mib: None, limit_mib: self.memory_limit >> 20 }
     }
 }

@@ -117,6 +117,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("name layers", "--layers NAME,..."),
     ("the setting `", "--set KEY=VALUE"),
     ("memory limit", "--memory-limit SIZE"),
+    ("limit of pixels", "--max-pixels N"),
     ("folder for temporary files", "--scratch DIR"),
     ("single precision", "--precision single"),
     ("same seed", "--seed N"),
@@ -136,7 +137,7 @@ const OPTIONS: &[(&str, &str)] = &[
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         let skippable = matches!(error, DataError::Image { .. });
-        let mut failure = Self::new(error);
+        let mut failure = Self::new(error).with_options();
         if skippable {
             let leave_out = "or leave it out with --skip-bad";
             failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));
@@ -223,6 +224,20 @@ mod tests {
         let failure = Failure::from(Error::Fit { method: "padim", reason });
         let help = miette::Diagnostic::help(&failure).map(|help| help.to_string());
         assert_eq!(help.unwrap(), "resize all images to one size (--size WxH)");
+    }
+
+    #[test]
+    fn limits_on_images_name_the_options_that_raise_them() {
+        let fault = blemish::data::ImageFault::TooLarge { needed_mib: Some(1145), limit_mib: 1024 };
+        let failure = Failure::from(DataError::Image { path: "a.png".into(), fault });
+        let help = miette::Diagnostic::help(&failure).map(|help| help.to_string()).unwrap();
+        assert!(
+            failure.to_string().contains("1145 MiB") && help.contains("--memory-limit SIZE"),
+            "{failure} {help}"
+        );
+        let fault = blemish::data::ImageFault::TooManyPixels { width: 9, height: 9, maximum: 80 };
+        let failure = Failure::from(DataError::Image { path: "a.png".into(), fault });
+        assert!(miette::Diagnostic::help(&failure).unwrap().to_string().contains("--max-pixels N"));
     }
 
     #[test]

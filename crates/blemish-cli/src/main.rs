@@ -51,6 +51,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
+    let limits = cli.command.image_limits();
+    blemish::data::set_default_limits(limits.memory_limit, limits.max_pixels);
     let threads = cli.global.threads;
     match &cli.command {
         Command::Demo(args) => commands::demo::run(args, threads, console),

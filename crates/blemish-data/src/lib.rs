@@ -38,11 +38,11 @@ pub mod transform;
 pub use batch::ImageBatch;
 pub use error::{DataError, ImageFault, Skipped};
 pub use layout::{Dataset, Label, Layout, OpenOptions, Sample, list_images, open_dataset};
-pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
+pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions, ValueSurvey};
 pub use mask::Mask;
 pub use reader::{
     PixelFormat, Pixels, ReadOptions, RgbImage, decode_image, decode_mask, image_size, read_image, read_mask,
-    read_size,
+    read_size, set_default_limits,
 };
 pub use source::{Facts, Files, Frames, Memory, MemoryImage, Moment, Source, Subset, source_digest};
 pub use tiling::{MapMerger, TilePlan, Tiling};

@@ -15,10 +15,13 @@ pub mod pick;
 pub mod predict;
 mod report;
 pub mod suspects;
+mod values;
 pub mod verify;
 pub mod weights;
 
-use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ViewArgs};
+use crate::args::{
+    Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ValueRange, ViewArgs,
+};
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Tiling, Transform, open_dataset};
 use blemish::features::EngineOptions;
@@ -76,8 +79,8 @@ fn transform(args: &TransformArgs, default: Transform) -> Result<Transform, Fail
         Some(Size::Exact { width, height }) => transform = transform.with_crop(height, width),
         Some(Size::ShorterSide(side)) => transform = transform.with_crop(side, side),
     }
-    if let Some(range) = args.value_range {
-        transform = transform.with_value_range(range);
+    if let Some(ValueRange::Fixed(black, white)) = args.value_range {
+        transform = transform.with_value_range((black, white));
     }
     if let Some(path) = &args.roi {
         transform = transform.with_region_of_interest(path)?;

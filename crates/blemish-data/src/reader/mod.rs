@@ -23,7 +23,7 @@ pub(crate) mod tests;
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
 pub(crate) use container::looks_like_image;
-pub use options::ReadOptions;
+pub use options::{ReadOptions, set_default_limits};
 pub use pixels::{Pixels, RgbImage};
 pub use rows::PixelFormat;
 use std::fs::File;

@@ -2,14 +2,34 @@
 
 use crate::error::ImageFault;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What [`ReadOptions::default`] allows; no limit of pixels is the largest number.
+static MEMORY_LIMIT: AtomicU64 = AtomicU64::new(1 << 30);
+static MAXIMUM_PIXELS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Sets what [`ReadOptions::default`] allows from now on, in the whole process: for programs, before they read anything.
+///
+/// Images, masks and regions of interest are all read within these limits. `None` leaves a limit as it is: 1 GiB for decoding one image, any
+/// number of pixels.
+pub fn set_default_limits(memory_limit: Option<u64>, maximum_pixels: Option<u64>) {
+    if let Some(limit) = memory_limit {
+        MEMORY_LIMIT.store(limit, Ordering::Relaxed);
+    }
+    if let Some(limit) = maximum_pixels {
+        MAXIMUM_PIXELS.store(limit, Ordering::Relaxed);
+    }
+}
 
 /// How images are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReadOptions {
     /// The values that map to black and white in images of measured values (float, signed or 32-bit integer samples);
-    /// values outside are clamped. `None` accepts only values within [0, 1]. 8- and 16-bit images ignore it.
+    /// values outside are clamped. `None` accepts only values within [0, 1].
     pub value_range: Option<(f32, f32)>,
+    /// Whether the range is also that of 16-bit images, such as those of a camera of 12 bit; 8-bit images always have their full range.
+    pub ranges_16_bit: bool,
     /// The shortest side that an image may have, in pixels.
     pub minimum_side: usize,
     /// The most pixels that an image may have, height times width; `None` sets no limit but memory.
@@ -20,7 +40,14 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { value_range: None, minimum_side: 8, maximum_pixels: None, memory_limit: 1 << 30 }
+        let pixels = MAXIMUM_PIXELS.load(Ordering::Relaxed);
+        Self {
+            value_range: None,
+            ranges_16_bit: false,
+            minimum_side: 8,
+            maximum_pixels: (pixels < u64::MAX).then_some(pixels),
+            memory_limit: MEMORY_LIMIT.load(Ordering::Relaxed),
+        }
     }
 }
 

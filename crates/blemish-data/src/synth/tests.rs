@@ -197,3 +197,23 @@ fn shuffle_keeps_every_item() {
     items.sort_unstable();
     assert!(items.iter().copied().eq(0..100));
 }
+
+#[test]
+fn absurd_sizes_and_counts_are_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    let refused = |options: SynthOptions| {
+        let error = write_synthetic_set(&out, &options, &|_, _| {}).unwrap_err();
+        assert!(!out.exists());
+        error
+    };
+    let small = || small(Look::Fabric);
+    assert!(matches!(
+        refused(SynthOptions { train: 99_999_999_999_999, ..small() }),
+        SynthError::Count { .. }
+    ));
+    let most = SynthOptions { test_per_defect: usize::MAX, test_good: usize::MAX, ..small() };
+    assert!(refused(most).to_string().contains("ask for at most 1000000"));
+    let large = SynthOptions { height: 16_384, width: 16_384, ..small() };
+    assert!(matches!(refused(large), SynthError::Pixels { .. }));
+}

@@ -64,6 +64,9 @@ pub struct SynthReport {
     pub defects: Vec<(Defect, usize)>,
 }
 
+/// The most images of a set.
+pub(crate) const MOST_IMAGES: u128 = 1_000_000;
+
 /// The file that marks a synthetic set, so that a user's own data is never overwritten.
 const MARKER: &str = "synthetic.json";
 /// The folders that a set consists of.
@@ -103,6 +106,12 @@ pub fn write_synthetic_set(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<SynthReport, SynthError> {
     let generator = Generator::new(options.look, options.seed, (options.height, options.width))?;
+    let images = options.train as u128
+        + options.test_good as u128
+        + options.test_per_defect as u128 * options.look.defects().len() as u128;
+    if images > MOST_IMAGES {
+        return Err(SynthError::Count { images });
+    }
     make_room(out, options.overwrite)?;
     let marker = Marker::of(options);
     let tasks = marker.tasks(options.look);

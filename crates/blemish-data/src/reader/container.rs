@@ -4,6 +4,10 @@ use crate::error::ImageFault;
 use flate2::Crc;
 use image::ImageFormat;
 
+/// How the names of files end that are taken for images in folders.
+pub(crate) const EXTENSIONS: [&str; 13] =
+    ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "pnm", "pbm", "pgm", "ppm", "pam"];
+
 /// How many bytes [`sniff`] looks at.
 pub(super) const HEAD: usize = 64;
 

@@ -344,6 +344,11 @@ fn ten_thousand_mutations_of_each_format_never_panic() {
         ("palette tiff", file("palette_lzw.tif")),
         ("deflate tiff", file("grey_deflate.tif")),
         ("webp", encoded(&picture, ImageFormat::WebP)),
+        ("gif", encoded(&picture, ImageFormat::Gif)),
+        ("pnm", encoded(&picture, ImageFormat::Pnm)),
+        ("jpeg of several scans", file("../scans/two_one_restart.jpg")),
+        ("tiff of LZW tiles", file("../tiles/lzw_differences.tif")),
+        ("tiff of planar tiles", file("../tiles/planar.tif")),
     ];
     // Decoding gigabytes of nothing that a flipped size asks for would only cost time.
     let options = ReadOptions { memory_limit: 1 << 20, ..ReadOptions::default() };

@@ -115,13 +115,20 @@ impl Blocks for Sequential {
         let (ac, mut at) = (table(ac)?, 1);
         while at < 64 {
             let symbol = bits.symbol(ac).ok_or_else(wrong_code)?;
-            match symbol {
-                0 => return Ok(()),
-                _ => at += usize::from(symbol >> 4) + 1,
+            // As libjpeg has it: any run without a value but sixteen zeros ends the block.
+            match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
+                (15, 0) => at += 16,
+                (_, 0) => return Ok(()),
+                (run, size) => {
+                    at += run + 1;
+                    if at > 64 {
+                        return Err(beyond());
+                    }
+                    bits.pass(size);
+                }
             }
-            bits.pass(u32::from(symbol & 15));
         }
-        if at > 64 { Err(beyond()) } else { Ok(()) }
+        Ok(())
     }
 
     fn restart(&mut self) {}
@@ -153,13 +160,16 @@ impl Blocks for Coefficients {
         let (ac, mut at) = (table(ac)?, 1);
         while at < 64 {
             let symbol = bits.symbol(ac).ok_or_else(wrong_code)?;
-            if symbol == 0 {
-                return Ok(());
+            match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
+                (15, 0) => at += 16,
+                (_, 0) => return Ok(()),
+                (run, size) => {
+                    at += run;
+                    let value = bits.signed(size);
+                    *block.get_mut(at).ok_or_else(beyond)? = value as i16;
+                    at += 1;
+                }
             }
-            at += usize::from(symbol >> 4);
-            let value = bits.signed(u32::from(symbol & 15));
-            *block.get_mut(at).ok_or_else(beyond)? = value as i16;
-            at += 1;
         }
         Ok(())
     }

@@ -119,7 +119,7 @@ impl Picture {
             3 => Meaning::Palette(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(fault)?),
             4 => return Err(unsupported("a transparency mask")),
             5 => return Err(unsupported("CMYK colours")),
-            6 if samples == 3 && compression == Compression::Jpeg => Meaning::Ycbcr,
+            6 if samples == 3 && compression == Compression::Jpeg && !is_planar => Meaning::Ycbcr,
             6 => return Err(unsupported("YCbCr colours")),
             8..=10 => return Err(unsupported("CIE L*a*b* colours")),
             other => {

@@ -159,6 +159,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("name layers", "--layers NAME,..."),
     ("the setting `", "--set KEY=VALUE"),
     ("memory limit", "--memory-limit SIZE"),
+    ("limit of pixels", "--max-pixels N"),
     ("folder for temporary files", "--scratch DIR"),
     ("single precision", "--precision single"),
     ("same seed", "--seed N"),
@@ -179,7 +180,7 @@ impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         let skippable = matches!(error, DataError::Image { .. });
         let code = error.code();
-        let mut failure = Self::new(error).of_code(code);
+        let mut failure = Self::new(error).of_code(code).with_options();
         if skippable {
             let leave_out = "or leave it out with --skip-bad";
             failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));
@@ -310,6 +311,20 @@ mod tests {
         let failure = Failure::new("cannot use `\x1b[31m.png`; copy `\u{202e}`");
         assert_eq!(failure.to_string(), r"cannot use `\u{1b}[31m.png`");
         assert_eq!(failure.help.as_deref(), Some(r"copy `\u{202e}`"));
+    }
+
+    #[test]
+    fn limits_on_images_name_the_options_that_raise_them() {
+        let fault = blemish::data::ImageFault::TooLarge { needed_mib: Some(1145), limit_mib: 1024 };
+        let failure = Failure::from(DataError::Image { path: "a.png".into(), fault });
+        let help = miette::Diagnostic::help(&failure).map(|help| help.to_string()).unwrap();
+        assert!(
+            failure.to_string().contains("1145 MiB") && help.contains("--memory-limit SIZE"),
+            "{failure} {help}"
+        );
+        let fault = blemish::data::ImageFault::TooManyPixels { width: 9, height: 9, maximum: 80 };
+        let failure = Failure::from(DataError::Image { path: "a.png".into(), fault });
+        assert!(miette::Diagnostic::help(&failure).unwrap().to_string().contains("--max-pixels N"));
     }
 
     #[test]

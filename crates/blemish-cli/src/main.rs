@@ -86,6 +86,8 @@ fn capped(asked: usize, console: &Console) -> usize {
 }
 
 fn run(cli: &Cli, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let limits = cli.command.image_limits();
+    blemish::data::set_default_limits(limits.memory_limit, limits.max_pixels);
     match &cli.command {
         Command::Demo(args) => commands::demo::run(args, threads, console),
         Command::Fit(args) => commands::fit::run(args, threads, console),

@@ -14,7 +14,7 @@ pub fn save(
     transform: &Transform,
     colour_range: (f32, f32),
 ) -> Result<(), Failure> {
-    let picture = Picture::read(image)?;
+    let picture = Picture::read_with(image, &transform.read_options())?;
     let (height, width) = picture.size();
     let covered = transform.covered(height, width).map_err(Failure::new)?;
     let map = &scored.map;

@@ -18,7 +18,9 @@ pub enum ImageFault {
     #[error("the file is empty (0 bytes); copy it again")]
     Empty,
     /// The first bytes belong to something else.
-    #[error("it is {found}, not an image; supported are PNG, JPEG, BMP, TIFF and WebP")]
+    #[error(
+        "it is {found}, not an image; supported are PNG, JPEG, TIFF, BMP, WebP, PNM and GIF (its first frame)"
+    )]
     Foreign {
         /// What the first bytes look like, with an article ("a PDF document").
         found: String,
@@ -34,6 +36,16 @@ pub enum ImageFault {
     /// The decoder found it inconsistent.
     #[error("the {format} data is damaged ({detail}); copy or export the file again")]
     Damaged {
+        /// The file format, by content.
+        format: &'static str,
+        /// The decoder's own words.
+        detail: String,
+    },
+    /// This program's decoder failed on a file that shows no damage.
+    #[error(
+        "this program's reader of {format} failed ({detail}), though the file may be sound; save it as an 8- or 16-bit RGB or grey PNG, and report the file"
+    )]
+    Reader {
         /// The file format, by content.
         format: &'static str,
         /// The decoder's own words.
@@ -60,15 +72,17 @@ pub enum ImageFault {
         minimum: usize,
     },
     /// Decoding would need more memory than allowed.
-    #[error(
-        "decoding it needs more than the {limit_mib} MiB allowed; shrink the image or raise the reader's memory limit"
-    )]
+    #[error("decoding it needs {}more than the {limit_mib} MiB allowed; shrink the image or raise the memory limit", needed(*needed_mib))]
     TooLarge {
+        /// What it needs in MiB, if the head of the file says so.
+        needed_mib: Option<u64>,
         /// The limit in MiB.
         limit_mib: u64,
     },
     /// More pixels than allowed.
-    #[error("it is {width}x{height} pixels, and at most {maximum} pixels are allowed; shrink the image")]
+    #[error(
+        "it is {width}x{height} pixels, and at most {maximum} pixels are allowed; shrink the image or raise the limit of pixels"
+    )]
     TooManyPixels {
         /// Width in pixels.
         width: usize,
@@ -205,6 +219,11 @@ pub enum DataError {
     },
 }
 
+/// The begin of a message about memory.
+fn needed(mib: Option<u64>) -> String {
+    mib.map_or_else(String::new, |mib| format!("{mib} MiB, "))
+}
+
 impl ImageFault {
     /// A stable name for programs, in snake case.
     pub fn code(&self) -> &'static str {
@@ -214,7 +233,7 @@ impl ImageFault {
             Self::MaskSize { .. } | Self::Transform(_) => "image_does_not_fit",
             Self::NotFinite { .. } | Self::OutOfRange { .. } => "image_values",
             Self::Pixels(_) => "pixels",
-            Self::Unsupported { .. } | Self::Foreign { .. } => "image_format",
+            Self::Unsupported { .. } | Self::Foreign { .. } | Self::Reader { .. } => "image_format",
             Self::Unreadable(_)
             | Self::NotAFile
             | Self::Empty

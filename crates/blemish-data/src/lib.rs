@@ -43,11 +43,11 @@ pub use layout::{
     Dataset, Label, Layout, Listing, OpenOptions, Sample, find_images, list_images, open_dataset,
     searched_folders,
 };
-pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions};
+pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions, ValueSurvey};
 pub use mask::Mask;
 pub use reader::{
     PixelFormat, Pixels, ReadOptions, RgbImage, decode_image, decode_mask, image_size, read_image, read_mask,
-    read_size,
+    read_size, set_default_limits,
 };
 pub use source::{Facts, Files, Frames, Memory, MemoryImage, Moment, Source, Subset, source_digest};
 pub use tiling::{MapMerger, TilePlan, Tiling};

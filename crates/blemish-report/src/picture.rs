@@ -72,7 +72,15 @@ impl Picture {
     /// # Errors
     /// [`ReportError::Image`] if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let mut options = ReadOptions { minimum_side: 1, ..ReadOptions::default() };
+        Self::read_with(path, &ReadOptions::default())
+    }
+
+    /// Reads an image file as [`Self::read`] does, with the values of `options` for black and white if it has any.
+    ///
+    /// # Errors
+    /// [`ReportError::Image`] if the file cannot be read.
+    pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, ReportError> {
+        let mut options = ReadOptions { minimum_side: 1, ..options.clone() };
         let image = match read_image(path, &options) {
             Err(DataError::Image { fault: ImageFault::OutOfRange { lowest, highest }, .. }) => {
                 // A constant image has no range of its own.

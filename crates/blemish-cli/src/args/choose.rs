@@ -1,6 +1,6 @@
 //! Commands that compare methods.
 
-use super::shared::{BackboneArgs, EngineArgs, LayoutArgs, MachineArgs};
+use super::shared::{BackboneArgs, EngineArgs, LayoutArgs, LimitArgs, MachineArgs};
 use super::values::positive;
 use crate::method_spec::MethodSpec;
 use clap::Args;
@@ -31,6 +31,8 @@ pub struct PickArgs {
     pub layout: LayoutArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
 }

@@ -1,7 +1,7 @@
 //! Commands that make, bring and look at data sets.
 
 use super::fit::LearnArgs;
-use super::shared::{EngineArgs, LayoutArgs, MachineArgs, ViewArgs};
+use super::shared::{EngineArgs, LayoutArgs, LimitArgs, MachineArgs, ViewArgs};
 use super::values::{Size, size};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -44,6 +44,8 @@ pub struct CheckArgs {
     pub data: PathBuf,
     #[command(flatten)]
     pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
 }

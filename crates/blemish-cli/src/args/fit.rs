@@ -1,7 +1,7 @@
 //! Commands that make models.
 
 use super::shared::{
-    BackboneArgs, EngineArgs, LayoutArgs, MachineArgs, ResourceArgs, TransformArgs, ViewArgs,
+    BackboneArgs, EngineArgs, LayoutArgs, LimitArgs, MachineArgs, ResourceArgs, TransformArgs, ViewArgs,
 };
 use super::values::{amount, duration, key_value, rate, share, trim};
 use blemish::Trim;
@@ -151,6 +151,8 @@ pub struct CalibrateArgs {
     pub layout: LayoutArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
 }

@@ -16,7 +16,7 @@ pub use lookup::*;
 pub use score::*;
 pub use shared::*;
 use values::threads;
-pub use values::{InputSize, Size};
+pub use values::{InputSize, Size, ValueRange};
 
 /// Finds what does not belong in an image after seeing only good ones.
 #[derive(Debug, Parser)]
@@ -114,6 +114,21 @@ impl Command {
         )
     }
 
+    /// The limits on images that it reads.
+    pub fn image_limits(&self) -> LimitArgs {
+        match self {
+            Self::Fit(args) => args.learn.resources.image_limits(),
+            Self::Data(DataCommand::Suspects(args)) => args.learn.resources.image_limits(),
+            Self::Update(args) => args.resources.image_limits(),
+            Self::Predict(args) => args.limits,
+            Self::Eval(args) => args.limits,
+            Self::Calibrate(args) => args.limits,
+            Self::Pick(args) => args.limits,
+            Self::Data(DataCommand::Check(args)) => args.limits,
+            _ => LimitArgs::default(),
+        }
+    }
+
     /// Whether progress is for a program, not a person.
     pub fn is_for_machines(&self) -> bool {
         match self {
@@ -178,6 +193,12 @@ mod tests {
             "blemish calibrate M --labelled DATA --by cost --miss-cost 20 --defect-share 0.01",
             "blemish data suspects DATA -o DIR --show 5",
             "blemish data suspects DATA",
+            "blemish fit DATA --value-range auto --max-pixels 20000x20000 --memory-limit 2GiB",
+            "blemish predict M a.png --max-pixels 9000000 --memory-limit 2GiB",
+            "blemish eval M DATA --memory-limit 2GiB",
+            "blemish calibrate M --with-good a --memory-limit 2GiB",
+            "blemish pick DATA --latency 50 --memory-limit 2GiB",
+            "blemish data check DATA --max-pixels 10000x10000 --memory-limit 2GiB",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -1,6 +1,6 @@
 //! Commands that score images with a model.
 
-use super::shared::{EngineArgs, LayoutArgs, MachineArgs};
+use super::shared::{EngineArgs, LayoutArgs, LimitArgs, MachineArgs};
 use super::values::{amount, range, rate};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub struct PredictArgs {
     pub skip_bad: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
 }
@@ -105,6 +107,8 @@ pub struct EvalArgs {
     pub batch_size: usize,
     #[command(flatten)]
     pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
 }

@@ -1,6 +1,6 @@
 //! Options that several commands have.
 
-use super::values::{InputSize, Size, bytes, image_size, range, side, size};
+use super::values::{InputSize, Size, ValueRange, bytes, image_size, pixels, side, size, value_range};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -10,6 +10,17 @@ pub struct MachineArgs {
     /// For machines: results as JSON on standard output, progress as JSON Lines on standard error.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Of commands that read images.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct LimitArgs {
+    /// Most pixels that an image may have, such as 10000x10000; any number by default.
+    #[arg(long, value_name = "N", value_parser = pixels, help_heading = "Large images")]
+    pub max_pixels: Option<u64>,
+    /// Memory that decoding one image may take, such as 4GiB; 1GiB by default.
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Large images")]
+    pub memory_limit: Option<u64>,
 }
 
 /// Where the backbone runs.
@@ -45,12 +56,24 @@ pub struct ResourceArgs {
     /// Images (or tiles) per batch.
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Resources")]
     pub batch_size: usize,
-    /// Memory for what the fit collects, such as 4GiB; what does not fit goes to a temporary file.
+    /// Memory for what the fit collects, such as 4GiB; what does not fit goes to a temporary file. Decoding one image may take as much,
+    /// and 1GiB in any case.
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Resources")]
     pub memory_limit: Option<u64>,
+    /// Most pixels that an image may have, such as 10000x10000; any number by default.
+    #[arg(long, value_name = "N", value_parser = pixels, help_heading = "Resources")]
+    pub max_pixels: Option<u64>,
     /// Folder for large temporary files; the system's by default.
     #[arg(long, value_name = "DIR", help_heading = "Resources")]
     pub scratch: Option<PathBuf>,
+}
+
+impl ResourceArgs {
+    /// What decoding one image may take is not made less than usual by a small limit on what the fit collects.
+    pub(super) fn image_limits(&self) -> LimitArgs {
+        let memory_limit = self.memory_limit.map(|limit| limit.max(1 << 30));
+        LimitArgs { max_pixels: self.max_pixels, memory_limit }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -82,12 +105,13 @@ pub struct TransformArgs {
     /// Centre crop after resizing, such as 224x224.
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Images")]
     pub crop: Option<Size>,
-    /// Mask image: where to look (bright) and what to ignore (black).
+    /// Mask image: where to look. Pixels at least half as bright as its brightest count; of values up to 31, all but 0.
     #[arg(long, value_name = "FILE", help_heading = "Images")]
     pub roi: Option<PathBuf>,
-    /// Values that mean black and white in float images, such as 0,4095.
-    #[arg(long, value_name = "LOW,HIGH", value_parser = range, help_heading = "Images")]
-    pub value_range: Option<(f32, f32)>,
+    /// Values that mean black and white in 16-bit and float images, such as 0,4095 for a camera of 12 bit; `auto` takes them from
+    /// the good images. Kept in the model.
+    #[arg(long, value_name = "LOW,HIGH|auto", value_parser = value_range, help_heading = "Images")]
+    pub value_range: Option<ValueRange>,
 }
 
 /// What a model looks at.

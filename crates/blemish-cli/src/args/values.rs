@@ -47,6 +47,37 @@ pub(super) fn side(text: &str) -> Result<usize, String> {
     }
 }
 
+/// The values that mean black and white.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ValueRange {
+    /// Those that the good images have.
+    Auto,
+    /// These.
+    Fixed(f32, f32),
+}
+
+pub(super) fn value_range(text: &str) -> Result<ValueRange, String> {
+    match text.trim() {
+        "auto" => Ok(ValueRange::Auto),
+        text => match range(text) {
+            Ok((low, high)) => Ok(ValueRange::Fixed(low, high)),
+            Err(reason) => Err(format!("{reason}, or auto")),
+        },
+    }
+}
+
+pub(super) fn pixels(text: &str) -> Result<u64, String> {
+    let product = |text: &str| -> Option<u64> {
+        match text.split_once(['x', 'X']) {
+            Some((one, other)) => one.trim().parse::<u64>().ok()?.checked_mul(other.trim().parse().ok()?),
+            None => text.trim().parse().ok(),
+        }
+    };
+    product(text)
+        .filter(|&pixels| pixels > 0)
+        .ok_or_else(|| format!("`{text}` is not a number of pixels; write 100000000 or 10000x10000"))
+}
+
 pub(super) fn range(text: &str) -> Result<(f32, f32), String> {
     let (low, high) = text.split_once(',').ok_or("write it as LOW,HIGH")?;
     let number = |text: &str| text.trim().parse::<f32>().map_err(|_| format!("`{text}` is not a number"));
@@ -143,6 +174,11 @@ mod tests {
         assert!(range("3,1").is_err());
         assert_eq!(key_value("a = b=c"), Ok(("a".into(), "b=c".into())));
         assert!(key_value("nothing").is_err());
+        assert_eq!(value_range("auto"), Ok(ValueRange::Auto));
+        assert_eq!(value_range("0,4095"), Ok(ValueRange::Fixed(0.0, 4095.0)));
+        assert!(value_range("much").unwrap_err().contains("auto"));
+        assert_eq!((pixels("20000x20000"), pixels("9")), (Ok(400_000_000), Ok(9)));
+        assert!(pixels("0").is_err() && pixels("many").is_err());
         assert!(trim("2%").is_ok() && trim("some").is_err());
         assert!(rate("1").is_err() && rate("nan").is_err() && rate("0.05") == Ok(0.05));
         assert!(threads("0").is_err() && threads("-1").is_err() && threads("1000") == Ok(1000));

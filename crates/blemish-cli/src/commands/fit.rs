@@ -152,7 +152,8 @@ pub fn prepare<'a>(
         config = config.updatable()?;
     }
     super::inputs::choose(&mut config, &args.transform, &dataset, console)?;
-    config.transform = Some(transform(&args.transform, config.default_transform()?)?);
+    let transform = transform(&args.transform, config.default_transform()?)?;
+    config.transform = Some(super::values::settled(transform, &args.transform, &dataset, console));
     let engine = engine_options(&args.engine, threads)?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
     Ok((config, dataset, options))

@@ -20,10 +20,13 @@ pub mod predict;
 mod report;
 pub mod suspects;
 mod unused;
+mod values;
 pub mod verify;
 pub mod weights;
 
-use crate::args::{Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ViewArgs};
+use crate::args::{
+    Cli, EngineArgs, InputSize, LayoutArgs, Size, TileModelsArg, TransformArgs, ValueRange, ViewArgs,
+};
 use crate::console::Console;
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Tiling, Transform, open_dataset};
@@ -96,8 +99,8 @@ fn transform(args: &TransformArgs, default: Transform) -> Result<Transform, Fail
         Some(Size::Exact { width, height }) => transform = transform.with_crop(height, width),
         Some(Size::ShorterSide(side)) => transform = transform.with_crop(side, side),
     }
-    if let Some(range) = args.value_range {
-        transform = transform.with_value_range(range);
+    if let Some(ValueRange::Fixed(black, white)) = args.value_range {
+        transform = transform.with_value_range((black, white));
     }
     if let Some(path) = &args.roi {
         transform = transform.with_region_of_interest(path)?;

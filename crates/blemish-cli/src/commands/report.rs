@@ -125,7 +125,7 @@ fn thresholds(
 }
 
 fn finding(kept: &Kept, detector: &Detector, dataset: &Dataset) -> Result<Finding, Failure> {
-    let picture = Picture::read(&kept.path)?;
+    let picture = Picture::read_with(&kept.path, &detector.transform().read_options())?;
     let (height, width) = picture.size();
     let map = &kept.scored.map;
     let name = text_of(kept.path.strip_prefix(&dataset.root).unwrap_or(&kept.path));

@@ -87,7 +87,7 @@ fn draw(shown: &[&Suspect], transform: &Transform) -> Result<Picture, Failure> {
     let high = values.copied().fold(low, f32::max);
     let mut drawn = Vec::new();
     for (place, one) in shown.iter().enumerate() {
-        let image = Picture::read(&one.path)?;
+        let image = Picture::read_with(&one.path, &transform.read_options())?;
         let heat = match &one.map {
             Some(map) => {
                 let (height, width) = image.size();

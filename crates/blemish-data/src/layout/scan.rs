@@ -2,7 +2,7 @@
 
 use crate::error::DataError;
 use crate::files::is_results;
-use crate::reader::looks_like_image;
+use crate::reader::{EXTENSIONS, looks_like_image};
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::Read;
@@ -11,8 +11,6 @@ use walkdir::{DirEntry, WalkDir};
 
 /// The name of folders of good images.
 pub(super) const GOOD: &str = "good";
-
-const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
 /// The one order of samples everywhere.
 pub(super) fn byte_order(one: &Path, other: &Path) -> Ordering {

@@ -9,6 +9,7 @@ mod batch;
 mod decoded;
 mod job;
 mod order;
+mod values;
 mod workers;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 pub use batch::LoadedBatch;
 pub use decoded::{DecodedImage, DecodedImages};
 pub use order::order_of;
+pub use values::ValueSurvey;
 
 use crate::error::{DataError, Skipped};
 use crate::source::Source;
@@ -194,7 +196,9 @@ impl<'a> Loader<'a> {
         }
         let mut batch: Option<LoadedBatch> = None;
         while let Some((position, loaded)) = self.next_image()? {
-            let batch = batch.get_or_insert_with(|| LoadedBatch::like(&loaded, self.batch_size));
+            // Room for what is left, at most: a batch size may be any number.
+            let capacity = self.batch_size.min(1 + self.order.len() - self.next);
+            let batch = batch.get_or_insert_with(|| LoadedBatch::like(&loaded, capacity));
             if self.is_native && !batch.has_size_of(&loaded.image) {
                 self.held = Some((position, loaded));
                 break;

@@ -73,8 +73,8 @@ impl<'a> Shared<'a> {
             let index = self.stream[position];
             // In any case the reader waits for this position and must get something.
             let result = catch_unwind(AssertUnwindSafe(|| self.job.load(index))).unwrap_or_else(|_| {
-                let detail = "it could not be transformed".to_string();
-                let fault = ImageFault::Damaged { format: "image", detail };
+                let detail = "it could not be read or transformed".to_string();
+                let fault = ImageFault::Reader { format: "images", detail };
                 Err(DataError::image(Path::new(&self.job.source().facts(index).name), fault))
             });
             let mut state = self.lock();

@@ -1,7 +1,12 @@
 //! What a file is by its first bytes, and whether it is all there.
 
 use crate::error::ImageFault;
+use flate2::Crc;
 use image::ImageFormat;
+
+/// How the names of files end that are taken for images in folders.
+pub(crate) const EXTENSIONS: [&str; 13] =
+    ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "pnm", "pbm", "pgm", "ppm", "pam"];
 
 /// How many bytes [`sniff`] looks at.
 pub(super) const HEAD: usize = 64;
@@ -31,16 +36,28 @@ fn supported(bytes: &[u8]) -> Option<ImageFormat> {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(ImageFormat::WebP),
         // Any text may begin with "BM"; the size of the second header (12 to 124 bytes) decides.
         [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12..=124, 0, 0, 0, ..] => Some(ImageFormat::Bmp),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(ImageFormat::Gif),
+        // Any text may begin with "P5"; a line break or space, then a number or a comment decide.
+        [b'P', b'1'..=b'6', rest @ ..] if begins_with_number(rest) => Some(ImageFormat::Pnm),
+        [b'P', b'7', b'\n', ..] => Some(ImageFormat::Pnm),
         _ => None,
     }
+}
+
+fn begins_with_number(bytes: &[u8]) -> bool {
+    let Some((b' ' | b'\t' | b'\r' | b'\n', rest)) = bytes.split_first() else { return false };
+    rest.iter()
+        .find(|byte| !byte.is_ascii_whitespace())
+        .is_some_and(|&byte| byte == b'#' || byte.is_ascii_digit())
 }
 
 /// A guess, for the message, at what a file that is not a supported image holds.
 fn foreign(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(HEAD)];
-    let known: [(&[u8], &str); 9] = [
+    let known: [(&[u8], &str); 10] = [
         (b"%PDF", "a PDF document"),
-        (b"GIF8", "a GIF picture"),
+        (b"\0\0\0\x0CjP  ", "a JPEG 2000 picture"),
+        (b"\xFF\x4F\xFF\x51", "a JPEG 2000 picture"),
         (b"PK\x03\x04", "a zip archive"),
         (b"\x1F\x8B", "a gzip archive"),
         (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
@@ -53,7 +70,11 @@ fn foreign(bytes: &[u8]) -> String {
         return (*name).to_string();
     }
     if head.get(4..8) == Some(b"ftyp") {
-        return "a HEIF, AVIF or video file".into();
+        return match head.get(8..12) {
+            Some(b"avif" | b"avis") => "an AVIF picture".into(),
+            Some(b"heic" | b"heix" | b"mif1" | b"msf1") => "a HEIF picture".into(),
+            _ => "a HEIF, AVIF or video file".into(),
+        };
     }
     // The look at the head only may cut the last character.
     let text = match std::str::from_utf8(head) {
@@ -73,6 +94,8 @@ pub(super) fn name(format: ImageFormat) -> &'static str {
         ImageFormat::Bmp => "BMP",
         ImageFormat::Tiff => "TIFF",
         ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Pnm => "PNM",
         _ => "image",
     }
 }
@@ -81,7 +104,6 @@ pub(super) fn name(format: ImageFormat) -> &'static str {
 pub(super) fn truncation(format: ImageFormat, bytes: &[u8]) -> Option<String> {
     match format {
         ImageFormat::Png => png_truncation(bytes),
-        ImageFormat::Jpeg => jpeg_truncation(bytes),
         ImageFormat::WebP => declared_truncation(bytes, little_endian(bytes, 4)?.saturating_add(8)),
         ImageFormat::Bmp => declared_truncation(bytes, little_endian(bytes, 2)?),
         _ => None,
@@ -111,26 +133,34 @@ fn png_truncation(bytes: &[u8]) -> Option<String> {
     Some(format!("ends after {} bytes, before its end mark", grouped(bytes.len() as u64)))
 }
 
-/// JPEG is a list of segments; after a scan's header follows coded data in which FF is always followed by 00 or a restart
-/// mark, so the end mark FF D9 cannot be mistaken. The decoder fills the missing part with grey without a word, which
-/// would look like a defect; hence this walk.
-fn jpeg_truncation(bytes: &[u8]) -> Option<String> {
-    let mut at = 2;
-    while at + 1 < bytes.len() {
-        match (bytes[at], bytes[at + 1]) {
-            (0xFF, 0xD9) => return None,
-            // Padding, stuffed bytes, restart marks and start marks stand alone.
-            (0xFF, 0xFF) => at += 1,
-            (0xFF, 0x00 | 0x01 | 0xD0..=0xD8) => at += 2,
-            (0xFF, _) => {
-                let length =
-                    bytes.get(at + 2..at + 4).map_or(2, |field| u16::from_be_bytes([field[0], field[1]]));
-                at += 2 + usize::from(length);
-            }
-            _ => at += 1,
+/// Whether all chunks of a PNG match their checksums: then the file is as it was written, whatever a decoder says.
+fn is_sound_png(bytes: &[u8]) -> bool {
+    let mut at = 8;
+    while let Some(&[a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let Some(end) = at.checked_add(8).and_then(|start| start.checked_add(length)) else { return false };
+        let (Some(body), Some(stated)) = (bytes.get(at + 4..end), bytes.get(end..end + 4)) else {
+            return false;
+        };
+        let mut checksum = Crc::new();
+        checksum.update(body);
+        if stated != checksum.sum().to_be_bytes() {
+            return false;
         }
+        if body.starts_with(b"IEND") {
+            return true;
+        }
+        at = end + 4;
     }
-    Some(format!("ends after {} bytes, before its end mark", grouped(bytes.len() as u64)))
+    false
+}
+
+/// Whether the structure of a file shows that it is as it was written, so that a failure is that of the reader.
+pub(super) fn is_sound(format: ImageFormat, bytes: &[u8]) -> bool {
+    match format {
+        ImageFormat::Png => is_sound_png(bytes),
+        _ => false,
+    }
 }
 
 /// A number with commas between the thousands.

@@ -7,8 +7,10 @@
 //! Decoders meet hostile input here: size and memory are checked on the head of a file before anything is decoded, and a panic
 //! inside a decoder becomes an error.
 
+mod common;
 mod container;
 mod decode;
+mod jpeg;
 mod options;
 mod orient;
 mod pixels;
@@ -20,15 +22,15 @@ pub(crate) mod tests;
 
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
-pub(crate) use container::looks_like_image;
-pub use options::ReadOptions;
+pub(crate) use container::{EXTENSIONS, looks_like_image};
+pub use options::{ReadOptions, set_default_limits};
 pub use pixels::{Pixels, RgbImage};
 pub use rows::PixelFormat;
 use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
 
-/// The image in the bytes of a PNG, JPEG, BMP, TIFF or WebP file, measured values mapped to [0, 1].
+/// The image in the bytes of a PNG, JPEG, TIFF, BMP, WebP, PNM or GIF file (of a GIF the first frame), measured values mapped to [0, 1].
 ///
 /// # Errors
 /// The [`ImageFault`]: empty, foreign, truncated, damaged, too small, too large, or with values outside the range.

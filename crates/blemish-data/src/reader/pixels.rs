@@ -54,7 +54,8 @@ impl RgbImage {
         )))
     }
 
-    /// The image as [`super::decode_image`] gives one: within the limits of side and pixels, measured values mapped to [0, 1].
+    /// The image as [`super::decode_image`] gives one: within the limits of side and pixels, measured values mapped to [0, 1] and
+    /// 16-bit values to their full range where a range is given for them.
     /// Nothing is copied unless values must be mapped.
     ///
     /// # Errors
@@ -62,22 +63,36 @@ impl RgbImage {
     pub fn as_read(&self, options: &ReadOptions) -> Result<Cow<'_, Self>, ImageFault> {
         self.check_pixels()?;
         options.check_side(self.height, self.width)?;
-        let Pixels::F32(values) = &self.pixels else { return Ok(Cow::Borrowed(self)) };
-        Ok(match scale_of(values, options.value_range)? {
-            None => Cow::Borrowed(self),
-            Some(scale) => {
-                let pixels = Pixels::F32(values.iter().map(|&value| scale.of(value)).collect());
-                Cow::Owned(Self { pixels, ..*self })
+        let pixels = match &self.pixels {
+            Pixels::U16(values) => {
+                let Some(scale) = scale_of_16_bit(options)? else { return Ok(Cow::Borrowed(self)) };
+                Pixels::U16(values.iter().map(|&value| scale.of_16_bit(value)).collect())
             }
-        })
+            Pixels::F32(values) => {
+                let Some(scale) = scale_of(values, options.value_range)? else {
+                    return Ok(Cow::Borrowed(self));
+                };
+                Pixels::F32(values.iter().map(|&value| scale.of(value)).collect())
+            }
+            Pixels::U8(_) => return Ok(Cow::Borrowed(self)),
+        };
+        Ok(Cow::Owned(Self { pixels, ..*self }))
     }
 
-    /// Maps measured values to [0, 1] in place.
+    /// Maps values to their range in place, as [`Self::as_read`] does.
     pub(super) fn scaled(mut self, options: &ReadOptions) -> Result<Self, ImageFault> {
-        if let Pixels::F32(values) = &mut self.pixels
-            && let Some(scale) = scale_of(values, options.value_range)?
-        {
-            values.iter_mut().for_each(|value| *value = scale.of(*value));
+        match &mut self.pixels {
+            Pixels::U16(values) => {
+                if let Some(scale) = scale_of_16_bit(options)? {
+                    values.iter_mut().for_each(|value| *value = scale.of_16_bit(*value));
+                }
+            }
+            Pixels::F32(values) => {
+                if let Some(scale) = scale_of(values, options.value_range)? {
+                    values.iter_mut().for_each(|value| *value = scale.of(*value));
+                }
+            }
+            Pixels::U8(_) => {}
         }
         Ok(self)
     }
@@ -93,17 +108,30 @@ impl Scale {
     fn of(&self, value: f32) -> f32 {
         ((value - self.black) * self.factor).clamp(0.0, 1.0)
     }
+
+    fn of_16_bit(&self, value: u16) -> u16 {
+        (self.of(f32::from(value)) * 65_535.0).round() as u16
+    }
+
+    fn new((black, white): (f32, f32)) -> Result<Self, ImageFault> {
+        let factor = 1.0 / (white - black);
+        if !(factor.is_finite() && factor > 0.0) {
+            return Err(ImageFault::Transform(format!("the value range {black},{white} does not rise")));
+        }
+        Ok(Self { black, factor })
+    }
+}
+
+/// How to map 16-bit values; `None` if no range is given for them.
+fn scale_of_16_bit(options: &ReadOptions) -> Result<Option<Scale>, ImageFault> {
+    options.value_range.filter(|_| options.ranges_16_bit).map(Scale::new).transpose()
 }
 
 /// How to map measured values to [0, 1]; `None` if they are there already and no range was given.
 fn scale_of(values: &[f32], range: Option<(f32, f32)>) -> Result<Option<Scale>, ImageFault> {
     check_finite(values)?;
-    if let Some((black, white)) = range {
-        let factor = 1.0 / (white - black);
-        if !(factor.is_finite() && factor > 0.0) {
-            return Err(ImageFault::Transform(format!("the value range {black},{white} does not rise")));
-        }
-        return Ok(Some(Scale { black, factor }));
+    if let Some(range) = range {
+        return Scale::new(range).map(Some);
     }
     let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
     let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -20,6 +20,23 @@ pub enum SynthError {
         /// Height in pixels.
         height: usize,
     },
+    /// The images would take more memory than anybody means.
+    #[error(
+        "synthetic images of {width}x{height} pixels are too large; make them of at most {} pixels",
+        super::MOST_PIXELS
+    )]
+    Pixels {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+    /// More images than anybody means.
+    #[error("a synthetic set of {images} images is too large; ask for at most {}", super::MOST_IMAGES)]
+    Count {
+        /// All images of the set.
+        images: u128,
+    },
     /// A look does not have this defect.
     #[error("the look `{look}` has no defect `{defect}`; it has: {}", look.defects().iter().map(|defect| defect.name()).collect::<Vec<_>>().join(", "))]
     ForeignDefect {

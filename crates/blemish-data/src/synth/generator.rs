@@ -13,6 +13,8 @@ use std::ops::RangeInclusive;
 
 /// Allowed sides of an image, in pixels.
 pub(crate) const SIDES: RangeInclusive<usize> = 32..=16_384;
+/// The most pixels of an image: painting one takes about 40 bytes for each.
+pub(crate) const MOST_PIXELS: usize = 1 << 25;
 
 /// A pixel belongs to the mask if a channel changed by more than this many standard deviations of its noise.
 pub const VISIBLE_SIGMAS: f32 = 3.0;
@@ -68,11 +70,14 @@ impl Generator {
     /// A generator of images of `size` = (height, width).
     ///
     /// # Errors
-    /// [`SynthError::Sides`] if a side is out of range.
+    /// [`SynthError::Sides`] if a side is out of range, [`SynthError::Pixels`] if there are too many of them.
     pub fn new(look: Look, seed: u64, size: (usize, usize)) -> Result<Self, SynthError> {
         let (height, width) = size;
         if !(SIDES.contains(&height) && SIDES.contains(&width)) {
             return Err(SynthError::Sides { width, height });
+        }
+        if height * width > MOST_PIXELS {
+            return Err(SynthError::Pixels { width, height });
         }
         let product = match look {
             Look::Fabric => Product::Fabric(Cloth::new(seed)),

@@ -30,10 +30,11 @@ mod tests;
 mod write;
 
 pub use error::SynthError;
-pub(crate) use generator::SIDES;
 pub use generator::{DefectiveImage, Generator, VISIBLE_SIGMAS};
+pub(crate) use generator::{MOST_PIXELS, SIDES};
 pub use look::{Defect, Look};
 pub use paste::{PasteOptions, Pasted, paste_defect};
 pub use pasted_set::{PastedSet, PastedSetOptions, write_pasted_set};
 pub(crate) use random::{Random, shuffle};
+pub(crate) use write::MOST_IMAGES;
 pub use write::{SynthOptions, SynthReport, write_synthetic_set};

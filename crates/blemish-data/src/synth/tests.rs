@@ -246,8 +246,28 @@ fn a_set_that_is_stopped_leaves_nothing_and_the_earlier_one_stays() {
     write_synthetic_set(&out, &other, &stop).unwrap_err();
     assert_eq!(all_files(&out), earlier);
     // What a killed run has left is neither the set's nor in the way.
-    std::fs::create_dir_all(out.join(".blemish-left/train")).unwrap();
-    std::fs::write(out.join(".blemish-left/train/0.png"), "x").unwrap();
+    std::fs::create_dir_all(out.join(".blemish-unfinished-leftleftle.d/train")).unwrap();
+    std::fs::write(out.join(".blemish-unfinished-leftleftle.d/train/0.png"), "x").unwrap();
     write_synthetic_set(&out, &other, &|_, _| {}).unwrap();
-    assert!(!out.join(".blemish-left").exists() && all_files(&out).len() == earlier.len());
+    assert!(!out.join(".blemish-unfinished-leftleftle.d").exists() && all_files(&out).len() == earlier.len());
+}
+
+#[test]
+fn absurd_sizes_and_counts_are_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    let refused = |options: SynthOptions| {
+        let error = write_synthetic_set(&out, &options, &|_, _| {}).unwrap_err();
+        assert!(!out.exists());
+        error
+    };
+    let small = || small(Look::Fabric);
+    assert!(matches!(
+        refused(SynthOptions { train: 99_999_999_999_999, ..small() }),
+        SynthError::Count { .. }
+    ));
+    let most = SynthOptions { test_per_defect: usize::MAX, test_good: usize::MAX, ..small() };
+    assert!(refused(most).to_string().contains("ask for at most 1000000"));
+    let large = SynthOptions { height: 16_384, width: 16_384, ..small() };
+    assert!(matches!(refused(large), SynthError::Pixels { .. }));
 }

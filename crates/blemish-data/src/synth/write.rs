@@ -65,6 +65,9 @@ pub struct SynthReport {
     pub defects: Vec<(Defect, usize)>,
 }
 
+/// The most images of a set.
+pub(crate) const MOST_IMAGES: u128 = 1_000_000;
+
 /// The file that marks a synthetic set, so that a user's own data is never overwritten.
 const MARKER: &str = "synthetic.json";
 /// The folders that a set consists of.
@@ -105,6 +108,12 @@ pub fn write_synthetic_set<A: Answer>(
     progress: &(dyn Fn(u64, u64) -> A + Sync),
 ) -> Result<SynthReport, SynthError> {
     let generator = Generator::new(options.look, options.seed, (options.height, options.width))?;
+    let images = options.train as u128
+        + options.test_good as u128
+        + options.test_per_defect as u128 * options.look.defects().len() as u128;
+    if images > MOST_IMAGES {
+        return Err(SynthError::Count { images });
+    }
     check_room(out, options.overwrite)?;
     let marker = Marker::of(options);
     let tasks = marker.tasks(options.look);

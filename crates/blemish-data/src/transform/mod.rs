@@ -14,7 +14,7 @@ mod tests;
 use crate::batch::ImageBatch;
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
-use crate::reader::{ReadOptions, RgbImage, read_image, read_mask};
+use crate::reader::{ReadOptions, RgbImage, read_image};
 use canvas::Window;
 pub use canvas::{Canvas, PlanarImage};
 pub use region::RegionOfInterest;
@@ -62,6 +62,9 @@ pub struct Transform {
     /// See [`ReadOptions::value_range`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_range: Option<(f32, f32)>,
+    /// See [`ReadOptions::ranges_16_bit`]; models of before it ignored the range of 16-bit images, and still do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ranges_16_bit: bool,
     /// Where to look, stretched over every image; `None` looks everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region_of_interest: Option<RegionOfInterest>,
@@ -100,7 +103,7 @@ impl Transform {
     }
 
     fn new(resize: Resize) -> Self {
-        Self { resize, crop: None, value_range: None, region_of_interest: None }
+        Self { resize, crop: None, value_range: None, ranges_16_bit: false, region_of_interest: None }
     }
 
     /// Keeps the centred height x width pixels.
@@ -109,18 +112,30 @@ impl Transform {
         self
     }
 
-    /// Maps these values to black and white in images of measured values; see [`ReadOptions::value_range`].
+    /// Maps these values to black and white in images of measured values and of 16 bit; see [`ReadOptions::value_range`].
     pub fn with_value_range(mut self, range: (f32, f32)) -> Self {
         self.value_range = Some(range);
+        self.ranges_16_bit = true;
         self
     }
 
-    /// Looks only where the mask file is not zero. The mask may have any size; it is stretched over each image.
+    /// Looks only where a mask file is bright. The mask may have any size; it is stretched over each image.
+    ///
+    /// Pixels at least half as bright as the brightest are looked at, so that soft edges and the ringing of a JPEG do not count; if all
+    /// values are whole numbers up to 31 they are labels, and all but 0 count.
     ///
     /// # Errors
     /// [`DataError::Image`] if the file cannot be read, [`DataError::Setting`] if it marks nothing.
     pub fn with_region_of_interest(mut self, path: &Path) -> Result<Self, DataError> {
-        let region = RegionOfInterest::new(read_mask(path)?).map_err(|reason| {
+        let options = ReadOptions { minimum_side: 1, ..ReadOptions::default() };
+        // Measured values of any range are fine: only how they compare to the brightest counts.
+        let image = read_image(path, &options).or_else(|error| match error {
+            DataError::Image { fault: ImageFault::OutOfRange { highest, .. }, .. } if highest > 0.0 => {
+                read_image(path, &ReadOptions { value_range: Some((0.0, highest)), ..options })
+            }
+            error => Err(error),
+        })?;
+        let region = RegionOfInterest::new(region::bright(&image)).map_err(|reason| {
             DataError::Setting(format!("region of interest `{}`: {reason}", path.display()))
         })?;
         self.region_of_interest = Some(region);
@@ -129,7 +144,11 @@ impl Transform {
 
     /// How images are read for this transform.
     pub fn read_options(&self) -> ReadOptions {
-        ReadOptions { value_range: self.value_range, ..ReadOptions::default() }
+        ReadOptions {
+            value_range: self.value_range,
+            ranges_16_bit: self.ranges_16_bit,
+            ..ReadOptions::default()
+        }
     }
 
     /// Checks that images can satisfy the settings.

@@ -1,11 +1,36 @@
 //! The region of interest as part of a transform: a mask, stored as run lengths.
 
 use crate::mask::Mask;
+use crate::reader::{Pixels, RgbImage};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The most pixels a stored region may have: a guard against damaged model files that ask for all memory.
 const MAXIMUM_PIXELS: u64 = 1 << 28;
+
+/// The largest value of a mask of labels.
+const LARGEST_LABEL: f32 = 31.0;
+
+/// The pixels at least half as bright as the brightest; all but those of 0 if the values are labels.
+pub(super) fn bright(image: &RgbImage) -> Mask {
+    fn brightest<T: Copy>(values: &[T], number: impl Fn(T) -> f32) -> Vec<f32> {
+        values
+            .as_chunks::<3>()
+            .0
+            .iter()
+            .map(|rgb| rgb.iter().map(|&one| number(one)).fold(0.0, f32::max))
+            .collect()
+    }
+    let (values, are_whole) = match &image.pixels {
+        Pixels::U8(values) => (brightest(values, f32::from), true),
+        Pixels::U16(values) => (brightest(values, f32::from), true),
+        Pixels::F32(values) => (brightest(values, |value| value), false),
+    };
+    let highest = values.iter().copied().fold(0.0, f32::max);
+    let are_labels = are_whole && highest <= LARGEST_LABEL;
+    let is_marked = |&value: &f32| value > 0.0 && (are_labels || value >= highest / 2.0);
+    Mask { height: image.height, width: image.width, marked: values.iter().map(is_marked).collect() }
+}
 
 /// Where to look: a mask of any size with at least one marked pixel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +55,7 @@ impl RegionOfInterest {
             return Err(format!("{} values are not {}x{}", mask.marked.len(), mask.width, mask.height));
         }
         if !mask.marked.contains(&true) {
-            return Err("no pixel is marked; mark what to look at with anything but black".into());
+            return Err("no pixel is marked; mark what to look at in white".into());
         }
         Ok(Self(Arc::new(mask)))
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::reader::Pixels;
+use crate::reader::{Pixels, decode_image, read_mask};
 use std::path::PathBuf;
 
 fn golden(name: &str) -> PathBuf {
@@ -182,6 +182,49 @@ fn a_region_file_must_mark_something() {
     assert_eq!((batch.count, batch.height, batch.width), (1, 8, 8));
     assert_eq!(batch.image(0), [0.2; 3 * 64]);
     assert_eq!(batch.region_of_interest.unwrap().marked, [true; 64]);
+}
+
+#[test]
+fn half_of_the_brightest_bounds_a_region_and_small_numbers_are_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roi.png");
+    let marked = |values: [u8; 4]| {
+        image::GrayImage::from_raw(4, 1, values.to_vec()).unwrap().save(&path).unwrap();
+        let transform = Transform::resize_to(1, 4).with_region_of_interest(&path).unwrap();
+        transform.region_of_interest.unwrap().mask().marked.clone()
+    };
+    // The ringing of a JPEG and a soft edge.
+    assert_eq!(marked([255, 130, 120, 3]), [true, true, false, false]);
+    assert_eq!(marked([100, 50, 49, 0]), [true, true, false, false]);
+    assert_eq!(marked([31, 2, 1, 0]), [true, true, true, false]);
+}
+
+#[test]
+fn a_value_range_stretches_16_bit_images_but_not_those_of_older_models() {
+    let values: Vec<u16> = vec![0, 100, 4_095, 2_048, 60_000, 1];
+    let picture = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(6, 1, values.clone()).unwrap();
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::ImageLuma16(picture).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    let read = |transform: &Transform| {
+        let options = ReadOptions { minimum_side: 1, ..transform.read_options() };
+        let image = decode_image(bytes.get_ref(), &options).unwrap();
+        // Images in memory are read alike.
+        let raw = RgbImage {
+            pixels: Pixels::U16(values.iter().flat_map(|&value| [value; 3]).collect()),
+            ..image.clone()
+        };
+        assert_eq!(*raw.as_read(&options).unwrap(), image);
+        let Pixels::U16(values) = image.pixels else { panic!("not 16 bit") };
+        values.into_iter().step_by(3).collect::<Vec<_>>()
+    };
+    let transform = Transform::resize_to(1, 6).with_value_range((0.0, 4_095.0));
+    assert_eq!(read(&transform), [0, 1_600, 65_535, 32_776, 65_535, 16]);
+    let old: Transform =
+        serde_json::from_str(r#"{"resize":{"exact":{"height":1,"width":6}},"value_range":[0,4095]}"#)
+            .unwrap();
+    assert_eq!(read(&old), values);
+    let stored = serde_json::to_string(&transform).unwrap();
+    assert_eq!(serde_json::from_str::<Transform>(&stored).unwrap(), transform);
 }
 
 #[test]

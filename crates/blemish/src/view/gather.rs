@@ -30,7 +30,7 @@ pub(super) struct Gather {
 impl Gather {
     pub(super) fn new(capacity: usize) -> Self {
         let batch = ImageBatch::new(0, 0, 0, Vec::new(), None);
-        Self { capacity, numbers: Vec::with_capacity(capacity), batch }
+        Self { capacity, numbers: Vec::new(), batch }
     }
 
     pub(super) fn push(

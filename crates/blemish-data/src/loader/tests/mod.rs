@@ -256,3 +256,18 @@ fn decoded_images_come_in_order_one_by_one_and_bad_ones_are_listed() {
     assert!(matches!(bad.next(), Some(Err(DataError::NothingLeft { .. }))));
     assert!(bad.next().is_none());
 }
+
+#[test]
+fn a_batch_takes_room_for_the_images_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.png");
+    image::GrayImage::new(16, 16).save(&path).unwrap();
+    let source = crate::source::Files::new(vec![crate::layout::Sample::unlabelled(&path)], "");
+    let transform = Transform::resize_to(64, 64);
+    let options = LoaderOptions { batch_size: usize::MAX / 2, threads: 1, ..LoaderOptions::default() };
+    Loader::over(&source, &[0], &transform, &options, |loader| {
+        let batch = loader.next().unwrap().unwrap();
+        assert_eq!(batch.images.count, 1);
+        assert!(batch.images.pixels.capacity() < 100_000);
+    });
+}

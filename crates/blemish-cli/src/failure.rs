@@ -135,8 +135,14 @@ const OPTIONS: &[(&str, &str)] = &[
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        let skippable = matches!(error, DataError::Image { .. });
+        let skippable =
+            matches!(error, DataError::Image { .. } | DataError::Link { .. } | DataError::EmptyMask { .. });
+        let is_doubtful = matches!(error, DataError::Names { .. });
         let mut failure = Self::new(error);
+        if is_doubtful {
+            let meant = "or, if it is meant, take folders by their place with --trust-folders";
+            failure.help = Some(failure.help.map_or(meant.into(), |help| format!("{help}, {meant}")));
+        }
         if skippable {
             let leave_out = "or leave it out with --skip-bad";
             failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));

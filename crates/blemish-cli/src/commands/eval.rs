@@ -31,7 +31,9 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
         args.report.clone().or_else(|| args.output.as_ref().map(|folder| folder.join("report.html")));
     let mut trouble = None;
     let mut gathered = Gathered::default();
-    let outcome = evaluate(&detector, &Files::test(&dataset), &options, &mut |index, scored, mask| {
+    super::taken::remark(&dataset, console);
+    let tests = Files::test(&dataset);
+    let outcome = evaluate(&detector, &tests, &options, &mut |index, scored, mask| {
         let sample = &dataset.test[index];
         if report.is_some() {
             gathered.see(sample, scored, mask);
@@ -53,6 +55,7 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
         write_file(path, &gathered.page(&args.model, &detector, &dataset, &outcome)?)?;
     }
     console.finish();
+    super::taken::remark_soft_masks(&tests, console);
     super::fit::report_skipped(dataset.skipped.iter().chain(&outcome.skipped), console);
     let json = serde_json::to_string_pretty(&as_json(&outcome)?).map_err(Failure::new)?;
     match args.json.as_deref() {

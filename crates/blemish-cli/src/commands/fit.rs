@@ -26,6 +26,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     config.trim = args.trim;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
     check_writable(&output)?;
+    super::taken::tell(&dataset, args.machine.json, console)?;
     let options = FitOptions { training: training(args, &output), ..options };
     let detector = fit_or_keep(&config, &dataset, &options)?;
     detector.save(&output)?;
@@ -44,6 +45,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
             "model": output.display().to_string(),
             "method": config.method,
             "images": images,
+            "taken": super::taken::as_json(&dataset),
             "skipped": dataset.skipped.len() + detector.skipped().len(),
             "trimmed": trimmed,
             "calibration": detector.calibration().map(summary),

@@ -49,14 +49,7 @@ fn good_images(inputs: &[String], layout: &LayoutArgs) -> Result<Dataset, Failur
             open(path, layout)?
         } else {
             let train = list_images(&[input])?.iter().map(|path| Sample::unlabelled(path)).collect();
-            Dataset {
-                root: path.to_owned(),
-                layout: Layout::Folder,
-                category: String::new(),
-                train,
-                test: Vec::new(),
-                skipped: Vec::new(),
-            }
+            Dataset { train, ..Dataset::empty(path, Layout::Folder, "") }
         };
         match &mut all {
             None => all = Some(one),

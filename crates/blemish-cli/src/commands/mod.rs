@@ -15,6 +15,7 @@ pub mod pick;
 pub mod predict;
 mod report;
 pub mod suspects;
+mod taken;
 pub mod verify;
 pub mod weights;
 
@@ -45,6 +46,7 @@ fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
         skip_bad: layout.skip_bad,
+        trust_folders: layout.trust_folders,
     };
     Ok(open_dataset(data, &options)?)
 }

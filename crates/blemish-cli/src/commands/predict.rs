@@ -8,7 +8,7 @@ use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::ScoreWriter;
 use crate::pictures;
-use blemish::data::{Files, Sample, Transform, list_images};
+use blemish::data::{Files, Sample, Transform, find_images};
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
 use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         )));
     }
     let mut exports = exports(args, &detector)?;
-    let paths = list_images(&args.inputs)?;
+    let found = find_images(&args.inputs, args.skip_bad)?;
+    let paths = found.images;
     let mut watch = Watch::open(&args.monitor, &detector)?;
     let pictures = Pictures::new(args, &detector)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
@@ -63,7 +64,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     exports.finish()?;
     console.finish();
     watch.report(console);
-    report_skipped(skipped.iter(), console);
+    report_skipped(found.skipped.iter().chain(&skipped), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),
         false => Ok(()),

@@ -13,7 +13,7 @@ mod twins;
 
 use crate::digest::file_digest;
 use crate::error::DataError;
-use crate::layout::{Dataset, Label, OpenOptions, Sample, open_dataset};
+use crate::layout::{Dataset, FolderUse, Label, OpenOptions, PassedOver, Sample, open_dataset};
 use crate::reader::{ReadOptions, read_image};
 pub use issue::{Finding, Issue, Severity};
 use rayon::prelude::*;
@@ -49,6 +49,12 @@ pub struct CategoryCheck {
     pub masks: usize,
     /// Sizes, the most frequent first.
     pub sizes: Vec<SizeCount>,
+    /// What the images of each folder were taken as.
+    pub folders: Vec<FolderUse>,
+    /// Files that were passed over.
+    pub passed_over: PassedOver,
+    /// What one should know of how the set was read.
+    pub remarks: Vec<String>,
     /// What was found, the worst first.
     pub issues: Vec<Issue>,
 }
@@ -75,7 +81,7 @@ pub fn check_dataset(
     let total = datasets.iter().map(|dataset| dataset.train.len() + dataset.test.len()).sum::<usize>() as u64;
     let done = AtomicU64::new(0);
     let tick = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-    datasets.iter().map(|dataset| check_category(dataset, options, &tick)).collect()
+    Ok(datasets.iter().map(|dataset| check_category(dataset, &tick)).collect())
 }
 
 /// Opens a data set, leaving out what is broken; all categories if there are several and none was chosen.
@@ -102,11 +108,7 @@ struct Seen<'a> {
     picture: Picture,
 }
 
-fn check_category(
-    dataset: &Dataset,
-    options: &OpenOptions,
-    tick: &(dyn Fn() + Sync),
-) -> Result<CategoryCheck, DataError> {
+fn check_category(dataset: &Dataset, tick: &(dyn Fn() + Sync)) -> CategoryCheck {
     let sides = [(&dataset.train, true), (&dataset.test, false)];
     let samples: Vec<(&Sample, bool)> = sides
         .iter()
@@ -136,7 +138,7 @@ fn check_category(
     issues.extend(duplicates(&seen));
     let sizes_of: HashMap<&Path, (usize, usize)> =
         seen.iter().map(|one| (one.sample.path.as_path(), one.size)).collect();
-    issues.extend(masks::check(dataset, options, &sizes_of)?);
+    issues.extend(masks::check(dataset, &sizes_of));
     let kinds = |label| dataset.test.iter().filter(|sample| sample.label == label).count();
     if !dataset.test.is_empty() && (kinds(Label::Good) == 0 || kinds(Label::Defective) == 0) {
         let missing = if kinds(Label::Good) == 0 { "good" } else { "defective" };
@@ -148,15 +150,18 @@ fn check_category(
     });
     let mut test = BTreeMap::new();
     dataset.test.iter().for_each(|sample| *test.entry(sample.defect.clone()).or_default() += 1);
-    Ok(CategoryCheck {
+    CategoryCheck {
         category: dataset.category.clone(),
         root: dataset.root.clone(),
         train: dataset.train.len(),
         test,
-        masks: dataset.test.iter().filter(|sample| sample.mask.is_some()).count(),
+        masks: dataset.test.iter().filter(|sample| !sample.masks.is_empty()).count(),
         sizes: sizes(&seen),
+        folders: dataset.account.folders.clone(),
+        passed_over: dataset.account.passed_over.clone(),
+        remarks: dataset.account.remarks.clone(),
         issues,
-    })
+    }
 }
 
 fn look_at(sample: &Sample, is_train: bool) -> Result<Seen<'_>, Issue> {

@@ -178,9 +178,15 @@ const OPTIONS: &[(&str, &str)] = &[
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        let skippable = matches!(error, DataError::Image { .. });
+        let skippable =
+            matches!(error, DataError::Image { .. } | DataError::Link { .. } | DataError::EmptyMask { .. });
+        let is_doubtful = matches!(error, DataError::Names { .. });
         let code = error.code();
         let mut failure = Self::new(error).of_code(code).with_options();
+        if is_doubtful {
+            let meant = "or, if it is meant, take folders by their place with --trust-folders";
+            failure.help = Some(failure.help.map_or(meant.into(), |help| format!("{help}, {meant}")));
+        }
         if skippable {
             let leave_out = "or leave it out with --skip-bad";
             failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));

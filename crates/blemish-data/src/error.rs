@@ -187,6 +187,30 @@ pub enum DataError {
         /// Where the mask was looked for first.
         expected: PathBuf,
     },
+    /// The names of folders or files contradict what their images would be taken as.
+    #[error("cannot tell good images from others in `{}`: {reason}", path.display())]
+    Names {
+        /// The dataset's folder.
+        path: PathBuf,
+        /// Which names, and how to mend it.
+        reason: String,
+    },
+    /// A link that leads nowhere.
+    #[error("cannot use `{}`: {reason}", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// Where it points, and how to mend it.
+        reason: String,
+    },
+    /// A defective image whose masks mark nothing.
+    #[error("the mask `{}` of image `{}` marks nothing; mark the defect, or move the image to the good ones", mask.display(), image.display())]
+    EmptyMask {
+        /// The image.
+        image: PathBuf,
+        /// The first of its masks.
+        mask: PathBuf,
+    },
     /// A setting of a transform, loader or generator is out of its range.
     #[error("{0}")]
     Setting(String),
@@ -249,9 +273,13 @@ impl DataError {
         match self {
             Self::Image { fault, .. } => fault.code(),
             Self::Io { .. } => "io",
-            Self::Dataset { .. } | Self::List { .. } | Self::Category { .. } | Self::MissingMask { .. } => {
-                "dataset"
-            }
+            Self::Dataset { .. }
+            | Self::List { .. }
+            | Self::Category { .. }
+            | Self::MissingMask { .. }
+            | Self::Names { .. }
+            | Self::EmptyMask { .. } => "dataset",
+            Self::Link { .. } => "io",
             Self::Setting(_) => "setting",
             Self::MixedSizes { .. } => "image_does_not_fit",
             Self::NothingLeft { .. } => "image_unreadable",

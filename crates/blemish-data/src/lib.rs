@@ -14,6 +14,7 @@
 //! - [`source`] is where images come from: files, memory, frames of videos, and subsets of these.
 //! - [`tiling`] cuts large images into tiles and merges their maps.
 //! - [`transform`] resizes, crops and scales to [0, 1]; it is stored in model files.
+//! - [`ground_truth`] reads the masks of defects.
 //! - [`loader`] streams batches with bounded memory, in an order that only the seed decides.
 //! - [`digest`] identifies the data a model was fitted on.
 //! - [`check`] finds what is wrong with a set: duplicates, leaks, masks that do not match.
@@ -24,6 +25,7 @@ pub mod check;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod ground_truth;
 pub mod import;
 pub mod layout;
 pub mod loader;
@@ -40,8 +42,8 @@ pub mod transform;
 pub use batch::ImageBatch;
 pub use error::{DataError, ImageFault, Skipped};
 pub use layout::{
-    Dataset, Label, Layout, Listing, OpenOptions, Sample, find_images, list_images, open_dataset,
-    searched_folders,
+    Account, Dataset, FoundImages, Label, Layout, OpenOptions, Sample, find_images, list_images,
+    open_dataset, searched_folders,
 };
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions, ValueSurvey};
 pub use mask::Mask;

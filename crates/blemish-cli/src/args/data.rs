@@ -29,6 +29,8 @@ pub struct DemoArgs {
 pub enum DataCommand {
     /// Counts what a set holds and finds what would spoil an evaluation: duplicates, leaks, masks that do not match.
     Check(CheckArgs),
+    /// Lists the layouts of folders and lists that are read, each with a picture of its tree.
+    Layouts,
     /// Writes a procedural inspection set in MVTec AD layout.
     Synth(SynthArgs),
     /// Brings a public set into MVTec AD layout.

@@ -176,6 +176,8 @@ mod tests {
             "blemish pick DATA --latency 50 -o M",
             "blemish bench A B --methods patchcore:coreset_ratio=0.01:size=320x320,padim --seeds 3 -o OUT",
             "blemish data check DATA --json",
+            "blemish data layouts",
+            "blemish fit DATA --trust-folders",
             "blemish eval M DATA --report R.html",
             "blemish methods patchcore",
             "blemish weights list",

@@ -45,9 +45,12 @@ pub struct LayoutArgs {
     /// Category, where the data holds several.
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     pub category: Option<String>,
-    /// Leave broken images out instead of stopping; they are listed at the end.
+    /// Leave broken images, masks and links out instead of stopping; they are listed at the end.
     #[arg(long, help_heading = "Data")]
     pub skip_bad: bool,
+    /// Take folders by their place, whatever their names say: all images below a folder of good images are good.
+    #[arg(long, help_heading = "Data")]
+    pub trust_folders: bool,
 }
 
 /// Of commands that fit.

@@ -22,6 +22,7 @@ pub fn run(args: &CheckArgs, console: &Console) -> Result<(), Failure> {
         mask_dir: args.layout.mask_dir.clone(),
         category: args.layout.category.clone(),
         skip_bad: true,
+        trust_folders: args.layout.trust_folders,
     };
     let checks =
         with_progress(console, "checking", |progress| check_dataset(&args.data, &options, progress))?;
@@ -58,6 +59,12 @@ fn text(check: &CategoryCheck) -> String {
     text += &sizes.join(", ");
     if check.sizes.len() > SIZES {
         text += &format!(", and {} more", check.sizes.len() - SIZES);
+    }
+    for line in super::taken::lines(&check.folders, &check.passed_over) {
+        text += &format!("\n  {line}");
+    }
+    for remark in &check.remarks {
+        text += &format!("\n  note: {remark}");
     }
     if check.issues.is_empty() {
         return text + "\n  nothing is wrong";

@@ -5,6 +5,7 @@ use crate::console::{Console, with_progress};
 use crate::failure::Failure;
 use crate::output::{print, print_as_is};
 use blemish::data::import::{ElpvOptions, import_elpv};
+use blemish::data::layout::table::{LAYOUTS, LISTS, LayoutPicture};
 use blemish::data::names::text_of;
 use blemish::data::synth::{SynthOptions, SynthReport, write_synthetic_set};
 use serde_json::json;
@@ -13,6 +14,7 @@ use std::path::Path;
 pub fn run(command: &DataCommand, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     match command {
         DataCommand::Check(args) => super::check::run(args, console),
+        DataCommand::Layouts => print(&layouts()),
         DataCommand::Synth(args) => synth(args, console),
         DataCommand::Suspects(args) => super::suspects::run(args, threads, console),
         DataCommand::Import(ImportCommand::Elpv { source, output, cells, seed, machine }) => {
@@ -43,6 +45,16 @@ pub fn run(command: &DataCommand, threads: Option<usize>, console: &Console) -> 
             )
         }
     }
+}
+
+/// The layouts that are read, with pictures.
+fn layouts() -> String {
+    let picture = |layout: &LayoutPicture| {
+        let tree: String = layout.tree.lines().map(|line| format!("    {line}\n")).collect();
+        format!("{}: {}\n{tree}", layout.name, layout.about)
+    };
+    let pictures: Vec<String> = LAYOUTS.iter().map(picture).collect();
+    format!("{}\n{LISTS}", pictures.join("\n"))
 }
 
 fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {

@@ -31,7 +31,9 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
     let mut trouble = None;
     let mut gathered = Gathered::default();
     let mut names = Names::default();
-    let outcome = evaluate(&detector, &Files::test(&dataset), &options, &mut |index, scored, mask| {
+    super::taken::remark(&dataset, console);
+    let tests = Files::test(&dataset);
+    let outcome = evaluate(&detector, &tests, &options, &mut |index, scored, mask| {
         let sample = &dataset.test[index];
         if report.is_some() {
             gathered.see(sample, scored, mask);
@@ -52,6 +54,7 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
         write_file(path, &gathered.page(&args.model, &detector, &dataset, &outcome)?)?;
     }
     console.finish();
+    super::taken::remark_soft_masks(&tests, console);
     super::fit::report_skipped(dataset.skipped.iter().chain(&outcome.skipped), console);
     let json = serde_json::to_string_pretty(&as_json(&outcome)?).map_err(Failure::new)?;
     match args.json.as_deref() {
@@ -68,8 +71,7 @@ pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result
 fn check_outputs(args: &EvalArgs, report: Option<&Path>, dataset: &Dataset) -> Result<(), Failure> {
     if let Some(folder) = &args.output {
         let searched: Vec<PathBuf> = args.layout.test_dir.iter().chain([&dataset.root]).cloned().collect();
-        let images = dataset.test.iter().flat_map(|sample| [Some(&sample.path), sample.mask.as_ref()]);
-        picture_folder(folder, &searched, images.flatten().map(PathBuf::as_path))?;
+        picture_folder(folder, &searched, dataset.files())?;
     }
     let json = args.json.as_deref().filter(|path| *path != Path::new("-"));
     let written: Vec<&Path> = json.into_iter().chain(report).collect();

@@ -28,6 +28,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     config.calibration.false_alarm = args.false_alarm;
     config.trim = args.trim;
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
+    super::taken::tell(&dataset, args.machine.json, console)?;
     let options = FitOptions { training: training(args, &output), ..options };
     let written: Vec<&Path> = [Some(&output), options.training.checkpoint.as_ref()]
         .into_iter()
@@ -53,6 +54,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
             "model": text_of(&output),
             "method": config.method,
             "images": images,
+            "taken": super::taken::as_json(&dataset),
             "skipped": dataset.skipped.len() + detector.skipped().len(),
             "trimmed": trimmed,
             "calibration": detector.calibration().map(summary),

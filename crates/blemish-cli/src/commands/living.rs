@@ -54,14 +54,7 @@ fn good_images(inputs: &[PathBuf], layout: &LayoutArgs) -> Result<Dataset, Failu
             open(path, layout)?
         } else {
             let train = list_images(&[path])?.iter().map(|path| Sample::unlabelled(path)).collect();
-            Dataset {
-                root: path.clone(),
-                layout: Layout::Folder,
-                category: String::new(),
-                train,
-                test: Vec::new(),
-                skipped: Vec::new(),
-            }
+            Dataset { train, ..Dataset::empty(path, Layout::Folder, "") }
         };
         match &mut all {
             None => all = Some(one),

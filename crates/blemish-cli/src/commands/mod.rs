@@ -19,6 +19,7 @@ pub mod pick;
 pub mod predict;
 mod report;
 pub mod suspects;
+mod taken;
 mod unused;
 mod values;
 pub mod verify;
@@ -68,6 +69,7 @@ fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
         skip_bad: layout.skip_bad,
+        trust_folders: layout.trust_folders,
     };
     Ok(open_dataset(data, &options)?)
 }

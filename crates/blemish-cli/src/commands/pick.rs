@@ -92,7 +92,7 @@ fn text(picked: &Pick, dataset: &Dataset, args: &PickArgs, options: &PickOptions
 /// The arguments of this program that fit a candidate on all good images, as they were picked for.
 fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
     let mut arguments = vec!["fit".into(), shell::argument(&args.data)];
-    let LayoutArgs { test_dir, mask_dir, category, skip_bad } = &args.layout;
+    let LayoutArgs { test_dir, mask_dir, category, skip_bad, trust_folders } = &args.layout;
     let mut add = |option: &str, value: Option<OsString>| {
         if let Some(value) = value {
             arguments.extend([option.into(), value]);
@@ -111,6 +111,9 @@ fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
     add("--seed", (args.seed != 0).then(|| args.seed.to_string().into()));
     if *skip_bad {
         arguments.push("--skip-bad".into());
+    }
+    if *trust_folders {
+        arguments.push("--trust-folders".into());
     }
     arguments.extend(candidate.fit_options().split(' ').map(OsString::from));
     arguments

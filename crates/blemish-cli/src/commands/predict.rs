@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::{ScoreWriter, check_writable, picture_folder};
 use crate::pictures;
 use blemish::data::names::text_of;
-use blemish::data::{Files, Listing, Sample, Transform, files, find_images, searched_folders};
+use blemish::data::{Files, FoundImages, Sample, Transform, files, find_images, searched_folders};
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
 use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
-    let Listing { images: paths, skipped: unlisted } = find_images(&args.inputs, args.skip_bad)?;
+    let FoundImages { images: paths, skipped: unlisted, .. } = find_images(&args.inputs, args.skip_bad)?;
     check_outputs(args, &paths)?;
     let mut exports = exports(args, &detector)?;
     let mut watch = Watch::open(&args.monitor, &detector)?;

@@ -32,12 +32,16 @@ pub enum Finding {
     NearDuplicate,
     /// A defective image without its mask, among others that have theirs.
     MissingMask,
+    /// Files that should be masks, in formats that are not read.
+    UnreadMasks,
     /// A mask of another size than its image.
     MaskSize,
     /// A mask that marks nothing.
     EmptyMask,
     /// A mask that marks everything.
     FullMask,
+    /// Masks with a spread of grey values.
+    SoftMasks,
     /// A mask without an image.
     OrphanedMask,
     /// No test images of one of the two kinds.
@@ -52,12 +56,14 @@ impl Finding {
             | Self::Leak
             | Self::Contradiction
             | Self::MissingMask
+            | Self::UnreadMasks
             | Self::MaskSize
             | Self::EmptyMask => Severity::Problem,
             Self::Duplicate
             | Self::NearLeak
             | Self::NearDuplicate
             | Self::FullMask
+            | Self::SoftMasks
             | Self::OrphanedMask
             | Self::OneClass => Severity::Remark,
         }
@@ -73,6 +79,8 @@ impl Finding {
             Self::NearLeak => "nearly the same picture in train and in test",
             Self::NearDuplicate => "nearly the same picture twice",
             Self::MissingMask => "defective images without their mask",
+            Self::UnreadMasks => "masks in a format that is not read",
+            Self::SoftMasks => "masks with grey values",
             Self::MaskSize => "masks of another size than their image",
             Self::EmptyMask => "empty masks of defective images",
             Self::FullMask => "masks that mark everything",

@@ -2,80 +2,118 @@
 
 use super::issue::{Finding, Issue};
 use crate::error::DataError;
-use crate::layout::{Dataset, Layout, OpenOptions, list_images};
-use crate::reader::read_mask;
+use crate::ground_truth::{Marked, read_marked};
+use crate::layout::{Dataset, Sample};
+use crate::mask::Mask;
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// What is wrong with the masks of a category; `sizes` are the heights and widths of the images that can be read.
-pub(super) fn check(
-    dataset: &Dataset,
-    options: &OpenOptions,
-    sizes: &HashMap<&Path, (usize, usize)>,
-) -> Result<Vec<Issue>, DataError> {
-    let mut issues: Vec<Issue> = dataset
+pub(super) fn check(dataset: &Dataset, sizes: &HashMap<&Path, (usize, usize)>) -> Vec<Issue> {
+    let looks: Vec<Look> = dataset
         .test
         .par_iter()
-        .filter_map(|sample| {
-            one(sample.mask.as_ref()?, sizes.get(sample.path.as_path()).copied(), &sample.path)
-        })
+        .filter(|sample| !sample.masks.is_empty())
+        .map(|sample| look_at(sample, sizes.get(sample.path.as_path()).copied()))
         .collect();
-    issues.extend(orphans(dataset, options)?);
-    Ok(issues)
+    let soft: Vec<&Path> = looks.iter().flat_map(|look| look.soft.iter().map(PathBuf::as_path)).collect();
+    let mut issues: Vec<Issue> =
+        soft.first().map(|first| soft_masks(first, soft.len())).into_iter().collect();
+    issues.extend(looks.into_iter().flat_map(|look| look.issues));
+    issues.extend(unread(&dataset.account.unread_masks));
+    let orphan = |mask: &PathBuf| {
+        Issue::new(Finding::OrphanedMask, &[mask], "no test image belongs to it; its image may be missing")
+    };
+    issues.extend(dataset.account.unused_masks.iter().map(orphan));
+    issues
 }
 
-fn one(mask: &Path, image_size: Option<(usize, usize)>, image: &Path) -> Option<Issue> {
-    let read = match read_mask(mask) {
-        Ok(read) => read,
-        Err(DataError::Image { fault, .. }) => {
-            return Some(Issue::new(Finding::Unreadable, &[mask], fault.to_string()));
+/// The masks of one image.
+#[derive(Default)]
+struct Look {
+    issues: Vec<Issue>,
+    soft: Vec<PathBuf>,
+}
+
+fn look_at(sample: &Sample, image_size: Option<(usize, usize)>) -> Look {
+    let mut look = Look::default();
+    let mut union: Option<Mask> = None;
+    let mut is_whole = true;
+    for path in &sample.masks {
+        let Marked { mask, is_soft } = match read_marked(path) {
+            Ok(read) => read,
+            Err(error) => {
+                let detail = match error {
+                    DataError::Image { fault, .. } => fault.to_string(),
+                    other => other.to_string(),
+                };
+                look.issues.push(Issue::new(Finding::Unreadable, &[path], detail));
+                is_whole = false;
+                continue;
+            }
+        };
+        if is_soft {
+            look.soft.push(path.clone());
         }
-        Err(error) => return Some(Issue::new(Finding::Unreadable, &[mask], error.to_string())),
-    };
-    // The size of an image that cannot be read is not known; the image itself has its own issue.
-    if let Some((height, width)) = image_size.filter(|&size| size != (read.height, read.width)) {
-        let detail = format!(
-            "the mask is {}x{} pixels, its image {width}x{height}; export the mask at the image's size",
-            read.width, read.height
-        );
-        return Some(Issue::new(Finding::MaskSize, &[mask, image], detail));
+        // The size of an image that cannot be read is not known; the image itself has its own issue.
+        let expected = image_size.or(union.as_ref().map(|all| (all.height, all.width)));
+        if let Some((height, width)) = expected.filter(|&size| size != (mask.height, mask.width)) {
+            let detail = format!(
+                "the mask is {}x{} pixels, its image {width}x{height}; export the mask at the image's size",
+                mask.width, mask.height
+            );
+            look.issues.push(Issue::new(Finding::MaskSize, &[path, &sample.path], detail));
+            is_whole = false;
+            continue;
+        }
+        match &mut union {
+            None => union = Some(mask),
+            Some(all) => all.marked.iter_mut().zip(&mask.marked).for_each(|(one, other)| *one |= other),
+        }
     }
-    let marked = read.marked.iter().filter(|&&is_marked| is_marked).count();
-    match marked {
+    if let (Some(mask), true) = (union, is_whole) {
+        look.issues.extend(marks(&mask, &sample.masks[0], &sample.path));
+    }
+    look
+}
+
+/// A mask that marks nothing, or everything.
+fn marks(mask: &Mask, path: &Path, image: &Path) -> Option<Issue> {
+    match mask.marked.iter().filter(|&&is_marked| is_marked).count() {
         0 => {
             let detail = "it marks nothing; mark the defect, or move the image to the good ones";
-            Some(Issue::new(Finding::EmptyMask, &[mask, image], detail))
+            Some(Issue::new(Finding::EmptyMask, &[path, image], detail))
         }
-        all if all == read.marked.len() => {
+        all if all == mask.marked.len() => {
             let detail = "it marks every pixel; perhaps its colours are inverted, or no colour of it is 0";
-            Some(Issue::new(Finding::FullMask, &[mask, image], detail))
+            Some(Issue::new(Finding::FullMask, &[path, image], detail))
         }
         _ => None,
     }
 }
 
-/// Masks of folder layouts that no image refers to.
-fn orphans(dataset: &Dataset, options: &OpenOptions) -> Result<Vec<Issue>, DataError> {
-    let folder: PathBuf = match (&options.mask_dir, dataset.layout) {
-        (Some(folder), _) => folder.clone(),
-        (None, Layout::Mvtec) => dataset.root.join("ground_truth"),
-        (None, _) => return Ok(Vec::new()),
-    };
-    if !folder.is_dir() {
-        return Ok(Vec::new());
+fn soft_masks(first: &Path, count: usize) -> Issue {
+    let detail = format!(
+        "{count} {} a spread of grey values, as JPEG or a resampling gives; values above half mark",
+        if count == 1 { "mask has" } else { "masks have" }
+    );
+    Issue::new(Finding::SoftMasks, &[first], detail)
+}
+
+/// Files that should be masks and are in formats that are not read, an issue a folder and format.
+fn unread(files: &[PathBuf]) -> Vec<Issue> {
+    let mut folders: BTreeMap<(&Path, String), usize> = BTreeMap::new();
+    for path in files {
+        let extension = path.extension().map(|one| one.to_string_lossy().to_lowercase()).unwrap_or_default();
+        *folders.entry((path.parent().unwrap_or(Path::new("")), extension)).or_default() += 1;
     }
-    let used: HashSet<&Path> = dataset.test.iter().filter_map(|sample| sample.mask.as_deref()).collect();
-    // A folder without images is not an error here.
-    let masks = list_images(&[&folder]).unwrap_or_default();
-    let unused = masks.iter().filter(|mask| !used.contains(mask.as_path()));
-    Ok(unused
-        .map(|mask| {
-            Issue::new(
-                Finding::OrphanedMask,
-                &[mask],
-                "no test image belongs to it; its image may be missing",
-            )
-        })
-        .collect())
+    let issue = |((folder, extension), count): ((&Path, String), usize)| {
+        let detail = format!(
+            "{count} {} in a format that is not read (.{extension}); save masks as PNG",
+            if count == 1 { "file" } else { "files" }
+        );
+        Issue::new(Finding::UnreadMasks, &[folder], detail)
+    };
+    folders.into_iter().map(issue).collect()
 }

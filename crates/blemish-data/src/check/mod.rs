@@ -13,7 +13,7 @@ mod twins;
 
 use crate::digest::file_digest;
 use crate::error::DataError;
-use crate::layout::{Dataset, Label, OpenOptions, Sample, open_dataset};
+use crate::layout::{Dataset, FolderUse, Label, OpenOptions, PassedOver, Sample, open_dataset};
 use crate::names;
 use crate::progress::Answer;
 use crate::reader::{ReadOptions, read_image};
@@ -52,6 +52,12 @@ pub struct CategoryCheck {
     pub masks: usize,
     /// Sizes, the most frequent first.
     pub sizes: Vec<SizeCount>,
+    /// What the images of each folder were taken as.
+    pub folders: Vec<FolderUse>,
+    /// Files that were passed over.
+    pub passed_over: PassedOver,
+    /// What one should know of how the set was read.
+    pub remarks: Vec<String>,
     /// What was found, the worst first.
     pub issues: Vec<Issue>,
 }
@@ -81,7 +87,7 @@ pub fn check_dataset<A: Answer>(
         true => Err(DataError::Interrupted),
         false => Ok(()),
     };
-    datasets.iter().map(|dataset| check_category(dataset, options, &tick)).collect()
+    datasets.iter().map(|dataset| check_category(dataset, &tick)).collect()
 }
 
 /// Opens a data set, leaving out what is broken; all categories if there are several and none was chosen.
@@ -110,7 +116,6 @@ struct Seen<'a> {
 
 fn check_category(
     dataset: &Dataset,
-    options: &OpenOptions,
     tick: &(dyn Fn() -> Result<(), DataError> + Sync),
 ) -> Result<CategoryCheck, DataError> {
     let sides = [(&dataset.train, true), (&dataset.test, false)];
@@ -141,7 +146,7 @@ fn check_category(
     issues.extend(duplicates(&seen));
     let sizes_of: HashMap<&Path, (usize, usize)> =
         seen.iter().map(|one| (one.sample.path.as_path(), one.size)).collect();
-    issues.extend(masks::check(dataset, options, &sizes_of)?);
+    issues.extend(masks::check(dataset, &sizes_of));
     let kinds = |label| dataset.test.iter().filter(|sample| sample.label == label).count();
     if !dataset.test.is_empty() && (kinds(Label::Good) == 0 || kinds(Label::Defective) == 0) {
         let missing = if kinds(Label::Good) == 0 { "good" } else { "defective" };
@@ -158,8 +163,11 @@ fn check_category(
         root: dataset.root.clone(),
         train: dataset.train.len(),
         test,
-        masks: dataset.test.iter().filter(|sample| sample.mask.is_some()).count(),
+        masks: dataset.test.iter().filter(|sample| !sample.masks.is_empty()).count(),
         sizes: sizes(&seen),
+        folders: dataset.account.folders.clone(),
+        passed_over: dataset.account.passed_over.clone(),
+        remarks: dataset.account.remarks.clone(),
         issues,
     })
 }

@@ -162,3 +162,96 @@ fn a_check_can_be_stopped() {
         check_dataset(folder.path(), &OpenOptions::default(), &|_, _| std::ops::ControlFlow::Break(()));
     assert!(matches!(stopped, Err(DataError::Interrupted)));
 }
+
+/// Parts of one look under a fixed camera, all good.
+fn aligned(look: Look, seed: u64, side: usize) -> Set {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SynthOptions {
+        seed,
+        train: 40,
+        test_good: 8,
+        test_per_defect: 1,
+        height: side,
+        width: side,
+        ..SynthOptions::new(look)
+    };
+    write_synthetic_set(&folder.path().join("set"), &options, &|_, _| {}).unwrap();
+    Set { folder }
+}
+
+#[test]
+fn aligned_parts_of_a_fixed_camera_are_no_twins() {
+    for (look, side) in [(Look::Metal, 128), (Look::Print, 128), (Look::Fabric, 96)] {
+        for seed in 0..3 {
+            assert_eq!(aligned(look, seed, side).found(), [], "{look:?} {seed}");
+        }
+    }
+}
+
+#[test]
+fn planted_copies_are_found_re_encoded_cropped_brightened_and_resized() {
+    for (look, seed) in [(Look::Metal, 5), (Look::Print, 6), (Look::Fabric, 7)] {
+        let set = aligned(look, seed, 160);
+        let image =
+            |number: usize| image::open(set.path(&format!("train/good/{number:03}.png"))).unwrap().to_rgb8();
+        let jpeg = |name: &str, image: &image::RgbImage, quality: u8| {
+            let mut bytes = Vec::new();
+            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
+                .write_image(image, image.width(), image.height(), image::ExtendedColorType::Rgb8)
+                .unwrap();
+            std::fs::write(set.path(name), bytes).unwrap();
+        };
+        jpeg("test/good/jpeg.jpg", &image(3), 75);
+        let cropped = image::imageops::crop_imm(&image(8), 2, 2, 156, 156).to_image();
+        cropped.save(set.path("test/good/cropped.png")).unwrap();
+        let brighter = image::RgbImage::from_fn(160, 160, {
+            let image = image(15);
+            move |x, y| {
+                image::Rgb(image.get_pixel(x, y).0.map(|value| (f32::from(value) * 1.15).min(255.0) as u8))
+            }
+        });
+        brighter.save(set.path("train/good/brighter.png")).unwrap();
+        let small = image::imageops::resize(&image(22), 140, 140, image::imageops::FilterType::Triangle);
+        jpeg("test/good/small.jpg", &small, 85);
+        let found: Vec<Vec<String>> = set.found().into_iter().map(|(_, files)| files).collect();
+        let mut expected = vec![
+            names(&["train/good/003.png", "test/good/jpeg.jpg"]),
+            names(&["train/good/008.png", "test/good/cropped.png"]),
+            names(&["train/good/022.png", "test/good/small.jpg"]),
+            names(&["train/good/015.png", "train/good/brighter.png"]),
+        ];
+        let mut sorted = found.clone();
+        sorted.sort();
+        expected.sort();
+        for pair in &mut expected {
+            // Either may be listed first.
+            assert!(
+                sorted.iter().any(|one| one == pair || one.iter().rev().eq(pair.iter())),
+                "{look:?}: {pair:?} in {sorted:?}"
+            );
+        }
+        assert_eq!(sorted.len(), expected.len(), "{look:?}: {sorted:?}");
+    }
+}
+
+#[test]
+fn masks_that_are_soft_or_not_read_and_folders_are_told() {
+    let set = Set::new();
+    let mask = image::open(set.path("ground_truth/dent/000_mask.png")).unwrap().to_luma8();
+    image::imageops::blur(&mask, 2.0).save(set.path("ground_truth/dent/000_mask.png")).unwrap();
+    std::fs::remove_file(set.path("ground_truth/scratch/000_mask.png")).unwrap();
+    std::fs::write(set.path("ground_truth/scratch/000_mask.avif"), b"\0\0\0\x1cftypavif").unwrap();
+    let check = set.check();
+    let findings: Vec<Finding> = check.issues.iter().map(|issue| issue.finding).collect();
+    assert_eq!(findings, [Finding::UnreadMasks, Finding::SoftMasks]);
+    assert!(
+        check.issues[0].detail.contains("1 file in a format that is not read (.avif)"),
+        "{:?}",
+        check.issues
+    );
+    assert!(
+        check.folders.iter().any(|one| one.folder == "train/good" && one.images == 4),
+        "{:?}",
+        check.folders
+    );
+}

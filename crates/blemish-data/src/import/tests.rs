@@ -82,7 +82,7 @@ fn a_wheel_becomes_an_mvtec_set_with_its_bytes_unchanged() {
     assert_eq!(std::fs::read(out.join("test/defective/cell0007.png")).unwrap(), picture(7));
     let set = open_dataset(&out, &OpenOptions::default()).unwrap();
     assert_eq!((set.train.len(), set.test.len()), (4, 6));
-    assert!(set.test.iter().all(|sample| sample.mask.is_none()));
+    assert!(set.test.iter().all(|sample| sample.masks.is_empty()));
     assert_eq!(set.test.iter().filter(|sample| sample.label == Label::Defective).count(), 4);
     assert_eq!(names(&folder.path().join("deep")), ["set"], "nothing temporary stays");
 }

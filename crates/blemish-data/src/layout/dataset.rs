@@ -1,6 +1,6 @@
 //! What a dataset is: its samples, how it is laid out, and how to open it.
 
-use super::scan;
+use super::account::Account;
 use crate::error::{DataError, Skipped};
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,18 @@ use std::path::{Path, PathBuf};
 pub enum Layout {
     /// Any folder of good images.
     Folder,
-    /// MVTec AD: `train/good`, `test/<defect>`, `ground_truth/<defect>/NAME_mask.png`.
+    /// MVTec AD and its relatives: folders for train and test, in these folders of good and defective images.
     Mvtec,
+    /// Folders of good and of defective images without a split: the good ones are learnt from, the defective ones are for tests.
+    Classes,
+    /// Images that their masks label, such as Kolektor SDD and DAGM.
+    Masked,
     /// VisA with its `split_csv/1cls.csv`.
     Visa,
     /// A CSV or JSON list.
     List,
+    /// A JSON file of Real-IAD.
+    RealIad,
 }
 
 /// What is known of an image.
@@ -31,7 +37,7 @@ pub enum Label {
 /// The kind of defect of images whose label is all that is known.
 pub(crate) fn defect_of(label: Label) -> &'static str {
     match label {
-        Label::Good => scan::GOOD,
+        Label::Good => "good",
         Label::Defective => "defective",
         Label::Unknown => "unknown",
     }
@@ -46,8 +52,8 @@ pub struct Sample {
     pub label: Label,
     /// "good", "unknown", or the kind of defect.
     pub defect: String,
-    /// The file that marks the defect; `None` for good images and where masks are absent.
-    pub mask: Option<PathBuf>,
+    /// The files that mark the defect, together; empty for good images and where masks are absent.
+    pub masks: Vec<PathBuf>,
     /// What it shares with other images (the part, the shot), where a list says so; such images are kept together in folds.
     pub group: Option<String>,
 }
@@ -63,7 +69,7 @@ impl Sample {
     }
 
     fn new(path: PathBuf, label: Label) -> Self {
-        Self { path, label, defect: defect_of(label).to_owned(), mask: None, group: None }
+        Self { path, label, defect: defect_of(label).to_owned(), masks: Vec::new(), group: None }
     }
 }
 
@@ -82,14 +88,31 @@ pub struct Dataset {
     pub test: Vec<Sample>,
     /// What was left out because of [`OpenOptions::skip_bad`].
     pub skipped: Vec<Skipped>,
+    /// What was taken as what, and what was passed over.
+    pub account: Account,
+}
+
+impl Dataset {
+    /// A set without images yet.
+    pub fn empty(root: &Path, layout: Layout, category: impl Into<String>) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            layout,
+            category: category.into(),
+            train: Vec::new(),
+            test: Vec::new(),
+            skipped: Vec::new(),
+            account: Account::default(),
+        }
+    }
 }
 
 impl Dataset {
     /// Every file that is read of it: images and masks, and the list where there is one.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let samples = self.train.iter().chain(&self.test);
-        let files = samples.flat_map(|sample| [Some(sample.path.as_path()), sample.mask.as_deref()]);
-        files.flatten().chain([self.root.as_path()])
+        let files = samples.flat_map(|sample| std::iter::once(&sample.path).chain(&sample.masks));
+        files.map(PathBuf::as_path).chain([self.root.as_path()])
     }
 }
 
@@ -103,8 +126,11 @@ pub struct OpenOptions {
     /// Folder of masks (`<defect>/NAME_mask.png`, `<defect>/NAME.png`, or the same without defect folders); instead of the
     /// layout's own.
     pub mask_dir: Option<PathBuf>,
-    /// Leave out images whose mask or file is missing, and list them, instead of failing.
+    /// Leave out images whose mask or file is missing, links to nowhere and folders that may not be read, and list them, instead of
+    /// failing.
     pub skip_bad: bool,
+    /// Take folders by their place alone, whatever their names say: in a folder of good images all images are good.
+    pub trust_folders: bool,
 }
 
 /// The last part of a path's real name, so that `.` and `..` have one too.

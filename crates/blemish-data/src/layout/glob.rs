@@ -20,7 +20,7 @@ pub(super) fn is_pattern(path: &Path) -> bool {
 ///
 /// # Errors
 /// [`DataError::Dataset`] for a pattern that is none.
-pub(super) fn matches(pattern: &Path, walk: &mut Walk) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn matches(pattern: &Path, walk: &mut Walk<'_>) -> Result<Vec<PathBuf>, DataError> {
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {
         let Component::Normal(name) = component else {
@@ -50,10 +50,8 @@ pub(super) fn matches(pattern: &Path, walk: &mut Walk) -> Result<Vec<PathBuf>, D
                 let entries = here.entries(folder).into_iter().map(|(path, _)| path);
                 next.extend(entries.filter(|path| is_match(path)));
                 // A link to nowhere matters where it was asked for.
-                here.faults.retain(|fault| match fault {
-                    DataError::Image { path, .. } => is_match(path),
-                    _ => true,
-                });
+                here.faults
+                    .retain(|fault| !matches!(fault.error, DataError::Link { .. }) || is_match(&fault.path));
                 walk.faults.append(&mut here.faults);
             }
         }

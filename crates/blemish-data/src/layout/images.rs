@@ -1,65 +1,63 @@
 //! Files, folders and globs, as a user names them, to a list of images.
 
+use super::account::{PassedOver, Reason};
 use super::glob;
-use super::scan::{byte_order, is_image_file};
-use super::walk::{Walk, broken_link};
+use super::place::Place;
+use super::scan::{self, Fault, Listing, byte_order};
+use super::walk::Walk;
 use crate::error::{DataError, Skipped};
 use crate::files::is_results;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The images that were named, and what was left out.
+/// The images that inputs name, and what was not taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// In the order of the inputs; what a folder or pattern gives is in the byte order of paths.
+pub struct FoundImages {
+    /// The images, in the order of the inputs.
     pub images: Vec<PathBuf>,
-    /// Links to nowhere and folders that may not be read.
+    /// What was left out on request.
     pub skipped: Vec<Skipped>,
-}
-
-/// The images that files, folders (with subfolders) and glob patterns name: [`find_images`] where nothing may be left out.
-///
-/// # Errors
-/// [`DataError`] if an input names nothing or holds no images, for a link to nowhere, and for a folder that may not be read.
-pub fn list_images<P: AsRef<Path>>(inputs: &[P]) -> Result<Vec<PathBuf>, DataError> {
-    Ok(find_images(inputs, false)?.images)
+    /// Files that were passed over.
+    pub passed_over: PassedOver,
 }
 
 /// The images that files, folders (with subfolders) and glob patterns name.
 ///
-/// An image comes once, however often and by whatever links to folders it is reached. A file that is named is taken under any name;
-/// whether it is an image shows when it is read. On `skip_bad` links to nowhere and folders that may not be read are left out and listed.
+/// In the order of the inputs; what a folder or pattern gives is in the byte order of paths. An image comes once, however often and by
+/// whatever links to folders it is reached. A file that is named is taken under any name; whether it is an image shows when it is read.
+/// Folders of masks below a named folder that holds other images are passed over. On `skip_bad` links to nowhere and folders that may not
+/// be read are left out and listed.
 ///
 /// # Errors
-/// [`DataError`] if an input names nothing or holds no images; without `skip_bad` for what would be left out.
-pub fn find_images<P: AsRef<Path>>(inputs: &[P], skip_bad: bool) -> Result<Listing, DataError> {
-    let mut listing = Listing::default();
+/// [`DataError`] if an input names nothing, or holds no images; without `skip_bad` for what would be left out.
+pub fn find_images<P: AsRef<Path>>(inputs: &[P], skip_bad: bool) -> Result<FoundImages, DataError> {
     let mut once = Once::default();
+    let mut found = FoundImages::default();
     for input in inputs {
-        let mut walk = Walk::default();
-        let mut named = images_of(input.as_ref(), &mut walk)?;
-        walk.faults.sort_by(|one, other| byte_order(place(one), place(other)));
-        if !skip_bad && !walk.faults.is_empty() {
-            return Err(walk.faults.swap_remove(0));
-        }
-        listing.skipped.extend(walk.faults.into_iter().map(|fault| match fault {
-            DataError::Image { path, fault } => Skipped { path, reason: fault.to_string() },
-            other => Skipped { path: place(&other).to_path_buf(), reason: other.to_string() },
-        }));
-        named.retain(|path| once.is_new(path));
-        listing.images.append(&mut named);
+        let listing = images_of(input.as_ref(), skip_bad)?;
+        found.images.extend(listing.images.into_iter().filter(|path| once.is_new(path)));
+        found.skipped.extend(listing.skipped);
+        found.passed_over.merge(listing.passed_over);
     }
     let mut seen = HashSet::new();
-    listing.skipped.retain(|one| seen.insert(one.path.clone()));
-    match listing.skipped.first() {
-        Some(first) if listing.images.is_empty() => Err(DataError::NothingLeft {
-            count: listing.skipped.len(),
+    found.skipped.retain(|one| seen.insert(one.path.clone()));
+    match found.skipped.first() {
+        Some(first) if found.images.is_empty() => Err(DataError::NothingLeft {
+            count: found.skipped.len(),
             first: first.path.clone(),
             reason: first.reason.clone(),
         }),
-        _ => Ok(listing),
+        _ => Ok(found),
     }
+}
+
+/// The images of [`find_images`], where nothing may be left out.
+///
+/// # Errors
+/// As [`find_images`].
+pub fn list_images<P: AsRef<Path>>(inputs: &[P]) -> Result<Vec<PathBuf>, DataError> {
+    find_images(inputs, false).map(|found| found.images)
 }
 
 /// The folders that [`list_images`] searches with all their subfolders for these inputs.
@@ -96,40 +94,40 @@ impl Once {
     }
 }
 
-/// Where a fault was found.
-fn place(fault: &DataError) -> &Path {
-    match fault {
-        DataError::Image { path, .. } | DataError::Io { path, .. } => path,
-        _ => Path::new(""),
-    }
-}
-
-fn images_of(input: &Path, walk: &mut Walk) -> Result<Vec<PathBuf>, DataError> {
+fn images_of(input: &Path, skip_bad: bool) -> Result<Listing, DataError> {
     if input.is_dir() {
-        let images = images_below(&[input.to_path_buf()], walk);
-        let is_empty = images.is_empty() && walk.faults.is_empty();
-        return if is_empty { Err(no_images(input)) } else { Ok(images) };
+        let listing = without_masks(input, scan::list(input, &[], skip_bad)?);
+        return if listing.images.is_empty() && listing.skipped.is_empty() {
+            Err(no_images(input, &listing.passed_over))
+        } else {
+            Ok(listing)
+        };
     }
     // A name with brackets may be a file's own, so existing files come before patterns.
     if input.exists() {
-        return Ok(vec![input.to_path_buf()]);
+        return Ok(Listing { images: vec![input.to_path_buf()], ..Listing::default() });
     }
-    if input.is_symlink() {
-        let error = std::fs::metadata(input).err();
-        walk.faults.extend(error.map(|error| broken_link(input, &error)));
-        return Ok(Vec::new());
+    let mut listing = Listing::default();
+    if let Some(error) = scan::broken_link(input) {
+        listing.take_faults(vec![Fault { path: input.to_path_buf(), error }], skip_bad)?;
+        return Ok(listing);
     }
     if !glob::is_pattern(input) {
         return Err(DataError::dataset(input, "there is no such file or folder"));
     }
-    let named = glob::matches(input, walk)?.into_iter().filter(|path| !is_own(input, path));
-    let (folders, mut images): (Vec<_>, Vec<_>) = named.partition(|path| path.is_dir());
-    images.extend(images_below(&folders, walk));
-    if images.is_empty() && walk.faults.is_empty() {
+    let mut walk = Walk::default();
+    for path in glob::matches(input, &mut walk)?.into_iter().filter(|path| !is_own(input, path)) {
+        match path.is_dir() {
+            true => listing.merge(scan::list(&path, &[], skip_bad)?),
+            false => listing.images.push(path),
+        }
+    }
+    listing.take_faults(walk.faults, skip_bad)?;
+    if listing.images.is_empty() && listing.skipped.is_empty() {
         return Err(DataError::dataset(input, "the pattern matches nothing"));
     }
-    images.sort_by(|one, other| byte_order(one, other));
-    Ok(images)
+    listing.images.sort_by(|one, other| byte_order(one, other));
+    Ok(listing)
 }
 
 /// Whether a pattern has come upon pictures that Blemish has written: such a folder, or a file in one, that the pattern does not name.
@@ -138,20 +136,36 @@ fn is_own(pattern: &Path, path: &Path) -> bool {
     is_own(path) || path.parent().is_some_and(is_own)
 }
 
-/// The images inside folders and their subfolders.
-fn images_below(folders: &[PathBuf], walk: &mut Walk) -> Vec<PathBuf> {
-    let mut images = Vec::new();
-    for folder in folders {
-        walk.below(folder, &mut |_, files| {
-            images.extend(files.into_iter().filter(|file| is_image_file(file)));
-        });
+/// A listing of a folder without the folders of masks, unless it holds nothing else.
+fn without_masks(folder: &Path, mut listing: Listing) -> Listing {
+    let is_mask = |path: &Path| {
+        let below =
+            path.parent().and_then(|parent| parent.strip_prefix(folder).ok()).unwrap_or(Path::new(""));
+        let names: Vec<String> =
+            below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        Place::read(&names.iter().map(String::as_str).collect::<Vec<_>>()).is_mask
+    };
+    let (masks, images): (Vec<PathBuf>, Vec<PathBuf>) =
+        std::mem::take(&mut listing.images).into_iter().partition(|path| is_mask(path));
+    if images.is_empty() {
+        return Listing { images: masks, ..listing };
     }
-    images.sort_by(|one, other| byte_order(one, other));
-    images
+    if !masks.is_empty() {
+        listing.passed_over.add(Reason::Mask, "", masks.len());
+    }
+    Listing { images, ..listing }
 }
 
-fn no_images(folder: &Path) -> DataError {
-    DataError::dataset(folder, "it holds no images; supported are PNG, JPEG, BMP, TIFF and WebP")
+fn no_images(folder: &Path, passed_over: &PassedOver) -> DataError {
+    let reason = match passed_over.words() {
+        nothing if nothing.is_empty() => {
+            "it holds no images; supported are PNG, JPEG, BMP, TIFF and WebP".to_owned()
+        }
+        words => format!(
+            "it holds no images that can be read, but files {words}; supported are PNG, JPEG, BMP, TIFF and WebP"
+        ),
+    };
+    DataError::dataset(folder, reason)
 }
 
 #[cfg(test)]

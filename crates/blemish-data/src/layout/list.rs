@@ -2,15 +2,17 @@
 //!
 //! | field | meaning |
 //! |---|---|
-//! | `path` | the image, relative to the list's folder; required |
-//! | `split` | `train` or `test`; without it, good images are for training and defective ones for testing |
-//! | `label` | `good`, `normal` or `0` is good, anything else is defective; without it, training images are good |
+//! | `path` | the image, relative to the list's folder or the one above; required |
+//! | `split` | `train` or `test` (or `validation`, which is passed over); without it, good images are for training and defective ones for testing |
+//! | `label` | `good`, `OK`, `normal`, `0` and the like are good, anything else is defective; without it, training images are good |
 //! | `mask` | the mask of a defective image |
 //! | `defect` | the kind of defect; without it, the label if that is a word of its own |
 //! | `group` | images of one part or shot; they are kept together where images are dealt into folds |
 //! | `category` | the category, in a list of several; all lines or none have one |
 
+use super::account::Use;
 use super::dataset::{Dataset, Label, Layout, OpenOptions, Sample, chosen};
+use super::names::{ListLabel, Split, label_of, split_of};
 use crate::error::{DataError, Skipped};
 use crate::files;
 use crate::reader::looks_like_image;
@@ -19,9 +21,6 @@ use std::path::{Path, PathBuf};
 
 /// Lists are read whole; a larger file is something else.
 const MAXIMUM_BYTES: u64 = 1 << 30;
-
-/// Labels that say "defective" without naming the defect.
-const NAMELESS: [&str; 7] = ["1", "true", "defective", "anomaly", "anomalous", "bad", "abnormal"];
 
 /// One line of a list, as written.
 #[derive(Default)]
@@ -36,8 +35,31 @@ pub(super) struct Entry {
     pub(super) category: String,
 }
 
-/// The CSV columns of a list, in the order of [`Entry`]'s fields.
-const COLUMNS: [&str; 7] = ["path", "split", "label", "mask", "defect", "group", "category"];
+/// The names of an [`Entry`]'s fields in the order of its path, split, label, mask, defect, group and category; the first of each is
+/// the one that messages name.
+pub(super) type Columns = [&'static [&'static str]; 7];
+
+/// The fields of a list, and what other programs call them.
+const COLUMNS: Columns = [
+    &[
+        "path",
+        "image",
+        "image_path",
+        "img",
+        "img_path",
+        "file",
+        "file_name",
+        "filename",
+        "filepath",
+        "file_path",
+    ],
+    &["split", "set", "subset"],
+    &["label", "label_index", "class", "target", "anomaly_class"],
+    &["mask", "mask_path", "ground_truth", "gt", "gt_path"],
+    &["defect", "defect_type", "anomaly_type", "kind"],
+    &["group", "part", "part_id"],
+    &["category", "object"],
+];
 
 /// The text of a list file.
 pub(super) fn read_text(path: &Path) -> Result<String, DataError> {
@@ -89,17 +111,12 @@ pub(super) fn open(path: &Path, text: &str, options: &OpenOptions) -> Result<Dat
     let is_wanted = |entry: &&Entry| category.as_ref().is_none_or(|category| entry.category == *category);
     let whole = || path.file_stem().map_or_else(|| "list".into(), |stem| stem.to_string_lossy().into_owned());
     let base = path.parent().unwrap_or(Path::new(""));
-    let mut dataset = Dataset {
-        root: path.to_path_buf(),
-        layout: Layout::List,
-        category: category.clone().or_else(|| options.category.clone()).unwrap_or_else(whole),
-        train: Vec::new(),
-        test: Vec::new(),
-        skipped: Vec::new(),
-    };
+    let name = category.clone().or_else(|| options.category.clone()).unwrap_or_else(whole);
+    let mut dataset = Dataset::empty(path, Layout::List, name);
     for entry in entries.iter().filter(is_wanted) {
         add(&mut dataset, path, base, entry, options)?;
     }
+    dataset.account.finish();
     Ok(dataset)
 }
 
@@ -111,62 +128,103 @@ pub(super) fn add(
     entry: &Entry,
     options: &OpenOptions,
 ) -> Result<(), DataError> {
-    let (sample, for_training) = sample_of(list, base, entry)?;
-    let missing =
-        [Some(&sample.path), sample.mask.as_ref()].into_iter().flatten().find(|file| !file.is_file());
-    if let Some(file) = missing {
-        let reason =
-            format!("there is no file `{}`; paths are relative to `{}`", file.display(), base.display());
+    let (mut sample, part) = sample_of(list, base, entry)?;
+    let named = [(&mut sample.path, &entry.path)]
+        .into_iter()
+        .chain(sample.masks.iter_mut().map(|mask| (mask, &entry.mask)));
+    let mut missing = None;
+    for (path, written) in named {
+        match found(base, written) {
+            Some(there) => *path = there,
+            None => missing = missing.or_else(|| Some(reason_missing(path, written, base))),
+        }
+    }
+    if let Some(reason) = missing {
         if !options.skip_bad {
             return Err(fault(list, entry.line, reason));
         }
         dataset.skipped.push(Skipped { path: sample.path, reason });
-    } else if for_training {
-        dataset.train.push(sample);
-    } else {
-        dataset.test.push(sample);
+        return Ok(());
     }
+    let folder =
+        Path::new(&entry.path.replace('\\', "/")).parent().map(|folder| folder.display().to_string());
+    let folder = folder.filter(|folder| !folder.is_empty()).unwrap_or_else(|| ".".into());
+    let (list, taken) = match (part, sample.label) {
+        (Split::Train, _) => (&mut dataset.train, Use::Learnt),
+        (Split::Test, Label::Good) => (&mut dataset.test, Use::TestGood),
+        (Split::Test, _) => (&mut dataset.test, Use::TestDefective),
+        (Split::Validation, _) => {
+            dataset.account.count(&folder, Use::PassedOver("kept for validation".into()));
+            return Ok(());
+        }
+    };
+    list.push(sample);
+    dataset.account.count(&folder, taken);
     Ok(())
 }
 
-pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, bool), DataError> {
+/// Where a path of a list leads: below the list's folder or, as in some sets, the one above; with backslashes between its parts, too.
+fn found(base: &Path, written: &str) -> Option<PathBuf> {
+    let spelt = [written.to_owned(), written.replace('\\', "/")];
+    let bases = [Some(base), base.parent()];
+    let candidates =
+        bases.into_iter().flatten().flat_map(|base| spelt.iter().map(move |path| base.join(path)));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+fn reason_missing(path: &Path, written: &str, base: &Path) -> String {
+    let base = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+    if let Some(broken) = super::scan::broken_link(path) {
+        return broken.to_string();
+    }
+    let is_of_windows = written.get(1..3) == Some(":\\") || written.starts_with("\\\\");
+    let hint = if is_of_windows {
+        "it is a path of a Windows computer, write it relative to the list"
+    } else {
+        "paths are relative to the list"
+    };
+    format!("there is no file `{}`; {hint} (`{}`)", path.display(), base.display())
+}
+
+/// The sample of an entry, and the part of the set that it is for.
+pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Sample, Split), DataError> {
     let wrong = |reason: String| Err(fault(list, entry.line, reason));
     if entry.path.is_empty() {
         return wrong("the path is empty".into());
     }
-    let split = entry.split.to_ascii_lowercase();
-    let label = entry.label.to_ascii_lowercase();
-    let is_good = match label.as_str() {
-        "" if split == "test" => {
+    let split = match (entry.split.as_str(), split_of(&entry.split)) {
+        ("", _) => None,
+        (_, Some(split)) => Some(split),
+        (other, None) => {
+            return wrong(format!("the split is `{other}`; it must be train, validation or test"));
+        }
+    };
+    let label = match entry.label.as_str() {
+        "" if split == Some(Split::Test) => {
             return wrong("a test image needs a label (good or the kind of defect)".into());
         }
-        "" | "good" | "normal" | "0" | "false" => true,
-        _ => false,
+        "" => ListLabel::Good,
+        label => label_of(label),
     };
-    let for_training = match split.as_str() {
-        "" => is_good,
-        "train" | "training" => true,
-        "test" => false,
-        other => return wrong(format!("the split is `{other}`; it must be train or test")),
+    let path = base.join(&entry.path);
+    let group = (!entry.group.is_empty()).then(|| entry.group.clone());
+    let kind = match label {
+        ListLabel::Doubtful(reason) => return wrong(reason),
+        ListLabel::Good => {
+            return Ok((Sample { group, ..Sample::good(path) }, split.unwrap_or(Split::Train)));
+        }
+        ListLabel::Defective => "defective".to_owned(),
+        ListLabel::Kind(kind) => kind,
     };
-    if for_training && !is_good {
+    if split == Some(Split::Train) {
         return wrong(format!(
             "the image is `{}` but marked for training; only good images are learnt from",
             entry.label
         ));
     }
-    let path = base.join(&entry.path);
-    let group = (!entry.group.is_empty()).then(|| entry.group.clone());
-    if is_good {
-        return Ok((Sample { group, ..Sample::good(path) }, for_training));
-    }
-    let defect = match (entry.defect.as_str(), label.as_str()) {
-        ("", nameless) if NAMELESS.contains(&nameless) => "defective".to_string(),
-        ("", _) => entry.label.clone(),
-        (named, _) => named.to_string(),
-    };
-    let mask: Option<PathBuf> = (!entry.mask.is_empty()).then(|| base.join(&entry.mask));
-    Ok((Sample { path, label: Label::Defective, defect, mask, group }, for_training))
+    let defect = if entry.defect.is_empty() { kind } else { entry.defect.clone() };
+    let masks = if entry.mask.is_empty() { Vec::new() } else { vec![base.join(&entry.mask)] };
+    Ok((Sample { path, label: Label::Defective, defect, masks, group }, split.unwrap_or(Split::Test)))
 }
 
 /// The entries of a list, whichever of the three forms it has.
@@ -178,29 +236,27 @@ pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> 
     }
 }
 
-/// Rows of a CSV with a header. `names` are the columns of an [`Entry`]'s path, split, label, mask, defect, group and category; only
-/// the first is required.
-pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 7]) -> Result<Vec<Entry>, DataError> {
-    let header_line = text.lines().next().unwrap_or_default();
-    // Spreadsheets in many countries write semicolons.
-    let delimiter = if !header_line.contains(',') && header_line.contains(';') { b';' } else { b',' };
+/// Rows of a CSV with a header. Of the columns only the path is required.
+pub(super) fn csv_rows(path: &Path, text: &str, names: Columns) -> Result<Vec<Entry>, DataError> {
+    let (delimiter, text, lines_before) = delimiter(text);
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
     let wrong = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);
-        fault(path, line, error.to_string())
+        fault(path, line + lines_before, error.to_string())
     };
     let header = reader.headers().map_err(wrong)?.clone();
-    let columns = names.map(|name| header.iter().position(|column| column.eq_ignore_ascii_case(name)));
+    let place = |name: &&str| header.iter().position(|column| column.eq_ignore_ascii_case(name));
+    let columns = names.map(|names| names.iter().find_map(place));
     if columns[0].is_none() {
         let found = header.iter().take(8).map(|column| column.chars().take(24).collect::<String>());
         let reason = format!(
             "the header needs a column `{}` (and may have {}); found: {}",
-            names[0],
-            names[1..].join(", "),
+            names[0][0],
+            names[1..].iter().map(|names| names[0]).collect::<Vec<_>>().join(", "),
             found.collect::<Vec<_>>().join(", ")
         );
-        return Err(fault(path, 1, reason));
+        return Err(fault(path, 1 + lines_before, reason));
     }
     let mut entries = Vec::new();
     for row in reader.records() {
@@ -209,7 +265,7 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 7]) -> Result<Vec<
             columns[column].and_then(|index| row.get(index)).map(str::to_string).unwrap_or_default()
         };
         entries.push(Entry {
-            line: row.position().map_or(0, csv::Position::line),
+            line: row.position().map_or(0, csv::Position::line) + lines_before,
             path: field(0),
             split: field(1),
             label: field(2),
@@ -220,6 +276,26 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 7]) -> Result<Vec<
         });
     }
     Ok(entries)
+}
+
+/// What parts the columns, the text from its header on, and the lines before that.
+///
+/// Spreadsheets in many countries write semicolons, and some say so in a first line `sep=;`.
+fn delimiter(text: &str) -> (u8, &str, u64) {
+    let header = text.lines().next().unwrap_or_default();
+    let said = header.trim().trim_matches('"');
+    if let Some(rest) = said.to_ascii_lowercase().strip_prefix("sep=")
+        && let [delimiter] = rest.as_bytes()
+    {
+        return (*delimiter, text.split_once('\n').map_or("", |(_, rest)| rest), 1);
+    }
+    // `sep=` and a tab, which the trimming took.
+    if said.eq_ignore_ascii_case("sep=") {
+        return (b'\t', text.split_once('\n').map_or("", |(_, rest)| rest), 1);
+    }
+    let delimiter =
+        [b',', b';', b'\t', b'|'].into_iter().find(|delimiter| header.as_bytes().contains(delimiter));
+    (delimiter.unwrap_or(b','), text, 0)
 }
 
 fn json_array(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
@@ -246,28 +322,30 @@ fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError>
     let Some(object) = value.as_object() else {
         return Err(fault(path, line, "an entry must be an object with at least `path`".into()));
     };
-    let field = |name: &str| match object.get(name) {
+    let text = |name: &str, value: Option<&Value>| match value {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.trim().to_string()),
         Some(Value::Number(number)) => Ok(number.to_string()),
         Some(Value::Bool(truth)) => Ok(truth.to_string()),
         Some(_) => Err(fault(path, line, format!("`{name}` must be a text, a number or true/false"))),
     };
-    if !object.contains_key("path") {
+    let field = |names: &[&str]| text(names[0], names.iter().find_map(|name| object.get(*name)));
+    if !COLUMNS[0].iter().any(|name| object.contains_key(*name)) {
         return Err(fault(path, line, "the entry has no `path`".into()));
     }
+    let [path, split, label, mask, defect, group, category] = COLUMNS.map(field);
     Ok(Entry {
         line,
-        path: field("path")?,
-        split: field("split")?,
-        label: field("label")?,
-        mask: field("mask")?,
-        defect: field("defect")?,
-        group: field("group")?,
-        category: field("category")?,
+        path: path?,
+        split: split?,
+        label: label?,
+        mask: mask?,
+        defect: defect?,
+        group: group?,
+        category: category?,
     })
 }
 
-fn fault(path: &Path, line: u64, reason: String) -> DataError {
+pub(super) fn fault(path: &Path, line: u64, reason: String) -> DataError {
     DataError::List { path: path.to_path_buf(), line, reason }
 }

@@ -1,20 +1,27 @@
-//! What a path holds: datasets in the layouts that people have, recognised by themselves.
+//! What a path holds: datasets in the layouts that people have, recognised by themselves. [`table`] has a picture of each.
 //!
-//! | layout | recognised by |
-//! |---|---|
-//! | [`Layout::Mvtec`] | `train/good` (or only `test/<defect>`); also a folder of such categories |
-//! | [`Layout::Visa`] | `split_csv/1cls.csv`, or that file itself |
-//! | [`Layout::List`] | a CSV file, a JSON array or JSON Lines |
-//! | [`Layout::Folder`] | any other folder: all images in it are good |
+//! ```text
+//! scan ─> every file ─> place: what its folders say ─> masks: whose they are ─> folders: what each image is taken as
+//!                         └── names: what a word says ──> list: what a label says
+//! ```
 //!
-//! Samples are always in the byte order of their paths, so nothing depends on the file system's order.
+//! Samples are always in the byte order of their paths, so nothing depends on the file system's order. What was taken as what, and what
+//! was passed over, is in [`Dataset::account`]; where names contradict what their images would be taken as, opening is refused.
 
+mod account;
 mod dataset;
+mod doubt;
 mod folders;
 mod glob;
 mod images;
 mod list;
+mod masks;
+mod names;
+mod place;
+mod realiad;
 mod scan;
+pub mod table;
+mod unwanted;
 mod visa;
 mod walk;
 
@@ -22,29 +29,52 @@ mod walk;
 mod tests;
 
 use crate::error::DataError;
+pub use account::{Account, FolderUse, PassedOver, Reason, Use};
 pub(crate) use dataset::defect_of;
 pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
 use dataset::{category_name, chosen};
-pub use images::{Listing, find_images, list_images, searched_folders};
+pub use images::{FoundImages, find_images, list_images, searched_folders};
+use names::{Class, Split};
 use std::path::{Path, PathBuf};
 
 /// Recognises the layout of a folder or list and collects its samples.
 ///
 /// # Errors
-/// [`DataError`]: nothing there, no images, several categories, a missing mask or file, a wrong line of a list.
+/// [`DataError`]: nothing there, no images, several categories, a missing mask or file, a wrong line of a list, names that contradict
+/// what their images would be taken as.
 pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let metadata = std::fs::metadata(path).map_err(DataError::io("open", path))?;
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| scan::broken_link(path).unwrap_or_else(|| DataError::io("open", path)(error)))?;
     let mut dataset = if metadata.is_dir() { open_folder(path, options)? } else { open_file(path, options)? };
     for samples in [&mut dataset.train, &mut dataset.test] {
         samples.sort_by(|one, other| scan::byte_order(&one.path, &other.path));
     }
     if dataset.train.is_empty() && dataset.test.is_empty() {
-        return Err(DataError::dataset(
-            path,
-            "it holds no images that can be used; supported are PNG, JPEG, BMP, TIFF and WebP",
-        ));
+        return Err(nothing(path, &dataset));
     }
     Ok(dataset)
+}
+
+/// Why a set has no images, with what it holds instead.
+fn nothing(path: &Path, dataset: &Dataset) -> DataError {
+    let folders = dataset.account.folders.iter().take(5);
+    let mut held: Vec<String> = folders
+        .map(|one| format!("`{}` ({} images, {})", one.folder, one.images, one.taken_as.words()))
+        .collect();
+    let over = dataset.account.passed_over.words();
+    held.extend((!over.is_empty()).then_some(format!("files {over}")));
+    if let Some(first) = dataset.skipped.first() {
+        held.push(format!(
+            "{} left out, such as `{}`: {}",
+            dataset.skipped.len(),
+            first.path.display(),
+            first.reason
+        ));
+    }
+    let held = if held.is_empty() { String::new() } else { format!(", but {}", held.join(", ")) };
+    let reason =
+        format!("it holds no images that can be used{held}; supported are PNG, JPEG, BMP, TIFF and WebP");
+    DataError::dataset(path, reason)
 }
 
 /// Opens every category of a set with several: of a folder of MVTec AD categories, of a list with a `category` column, of a VisA split.
@@ -74,34 +104,78 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
     if split.is_file() {
         return visa::open(&split, path, options);
     }
-    if is_category(path) {
-        chosen(path, options, vec![category_name(path)])?;
-        return folders::open_mvtec(path, options);
+    if let Some(set) = visa_category(path, options)? {
+        return Ok(set);
     }
-    if path.join("train").is_dir() && path.join("test").is_dir() {
-        return Err(DataError::dataset(
-            path,
-            "it has `train` and `test` but no `train/good`; put the good training images into `train/good`",
-        ));
+    if let Some(lists) = realiad::lists(path) {
+        let name = chosen(path, options, lists.iter().map(|(name, _)| name.clone()).collect())?;
+        let list = lists.iter().find(|(other, _)| *other == name).map_or(path, |(_, list)| list);
+        return open_file(list, options);
     }
-    let categories: Vec<PathBuf> =
-        scan::subfolders(path)?.into_iter().filter(|folder| is_category(folder)).collect();
-    if categories.is_empty() {
-        // Defective test images must not be learnt as good.
-        if options.test_dir.is_none() && path.join("test").is_dir() {
-            return Err(DataError::dataset(
-                path,
-                "it has good images beside a `test` folder; move the good ones into `train/good`, or name the test folder",
+    let root = unwrapped(path)?;
+    if is_category(&root)? {
+        chosen(path, options, vec![category_name(&root)])?;
+        return folders::open(&root, options);
+    }
+    let named: Vec<PathBuf> = [&options.test_dir, &options.mask_dir]
+        .into_iter()
+        .flatten()
+        .filter_map(|path| std::fs::canonicalize(path).ok())
+        .collect();
+    let mut categories = Vec::new();
+    let mut others = Vec::new();
+    for folder in scan::subfolders(&root)? {
+        let is_named = std::fs::canonicalize(&folder).is_ok_and(|path| named.contains(&path));
+        if !is_named && is_category(&folder)? { categories.push(folder) } else { others.push(folder) }
+    }
+    // Good and defective folders here and there may be taken for good; folders for train and test part categories.
+    let mut is_plain = options.trust_folders && options.category.is_none();
+    for folder in &categories {
+        is_plain = is_plain && !holds(folder, |name| names::split_of(name).is_some())?;
+    }
+    if categories.is_empty() || is_plain {
+        return folders::open(&root, options);
+    }
+    if holds_files(&root)? {
+        let reason = format!(
+            "it has images of its own beside `{0}`, which is a set; name `{0}` itself, or move the images into folders that say what they are",
+            categories[0].display()
+        );
+        return Err(DataError::Names { path: root, reason });
+    }
+    let name = chosen(&root, options, categories.iter().map(|folder| category_name(folder)).collect())?;
+    let Some(folder) = categories.iter().find(|folder| category_name(folder) == name) else {
+        // Renamed since it was listed a moment ago.
+        return Err(DataError::dataset(path, format!("its category `{name}` is gone; open it again")));
+    };
+    let mut dataset = folders::open(folder, options)?;
+    for other in others {
+        let images = scan::list(&other, &[], true)?.images.len();
+        if images > 0 {
+            dataset.account.remarks.push(format!(
+                "`{}` ({images} images) is no part of category `{name}` and was passed over",
+                other.display()
             ));
         }
-        return folders::open_plain(path, options);
     }
-    let name = chosen(path, options, categories.iter().map(|folder| category_name(folder)).collect())?;
-    match categories.iter().find(|folder| category_name(folder) == name) {
-        Some(folder) => folders::open_mvtec(folder, options),
-        // Renamed since it was listed a moment ago.
-        None => Err(DataError::dataset(path, format!("its category `{name}` is gone; open it again"))),
+    Ok(dataset)
+}
+
+/// A category's folder of VisA, with the split of the set that it lies in.
+fn visa_category(path: &Path, options: &OpenOptions) -> Result<Option<Dataset>, DataError> {
+    let name = category_name(path);
+    let real = std::fs::canonicalize(path).map_err(DataError::io("open", path))?;
+    let Some(root) =
+        real.parent().filter(|root| path.join("Data").is_dir() && root.join(visa::SPLIT).is_file())
+    else {
+        return Ok(None);
+    };
+    let split = root.join(visa::SPLIT);
+    if !visa::rows(&split, &list::read_text(&split)?)?.iter().any(|entry| entry.category == name) {
+        return Ok(None);
     }
+    chosen(path, options, vec![name.clone()])?;
+    visa::open(&split, root, &OpenOptions { category: Some(name), ..options.clone() }).map(Some)
 }
 
 fn open_file(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
@@ -113,16 +187,58 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
         let root = if in_place { base.parent().unwrap_or(Path::new("")) } else { base };
         return visa::open(path, root, options);
     }
-    list::open(path, &text, options)
+    match realiad::parse(&text) {
+        Some(set) => realiad::open(path, &set, options),
+        None => list::open(path, &text, options),
+    }
 }
 
-/// True for an MVTec AD category, also one with test images only.
-fn is_category(folder: &Path) -> bool {
-    let has_test_only = || {
-        let test = folder.join("test");
-        !folder.join("train").exists()
-            && scan::subfolders(&test).is_ok_and(|folders| !folders.is_empty())
-            && scan::images_in(folder).is_ok_and(|loose| loose.is_empty())
-    };
-    folder.join("train").join(scan::GOOD).is_dir() || has_test_only()
+/// The folder inside folders that hold nothing but one folder each, as archives unpack, if there is a set or categories in it.
+fn unwrapped(path: &Path) -> Result<PathBuf, DataError> {
+    let mut inner = path.to_path_buf();
+    for _ in 0..3 {
+        let subfolders = scan::subfolders(&inner)?;
+        let [only] = subfolders.as_slice() else { break };
+        if is_category(&inner)? || holds_files(&inner)? {
+            break;
+        }
+        inner = only.clone();
+        let is_set = |folder: &PathBuf| is_category(folder).unwrap_or(false);
+        if scan::subfolders(&inner)?.iter().any(is_set) {
+            return Ok(inner);
+        }
+    }
+    Ok(path.to_path_buf())
+}
+
+fn holds_files(folder: &Path) -> Result<bool, DataError> {
+    let entries = std::fs::read_dir(folder).map_err(DataError::io("list", folder))?;
+    Ok(entries
+        .filter_map(Result::ok)
+        .any(|entry| entry.path().is_file() && scan::has_image_name(&entry.path())))
+}
+
+/// Whether a folder is a set of its own: it holds folders for train or test, or of good images.
+fn is_category(folder: &Path) -> Result<bool, DataError> {
+    holds(folder, |name| {
+        matches!(names::split_of(name), Some(Split::Train | Split::Test))
+            || names::class_of(name) == Class::Good
+    })
+}
+
+/// Whether a folder holds one whose name is wanted, itself or in folders that say nothing (VisA has `Data/Images/Normal`).
+fn holds(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<bool, DataError> {
+    let mut look_into: Vec<(PathBuf, usize)> = vec![(folder.to_path_buf(), 0)];
+    while let Some((folder, depth)) = look_into.pop() {
+        for path in scan::subfolders(&folder)? {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if is_wanted(&name) {
+                return Ok(true);
+            }
+            if names::is_neutral(&name) && depth < 2 {
+                look_into.push((path, depth + 1));
+            }
+        }
+    }
+    Ok(false)
 }

@@ -1,82 +1,100 @@
-//! Listing folders: images and subfolders, sorted by the bytes of their paths, hidden ones left aside.
+//! Listing folders: images and other files, sorted by the bytes of their paths; what is passed over is counted by its reason.
 
-use crate::error::DataError;
-use crate::files::is_results;
-use crate::reader::{EXTENSIONS, looks_like_image};
-use std::cmp::Ordering;
+use super::account::{PassedOver, Reason};
+use super::unwanted::unwanted;
+pub(super) use super::unwanted::{extension, has_image_name, stem};
+use super::walk::Walk;
+pub(super) use super::walk::{Fault, broken_link, byte_order};
+use crate::error::{DataError, Skipped};
+use crate::reader::looks_like_image;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use walkdir::{DirEntry, WalkDir};
 
-/// The name of folders of good images.
-pub(super) const GOOD: &str = "good";
+/// Extensions of pictures in formats that may not be read; whether they are is decided by the content.
+const PICTURES: [&str; 31] = [
+    "gif", "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "jxr", "psd", "svg", "exr", "hdr", "dng",
+    "raw", "cr2", "nef", "arw", "pgm", "ppm", "pbm", "pnm", "pcx", "tga", "ico", "dds", "npy", "npz", "mat",
+    "dcm", "xcf",
+];
 
-/// The one order of samples everywhere.
-pub(super) fn byte_order(one: &Path, other: &Path) -> Ordering {
-    one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Images, in the byte order of their paths.
+    pub(super) images: Vec<PathBuf>,
+    /// Visible files that are no images that can be read, in the same order.
+    pub(super) others: Vec<PathBuf>,
+    pub(super) passed_over: PassedOver,
+    /// What cannot be listed, where that is to be left out.
+    pub(super) skipped: Vec<Skipped>,
 }
 
-/// The folders directly inside `folder`.
+/// The folders directly inside `folder`, without those of the system and hidden ones.
 pub(super) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    walk(folder, 1, |entry| entry.file_type().is_dir(), &[])
-}
-
-/// The images directly inside `folder`.
-pub(super) fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    walk(folder, 1, is_image, &[])
-}
-
-/// The images inside `folder` and its subfolders, except below `excluded`.
-pub(super) fn images_below(folder: &Path, excluded: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
-    walk(folder, usize::MAX, is_image, excluded)
-}
-
-fn walk(
-    folder: &Path,
-    depth: usize,
-    wanted: impl Fn(&DirEntry) -> bool,
-    excluded: &[PathBuf],
-) -> Result<Vec<PathBuf>, DataError> {
+    let entries = std::fs::read_dir(folder).map_err(DataError::io("list", folder))?;
     let mut found = Vec::new();
-    let visible = |entry: &DirEntry| {
-        let is_hidden =
-            entry.file_name().as_encoded_bytes().starts_with(b".") || entry.file_name() == "__MACOSX";
-        let is_excluded =
-            || entry.file_type().is_dir() && (is_among(entry.path(), excluded) || is_results(entry.path()));
-        // The folder itself was asked for, even if its name is a hidden one.
-        entry.depth() == 0 || !(is_hidden || is_excluded())
-    };
-    // A folder linked into itself is reported by the walk as an error and so ends it.
-    let entries = WalkDir::new(folder).follow_links(true).min_depth(1).max_depth(depth).into_iter();
-    for entry in entries.filter_entry(visible) {
-        match entry {
-            Ok(entry) if wanted(&entry) => found.push(entry.into_path()),
-            Ok(_) => {}
-            Err(error) => {
-                let path = error.path().unwrap_or(folder).to_path_buf();
-                return Err(DataError::io("list", &path)(error.into()));
-            }
+    for entry in entries {
+        let path = entry.map_err(DataError::io("list", folder))?.path();
+        // A link to nowhere is told of where files are listed.
+        if path.is_dir() && unwanted(&path, true).is_none() {
+            found.push(path);
         }
     }
     found.sort_by(|one, other| byte_order(one, other));
     Ok(found)
 }
 
-fn is_among(folder: &Path, excluded: &[PathBuf]) -> bool {
-    !excluded.is_empty() && std::fs::canonicalize(folder).is_ok_and(|folder| excluded.contains(&folder))
+/// Everything inside `folder` and its subfolders, except below `excluded`. With `skip_bad` links to nowhere and folders that may not be
+/// read are left out and listed instead of being errors. Links in circles end where they begin.
+pub(super) fn list(folder: &Path, excluded: &[PathBuf], skip_bad: bool) -> Result<Listing, DataError> {
+    let mut listing = Listing::default();
+    let mut walk = Walk::without(excluded);
+    walk.below(folder, &mut |_, files| files.into_iter().for_each(|file| listing.add(file)));
+    listing.passed_over.merge(walk.passed_over);
+    listing.take_faults(walk.faults, skip_bad)?;
+    listing.images.sort_by(|one, other| byte_order(one, other));
+    listing.others.sort_by(|one, other| byte_order(one, other));
+    Ok(listing)
 }
 
-fn is_image(entry: &DirEntry) -> bool {
-    entry.file_type().is_file() && is_image_file(entry.path())
-}
-
-/// By extension; files of other names by their first bytes. A file of other content fails when it is read.
-pub(super) fn is_image_file(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
-        return true;
+impl Listing {
+    /// Adds another listing's files.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.images.extend(other.images);
+        self.others.extend(other.others);
+        self.passed_over.merge(other.passed_over);
+        self.skipped.extend(other.skipped);
     }
+
+    /// Leaves out what could not be listed.
+    ///
+    /// # Errors
+    /// The first of it, if nothing may be left out.
+    pub(super) fn take_faults(&mut self, mut faults: Vec<Fault>, skip_bad: bool) -> Result<(), DataError> {
+        faults.sort_by(|one, other| byte_order(&one.path, &other.path));
+        if !skip_bad && !faults.is_empty() {
+            return Err(faults.swap_remove(0).error);
+        }
+        self.skipped.extend(faults.into_iter().map(Fault::left_out));
+        Ok(())
+    }
+
+    /// Sorts a file in: images by extension, files of other names by their first bytes, so that a file of other content fails when it
+    /// is read. The formats of files that are passed over are told by their extensions.
+    fn add(&mut self, path: PathBuf) {
+        let extension = extension(&path);
+        if has_image_name(&path) || looks_like_one(&path) {
+            self.images.push(path);
+            return;
+        }
+        let is_picture = PICTURES.contains(&extension.as_str());
+        self.passed_over.add(if is_picture { Reason::Format } else { Reason::Other }, &extension, 1);
+        self.others.push(path);
+    }
+}
+
+fn looks_like_one(path: &Path) -> bool {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(32).read_to_end(&mut head));
     read.is_ok() && looks_like_image(&head)

@@ -4,7 +4,7 @@
 //! of the one kind "anomaly". Masks hold a small number per kind of defect; any of them marks.
 
 use super::dataset::{Dataset, Layout, OpenOptions, chosen};
-use super::list::{self, Entry};
+use super::list::{self, Columns, Entry};
 use crate::error::DataError;
 use std::path::Path;
 
@@ -22,23 +22,18 @@ pub(super) fn is_split(text: &str) -> bool {
 pub(super) fn open(split: &Path, root: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     let rows = rows(split, &list::read_text(split)?)?;
     let category = chosen(root, options, rows.iter().map(|entry| entry.category.clone()).collect())?;
-    let mut dataset = Dataset {
-        root: root.to_path_buf(),
-        layout: Layout::Visa,
-        category: category.clone(),
-        train: Vec::new(),
-        test: Vec::new(),
-        skipped: Vec::new(),
-    };
+    let mut dataset = Dataset::empty(root, Layout::Visa, category.clone());
     for entry in rows.iter().filter(|entry| entry.category == category) {
         list::add(&mut dataset, split, root, entry, options)?;
     }
+    dataset.account.finish();
     Ok(dataset)
 }
 
 /// The rows, with the object as category.
 pub(super) fn rows(split: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
-    let names = ["image", "split", "label", "mask", "defect", "group", "object"];
+    let names: Columns =
+        [&["image"], &["split"], &["label"], &["mask"], &["defect"], &["group"], &["object"]];
     let mut entries = list::csv_rows(split, text, names)?;
     // VisA names no kinds of defect.
     entries.iter_mut().for_each(|entry| entry.defect = "anomaly".into());

@@ -1,6 +1,6 @@
 //! Reading and transforming one image, with the frames before it where clips are asked for.
 
-use crate::error::{DataError, Skipped};
+use crate::error::{DataError, ImageFault, Skipped};
 use crate::mask::Mask;
 use crate::names::text_of;
 use crate::reader::{ReadOptions, RgbImage};
@@ -127,7 +127,20 @@ pub(super) fn transformed_mask(
         let mask_name = source.mask_name(index);
         DataError::image(Path::new(mask_name.as_ref().unwrap_or(name)), fault)
     })?;
-    transform.apply_mask(&mask).map(Some).map_err(|fault| DataError::image(Path::new(name), fault))
+    let transformed =
+        transform.apply_mask(&mask).map_err(|fault| DataError::image(Path::new(name), fault))?;
+    if mask.marked.contains(&true) && !transformed.marked.contains(&true) {
+        let mask_name = source.mask_name(index);
+        let reason = format!(
+            "nothing of what it marks is left at {}x{}, or it lies outside the crop; use a larger size or no crop",
+            transformed.width, transformed.height
+        );
+        return Err(DataError::image(
+            Path::new(mask_name.as_ref().unwrap_or(name)),
+            ImageFault::Transform(reason),
+        ));
+    }
+    Ok(Some(transformed))
 }
 
 /// The decoded image, if the transform can be applied to it, and its mask, transformed.

@@ -3,11 +3,13 @@
 use super::{Facts, Source};
 use crate::digest::file_digest;
 use crate::error::DataError;
-use crate::layout::{Dataset, Sample};
+use crate::ground_truth::read_union;
+use crate::layout::{Dataset, Label, Sample};
 use crate::mask::Mask;
 use crate::names::text_of;
-use crate::reader::{ReadOptions, RgbImage, read_image, read_mask, read_size};
+use crate::reader::{ReadOptions, RgbImage, read_image, read_size};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Images that are files; each is opened when it is asked for.
 #[derive(Clone, Debug)]
@@ -15,13 +17,19 @@ pub struct Files {
     samples: Vec<Sample>,
     facts: Vec<Facts>,
     categories: Vec<String>,
+    /// Masks read so far whose values above half were taken.
+    soft_masks: Arc<AtomicUsize>,
 }
 
 impl Files {
     /// Files of one category, in the order given.
     pub fn new(samples: impl Into<Vec<Sample>>, category: &str) -> Self {
-        let mut files =
-            Self { samples: Vec::new(), facts: Vec::new(), categories: vec![category.to_owned()] };
+        let mut files = Self {
+            samples: Vec::new(),
+            facts: Vec::new(),
+            categories: vec![category.to_owned()],
+            soft_masks: Arc::default(),
+        };
         files.add(samples.into(), 0);
         files
     }
@@ -56,8 +64,9 @@ impl Files {
                 })
             })
             .collect();
-        let mut train = Self { samples: Vec::new(), facts: Vec::new(), categories };
-        let mut test = train.clone();
+        let mut train =
+            Self { samples: Vec::new(), facts: Vec::new(), categories, soft_masks: Arc::default() };
+        let mut test = Self { soft_masks: Arc::default(), ..train.clone() };
         for (dataset, category) in datasets.iter().zip(numbers) {
             train.add(dataset.train.clone(), category);
             test.add(dataset.test.clone(), category);
@@ -75,6 +84,12 @@ impl Files {
             moment: None,
         }));
         self.samples.extend(samples);
+    }
+
+    /// How many images had masks with a spread of grey values when these were read last, of which the values above half were taken; a
+    /// mask that is read twice counts twice.
+    pub fn soft_masks(&self) -> usize {
+        self.soft_masks.load(Ordering::Relaxed)
     }
 
     /// The files as they were given.
@@ -105,11 +120,19 @@ impl Source for Files {
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>, DataError> {
-        self.samples[index].mask.as_deref().map(read_mask).transpose()
+        let sample = &self.samples[index];
+        let Some((mask, soft)) = read_union(&sample.masks)? else { return Ok(None) };
+        if soft > 0 {
+            self.soft_masks.fetch_add(1, Ordering::Relaxed);
+        }
+        match sample.label == Label::Defective && !mask.marked.contains(&true) {
+            true => Err(DataError::EmptyMask { image: sample.path.clone(), mask: sample.masks[0].clone() }),
+            false => Ok(Some(mask)),
+        }
     }
 
     fn mask_name(&self, index: usize) -> Option<String> {
-        self.samples[index].mask.as_deref().map(text_of)
+        self.samples[index].masks.first().map(|path| text_of(path))
     }
 
     fn digest(&self, index: usize) -> Result<[u8; 32], DataError> {

@@ -36,7 +36,7 @@ fn files_and_memory_give_the_same_images_and_facts() {
     samples[1] = Sample { label: Label::Defective, defect: "cut".into(), ..samples[1].clone() };
     let mask = folder.path().join("m.png");
     image::GrayImage::from_fn(10, 9, |x, _| image::Luma([u8::from(x < 3)])).save(&mask).unwrap();
-    samples[1].mask = Some(mask.clone());
+    samples[1].masks = vec![mask.clone()];
     let files = Files::new(samples.as_slice(), "bottle");
     let read = |sample: &Sample| read_image(&sample.path, &options()).unwrap();
     let name = |sample: &Sample| sample.path.to_str().unwrap().to_owned();
@@ -145,12 +145,9 @@ fn several_categories_make_one_source_each_for_train_and_test() {
     let folder = tempfile::tempdir().unwrap();
     let files = samples_in(&folder, &["s/1.png", "s/2.png", "b/1.png", "b/2.png"]);
     let dataset = |category: &str, train: &[Sample], test: &[Sample]| Dataset {
-        root: PathBuf::new(),
-        layout: Layout::Mvtec,
-        category: category.into(),
         train: train.to_vec(),
         test: test.to_vec(),
-        skipped: Vec::new(),
+        ..Dataset::empty(&PathBuf::new(), Layout::Mvtec, category)
     };
     let sets = [dataset("screw", &files[..1], &files[1..2]), dataset("bottle", &files[2..], &[])];
     let (train, test) = Files::of_datasets(&sets).unwrap();

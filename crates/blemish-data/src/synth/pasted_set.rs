@@ -83,14 +83,7 @@ pub fn write_pasted_set<A: Answer>(
     if let Some(first) = good.first().filter(|_| !has_defects) {
         return Err(SynthError::Blank { path: first.path.clone() });
     }
-    let dataset = Dataset {
-        root: out.to_path_buf(),
-        layout: Layout::Mvtec,
-        category: "pasted".into(),
-        train: Vec::new(),
-        test,
-        skipped: Vec::new(),
-    };
+    let dataset = Dataset { test, ..Dataset::empty(out, Layout::Mvtec, "pasted") };
     Ok(PastedSet { dataset, origin })
 }
 
@@ -126,7 +119,7 @@ fn write_twins(
             path,
             label: Label::Defective,
             defect: kind.name().to_owned(),
-            mask: Some(mask),
+            masks: vec![mask],
             group: None,
         });
     }
@@ -173,7 +166,7 @@ mod tests {
         for sample in &opened.test {
             let image = read_image(&sample.path, &ReadOptions::default()).unwrap();
             assert_eq!((image.height, image.width), (32, 48));
-            assert_eq!(sample.mask.is_some(), sample.label == Label::Defective);
+            assert_eq!(!sample.masks.is_empty(), sample.label == Label::Defective);
         }
         let again = folder.path().join("again");
         write_pasted_set(&again, &good, &options, &|_| {}).unwrap();

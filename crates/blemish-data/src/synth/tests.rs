@@ -54,8 +54,8 @@ fn a_set_opens_as_mvtec_with_one_mask_per_defective_image() {
         let set = open_dataset(&out, &OpenOptions::default()).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (3, 2 + 2 * defects));
         for sample in &set.test {
-            assert_eq!(sample.mask.is_some(), sample.label == Label::Defective);
-            if let Some(mask) = &sample.mask {
+            assert_eq!(!sample.masks.is_empty(), sample.label == Label::Defective);
+            for mask in &sample.masks {
                 let mask = read_mask(mask).unwrap();
                 let marked = mask.marked.iter().filter(|&&is_marked| is_marked).count();
                 assert_eq!((mask.height, mask.width), (64, 80));

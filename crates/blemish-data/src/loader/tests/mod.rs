@@ -157,14 +157,14 @@ fn masks_are_transformed_with_their_images() {
         path: samples[1].path.clone(),
         label: Label::Defective,
         defect: "half".into(),
-        mask: Some(write("half.png", 12)),
+        masks: vec![write("half.png", 12)],
         group: None,
     };
     let options = LoaderOptions { with_masks: true, ..LoaderOptions::default() };
     let batches = load_all(&samples, options.clone()).unwrap();
     let marked = [true, true, true, true, false, false, false, false].repeat(8);
     assert_eq!(batches[0].masks, [None, Some(Mask { height: 8, width: 8, marked }), None]);
-    samples[1].mask = Some(write("other.png", 13));
+    samples[1].masks = vec![write("other.png", 13)];
     let error = load_all(&samples, options.clone()).unwrap_err();
     let expected = ImageFault::MaskSize { mask_width: 13, mask_height: 10, width: 12, height: 10 };
     assert!(matches!(&error, DataError::Image { fault, .. } if *fault == expected), "{error}");

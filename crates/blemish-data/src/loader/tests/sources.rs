@@ -123,7 +123,7 @@ fn memory_and_files_of_the_same_pixels_give_equal_batches() {
     let (folder, mut samples) = pictures(7, &[3]);
     let path = folder.path().join("mask.png");
     image::GrayImage::from_fn(12, 10, |x, _| image::Luma([u8::from(x < 6)])).save(&path).unwrap();
-    samples[5].mask = Some(path.clone());
+    samples[5].masks = vec![path.clone()];
     let mask = read_mask(&path).unwrap();
     let image = |number: usize| {
         let image = read_image(&samples[number].path, &ReadOptions::default()).unwrap();

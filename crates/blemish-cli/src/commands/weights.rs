@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output::{print, print_as_is};
 use blemish::Observer;
 use blemish::data::names::text_of;
+use blemish::features::backbone::EMBEDDED;
 use blemish::features::weights::{Check, WeightStore, catalogue};
 use serde_json::json;
 
@@ -48,7 +49,8 @@ fn list(store: &WeightStore, as_json: bool) -> Result<(), Failure> {
                 |entry| json!({"name": entry.name, "repository": entry.repository, "licence": entry.licence}),
             )
             .collect();
-        let embedded = json!({"name": "efficientnet_lite0", "licence": "apache-2.0", "reaches": "stage5"});
+        let embedded = EMBEDDED
+            .map(|network| json!({"name": network.name(), "licence": "apache-2.0", "reaches": "stage5"}));
         let all = json!({"store": text_of(store.path()), "here": entries, "embedded": embedded, "published": published});
         return print_as_is(&format!("{all:#}"));
     }
@@ -65,7 +67,11 @@ fn list(store: &WeightStore, as_json: bool) -> Result<(), Failure> {
     if entries.is_empty() {
         text += "  nothing yet\n";
     }
-    text += "in this program:\n  efficientnet_lite0      trunk up to stage5, apache-2.0\nto pull (`blemish weights pull NAME`):\n";
+    text += "in this program:\n";
+    for network in EMBEDDED {
+        text += &format!("  {:<22}  trunk up to stage5, apache-2.0\n", network.name());
+    }
+    text += "to pull (`blemish weights pull NAME`):\n";
     for entry in catalogue() {
         text += &format!("  {:<22}  {}, {}\n", entry.name, entry.repository, entry.licence);
     }

@@ -11,7 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use embedded::embedded_weights;
+pub use embedded::{EMBEDDED, embedded_weights};
 pub use spec::{BackboneSource, BackboneSpec};
 pub use state::BackboneState;
 
@@ -239,7 +239,6 @@ fn load_network(
     // Asking first for what the network has keeps a misspelt layer from being reported as absent weights.
     let graph = networks::build(architecture).cut(&layers)?;
     if spec.weights.is_none()
-        && architecture == Architecture::EfficientNetLite0
         && let Some(weights) = embedded_weights(&graph)?
     {
         return Ok(BackboneState::Network { architecture, layers: tap_names(&graph), weights });

@@ -28,6 +28,23 @@ fn the_default_needs_no_file() {
 }
 
 #[test]
+fn every_embedded_network_needs_no_file() {
+    let (rgb, size) = images();
+    for (network, channels) in EMBEDDED.into_iter().zip([[40, 112], [48, 120]]) {
+        let backbone = Backbone::load(&network.into(), &[8, 16], &EngineOptions::default()).unwrap();
+        assert_eq!(backbone.name(), network.name());
+        let maps = backbone.extract(&rgb, size).unwrap();
+        assert_eq!(maps.iter().map(|map| map.channels).collect::<Vec<_>>(), channels);
+        // Trained weights neither vanish nor explode on their way.
+        let scale = |map: &FeatureMap| map.data.iter().map(|x| x.abs()).sum::<f32>() / map.data.len() as f32;
+        let scales: Vec<f32> = maps.iter().map(scale).collect();
+        assert!(scales.iter().all(|scale| (0.05..50.0).contains(scale)), "{network}: {scales:?}");
+    }
+    let whole = networks::build(Architecture::EfficientNetLite2);
+    assert_eq!(embedded_weights(&whole).unwrap(), None);
+}
+
+#[test]
 fn images_of_a_batch_do_not_touch_each_other() {
     let backbone = embedded();
     let (rgb, [_, height, width]) = images();

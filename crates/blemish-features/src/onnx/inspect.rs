@@ -4,7 +4,7 @@ use super::proto::{Model, ValueInfo};
 use super::wire;
 use crate::FeatureError;
 use prost::Message;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// The largest file, which is also the largest protocol buffer there can be.
@@ -52,13 +52,13 @@ pub fn inspect(path: &Path) -> Result<OnnxInfo, FeatureError> {
         .flatten()
         .filter_map(|value| Some((value.name.as_str(), shape(value)?)))
         .collect();
-    let constants: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let tensor = |name: &str, operator: &str| OnnxTensor {
         name: name.to_owned(),
         operator: operator.to_owned(),
         shape: shapes.get(name).cloned(),
     };
-    let inputs = graph.input.iter().filter(|value| !constants.contains(&value.name.as_str()));
+    let inputs = graph.input.iter().filter(|value| !constants.contains(value.name.as_str()));
     let produced = graph.node.iter().flat_map(|node| node.output.iter().map(|name| (name, &node.op_type)));
     Ok(OnnxInfo {
         inputs: inputs.map(|value| tensor(&value.name, "")).collect(),

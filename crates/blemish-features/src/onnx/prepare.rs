@@ -72,18 +72,17 @@ pub fn fixed_size(path: &Path) -> Result<FixedSize, FeatureError> {
 pub(crate) fn prepare(bytes: &[u8], tensors: &[String]) -> Result<Prepared, FeatureError> {
     let model = parse(bytes)?;
     let fail = |reason: String| FeatureError::Onnx { reason };
-    let graph = model.graph.clone().unwrap_or_default();
-    let input = image_input(&graph)?;
-    let size = size(input)?;
-    for tensor in tensors {
-        if !graph.node.iter().any(|node| node.output.contains(tensor)) {
-            return Err(FeatureError::UnknownTap {
-                tap: tensor.clone(),
-                network: "the ONNX graph".into(),
-                known: "listed by `blemish info FILE.onnx`".into(),
-            });
-        }
+    let graph = model.graph.as_ref().ok_or_else(|| fail("it holds no graph".into()))?;
+    let input = image_input(graph)?.clone();
+    let size = size(&input)?;
+    if let Some(tap) = tensors.iter().find(|tap| !graph.node.iter().any(|node| node.output.contains(tap))) {
+        return Err(FeatureError::UnknownTap {
+            tap: tap.clone(),
+            network: "the ONNX graph".into(),
+            known: "listed by `blemish info FILE.onnx`".into(),
+        });
     }
+    let declared: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
     let is_fixed = size != FixedSize::default();
     let mut demands = Demands::new(model, &input.name, tensors, bytes.len(), is_fixed).map_err(fail)?;
     let mut kept = None;
@@ -97,17 +96,17 @@ pub(crate) fn prepare(bytes: &[u8], tensors: &[String]) -> Result<Prepared, Feat
         kept = Some(needed);
     }
     let bytes = rewrite_graph(bytes, |content| {
-        let (mut content, left) = match &kept {
-            None => (content.to_vec(), graph.output.iter().map(|output| output.name.as_str()).collect()),
-            Some(needed) => (without(content, needed)?, HashSet::new()),
+        let mut content = match &kept {
+            None => content.to_vec(),
+            Some(needed) => without(content, needed)?,
         };
-        let missing = tensors.iter().filter(|tensor| !left.contains(tensor.as_str()));
+        let missing = tensors.iter().filter(|tensor| kept.is_some() || !declared.contains(*tensor));
         let output = missing.map(|name| float_value(name, &[("", None); 4])).collect();
         content.extend(GraphMessage { output, ..GraphMessage::default() }.encode_to_vec());
         Some(content)
     });
     let bytes = bytes.ok_or_else(|| fail("its outermost message is damaged".into()))?;
-    Ok(Prepared { bytes, input: input.name.clone(), size, demands })
+    Ok(Prepared { bytes, input: input.name, size, demands })
 }
 
 /// The only input that is no constant.

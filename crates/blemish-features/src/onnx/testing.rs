@@ -121,6 +121,9 @@ pub(super) fn everything(size: Option<[usize; 2]>) -> (GraphMessage, Vec<String>
         list("far", &[i64::MAX]),
         whole("nought", &[], &[0]),
         whole("one", &[], &[1]),
+        list("firsts", &[0, 1]),
+        TensorMessage { dims: vec![], ..decimals("noughtf", &[0.0]) },
+        TensorMessage { dims: vec![], ..decimals("onef", &[1.0]) },
         decimals("scales", &[1.0, 1.0, 1.5, 2.0]),
     ];
     let mut nodes = vec![
@@ -168,6 +171,13 @@ pub(super) fn everything(size: Option<[usize; 2]>) -> (GraphMessage, Vec<String>
         step("Add", "o b", "p", vec![]),
         step("Range", "nought channels one", "numbers", vec![]),
         step("Gather", "b numbers", "q", vec![int("axis", 1)]),
+        // A grid of places, made with decimal numbers as some exporters do.
+        step("Cast", "channels", "cf", vec![int("to", 1)]),
+        step("Range", "noughtf cf onef", "grid", vec![]),
+        step("Shape", "grid", "gs", vec![]),
+        step("Concat", "gs gs", "square", vec![int("axis", 0)]),
+        step("Expand", "grid square", "places", vec![]),
+        step("Unsqueeze", "places firsts", "v", vec![]),
         step("AveragePool", "x", "r", vec![ints("kernel_shape", &[2, 3]), ints("strides", &[2, 3])]),
     ];
     let inner = |kind: &str, output: &str| GraphMessage {
@@ -182,6 +192,6 @@ pub(super) fn everything(size: Option<[usize; 2]>) -> (GraphMessage, Vec<String>
         "u",
         vec![branch("then_branch", inner("Sigmoid", "v1")), branch("else_branch", inner("Tanh", "v2"))],
     ));
-    let maps = "a b c d e f g h i j k l n p q r u".split(' ').map(str::to_owned).collect();
+    let maps = "a b c d e f g h i j k l n p q r u v".split(' ').map(str::to_owned).collect();
     (graph(nodes, constants, image(size), "u"), maps)
 }

@@ -7,7 +7,7 @@
 /// Graphs within graphs (branches of `If`); real ones have one or two.
 const DEEPEST_GRAPH: usize = 8;
 /// Fields that are messages, texts or packed numbers; the largest networks have some ten thousand.
-const MOST_PARTS: usize = 1_000_000;
+const MOST_PARTS: usize = 400_000;
 
 /// What a message is, as far as engines read it.
 #[derive(Clone, Copy)]

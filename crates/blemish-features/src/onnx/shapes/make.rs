@@ -49,16 +49,15 @@ pub(super) fn range(step: &Step<'_>) -> Result<Known, Fault> {
     if by == 0.0 || !(start.is_finite() && end.is_finite() && by.is_finite()) {
         return Err(ODD);
     }
-    // Float to integer stays within bounds by itself; one more for what single precision may round up to.
+    // Whole numbers of this size are exact in single precision, too; else it may round up to one more.
+    let is_exact =
+        are_whole || [start, end, by].iter().all(|value| value.fract() == 0.0 && value.abs() < 16e6);
+    // Float to integer stays within bounds by itself.
     let count = ((end - start) / by).ceil().max(0.0) as u64;
     let is_followed = are_whole && count <= MOST_NUMBERS as u64;
     let numbers = is_followed.then(|| (0..count).map(|index| start + index as f64 * by).collect());
-    let known = Known::of(vec![count.saturating_add(u64::from(!are_whole))]);
-    Ok(Known {
-        is_exact: are_whole,
-        numbers: numbers.and_then(|values| Numbers::checked(true, values)),
-        ..known
-    })
+    let known = Known::of(vec![count.saturating_add(u64::from(!is_exact))]);
+    Ok(Known { is_exact, numbers: numbers.and_then(|values| Numbers::checked(true, values)), ..known })
 }
 
 pub(super) fn one_hot(step: &Step<'_>) -> Result<Known, Fault> {

@@ -21,6 +21,11 @@ use node::{Fault, Made, Step};
 use std::collections::HashMap;
 use tensor::Known;
 
+/// Axes of a tensor; real ones have six at most.
+const MOST_AXES: usize = 32;
+/// Numbers that are followed in all tensors of a graph together.
+const MOST_FOLLOWED: usize = 1 << 22;
+
 /// A graph whose demands can be asked for any size of image.
 pub(crate) struct Demands {
     graph: GraphMessage,
@@ -140,6 +145,7 @@ impl Demands {
         let order = order::execution(graph)?;
         let mut meanwhile = vec![0; graph.node.len()];
         let mut work = 0_u64;
+        let mut followed = 0;
         for &index in &order {
             let node = &graph.node[index];
             let made = self.step(node, scope, limit)?;
@@ -154,10 +160,14 @@ impl Demands {
             }
             work = work.saturating_add(made.work);
             meanwhile[index] = made.meanwhile;
-            for (name, known) in node.output.iter().zip(made.outputs) {
-                if !name.is_empty() {
-                    scope.known.insert(name.clone(), known);
+            for (name, mut known) in node.output.iter().zip(made.outputs).filter(|(name, _)| !name.is_empty())
+            {
+                if known.shape.len() > MOST_AXES {
+                    return Err(format!("{} makes a tensor of {} axes", title(node), known.shape.len()));
                 }
+                followed += known.numbers.as_ref().map_or(0, |numbers| numbers.values.len());
+                known.numbers = known.numbers.filter(|_| followed <= MOST_FOLLOWED);
+                scope.known.insert(name.clone(), known);
             }
         }
         let deep = order::depth_first(graph, outputs);
@@ -204,12 +214,13 @@ impl Demands {
                 outputs.ok_or_else(|| format!("a branch of {} makes too little", title(step.node)))?;
             Ok::<_, String>(Made { outputs, meanwhile: cost.bytes, work: cost.work })
         };
+        // Engines work out the constants of both, even of the one that is never taken.
+        let (one, other) = (branch("then_branch")?, branch("else_branch")?);
         match step.optional(0).and_then(Known::whole).as_deref() {
-            Some([0]) => return branch("else_branch"),
-            Some([_]) => return branch("then_branch"),
+            Some([0]) => return Ok(other),
+            Some([_]) => return Ok(one),
             _ => {}
         }
-        let (one, other) = (branch("then_branch")?, branch("else_branch")?);
         let join = |(a, b): (Known, Known)| {
             if a.shape.len() != b.shape.len() {
                 return Err(words(step.node, &Fault::DependsOnPixels));
@@ -231,6 +242,9 @@ fn constants(graph: &GraphMessage) -> Result<HashMap<String, Known>, String> {
     }
     let mut constants = HashMap::new();
     for tensor in &graph.initializer {
+        if tensor.dims.len() > MOST_AXES {
+            return Err(format!("the constant `{}` has {} axes", tensor.name, tensor.dims.len()));
+        }
         if constants.insert(tensor.name.clone(), tensor::constant(tensor)?).is_some() {
             return Err(format!("the constant `{}` comes twice", tensor.name));
         }

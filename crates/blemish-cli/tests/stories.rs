@@ -443,3 +443,61 @@ fn a_bank_of_classical_filters_solves_a_texture_at_its_own_size() {
     assert!(bench.fails("fit set --method filter --set bank=gabber").contains("wavelet_residual"));
     assert!(bench.ok("methods").contains("structural"));
 }
+
+/// Pictures of 12-bit values in 16 bit, or the same ones in 8 bit, in a folder.
+fn camera_pictures(bench: &Bench, folder: &str, numbers: std::ops::Range<u32>, is_deep: bool) {
+    fs::create_dir_all(bench.path(folder)).unwrap();
+    for number in numbers {
+        let value = move |x: u32, y: u32| ((x * 5 + y * 3 + number * 11) % 200 + 30) as u8;
+        let path = bench.path(folder).join(format!("{number}.png"));
+        match is_deep {
+            true => image::ImageBuffer::from_fn(64, 64, |x, y| image::Luma([u16::from(value(x, y)) * 16]))
+                .save(path)
+                .unwrap(),
+            false => image::GrayImage::from_fn(64, 64, |x, y| image::Luma([value(x, y)])).save(path).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn sixteen_bit_images_of_a_twelve_bit_camera_get_their_range() {
+    let bench = Bench::new();
+    for (name, is_deep) in [("deep", true), ("plain", false)] {
+        camera_pictures(&bench, name, 0..6, is_deep);
+        camera_pictures(&bench, &format!("new-{name}"), 7..8, is_deep);
+    }
+    bench.ok("fit plain --size 64x64 --folds 0 -o plain.blemish");
+    let score = |model: &str, folder: &str| {
+        let line = bench.ok(&format!("predict {model} new-{folder} --progress none"));
+        json(line.trim())["score"].as_f64().unwrap()
+    };
+    let wanted = score("plain.blemish", "plain");
+    for (option, said) in [("", "--value-range 0,4095"), ("--value-range auto", "value range: 0,4095")] {
+        let fit = bench
+            .command(&format!("fit deep --size 64x64 --folds 0 -o deep.blemish --progress plain {option}"))
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&fit.stderr).into_owned();
+        assert!(fit.status.success() && words.contains(said), "{words}");
+        let found = score("deep.blemish", "deep");
+        assert!(option.is_empty() || (found / wanted - 1.0).abs() < 0.02, "{found} instead of {wanted}");
+    }
+}
+
+#[test]
+fn limits_on_images_are_options_of_every_command_that_reads_them() {
+    let bench = Bench::with_model();
+    for line in [
+        "predict model.blemish set/test/good",
+        "eval model.blemish set",
+        "fit set --size 64x64 -o other.blemish",
+    ] {
+        let words = bench.fails(&format!("{line} --max-pixels 60x60"));
+        assert!(words.contains("at most 3600 pixels") && words.contains("--max-pixels N"), "{words}");
+    }
+    let words = bench.fails("predict model.blemish set/test/good --memory-limit 10kB");
+    assert!(words.contains("--memory-limit SIZE"), "{words}");
+    let check = bench.command("data check set --max-pixels 60x60").output().unwrap();
+    let words = String::from_utf8_lossy(&check.stdout);
+    assert!(words.contains("at most 3600 pixels"), "{words}");
+}

@@ -15,10 +15,9 @@ pub(super) fn decode_jpeg(bytes: &[u8], options: &ReadOptions) -> Result<RgbImag
     let fault = |error: ImageError| fault_of(ImageFormat::Jpeg, bytes, options, error);
     // The head decides about the limits before all of the data is walked over.
     open(ImageFormat::Jpeg, Cursor::new(bytes), options, fault)?;
-    let readable = checked.readable(options)?;
+    let (readable, is_sound) = checked.readable(options)?;
     decode(ImageFormat::Jpeg, &readable, options).map_err(|fault| match fault {
-        // All of the picture is there and makes sense.
-        ImageFault::Damaged { format, detail } => ImageFault::Reader { format, detail },
+        ImageFault::Damaged { format, detail } if is_sound => ImageFault::Reader { format, detail },
         fault => fault,
     })
 }
@@ -107,8 +106,12 @@ fn fault_of(format: ImageFormat, bytes: &[u8], options: &ReadOptions, error: Ima
             None => {
                 let detail = container::one_line(&error.to_string());
                 match container::is_sound(format, bytes) {
-                    true => ImageFault::Reader { format: name, detail },
-                    false => ImageFault::Damaged { format: name, detail },
+                    Some(true) => ImageFault::Reader { format: name, detail },
+                    Some(false) => ImageFault::Damaged { format: name, detail },
+                    None => {
+                        let detail = format!("{detail}, or of a kind that this program does not read");
+                        ImageFault::Damaged { format: name, detail }
+                    }
                 }
             }
         },

@@ -158,11 +158,14 @@ fn is_sound_png(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether the structure of a file shows that it is as it was written, so that a failure is that of the reader.
-pub(super) fn is_sound(format: ImageFormat, bytes: &[u8]) -> bool {
+/// Whether the structure of a file shows that it is as it was written, so that a failure is that of the reader; `None` for formats that
+/// do not show it.
+pub(super) fn is_sound(format: ImageFormat, bytes: &[u8]) -> Option<bool> {
     match format {
-        ImageFormat::Png => is_sound_png(bytes),
-        _ => false,
+        ImageFormat::Png => Some(is_sound_png(bytes)),
+        // Its data was walked over before.
+        ImageFormat::Jpeg => Some(false),
+        _ => None,
     }
 }
 

@@ -41,24 +41,26 @@ impl<'a> Checked<'a> {
         }
     }
 
-    /// The file as the decoder reads it rightly, once its size is known to be within the limits.
+    /// The file as the decoder reads it rightly, once its size is known to be within the limits; and whether all of it is known to be
+    /// there and to make sense.
     ///
     /// # Errors
     /// [`ImageFault::Truncated`] or [`ImageFault::Damaged`] if picture data is missing or makes no sense; [`ImageFault::TooLarge`].
-    pub(super) fn readable(&self, options: &ReadOptions) -> Result<Cow<'a, [u8]>, ImageFault> {
+    pub(super) fn readable(&self, options: &ReadOptions) -> Result<(Cow<'a, [u8]>, bool), ImageFault> {
         self.outline.check_memory(options)?;
-        let walked = match file::read(self.bytes, self.outline.is_split) {
-            Ok(walked) => walked,
-            Err(Stop::Short(ends)) => return Err(ImageFault::Truncated { format: FORMAT, ends }),
-            Err(Stop::Wrong(detail)) => return Err(ImageFault::Damaged { format: FORMAT, detail }),
+        let is_split = self.outline.is_split;
+        match file::read(self.bytes, is_split) {
+            Ok(walked) if is_split => {
+                let file = rewrite::one_scan(self.bytes, &walked).ok_or_else(odd_scans)?;
+                Ok((Cow::Owned(file), true))
+            }
+            Ok(_) => Ok((Cow::Borrowed(self.bytes), true)),
+            Err(Stop::Short(ends)) => Err(ImageFault::Truncated { format: FORMAT, ends }),
+            Err(Stop::Wrong(detail)) => Err(ImageFault::Damaged { format: FORMAT, detail }),
             // The decoder has the last word on what is odd but not known to be wrong, unless it would misread it.
-            Err(Stop::NoTable) if !self.outline.is_split => return Ok(Cow::Borrowed(self.bytes)),
-            Err(Stop::NoTable) => return Err(odd_scans()),
-        };
-        if !self.outline.is_split {
-            return Ok(Cow::Borrowed(self.bytes));
+            Err(Stop::NoTable) if is_split => Err(odd_scans()),
+            Err(Stop::NoTable) => Ok((Cow::Borrowed(self.bytes), false)),
         }
-        rewrite::one_scan(self.bytes, &walked).map(Cow::Owned).ok_or_else(odd_scans)
     }
 }
 

@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 const HEADER_KEY: &str = "blemish";
@@ -45,7 +45,7 @@ pub fn write(path: &Path, header: &Header, state: &State) -> Result<(), Error> {
 /// [`Error::Io`] if they cannot be serialised.
 pub fn to_bytes(header: &Header, state: &State) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    write_to(header, state, &mut Cursor::new(&mut bytes)).map_err(|source| Error::Io {
+    write_to(header, state, &mut bytes).map_err(|source| Error::Io {
         action: "write",
         path: IN_MEMORY.into(),
         source,
@@ -53,20 +53,15 @@ pub fn to_bytes(header: &Header, state: &State) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Writes head and tensors, then fills the digest in. The library would need all of it in memory.
-fn write_to(header: &Header, state: &State, to: &mut (impl Write + Seek)) -> io::Result<()> {
-    let (head, tensors) = head_of(header, state)?;
+/// Writes head and tensors one after the other. The library would need all of it in memory.
+fn write_to(header: &Header, state: &State, to: &mut impl Write) -> io::Result<()> {
+    let (mut head, tensors) = head_of(header, state)?;
     let place =
         seal::place(&head).ok_or_else(|| io::Error::other("the header has no one place for its digest"))?;
-    let mut seal = seal::Seal::begin(&head, &place);
+    let digits = seal::digits(&head, &place);
+    head[place].copy_from_slice(digits.as_bytes());
     to.write_all(&head)?;
-    for tensor in tensors {
-        let bytes = tensor.values.bytes();
-        seal.update(bytes);
-        to.write_all(bytes)?;
-    }
-    to.seek(SeekFrom::Start(place.start as u64))?;
-    to.write_all(seal.finish().as_bytes())
+    tensors.into_iter().try_for_each(|tensor| to.write_all(tensor.values.bytes()))
 }
 
 /// What comes before the tensors, its digest still blank, and the tensors in their order: the largest types first, so that all are aligned.
@@ -115,10 +110,10 @@ pub fn read(path: &Path) -> Result<(Header, State), Error> {
 fn read_tensors(path: &Path, storage: &Storage) -> Result<(Header, State), Error> {
     let bytes = storage.bytes();
     let (tensors, start) = outline::metadata(path, bytes)?;
-    let header = parse_header(path, &tensors, &|digest| seal::holds(bytes, start, digest))?;
+    // The start is at most the length.
+    let header = parse_header(path, &tensors, &|digest| seal::holds(&bytes[..start], digest))?;
     let state = map_tensors(path, storage, &tensors, start)?;
-    // Files of older programs have no digest of the whole.
-    if header.file_digest.is_none() && checksum(&state) != header.checksum {
+    if checksum(&state) != header.checksum {
         return Err(altered(path));
     }
     Ok((header, state))
@@ -129,7 +124,7 @@ fn altered(path: &Path) -> Error {
     Error::Corrupt { path: path.to_owned(), reason }
 }
 
-/// The header. `holds` says whether a digest is that of the file.
+/// The header. `holds` says whether a digest is that of the file's head.
 fn parse_header(path: &Path, tensors: &Metadata, holds: &dyn Fn(&str) -> bool) -> Result<Header, Error> {
     let about = tensors.metadata().as_ref();
     let text = about.and_then(|metadata| metadata.get(HEADER_KEY)).ok_or_else(|| {

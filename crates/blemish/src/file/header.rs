@@ -42,10 +42,10 @@ pub struct Header {
     /// What it looks at, the largest input first; empty for whole images at one size through one backbone, which `transform` alone describes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<ViewHeader>,
-    /// CRC-32 of all tensors in the order of their names: what programs before [`Self::file_digest`] check.
+    /// CRC-32 of all tensors in the order of their names.
     pub checksum: u32,
-    /// SHA-256 of the whole file in hexadecimal, these digits taken for zeros; absent in files of older programs, whose header nothing
-    /// covers, and in a header that was never in a file.
+    /// SHA-256, in hexadecimal, of everything before the tensors, [`Self::checksum`] included, with these digits taken for zeros: it covers
+    /// the whole file. Absent in files of older programs, whose header nothing covers, and in a header that was never in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_digest: Option<String>,
 }

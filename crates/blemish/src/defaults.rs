@@ -24,8 +24,8 @@ use serde::Serialize;
 /// The side of the coarse input, and of the only one where images are small.
 pub const COARSE: usize = 256;
 
-/// Sides of fine inputs, the largest first: with 512 and 256 together an image still takes less time than PatchCore with a ResNet-18 at
-/// 256x256 in PyTorch.
+/// Sides of fine inputs, the largest first: with 512 and 256 together an image still takes less time than a ResNet-18 at
+/// 256x256 in anomalib.
 pub const FINE: [usize; 2] = [512, 384];
 
 /// The side of the only input of a model that is to learn on, at most.

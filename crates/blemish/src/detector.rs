@@ -4,6 +4,7 @@ use crate::config::{DetectorConfig, FitOptions, ScoreOptions};
 use crate::decision::Decision;
 use crate::file::DataHeader;
 use crate::fit::{Calibrated, Fits, Suspect, fit_calibrated, trim};
+use crate::looks::Watched;
 use crate::model::Model;
 use crate::record;
 use crate::verdict::Verdict;
@@ -95,7 +96,8 @@ impl Detector {
             return Err(Error::Fit { method: plan.entry.info().name, reason });
         }
         let keeps = config.calibration.folds > 0 || config.trim.is_some();
-        let fits = Fits::new(&plan, config, good, options, keeps)?;
+        let good = Watched::new(good);
+        let fits = Fits::new(&plan, config, &good, options, keeps)?;
         let (chosen, trimmed) = match config.trim {
             None => (None, Vec::new()),
             Some(wanted) => {
@@ -109,13 +111,14 @@ impl Detector {
         options.observer.stage("digesting the images", None);
         let learnt = images.len();
         let seen = match trimmed.is_empty() {
-            true => Subset::new(good, (0..good.len()).collect()),
-            false => Subset::new(good, images),
+            true => Subset::new(&good, (0..good.len()).collect()),
+            false => Subset::new(&good, images),
         };
-        let data = DataHeader::of(good, learnt, source_digest(&seen)?);
+        let data = DataHeader::of(&good, learnt, source_digest(&seen)?);
         let model = Model { entry: plan.entry, views, backbones: plan.backbones };
         let colour_range = find_colour_range(&model.views, &seen, options)?;
-        let verification = record::record(&model, &seen, &options.engine)?;
+        let mut verification = record::record(&model, &seen, &options.engine)?;
+        record::decide(&mut verification, calibration.as_ref())?;
         let seed = config.seed;
         Ok(Self { model, seed, data, colour_range, calibration, verification, skipped, trimmed })
     }

@@ -79,6 +79,37 @@ fn calibrating_scores_are_out_of_sample() {
     }
 }
 
+/// The same for groups: PaDiM tells without another fit how it would score the images of a group that it has not seen, within the factor that
+/// its documentation states.
+#[test]
+fn padim_leaves_whole_groups_out_as_a_fit_without_them_would() {
+    let bench = Bench::new(7);
+    let config = bench.config("padim", json!({"dimensions": 4, "precision": "single"}));
+    let mut grouped = bench.dataset.clone();
+    for (number, sample) in grouped.train.iter_mut().enumerate() {
+        sample.group = Some((number / 2).to_string());
+    }
+    let detector = Detector::fit(&config, &Files::training(&grouped), &FitOptions::default()).unwrap();
+    let calibration = detector.calibration().unwrap();
+    assert_eq!((calibration.groups(), calibration.source), (4, Source::Folds { folds: 4, groups: Some(4) }));
+    assert!(calibration.origin().contains("leave one group out"), "{}", calibration.origin());
+    let plain = without_calibration(&config);
+    let mut expected = Vec::new();
+    for group in 0..4 {
+        let mut rest = grouped.clone();
+        rest.train.retain(|sample| sample.group != Some(group.to_string()));
+        let without = Detector::fit(&plain, &Files::training(&rest), &FitOptions::default()).unwrap();
+        for sample in grouped.train.iter().filter(|sample| sample.group == Some(group.to_string())) {
+            expected.push(without.score_file(&sample.path).unwrap().score);
+        }
+    }
+    expected.sort_unstable_by(f32::total_cmp);
+    for (found, expected) in calibration.image_scores.iter().zip(&expected) {
+        let ratio = found / expected;
+        assert!(ratio > 0.999 && ratio < (6.0f32 / 4.0).sqrt() * 1.001, "{found} for {expected}");
+    }
+}
+
 /// The set with an image among the good ones that is half red.
 fn with_a_bad_one(bench: &Bench) -> Dataset {
     let mut dataset = bench.dataset.clone();

@@ -5,17 +5,19 @@
 //! model that is kept learns from all of them and is the same as without calibration. Feature maps are kept from the first pass, so the
 //! backbone sees every image once. Three cases differ:
 //! - a method that knows how it would score its images unseen ([`LeaveOneOut`](blemish_core::method::LeaveOneOut)) needs no further
-//!   fit, unless groups of images have to be left out together;
+//!   fit, unless groups of images have to be left out together that are too large for it;
 //! - a method that trains for long is fitted once, without a fifth of the images, which then calibrate it;
 //! - where the features of all views together are too many to keep, one fold calibrates, for one more pass over the images. Counts and
 //!   bytes decide this, never the time it takes, and it is said aloud.
 
 use super::fits::{EachScored, Fits, Purpose};
 use super::folds::{Units, deal, without};
-use crate::view::View;
+use crate::view::{View, ViewSet};
 use blemish_core::error::Error;
-use blemish_core::map::Scored;
-use blemish_core::method::{Pass, TrainingSet};
+use blemish_core::feature_batch::FeatureBatch;
+use blemish_core::input::Input;
+use blemish_core::map::{MapStage, Scored};
+use blemish_core::method::{LeaveOneOut, Pass, TrainingSet};
 use blemish_core::observer::Quiet;
 use blemish_data::Source as Images;
 use blemish_eval::{Calibration, Extremes, Source};
@@ -99,6 +101,18 @@ fn out_of_sample(
         })?;
         return Ok(Source::Folds { folds: images.len(), groups: None });
     }
+    let together = units.among(images);
+    let largest = together.iter().map(Vec::len).max().unwrap_or(0);
+    if let (Some((able, stage, set)), None) = (able, &declined)
+        && largest <= able.most_together()
+    {
+        observer.stage("calibrating", Some(images.len() as u64));
+        for unit in &together {
+            leave_out(able, stage, set, unit, each)?;
+            observer.advance(unit.len() as u64);
+        }
+        return Ok(Source::Folds { folds: groups, groups: None });
+    }
     let source = match declined {
         Some(_) => {
             dealt.truncate(1);
@@ -110,6 +124,35 @@ fn out_of_sample(
     observer.stage("calibrating", Some(total as u64));
     score_folds(fits, images, &dealt, each)?;
     Ok(source)
+}
+
+/// Scores the images of one unit as if the method had been fitted without them, by what it knows of its fit.
+fn leave_out(
+    able: &dyn LeaveOneOut,
+    stage: MapStage,
+    set: &ViewSet<'_>,
+    unit: &[usize],
+    each: &mut EachScored<'_>,
+) -> Result<(), Error> {
+    let mut whole: Option<(Vec<usize>, FeatureBatch)> = None;
+    set.part(unit.to_vec()).for_each(Pass::MAPS, &mut |input| {
+        let maps = input.maps()?;
+        match &mut whole {
+            None => whole = Some((input.indices.to_vec(), maps.clone())),
+            // The method itself has refused images of another shape before.
+            Some((indices, known)) => {
+                if known.append(maps) {
+                    indices.extend(input.indices);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let Some((indices, maps)) = whole else { return Ok(()) };
+    let input = Input { indices: &indices, ..Input::of_maps(&maps) };
+    let scored = input.finish(stage, able.score_left_out_together(&input)?)?;
+    indices.iter().zip(scored).for_each(|(&at, scored)| each(unit[at], scored));
+    Ok(())
 }
 
 /// Scores every fold by models fitted on the rest of the images.

@@ -240,10 +240,11 @@ fn a_single_image_gives_no_threshold_and_the_way_to_one() {
 }
 
 #[test]
-fn images_that_belong_together_are_found_or_named_by_a_pattern() {
+fn images_that_belong_together_are_found_or_named_by_a_column_or_a_pattern() {
     let bench = Bench::new();
     bench.ok("data synth parts --train 15 --test-good 1 --test-per-defect 1 --size 64x64");
     fs::create_dir(bench.path("shots")).unwrap();
+    let mut list = "path,shot\n".to_owned();
     for part in 0..15 {
         let image = image::open(bench.path(&format!("parts/train/good/{part:03}.png"))).unwrap().to_rgb8();
         for shot in 0..2 {
@@ -251,8 +252,10 @@ fn images_that_belong_together_are_found_or_named_by_a_pattern() {
             image.iter_mut().for_each(|value| *value = (f32::from(*value) * (0.7 + 0.1 * shot as f32)) as u8);
             let name = format!("shots/{}_{part}.png", ["left", "right"][shot]);
             image.save(bench.path(&name)).unwrap();
+            list += &format!("{name},{part}\n");
         }
     }
+    fs::write(bench.path("shots.csv"), list).unwrap();
     let fit = "--size 64x64 -o model.blemish --false-alarm 0.1";
     let words = bench.ok(&format!("fit shots {fit}"));
     for part in ["30 good images in 15 groups, found by", "at most 10 % false alarms", "--groups none"] {
@@ -264,6 +267,9 @@ fn images_that_belong_together_are_found_or_named_by_a_pattern() {
         let told = bench.ok(&format!("fit shots {fit} --groups {groups}"));
         assert!(told.contains("30 good images in 15 groups, told by their names"), "{told}");
     }
+    let column = bench.ok(&format!("fit shots.csv {fit} --groups shot"));
+    assert!(column.contains("30 good images in 15 groups, each"), "{column}");
+    assert!(bench.fails(&format!("fit shots.csv {fit} --groups part")).contains("no column `part`"));
     assert!(bench.fails(&format!("fit shots {fit} --groups part")).contains("captures nothing"));
     let calibrated = bench.ok("calibrate model.blemish --with-good shots --false-alarm 0.2");
     assert!(calibrated.contains("30 good images in 15 groups"), "{calibrated}");

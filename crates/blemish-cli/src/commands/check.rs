@@ -20,6 +20,7 @@ pub fn run(args: &CheckArgs, console: &Console) -> Result<(), Failure> {
         mask_dir: args.layout.mask_dir.clone(),
         category: args.layout.category.clone(),
         skip_bad: true,
+        group_column: None,
     };
     let checks =
         with_progress(console, "checking", |progress| check_dataset(&args.data, &options, progress))?;

@@ -49,6 +49,7 @@ fn open_options(layout: &LayoutArgs) -> OpenOptions {
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
         skip_bad: layout.skip_bad,
+        group_column: None,
     }
 }
 
@@ -65,7 +66,7 @@ fn groups(text: &str) -> Result<Groups, Failure> {
 fn open_in_groups(data: &Path, layout: &LayoutArgs, text: &str) -> Result<(Dataset, Groups), Failure> {
     match groups(text) {
         Err(_) if data.is_file() => {
-            let options = open_options(layout);
+            let options = OpenOptions { group_column: Some(text.to_owned()), ..open_options(layout) };
             Ok((open_dataset(data, &options)?, Groups::Auto))
         }
         groups => {

@@ -96,6 +96,8 @@ pub struct OpenOptions {
     pub mask_dir: Option<PathBuf>,
     /// Leave out images whose mask or file is missing, and list them, instead of failing.
     pub skip_bad: bool,
+    /// The column of a list that names the group of an image; `group` by default.
+    pub group_column: Option<String>,
 }
 
 /// The last part of a path's real name, so that `.` and `..` have one too.

@@ -67,7 +67,7 @@ pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> 
 
 /// The dataset in a list's text: all of it, or the chosen category where the list has categories.
 pub(super) fn open(path: &Path, text: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let entries = entries(path, text)?;
+    let entries = entries(path, text, options.group_column.as_deref())?;
     let category = if entries.iter().any(|entry| !entry.category.is_empty()) {
         if let Some(entry) = entries.iter().find(|entry| entry.category.is_empty()) {
             return Err(fault(
@@ -164,11 +164,15 @@ pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Samp
 }
 
 /// The entries of a list, whichever of the three forms it has.
-pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+///
+/// `group` is the column of groups where it is not called that.
+pub(super) fn entries(path: &Path, text: &str, group: Option<&str>) -> Result<Vec<Entry>, DataError> {
+    let mut columns = COLUMNS;
+    columns[5] = group.unwrap_or(columns[5]);
     match text.trim_start().chars().next() {
-        Some('[') => json_array(path, text),
-        Some('{') => json_lines(path, text),
-        _ => csv_rows(path, text, COLUMNS),
+        Some('[') => json_array(path, text, columns[5]),
+        Some('{') => json_lines(path, text, columns[5]),
+        _ => csv_rows(path, text, columns),
     }
 }
 
@@ -196,6 +200,15 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 7]) -> Result<Vec<
         );
         return Err(fault(path, 1, reason));
     }
+    // Only a column that was asked for can be missed.
+    if columns[5].is_none() && !COLUMNS.contains(&names[5]) {
+        let found: Vec<&str> = header.iter().take(8).collect();
+        return Err(fault(
+            path,
+            1,
+            format!("there is no column `{}` of groups; found: {}", names[5], found.join(", ")),
+        ));
+    }
     let mut entries = Vec::new();
     for row in reader.records() {
         let row = row.map_err(wrong)?;
@@ -216,13 +229,13 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: [&str; 7]) -> Result<Vec<
     Ok(entries)
 }
 
-fn json_array(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+fn json_array(path: &Path, text: &str, group: &str) -> Result<Vec<Entry>, DataError> {
     let values: Vec<Value> =
         serde_json::from_str(text).map_err(|error| fault(path, error.line() as u64, error.to_string()))?;
-    values.iter().zip(1..).map(|(value, number)| json_entry(path, number, value)).collect()
+    values.iter().zip(1..).map(|(value, number)| json_entry(path, number, value, group)).collect()
 }
 
-fn json_lines(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+fn json_lines(path: &Path, text: &str, group: &str) -> Result<Vec<Entry>, DataError> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
         .map(|(line, number)| {
@@ -231,12 +244,12 @@ fn json_lines(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
                     format!("{error}; JSON Lines has one object a line, several on lines need [ and ]");
                 fault(path, number, reason)
             })?;
-            json_entry(path, number, &value)
+            json_entry(path, number, &value, group)
         })
         .collect()
 }
 
-fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError> {
+fn json_entry(path: &Path, line: u64, value: &Value, group: &str) -> Result<Entry, DataError> {
     let Some(object) = value.as_object() else {
         return Err(fault(path, line, "an entry must be an object with at least `path`".into()));
     };
@@ -257,7 +270,7 @@ fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError>
         label: field("label")?,
         mask: field("mask")?,
         defect: field("defect")?,
-        group: field("group")?,
+        group: field(group)?,
         category: field("category")?,
     })
 }

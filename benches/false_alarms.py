@@ -1,10 +1,12 @@
-"""False-alarm rates of calibrated models on real good images, for targets of 10, 5, 1 and 0.1 %.
+"""False-alarm rates of calibrated models on good images, for targets of 10, 5, 1 and 0.1 %, and the groups that fits find.
 
     python benches/false_alarms.py BLEMISH SPLITS METHOD DATA [--tiles] [OPTION OF FIT]...
+    python benches/false_alarms.py BLEMISH SETS METHOD synthetic [OPTION OF FIT]...
 
 DATA is a folder in MVTec AD layout. First its own split: a model fitted and calibrated on train/good, tried on test/good. Then SPLITS
 random splits of all its good images, two thirds to fit on and one third to try. With --tiles (magnetic_tile only) images of one tile
-stay on one side of the split, and are one group for the fit. Image-wise an alarm is a p-value of at most the target;
+stay on one side of the split, and are one group for the fit; without, the fit finds groups by itself (`--groups none` keeps it from that).
+With `synthetic` the sets are made: SETS of them, by seeds and looks in turn, whose images are exchangeable. Image-wise an alarm is a p-value of at most the target;
 pixel-wise a map above the threshold that this script computes itself from the model's calibrating maxima.
 """
 
@@ -16,10 +18,12 @@ import random
 import re
 import statistics
 import tempfile
+from dataclasses import dataclass
 
 from blemish import Program, Rows
 
 TARGETS = [0.10, 0.05, 0.01, 0.001]
+LOOKS = ["fabric", "metal", "print"]
 
 
 def good(data, part):
@@ -49,7 +53,7 @@ def threshold(ascending, groups, rate):
 
 
 def alarms(args, train, trial, parts=None):
-    """Shares of the trial images that are flagged and marked, for every target."""
+    """Fits on some images and counts those of others that are flagged and marked, for every target."""
     with tempfile.TemporaryDirectory() as folder:
         listing, model = os.path.join(folder, "train.csv"), os.path.join(folder, "model.blemish")
         with open(listing, "w", newline="") as file:
@@ -60,12 +64,28 @@ def alarms(args, train, trial, parts=None):
         args.blemish.fit(listing, model, "--method", args.method, "--false-alarm", "0.1", *size, *args.settings)
         calibration = args.blemish.info(model)["calibration"]
         maxima = calibration["map_maxima"]
-        groups = calibration["source"].get("groups", len(maxima))
+        grouping = calibration.get("grouping")
+        groups = grouping["groups"] if grouping else len(maxima)
         scored, _ = args.blemish.predict(model, *trial)
     peaks = [max((region["peak"]["score"] for region in line["regions"]), default=-math.inf) for line in scored]
     flagged = {rate: sum(line["p_value"] <= rate + 1e-12 for line in scored) for rate in TARGETS}
     marked = {rate: sum(peak > threshold(maxima, groups, rate) for peak in peaks) for rate in TARGETS}
-    return len(maxima), len(scored), flagged, marked
+    return Outcome(len(maxima), grouping, len(scored), flagged, marked)
+
+
+@dataclass
+class Outcome:
+    """What came of one fit."""
+
+    calibrating: int
+    grouping: dict  # what the fit took for groups; None where each image is for itself
+    tried: int
+    flagged: dict  # trial images by target
+    marked: dict
+
+    def groups(self):
+        """The groups in words."""
+        return f"{self.grouping['groups']} groups by {self.grouping['by']}" if self.grouping else "no groups"
 
 
 def tail(trials, count, share):
@@ -85,6 +105,39 @@ def interval(count, trials):
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
+def tell(outcome, figure, rows):
+    """Prints and keeps the rates of one split."""
+    for rate in TARGETS:
+        cells = [f"{100 * seen[rate] / outcome.tried:.1f} % ({seen[rate]} of {outcome.tried}, 95 % interval {interval(seen[rate], outcome.tried)})"
+                 for seen in (outcome.flagged, outcome.marked)]
+        print(f"  target {100 * rate:g} %: flagged {cells[0]}; marked {cells[1]}", flush=True)
+        value, spread = f"{100 * outcome.flagged[rate] / outcome.tried:.1f}", interval(outcome.flagged[rate], outcome.tried)
+        rows.add(**figure, metric=f"own split, target {100 * rate:g} %", value=value, spread=spread, seeds=1)
+    rows.add(**figure, metric="own split, groups", value=outcome.groups(), seeds=1)
+
+
+def synthetic(args, rows):
+    """Sets without groups: how many are taken for sets with groups, and the rates over all of them."""
+    taken, total = [], Outcome(0, None, 0, dict.fromkeys(TARGETS, 0), dict.fromkeys(TARGETS, 0))
+    for seed in range(args.splits):
+        look = LOOKS[seed % len(LOOKS)]
+        with tempfile.TemporaryDirectory() as folder:
+            made = os.path.join(folder, "set")
+            args.blemish.synth(made, "--look", look, "--seed", str(seed), "--train", "60", "--test-good", "30",
+                               "--test-per-defect", "1", "--size", "128x128")
+            one = alarms(args, good(made, "train"), good(made, "test"))
+        if one.grouping:
+            taken.append(f"{look} {seed}: {one.groups()}")
+        total.calibrating, total.tried = one.calibrating, total.tried + one.tried
+        for rate in TARGETS:
+            total.flagged[rate] += one.flagged[rate]
+            total.marked[rate] += one.marked[rate]
+    print(f"{args.splits} synthetic sets, {args.method}: {len(taken)} taken for sets with groups {taken}")
+    figure = {"set": f"{args.splits} synthetic sets", "method": args.method, "variant": " ".join(args.settings)}
+    rows.add(**figure, metric="sets taken for sets with groups", value=len(taken), seeds=args.splits)
+    tell(total, figure, rows)
+
+
 def main():
     # Without abbreviations, since `--tile` and others are options of `fit`.
     form = argparse.RawDescriptionHelpFormatter
@@ -95,18 +148,16 @@ def main():
     parser.add_argument("data")
     parser.add_argument("--tiles", action="store_true", help="keep images of one magnetic tile together")
     args, args.settings = parser.parse_known_args()
-    name = os.path.basename(args.data.rstrip("/"))
     rows = Rows("false-alarms")
+    if args.data == "synthetic":
+        return synthetic(args, rows)
+    name = os.path.basename(args.data.rstrip("/"))
     train, trial = good(args.data, "train"), good(args.data, "test")
-    calibrating, tried, flagged, marked = alarms(args, train, trial, tiles(train) if args.tiles else None)
-    print(f"{name}, {args.method}, own split: {calibrating} calibrating images, {tried} tried")
-    figure = {"set": name, "method": args.method, "variant": " ".join(args.settings), "note": "groups of tiles" if args.tiles else ""}
-    for rate in TARGETS:
-        cells = [f"{100 * seen[rate] / tried:.1f} % ({seen[rate]} of {tried}, 95 % interval {interval(seen[rate], tried)})"
-                 for seen in (flagged, marked)]
-        print(f"  target {100 * rate:g} %: flagged {cells[0]}; marked {cells[1]}", flush=True)
-        value = f"{100 * flagged[rate] / tried:.1f}"
-        rows.add(**figure, metric=f"own split, target {100 * rate:g} %", value=value, spread=interval(flagged[rate], tried), seeds=1)
+    own = alarms(args, train, trial, tiles(train) if args.tiles else None)
+    print(f"{name}, {args.method}, own split: {own.calibrating} calibrating images, {own.groups()}, {own.tried} tried")
+    note = "groups of tiles" if args.tiles else ""
+    figure = {"set": name, "method": args.method, "variant": " ".join(args.settings), "note": note}
+    tell(own, figure, rows)
 
     units = tiles(train + trial) if args.tiles else [[path] for path in train + trial]
     shares = {rate: ([], []) for rate in TARGETS}
@@ -114,10 +165,10 @@ def main():
         shuffled = random.Random(seed).sample(units, len(units))
         cut = round(len(units) * 2 / 3)
         chosen, rest = (sorted(path for unit in part for path in unit) for part in (shuffled[:cut], shuffled[cut:]))
-        calibrating, tried, flagged, marked = alarms(args, chosen, rest, shuffled[:cut] if args.tiles else None)
+        one = alarms(args, chosen, rest, shuffled[:cut] if args.tiles else None)
         for rate in TARGETS:
-            shares[rate][0].append(100 * flagged[rate] / tried)
-            shares[rate][1].append(100 * marked[rate] / tried)
+            shares[rate][0].append(100 * one.flagged[rate] / one.tried)
+            shares[rate][1].append(100 * one.marked[rate] / one.tried)
     if args.splits:
         print(f"{name}, {args.method}, {args.splits} random splits{' of tiles' if args.tiles else ''}")
     for rate in TARGETS if args.splits else []:

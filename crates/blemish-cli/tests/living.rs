@@ -62,7 +62,8 @@ fn patchcore_is_updated_in_place_and_tells_how_well_its_bank_covers() {
     );
     assert!(bench.ok("verify a.blemish").contains("verified"));
     bench.ok("calibrate a.blemish --with-good b/test/good --false-alarm 0.5");
-    assert!(bench.ok("verify a.blemish").contains("verified"), "thresholds are no part of the record");
+    let verified = bench.ok("verify a.blemish");
+    assert!(verified.contains("decisions: as calibrated"), "calibrating writes decisions anew: {verified}");
     bench.ok("merge a.blemish b.blemish -o merged.blemish --json");
 }
 
@@ -115,6 +116,34 @@ fn verification_holds_on_every_engine_and_fails_on_an_altered_model() {
     blemish::file::format::write(&bench.path("altered.blemish"), &header, &state).unwrap();
     let error = bench.fails("verify altered.blemish");
     assert!(error.contains("off by up to") && error.contains("%"), "{error}");
+}
+
+#[test]
+fn a_monitor_warns_of_darker_images_and_says_when_it_watches_scores_alone() {
+    let bench = Bench::with_model();
+    bench.ok("data synth line --seed 5 --train 60 --test-good 1 --test-per-defect 1 --size 64x64");
+    fs::create_dir(bench.path("dark")).unwrap();
+    for file in fs::read_dir(bench.path("line/train/good")).unwrap().map(Result::unwrap).take(40) {
+        let mut image = image::open(file.path()).unwrap().to_rgb8();
+        image.iter_mut().for_each(|value| *value = (0.8 * f32::from(*value)) as u8);
+        image.save(bench.path("dark").join(file.file_name())).unwrap();
+    }
+    let run = |line: &str| {
+        let output = bench.command(line).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let quiet = run("predict model.blemish line/train --monitor line.json --monitor-reference 40");
+    assert!(quiet.contains("no drift in 20 images") && !quiet.contains("only scores"), "{quiet}");
+    let dark = run("predict model.blemish dark --monitor line.json");
+    assert!(dark.contains("warning: drift: images are darker"), "{dark}");
+    // As a program that watched scores alone would have left it.
+    let text = fs::read_to_string(bench.path("line.json")).unwrap();
+    let mut monitor: serde_json::Value = serde_json::from_str(&text).unwrap();
+    monitor["drift"].as_object_mut().unwrap().remove("streams");
+    fs::write(bench.path("old.json"), monitor.to_string()).unwrap();
+    let old = run("predict model.blemish dark --monitor old.json");
+    assert!(old.contains("only scores are watched"), "{old}");
 }
 
 #[test]

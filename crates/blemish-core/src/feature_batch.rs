@@ -35,6 +35,21 @@ impl FeatureBatch {
         })
     }
 
+    /// The images of another batch behind those of this one; false, and nothing happens, if their maps have other shapes.
+    pub fn append(&mut self, other: &Self) -> bool {
+        let shape = |map: &FeatureMap| (map.channels, map.height, map.width);
+        let is_alike = self.maps.len() == other.maps.len()
+            && self.maps.iter().map(shape).eq(other.maps.iter().map(shape))
+            && self.region_of_interest == other.region_of_interest;
+        if is_alike {
+            self.count += other.count;
+            for (own, more) in self.maps.iter_mut().zip(&other.maps) {
+                own.data.extend_from_slice(&more.data);
+            }
+        }
+        is_alike
+    }
+
     /// The maps of image `at`, as a batch of its own.
     ///
     /// # Panics

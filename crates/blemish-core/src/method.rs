@@ -204,6 +204,19 @@ pub trait LeaveOneOut {
     /// # Errors
     /// As [`Method::score`].
     fn score_left_out(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error>;
+
+    /// How many images [`Self::score_left_out_together`] takes.
+    fn most_together(&self) -> usize {
+        1
+    }
+
+    /// Patch scores of the images of one batch, each as if fitted on all the others but those of the batch.
+    ///
+    /// # Errors
+    /// As [`Method::score`].
+    fn score_left_out_together(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.score_left_out(input)
+    }
 }
 
 /// Scores frames of one sequence in their order, for methods whose scores depend on the frames before.

@@ -159,7 +159,7 @@ mod tests {
         assert!(interval.low < 17.0 / 24.0 && interval.high > 17.0 / 24.0);
         let only_good = judge(&calibration, &images[..4]).unwrap();
         assert_eq!((only_good.balanced_accuracy, only_good.misses.rate), (None, None));
-        calibration.allow_false_alarms(0.01);
+        calibration.image_threshold = None;
         assert!(judge(&calibration, &images).is_none());
     }
 }

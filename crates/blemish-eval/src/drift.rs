@@ -14,6 +14,12 @@
 //! below it are exchangeable again, so the bound holds exactly. A second martingale bets that more than a fifth of the images are set
 //! aside, which a move beyond the limit would do. Each of the two gets half of alpha.
 //!
+//! # The camera
+//! A camera that gets darker, takes on a cast or goes out of focus may move scores late or never. Where [`ImageStatistics`] come with the
+//! scores, each of them is ranked and bet on like scores, on images that are not set aside. Scores then have half of alpha (a quarter for each
+//! of the two martingales) and the statistics the other half, an equal part each. Whatever depends on whatever, the probability that any of
+//! them ever warns while nothing changes is at most the sum of the parts: alpha.
+//!
 //! # Memory
 //! Scores are kept as counts over bins of 1/16,384 of a power of two. Rounding a score by a rule fixed beforehand leaves ranks with
 //! random ties uniform, so this costs nothing of the bound, and a monitor never grows past a few hundred kilobytes.
@@ -21,13 +27,17 @@
 //! Sources: Vovk, Nouretdinov, Gammerman, Testing exchangeability on-line, ICML 2003; Ramdas et al., Game-theoretic statistics and
 //! safe anytime-valid inference, 2023; the mixture over starts is a Shiryaev-Roberts sum with weights that sum to 1.
 
-use crate::MetricError;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+mod evidence;
+mod kind;
+mod ranks;
+mod statistics;
 
-/// Moves that are bet on, in standard deviations.
-const MOVES: [f64; 8] = [-2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 2.0];
+use crate::MetricError;
+use evidence::{Evidence, MOVES, gain_of_move};
+pub use kind::{Drift, DriftKind};
+use ranks::{Ranks, bin};
+use serde::{Deserialize, Serialize};
+pub use statistics::{ImageStatistics, Statistic};
 
 /// Share of set-aside images that is still unsuspicious.
 const SET_ASIDE_SHARE: f64 = 0.2;
@@ -53,30 +63,7 @@ impl Default for DriftOptions {
     }
 }
 
-/// What has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DriftKind {
-    /// Scores of good images are higher than they were.
-    Higher,
-    /// Scores of good images are lower than they were.
-    Lower,
-    /// More than a fifth of the images are set aside as anomalous.
-    SetAside,
-}
-
-/// A warning, given once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drift {
-    /// What has changed.
-    pub kind: DriftKind,
-    /// The watched image at which the evidence sufficed, from 1.
-    pub image: u64,
-    /// The watched image from which on the evidence has grown, from 1: roughly where the change began.
-    pub since: u64,
-}
-
-/// Running statistics of a stream of image scores; serialises to what a restart needs.
+/// Running statistics of a stream of image scores, and of the images themselves; serialises to what a restart needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriftMonitor {
     options: DriftOptions,
@@ -88,15 +75,28 @@ pub struct DriftMonitor {
     watched: u64,
     /// Those of them that were set aside.
     set_aside: u64,
-    /// Scores below the limit, of the reference and since: (bin, how many), ascending.
-    counts: Vec<(u32, u64)>,
+    /// Scores below the limit, of the reference and since.
+    counts: Ranks,
     moves: Evidence,
     share: Evidence,
     drift: Option<Drift>,
+    /// Statistics of the images of `collected`, where all have come with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    collected_statistics: Vec<ImageStatistics>,
+    /// One for each statistic; empty where only scores are watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    streams: Vec<Stream>,
+}
+
+/// A statistic of images that are not set aside, of the reference and since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Stream {
+    counts: Ranks,
+    moves: Evidence,
 }
 
 impl DriftMonitor {
-    /// Collects its own reference first.
+    /// Collects its own reference first. Statistics of images are watched if all images of the reference come with them.
     ///
     /// # Errors
     /// [`MetricError::Setting`] for a bound outside 0 to 1 or a reference below 20 scores.
@@ -117,27 +117,31 @@ impl DriftMonitor {
             limit: None,
             watched: 0,
             set_aside: 0,
-            counts: Vec::new(),
+            counts: Ranks::default(),
             moves: Evidence::new(MOVES.len()),
             share: Evidence::new(SHARE_BETS.len()),
             drift: None,
+            collected_statistics: Vec::new(),
+            streams: Vec::new(),
         })
     }
 
     /// Watches from the first image on, against out-of-sample scores of good images; those at or above `threshold` are set aside.
+    /// `statistics` has one an image or is empty: then only scores are watched.
     ///
     /// # Errors
     /// As [`Self::new`] and [`Self::observe`]; fewer than 20 scores are too few.
     pub fn with_reference(
         options: DriftOptions,
         scores: &[f32],
+        statistics: &[ImageStatistics],
         threshold: Option<f32>,
     ) -> Result<Self, MetricError> {
         let mut monitor = Self::new(DriftOptions { reference: scores.len(), ..options })?;
         if let Some(index) = scores.iter().position(|score| !score.is_finite()) {
             return Err(MetricError::NotFinite { index });
         }
-        monitor.begin(scores.to_vec(), threshold);
+        monitor.begin(scores, statistics, threshold);
         Ok(monitor)
     }
 
@@ -146,14 +150,29 @@ impl DriftMonitor {
     /// # Errors
     /// [`MetricError::NotFinite`].
     pub fn observe(&mut self, score: f32) -> Result<Option<Drift>, MetricError> {
+        self.observe_image(score, None)
+    }
+
+    /// The same with statistics of the image. Where they are watched, an image without them says nothing about the camera.
+    ///
+    /// # Errors
+    /// [`MetricError::NotFinite`] for the score; statistics that are not finite are as good as none.
+    pub fn observe_image(
+        &mut self,
+        score: f32,
+        statistics: Option<&ImageStatistics>,
+    ) -> Result<Option<Drift>, MetricError> {
         if !score.is_finite() {
             return Err(MetricError::NotFinite { index: (self.watched as usize) + self.collected.len() });
         }
+        let statistics = statistics.filter(|statistics| statistics.are_finite());
         let Some(limit) = self.limit else {
             self.collected.push(score);
+            self.collected_statistics.extend(statistics.copied());
             if self.collected.len() == self.options.reference {
-                let collected = std::mem::take(&mut self.collected);
-                self.begin(collected, None);
+                let scores = std::mem::take(&mut self.collected);
+                let statistics = std::mem::take(&mut self.collected_statistics);
+                self.begin(&scores, &statistics, None);
             }
             return Ok(None);
         };
@@ -166,9 +185,14 @@ impl DriftMonitor {
         let excess = f64::from(u8::from(is_set_aside)) - SET_ASIDE_SHARE;
         self.share.bet(self.watched, |bet| (1.0 + SHARE_BETS[bet] * excess).ln());
         if !is_set_aside {
-            let z = normal_quantile(self.rank(bin(score)));
-            self.moves.bet(self.watched, |bet| MOVES[bet] * z - MOVES[bet].powi(2) / 2.0);
-            self.count(bin(score));
+            let z = self.counts.normal_score(bin(score), self.watched, 0);
+            self.moves.bet(self.watched, |bet| gain_of_move(bet, z));
+            for (at, (stream, value)) in
+                self.streams.iter_mut().zip(statistics.iter().flat_map(|one| one.values())).enumerate()
+            {
+                let z = stream.counts.normal_score(value, self.watched, 1 + at as u64);
+                stream.moves.bet(self.watched, |bet| gain_of_move(bet, z));
+            }
         }
         self.drift = self.decide();
         Ok(self.drift)
@@ -199,160 +223,77 @@ impl DriftMonitor {
         self.limit
     }
 
-    /// Evidence for drift as a share of what a warning takes: 1 warns.
-    pub fn evidence(&self) -> f64 {
-        self.moves.capital().max(self.share.capital()) * self.options.false_alarm / 2.0
+    /// Whether statistics of images are watched beside their scores; while the reference is collected, whether they will be.
+    pub fn watches_images(&self) -> bool {
+        match self.limit {
+            None => self.collected_statistics.len() == self.collected.len(),
+            Some(_) => !self.streams.is_empty(),
+        }
     }
 
-    /// Starts watching against these scores.
-    fn begin(&mut self, mut scores: Vec<f32>, threshold: Option<f32>) {
-        scores.sort_unstable_by(f32::total_cmp);
+    /// Evidence for drift as a share of what a warning takes: 1 warns.
+    pub fn evidence(&self) -> f64 {
+        let of_scores = self.moves.capital().max(self.share.capital()) * self.bound_of_scores();
+        let of_images = self.streams.iter().map(|stream| stream.moves.capital() * self.bound_of_images());
+        of_images.fold(of_scores, f64::max)
+    }
+
+    /// The part of the bound that each of the two martingales over scores has.
+    fn bound_of_scores(&self) -> f64 {
+        self.options.false_alarm / if self.streams.is_empty() { 2.0 } else { 4.0 }
+    }
+
+    /// The part of the bound that each statistic has.
+    fn bound_of_images(&self) -> f64 {
+        self.options.false_alarm / (2 * self.streams.len().max(1)) as f64
+    }
+
+    /// Starts watching against these scores, and against statistics of the same images if there is one for each.
+    fn begin(&mut self, scores: &[f32], statistics: &[ImageStatistics], threshold: Option<f32>) {
+        let mut ascending = scores.to_vec();
+        ascending.sort_unstable_by(f32::total_cmp);
         let above = (scores.len() as f64 * REFERENCE_SHARE) as usize;
-        let mut own = scores[scores.len() - 1 - above];
+        let mut own = ascending[scores.len() - 1 - above];
         if scores.iter().filter(|&&score| bin(score) >= bin(own)).count() > 2 * (above + 1) {
             // Many good scores tie here (a score that is capped, say): the limit goes to the next bin but one.
             own += (own.abs() / 8192.0).max(f32::MIN_POSITIVE);
         }
         // A threshold below what good images reach anyway (set for recall, say) would set good images aside.
         let limit = threshold.filter(|&threshold| threshold.is_finite() && threshold > own).unwrap_or(own);
-        for &score in scores.iter().filter(|&&score| bin(score) < bin(limit)) {
-            self.count(bin(score));
+        let is_kept = |score: &f32| bin(*score) < bin(limit);
+        for &score in scores.iter().filter(|score| is_kept(score)) {
+            self.counts.add(bin(score));
+        }
+        if statistics.len() == scores.len() {
+            let empty = Stream { counts: Ranks::default(), moves: Evidence::new(MOVES.len()) };
+            self.streams = vec![empty; Statistic::ALL.len()];
+            for (_, one) in scores.iter().zip(statistics).filter(|(score, _)| is_kept(score)) {
+                for (stream, value) in self.streams.iter_mut().zip(one.values()) {
+                    stream.counts.add(value);
+                }
+            }
         }
         self.limit = Some(limit);
     }
 
-    /// The rank of a score among those kept and itself, in (0, 1), uniform while scores are exchangeable.
-    fn rank(&self, bin: u32) -> f64 {
-        let (mut below, mut ties, mut all) = (0, 0, 0);
-        for &(other, count) in &self.counts {
-            all += count;
-            below += if other < bin { count } else { 0 };
-            ties += if other == bin { count } else { 0 };
-        }
-        // One draw an image, fixed by its number, so that a restart changes nothing.
-        let mut random = ChaCha8Rng::seed_from_u64(self.watched);
-        let within: f64 = random.random_range(f64::EPSILON..1.0);
-        (below as f64 + within * (ties + 1) as f64) / (all + 1) as f64
-    }
-
-    fn count(&mut self, bin: u32) {
-        match self.counts.binary_search_by_key(&bin, |&(bin, _)| bin) {
-            Ok(at) => self.counts[at].1 += 1,
-            Err(at) => self.counts.insert(at, (bin, 1)),
-        }
-    }
-
     fn decide(&self) -> Option<Drift> {
-        let enough = 2.0 / self.options.false_alarm;
         let found = |kind, since| Some(Drift { kind, image: self.watched, since });
-        if self.moves.capital() >= enough {
+        if self.moves.capital() * self.bound_of_scores() >= 1.0 {
             let (bet, since) = self.moves.leading();
             return found(if MOVES[bet] > 0.0 { DriftKind::Higher } else { DriftKind::Lower }, since);
         }
-        if self.share.capital() >= enough {
+        let of_images = Statistic::ALL.iter().zip(&self.streams);
+        let strongest = of_images
+            .map(|(statistic, stream)| (stream.moves.capital() * self.bound_of_images(), statistic, stream))
+            .reduce(|best, other| if other.0 > best.0 { other } else { best });
+        if let Some((_, statistic, stream)) = strongest.filter(|(evidence, ..)| *evidence >= 1.0) {
+            let (bet, since) = stream.moves.leading();
+            return found(statistic.moved(MOVES[bet] > 0.0), since);
+        }
+        if self.share.capital() * self.bound_of_scores() >= 1.0 {
             return found(DriftKind::SetAside, self.share.leading().1);
         }
         None
-    }
-}
-
-/// A martingale from 1 that mixes several bets, each started at every step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Evidence {
-    /// Steps taken.
-    steps: u64,
-    /// Capital of each bet over all its starts so far. Single precision, which text keeps to the last bit.
-    staked: Vec<f32>,
-    /// Of each bet: largest log gain of any start (not below 0), and the image it started at.
-    runs: Vec<(f32, u64)>,
-}
-
-impl Evidence {
-    fn new(bets: usize) -> Self {
-        Self { steps: 0, staked: vec![0.0; bets], runs: vec![(0.0, 0); bets] }
-    }
-
-    /// Takes a step: each bet gains exp(`log_gain`), on average at most 1 while nothing has changed.
-    fn bet(&mut self, image: u64, log_gain: impl Fn(usize) -> f64) {
-        let stake = unstaked(self.steps) - unstaked(self.steps + 1);
-        self.steps += 1;
-        for (bet, (staked, run)) in self.staked.iter_mut().zip(&mut self.runs).enumerate() {
-            let gain = log_gain(bet);
-            *staked = ((f64::from(*staked) + stake) * gain.exp()) as f32;
-            if run.0 <= 0.0 {
-                *run = (0.0, image);
-            }
-            run.0 = (run.0 + gain as f32).max(0.0);
-        }
-    }
-
-    /// The martingale's value: what is staked, on average over the bets, and what waits for later starts.
-    fn capital(&self) -> f64 {
-        let staked: f64 = self.staked.iter().map(|&staked| f64::from(staked)).sum();
-        staked / self.staked.len() as f64 + unstaked(self.steps)
-    }
-
-    /// The bet with the largest capital and where its best start lies.
-    fn leading(&self) -> (usize, u64) {
-        let larger = |best, bet| if self.staked[bet] > self.staked[best] { bet } else { best };
-        let bet = (0..self.staked.len()).fold(0, larger);
-        (bet, self.runs[bet].1)
-    }
-}
-
-/// Capital that is not staked yet after so many steps: falls from 1 to 0 so slowly that late starts still get a share.
-fn unstaked(steps: u64) -> f64 {
-    1.0 / (1.0 + (steps as f64).ln_1p())
-}
-
-/// Maps a finite score to a bin, in order: sign, exponent and 14 bits of the fraction.
-fn bin(score: f32) -> u32 {
-    // Adding zero makes -0 and 0 the same.
-    let bits = (score + 0.0).to_bits();
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    ordered >> 9
-}
-
-/// The standard normal quantile of a probability in (0, 1), to 2e-9 of itself (Acklam's rational approximation).
-fn normal_quantile(p: f64) -> f64 {
-    const A: [f64; 6] = [
-        -3.969683028665376e+01,
-        2.209460984245205e+02,
-        -2.759285104469687e+02,
-        1.38357751867269e+02,
-        -3.066479806614716e+01,
-        2.506628277459239e+00,
-    ];
-    const B: [f64; 6] = [
-        -5.447609879822406e+01,
-        1.615858368580409e+02,
-        -1.556989798598866e+02,
-        6.680131188771972e+01,
-        -1.328068155288572e+01,
-        1.0,
-    ];
-    const C: [f64; 6] = [
-        -7.784894002430293e-03,
-        -3.223964580411365e-01,
-        -2.400758277161838e+00,
-        -2.549732539343734e+00,
-        4.374664141464968e+00,
-        2.938163982698783e+00,
-    ];
-    const D: [f64; 5] =
-        [7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e+00, 3.754408661907416e+00, 1.0];
-    let horner = |factors: &[f64], x: f64| factors.iter().fold(0.0, |sum, factor| sum * x + factor);
-    let tail = |p: f64| {
-        let q = (-2.0 * p.ln()).sqrt();
-        horner(&C, q) / horner(&D, q)
-    };
-    if p < 0.02425 {
-        tail(p)
-    } else if p > 1.0 - 0.02425 {
-        -tail(1.0 - p)
-    } else {
-        let q = p - 0.5;
-        q * horner(&A, q * q) / horner(&B, q * q)
     }
 }
 

@@ -6,7 +6,7 @@
 //! production.
 //!
 //! Decisions: [`calibration`] turns scores of good images into p-values and thresholds with a stated promise, [`find_regions`] says where
-//! a map lies above one, [`decisions`] counts what a threshold gets right, with exact intervals ([`binomial_interval`]).
+//! a map lies above one, [`groups`] finds images that belong together, [`decisions`] counts what a threshold gets right, with exact intervals ([`binomial_interval`]).
 //!
 //! Conventions: larger scores are more anomalous, a point of a curve is `score >= threshold`, a decision by a calibrated
 //! threshold is `score > threshold`, ties are collapsed, areas are 64-bit.
@@ -20,6 +20,7 @@ pub mod decisions;
 pub mod drift;
 mod error;
 mod evaluator;
+pub mod groups;
 mod image;
 mod keys;
 pub mod pixel;
@@ -31,12 +32,13 @@ mod tests;
 pub use binomial::binomial_interval;
 pub use bootstrap::{Interval, bootstrap_interval};
 pub use calibration::{
-    Calibration, CategoryCalibration, Criterion, Extremes, Rule, Source, labelled_threshold,
+    Calibration, CategoryCalibration, Criterion, Extremes, Grouping, Rule, Source, labelled_threshold,
 };
 pub use decisions::{DecisionReport, Judged, judge};
-pub use drift::{Drift, DriftKind, DriftMonitor, DriftOptions};
+pub use drift::{Drift, DriftKind, DriftMonitor, DriftOptions, ImageStatistics, Statistic};
 pub use error::MetricError;
 pub use evaluator::{Evaluator, LabelledImage};
+pub use groups::{GroupFinding, GroupedBy, find_groups};
 pub use image::{
     F1Max, PrPoint, RocPoint, auroc, average_precision, f1_max, pr_curve, roc_curve, tpr_at_fpr,
 };

@@ -1,5 +1,6 @@
 //! What to fit and how to run fits and scores.
 
+use crate::pattern::GroupPattern;
 use blemish_core::error::Error;
 use blemish_core::method::FitContext;
 use blemish_core::needs::{Backing, Needs};
@@ -139,14 +140,29 @@ pub enum TileModels {
 pub struct CalibrationConfig {
     /// Folds that the training images are dealt into; 0 leaves the calibration out. With fewer images each is its own fold.
     pub folds: usize,
-    /// Share of good images that may be flagged, above 0 and below 1.
+    /// Share of good images that may be flagged, above 0 and below 1. Where the images are too few to promise it, the threshold is that of
+    /// the lowest share that they can.
     pub false_alarm: f64,
+    /// Which images belong together: they are left out together, and count as one.
+    pub groups: Groups,
 }
 
 impl Default for CalibrationConfig {
     fn default() -> Self {
-        Self { folds: 5, false_alarm: 0.01 }
+        Self { folds: 5, false_alarm: 0.01, groups: Groups::default() }
     }
+}
+
+/// Which images belong together: exposures, bursts, frames of one part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// Those that the source names; where it names none, those that looks and names show ([`blemish_eval::groups`]).
+    #[default]
+    Auto,
+    /// None: each image is for itself, whatever the source says.
+    None,
+    /// Those whose names agree in what a pattern captures.
+    Pattern(GroupPattern),
 }
 
 impl CalibrationConfig {

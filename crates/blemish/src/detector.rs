@@ -4,6 +4,7 @@ use crate::config::{DetectorConfig, FitOptions, ScoreOptions};
 use crate::decision::Decision;
 use crate::file::DataHeader;
 use crate::fit::{Calibrated, Fits, Suspect, fit_calibrated, trim};
+use crate::looks::Watched;
 use crate::model::Model;
 use crate::record;
 use crate::verdict::Verdict;
@@ -100,7 +101,8 @@ impl Detector {
             return Err(Error::Fit { method: plan.entry.info().name, reason });
         }
         let keeps = config.calibration.folds > 0 || config.trim.is_some();
-        let fits = Fits::new(&plan, config, good, options, keeps)?;
+        let good = Watched::new(good);
+        let fits = Fits::new(&plan, config, &good, options, keeps)?;
         let (chosen, trimmed) = match config.trim {
             None => (None, Vec::new()),
             Some(wanted) => {
@@ -116,14 +118,15 @@ impl Detector {
         let learnt = images.len();
         // Held-out images belong to the set that was given; what was trimmed or could not be read does not.
         let seen = match trimmed.is_empty() {
-            true => Subset::new(good, usable),
-            false => Subset::new(good, images),
+            true => Subset::new(&good, usable),
+            false => Subset::new(&good, images),
         };
         options.observer.check_cancelled()?;
-        let data = DataHeader::of(good, learnt, source_digest(&seen)?);
+        let data = DataHeader::of(&good, learnt, source_digest(&seen)?);
         let model = Model { entry: plan.entry, views, backbones: plan.backbones };
         let colour_range = find_colour_range(&model.views, &seen, options)?;
-        let verification = record::record(&model, &seen, &options.engine)?;
+        let mut verification = record::record(&model, &seen, &options.engine)?;
+        record::decide(&mut verification, calibration.as_ref())?;
         let seed = config.seed;
         Ok(Self {
             model,

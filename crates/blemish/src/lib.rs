@@ -50,8 +50,11 @@ pub mod defaults;
 pub mod detector;
 pub mod file;
 mod fit;
+mod looks;
 mod model;
+mod pattern;
 mod record;
+mod recorded;
 pub mod verbs;
 pub mod verdict;
 mod view;
@@ -65,12 +68,14 @@ pub use blemish_eval as metrics;
 pub use blemish_features as features;
 pub use blemish_methods::registry;
 pub use config::{
-    CalibrationConfig, DetectorConfig, FitOptions, ScoreOptions, TileModels, TileOptions, Trim,
+    CalibrationConfig, DetectorConfig, FitOptions, Groups, ScoreOptions, TileModels, TileOptions, Trim,
 };
 pub use decision::Decision;
 pub use defaults::InputChoice;
 pub use detector::{Detector, ScoredImage};
 pub use fit::{Suspect, Suspects, find_suspects};
+pub use looks::{Look, Watched};
+pub use pattern::GroupPattern;
 pub use verbs::recalibrate::{Recalibration, recalibrate};
 pub use verbs::{evaluate, monitor, pick, verify};
 pub use verdict::Verdict;

@@ -2,14 +2,16 @@
 //!
 //! Stored are a few training images (after the transform, as lossless pictures; before it for a model that looks at tiles, at several
 //! sizes or through several backbones, which takes images only), their scores and coarse anomaly maps. One image of noise, made by rule
-//! and not stored, reaches what good images never touch.
+//! and not stored, reaches what good images never touch. Beside the scores it holds what the calibration makes of them (see `recorded`).
 
 use crate::config::ScoreOptions;
 use crate::model::Model;
+use crate::recorded;
 use blemish_core::error::Error;
 use blemish_core::state::{State, StateError};
 use blemish_data::transform::{MAXIMUM_SIDE, PlanarImage};
 use blemish_data::{Facts, ImageBatch, Label, Mask, Pixels, RgbImage, Source, Transform, png};
+use blemish_eval::Calibration;
 use blemish_features::EngineOptions;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -144,7 +146,23 @@ fn store(model: &Model, pictures: &[Picture], engine: &EngineOptions) -> Result<
     state.set_u8("digests", &[count, 32], digests);
     state.set_u8("native", &[1], vec![u8::from(model.is_native(engine))]);
     state.set_u8("content", &[32], model.content().to_vec());
+    decide(&mut state, None)?;
     Ok(state)
+}
+
+/// Writes into a record what a calibration, or none, makes of its scores.
+///
+/// # Errors
+/// [`Error::State`] for a damaged record.
+pub(crate) fn decide(record: &mut State, calibration: Option<&Calibration>) -> Result<(), Error> {
+    if record.tensors().is_empty() {
+        return Ok(());
+    }
+    let categories: Vec<Option<String>> =
+        pictures(record)?.into_iter().map(|picture| picture.category).collect();
+    let (_, scores) = record.f32("scores", 1)?;
+    recorded::write(record, calibration, &scores, &categories);
+    Ok(())
 }
 
 /// The images of a record in their order, the noise last.
@@ -224,7 +242,7 @@ pub(crate) struct Picture {
     bytes: Vec<u8>,
     region: Option<Arc<Mask>>,
     /// Of several.
-    category: Option<String>,
+    pub(crate) category: Option<String>,
 }
 
 impl Picture {

@@ -299,10 +299,10 @@ fn a_monitor_survives_restarts_and_knows_its_model() {
     let open = |detector: &Detector| Monitor::open(&path, detector, Reference::Collected(20), 0.05);
     let mut monitor = open(&patchcore).unwrap();
     for at in 0..30 {
-        monitor.drift().observe(1.0 + at as f32 * 0.01).unwrap();
+        monitor.observe(1.0 + at as f32 * 0.01, None).unwrap();
     }
     monitor.save().unwrap();
-    let mut again = open(&patchcore).unwrap();
+    let again = open(&patchcore).unwrap();
     assert_eq!(again.drift(), monitor.drift());
     assert_eq!((again.drift().missing(), again.drift().watched()), (0, 10));
     assert!(open(&padim).err().unwrap().to_string().contains("another model"));

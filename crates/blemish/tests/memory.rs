@@ -13,7 +13,7 @@ use support::Bench;
 
 /// Whole images, and tiles of them; both with thresholds.
 fn configs(bench: &Bench) -> [DetectorConfig; 2] {
-    let calibration = CalibrationConfig { folds: 5, false_alarm: 0.3 };
+    let calibration = CalibrationConfig { folds: 5, false_alarm: 0.3, ..Default::default() };
     let whole = bench.config("patchcore", json!({"coreset_ratio": 0.1}));
     let whole = DetectorConfig { calibration, ..whole };
     let tiling = Tiling { height: 32, width: 32, overlap: 12 };

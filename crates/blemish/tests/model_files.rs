@@ -170,7 +170,7 @@ fn whatever_happens_to_the_bytes_is_found() {
     let bench = Bench::new(6);
     let path = bench.path("mutated.blemish");
     for (number, config) in bench.configs().iter().enumerate() {
-        let calibration = CalibrationConfig { folds: 3, false_alarm: 0.3 };
+        let calibration = CalibrationConfig { folds: 3, false_alarm: 0.3, ..Default::default() };
         let fitted = bench.fit(&DetectorConfig { calibration, ..config.clone() });
         let good = bench.saved(&fitted);
         let expected = verdict(&fitted, bench.first_test_image());

@@ -38,6 +38,10 @@ pub struct LearnArgs {
     /// Folds the good images are dealt into; each is scored by a model fitted on the others. 0 for no calibration.
     #[arg(long, default_value_t = 5, value_name = "K", help_heading = "Decisions")]
     pub folds: usize,
+    /// Which good images belong together (exposures, frames of one part) and count as one: auto finds them, none takes each for itself, or a
+    /// column of a list, or a pattern over paths that captures the group: {}_*.png, part(\d+).
+    #[arg(long, default_value = "auto", value_name = "none|auto|COLUMN|PATTERN", help_heading = "Decisions")]
+    pub groups: String,
 }
 
 #[derive(Debug, Args)]
@@ -50,7 +54,8 @@ pub struct FitArgs {
     /// Keep what `update` and `merge` need (PaDiM: a file five times as large). Short for --set updatable=true.
     #[arg(long)]
     pub updatable: bool,
-    /// Share of good images that may be flagged as anomalous: the thresholds follow from it.
+    /// Share of good images that may be flagged as anomalous: the thresholds follow from it, or from the lowest share that the images can
+    /// promise.
     #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, help_heading = "Decisions")]
     pub false_alarm: f64,
     /// Leave out the N most suspicious training images, or P% of them; they are listed.
@@ -123,6 +128,9 @@ pub struct CalibrateArgs {
     /// Good images that the model has not learnt from (files, folders, globs); their scores replace those of the fit.
     #[arg(long, value_name = "IMAGES", num_args = 1..)]
     pub with_good: Vec<PathBuf>,
+    /// Which of these images belong together and count as one: auto, none, or a pattern as of fit.
+    #[arg(long, default_value = "auto", value_name = "none|auto|PATTERN")]
+    pub groups: String,
     /// Labelled images to set the thresholds by: an MVTec AD or VisA tree, a CSV or JSON list, or a folder with --test-dir.
     #[arg(long, value_name = "DATA")]
     pub labelled: Option<PathBuf>,

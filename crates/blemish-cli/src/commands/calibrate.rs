@@ -1,7 +1,7 @@
 //! `blemish calibrate`: other thresholds for a fitted model.
 
 use super::fit::{in_words, report_skipped, summary};
-use super::{engine_options, open};
+use super::{engine_options, groups, open};
 use crate::args::{Best, CalibrateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
@@ -30,10 +30,12 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
         },
         Best::Recall => Criterion::Recall { wanted: args.recall },
     };
+    let groups = groups(&args.groups)?;
     let request = Recalibration {
         good: (!good.is_empty()).then_some(&good),
         false_alarm: args.false_alarm,
         labelled: tests.as_ref().map(|tests| (tests as &dyn Source, criterion)),
+        groups: Some(&groups),
     };
     let options = EvaluateOptions {
         batch_size: args.batch_size.max(1),

@@ -23,6 +23,7 @@ pub fn run(args: &CheckArgs, console: &Console) -> Result<(), Failure> {
         category: args.layout.category.clone(),
         skip_bad: true,
         trust_folders: args.layout.trust_folders,
+        group_column: None,
     };
     let checks =
         with_progress(console, "checking", |progress| check_dataset(&args.data, &options, progress))?;

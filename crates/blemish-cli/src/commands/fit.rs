@@ -1,6 +1,6 @@
 //! `blemish fit`: good images in, one model file out.
 
-use super::{engine_options, open, tiles, transform};
+use super::{engine_options, open_in_groups, tiles, transform};
 use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
@@ -10,7 +10,7 @@ use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::file::Claim;
-use blemish::metrics::Calibration;
+use blemish::metrics::{Calibration, GroupedBy, Grouping};
 use blemish::{
     CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Precision, Suspect,
     TrainingOptions,
@@ -69,6 +69,12 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         print(&format!(
             "trimmed `{path}`: score {:.3}, {:+.1} deviations from the median",
             one.score, one.deviations
+        ))?;
+    }
+    if detector.calibration().is_none() && args.learn.folds > 0 {
+        print(&format!(
+            "no threshold: `blemish calibrate {} --with-good MORE_GOOD_IMAGES` sets one, or --labelled LABELLED_IMAGES",
+            output.display()
         ))?;
     }
     if let Some(calibration) = detector.calibration() {
@@ -137,7 +143,7 @@ pub fn prepare<'a>(
 ) -> Result<(DetectorConfig, Dataset, FitOptions<'a>), Failure> {
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
-    let dataset = open(&args.data, &args.layout)?;
+    let (dataset, groups) = open_in_groups(&args.data, &args.layout, &args.groups)?;
     let mut config = DetectorConfig {
         method: args.method.clone(),
         transform: None,
@@ -147,7 +153,7 @@ pub fn prepare<'a>(
         backbone: backbone_spec(&args.backbone)?,
         ensemble: ensemble_specs(&args.backbone)?,
         seed: args.seed,
-        calibration: CalibrationConfig { folds: args.folds, ..CalibrationConfig::default() },
+        calibration: CalibrationConfig { folds: args.folds, groups, ..CalibrationConfig::default() },
         trim: None,
     };
     if updatable {
@@ -171,7 +177,14 @@ pub fn in_words(calibration: &Calibration) -> String {
         None => format!(" (--false-alarm {})", calibration.lowest_rate()),
         Some(_) => String::new(),
     };
-    format!("{thresholds}calibrated on {}\n{}{option}", calibration.origin(), calibration.promise())
+    let is_found = |grouping: &Grouping| matches!(grouping.by, GroupedBy::Names | GroupedBy::Looks);
+    let groups = match calibration.grouping.filter(is_found) {
+        Some(_) => {
+            "\n  images of a group are left out together and count as one; --groups none takes each for itself"
+        }
+        None => "",
+    };
+    format!("{thresholds}calibrated on {}\n{}{option}{groups}", calibration.origin(), calibration.promise())
 }
 
 /// A calibration without its scores, for machines.
@@ -182,6 +195,7 @@ pub fn summary(calibration: &Calibration) -> serde_json::Value {
         "images": calibration.images(),
         "source": calibration.source,
         "rule": calibration.rule,
+        "grouping": calibration.grouping,
         "origin": calibration.origin(),
         "promise": calibration.promise(),
     })

@@ -32,7 +32,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use blemish::data::{Dataset, OpenOptions, Tiling, Transform, open_dataset};
 use blemish::features::EngineOptions;
-use blemish::{Detector, TileModels, TileOptions};
+use blemish::{Detector, Groups, TileModels, TileOptions};
 use clap::CommandFactory;
 use serde_json::json;
 use std::path::Path;
@@ -64,14 +64,41 @@ fn load(path: &Path, engine: &EngineOptions, console: &Console) -> Result<Detect
 
 /// Opens the data of a command.
 fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
-    let options = OpenOptions {
+    Ok(open_dataset(data, &open_options(layout))?)
+}
+
+fn open_options(layout: &LayoutArgs) -> OpenOptions {
+    OpenOptions {
         test_dir: layout.test_dir.clone(),
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
         skip_bad: layout.skip_bad,
         trust_folders: layout.trust_folders,
-    };
-    Ok(open_dataset(data, &options)?)
+        group_column: None,
+    }
+}
+
+/// The groups of the command line: `none`, `auto`, a pattern.
+fn groups(text: &str) -> Result<Groups, Failure> {
+    Ok(match text {
+        "none" => Groups::None,
+        "auto" => Groups::Auto,
+        pattern => Groups::Pattern(pattern.parse()?),
+    })
+}
+
+/// Opens the data of a fit with its groups: of a list they may be a column.
+fn open_in_groups(data: &Path, layout: &LayoutArgs, text: &str) -> Result<(Dataset, Groups), Failure> {
+    match groups(text) {
+        Err(_) if data.is_file() => {
+            let options = OpenOptions { group_column: Some(text.to_owned()), ..open_options(layout) };
+            Ok((open_dataset(data, &options)?, Groups::Auto))
+        }
+        groups => {
+            let groups = groups?;
+            Ok((open(data, layout)?, groups))
+        }
+    }
 }
 
 /// The tiles of the command line.

@@ -1,11 +1,11 @@
-//! `blemish predict --monitor`: scores watched for drift.
+//! `blemish predict --monitor`: scores and images watched for drift.
 
 use crate::args::MonitorArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use blemish::metrics::{Drift, DriftKind};
 use blemish::monitor::{Monitor, Reference};
-use blemish::{Detector, Error, Observer};
+use blemish::{Detector, Error, Look, Observer};
 use serde_json::json;
 use std::path::Path;
 
@@ -24,10 +24,21 @@ impl Watch {
         Ok(Self { monitor })
     }
 
-    /// Takes a score in and warns at once when drift is found.
-    pub fn observe(&mut self, image: &Path, score: f32, console: &Console) -> Result<(), Failure> {
+    /// Whether there is a monitor, which wants to know how images look.
+    pub fn is_on(&self) -> bool {
+        self.monitor.is_some()
+    }
+
+    /// Takes an image in, by its score and how it looks, and warns at once when drift is found.
+    pub fn observe(
+        &mut self,
+        image: &Path,
+        score: f32,
+        look: Option<&Look>,
+        console: &Console,
+    ) -> Result<(), Failure> {
         let Some(monitor) = &mut self.monitor else { return Ok(()) };
-        let found = monitor.drift().observe(score).map_err(|error| {
+        let found = monitor.observe(score, look).map_err(|error| {
             Failure::from(Error::Evaluation { reason: format!("{error} (image `{}`)", image.display()) })
         })?;
         if let Some(drift) = found {
@@ -41,8 +52,8 @@ impl Watch {
     }
 
     /// Says how things stand after a run.
-    pub fn report(&mut self, console: &Console) {
-        let Some(monitor) = &mut self.monitor else { return };
+    pub fn report(&self, console: &Console) {
+        let Some(monitor) = &self.monitor else { return };
         let reference = monitor.reference();
         let state = monitor.drift();
         let (watched, set_aside, missing) = (state.watched(), state.set_aside(), state.missing());
@@ -58,8 +69,16 @@ impl Watch {
                 100.0 * evidence
             ),
         };
+        let is_of_images = state.watches_images();
+        let line = match is_of_images || missing > 0 {
+            true => line,
+            false => format!(
+                "{line}; only scores are watched, not the images themselves, since the reference has no statistics of its images: \
+                 a new file with --monitor-reference N has them, or one after `blemish calibrate --with-good`"
+            ),
+        };
         let event = json!({
-            "event": "monitor", "watched": watched, "set_aside": set_aside, "missing_reference": missing,
+            "event": "monitor", "watches_images": is_of_images, "watched": watched, "set_aside": set_aside, "missing_reference": missing,
             "evidence": evidence, "drift": drift, "reference": reference,
         });
         console.tell(&line, &event);
@@ -71,6 +90,13 @@ fn in_words(drift: &Drift) -> String {
         DriftKind::Higher => "scores of good images are higher than they were",
         DriftKind::Lower => "scores of good images are lower than they were",
         DriftKind::SetAside => "more than a fifth of the images are anomalous of late",
+        DriftKind::Darker => "images are darker than they were",
+        DriftKind::Brighter => "images are brighter than they were",
+        DriftKind::LowerContrast => "images have less contrast than they had",
+        DriftKind::HigherContrast => "images have more contrast than they had",
+        DriftKind::ColourCast => "the balance of colours of the images has changed",
+        DriftKind::Blurred => "images are less sharp than they were",
+        DriftKind::Sharper => "images are sharper or noisier than they were",
     };
     format!("drift: {what}, from about image {} on, found at image {}", drift.since, drift.image)
 }

@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::output::{ScoreWriter, check_writable, picture_folder};
 use crate::pictures;
 use blemish::data::names::text_of;
-use blemish::data::{Files, FoundImages, Sample, Transform, files, find_images, searched_folders};
-use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage};
+use blemish::data::{Files, FoundImages, Sample, Source, Transform, files, find_images, searched_folders};
+use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage, Watched};
 use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,10 +45,12 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     };
     let mut names = Names::default();
     let (mut anomalous, mut scored_images) = (0, 0);
-    let skipped = detector.score_source(&images, &options, |one| -> Result<(), Failure> {
+    let watched = Watched::new(&images);
+    let source: &dyn Source = if watch.is_on() { &watched } else { &images };
+    let skipped = detector.score_source(source, &options, |one| -> Result<(), Failure> {
         let ScoredImage { index, size, scored, .. } = one;
         let path = &paths[index];
-        watch.observe(path, scored.score, console)?;
+        watch.observe(path, scored.score, watched.take(index).as_ref(), console)?;
         let name = names.unique(path);
         let mut verdict = detector.verdict(&text_of(path), &scored, size, args.min_area)?;
         if let Some(decision) = &verdict.decision {

@@ -1,11 +1,11 @@
-//! `blemish verify`: proves that a model scores here as it did where it was fitted.
+//! `blemish verify`: proves that a model scores and decides here as it did where it was fitted.
 
 use super::engine_options;
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::output::{print, print_as_is};
 use blemish::Detector;
-use blemish::verify::Verified;
+use blemish::verify::{DecisionCheck, RecordedDecision, Verified};
 
 pub fn run(args: &VerifyArgs, threads: Option<usize>) -> Result<(), Failure> {
     let engine = engine_options(&args.engine, threads)?;
@@ -19,23 +19,47 @@ pub fn run(args: &VerifyArgs, threads: Option<usize>) -> Result<(), Failure> {
 }
 
 fn table(verified: &Verified) -> String {
-    let mut text = format!("{:<20}{:>16}{:>16}{:>14}\n", "image", "score at fit", "score here", "difference");
+    let row = |cells: [&str; 5]| {
+        let [image, at_fit, here, difference, decision] = cells;
+        let line = format!("{image:<20}{at_fit:>16}{here:>16}{difference:>14}  {decision}");
+        format!("{}\n", line.trim_end())
+    };
+    let mut text = row(["image", "score at fit", "score here", "difference", "decision"]);
     for image in &verified.images {
-        text += &format!(
-            "{:<20}{:>16}{:>16}{:>14}\n",
-            image.name,
-            image.recorded,
-            image.score,
-            share(image.difference)
-        );
+        let decision = match (&image.recorded_decision, &image.decision) {
+            (Some(known), Some(now)) if known == now => in_words(Some(now)),
+            (None, now) => in_words(now.as_ref()),
+            (known, now) => format!("{}, was {}", in_words(now.as_ref()), in_words(known.as_ref())),
+        };
+        let (recorded, score) = (image.recorded.to_string(), image.score.to_string());
+        text += &row([&image.name, &recorded, &score, &share(image.difference), &decision]);
     }
     let content = if verified.is_content_intact { "as fitted" } else { "altered" };
     let rule = match verified.is_exact {
         true => "equal to the last bit".to_owned(),
         false => format!("within {} of the highest map value", share(verified.tolerance)),
     };
+    let decisions = match verified.decisions {
+        DecisionCheck::Intact => "as calibrated",
+        DecisionCheck::Altered => "altered: thresholds or calibration are not those that were written",
+        DecisionCheck::NotCovered => {
+            "not covered: an older program wrote this model; `blemish calibrate` covers them from then on"
+        }
+    };
     let outcome = if verified.passed { "verified" } else { "NOT verified" };
-    text + &format!("model content: {content}; scores and maps must be {rule}\n{outcome}")
+    text + &format!(
+        "model content: {content}; scores and maps must be {rule}\ndecisions: {decisions}\n{outcome}"
+    )
+}
+
+fn in_words(decision: Option<&RecordedDecision>) -> String {
+    let Some(decision) = decision else { return "none".into() };
+    let p_value = format!("p {:.3}", decision.p_value);
+    match decision.anomalous {
+        Some(true) => format!("anomalous ({p_value})"),
+        Some(false) => format!("good ({p_value})"),
+        None => p_value,
+    }
 }
 
 fn share(value: f64) -> String {
@@ -56,9 +80,14 @@ fn failure(model: &str, verified: &Verified) -> Failure {
         format!(
             "model `{model}` is not verified: scores are off by up to {size} of the highest map value; {mend}"
         )
-    } else {
+    } else if !verified.is_content_intact {
         format!(
             "model `{model}` is not verified: its content is not what was fitted, although these images score the same; {mend}"
+        )
+    } else {
+        format!(
+            "model `{model}` is not verified: it scores as fitted, but its thresholds or its calibration are not those that were written with \
+             it; deploy the calibrated file again, or calibrate anew"
         )
     })
 }

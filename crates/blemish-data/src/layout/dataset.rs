@@ -131,6 +131,8 @@ pub struct OpenOptions {
     pub skip_bad: bool,
     /// Take folders by their place alone, whatever their names say: in a folder of good images all images are good.
     pub trust_folders: bool,
+    /// The column of a list that names the group of an image; `group` by default.
+    pub group_column: Option<String>,
 }
 
 /// The last part of a path's real name, so that `.` and `..` have one too.

@@ -37,10 +37,10 @@ pub(super) struct Entry {
 
 /// The names of an [`Entry`]'s fields in the order of its path, split, label, mask, defect, group and category; the first of each is
 /// the one that messages name.
-pub(super) type Columns = [&'static [&'static str]; 7];
+pub(super) type Columns<'a> = [&'a [&'a str]; 7];
 
 /// The fields of a list, and what other programs call them.
-const COLUMNS: Columns = [
+const COLUMNS: Columns<'static> = [
     &[
         "path",
         "image",
@@ -95,7 +95,7 @@ pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> 
 
 /// The dataset in a list's text: all of it, or the chosen category where the list has categories.
 pub(super) fn open(path: &Path, text: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let entries = entries(path, text)?;
+    let entries = entries(path, text, options.group_column.as_deref())?;
     let category = if entries.iter().any(|entry| !entry.category.is_empty()) {
         if let Some(entry) = entries.iter().find(|entry| entry.category.is_empty()) {
             return Err(fault(
@@ -228,16 +228,23 @@ pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Samp
 }
 
 /// The entries of a list, whichever of the three forms it has.
-pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+///
+/// `group` is the column of groups where it is not called that.
+pub(super) fn entries(path: &Path, text: &str, group: Option<&str>) -> Result<Vec<Entry>, DataError> {
+    let asked = group.map(|group| [group]);
+    let mut columns: Columns<'_> = COLUMNS;
+    if let Some(group) = &asked {
+        columns[5] = group;
+    }
     match text.trim_start().chars().next() {
-        Some('[') => json_array(path, text),
-        Some('{') => json_lines(path, text),
-        _ => csv_rows(path, text, COLUMNS),
+        Some('[') => json_array(path, text, columns),
+        Some('{') => json_lines(path, text, columns),
+        _ => csv_rows(path, text, columns),
     }
 }
 
 /// Rows of a CSV with a header. Of the columns only the path is required.
-pub(super) fn csv_rows(path: &Path, text: &str, names: Columns) -> Result<Vec<Entry>, DataError> {
+pub(super) fn csv_rows(path: &Path, text: &str, names: Columns<'_>) -> Result<Vec<Entry>, DataError> {
     let (delimiter, text, lines_before) = delimiter(text);
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
@@ -256,6 +263,14 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: Columns) -> Result<Vec<En
             names[1..].iter().map(|names| names[0]).collect::<Vec<_>>().join(", "),
             found.collect::<Vec<_>>().join(", ")
         );
+        return Err(fault(path, 1 + lines_before, reason));
+    }
+    // Only a column that was asked for can be missed.
+    if let (None, [asked]) = (columns[5], names[5])
+        && !COLUMNS[5].contains(asked)
+    {
+        let found: Vec<&str> = header.iter().take(8).collect();
+        let reason = format!("there is no column `{asked}` of groups; found: {}", found.join(", "));
         return Err(fault(path, 1 + lines_before, reason));
     }
     let mut entries = Vec::new();
@@ -298,13 +313,13 @@ fn delimiter(text: &str) -> (u8, &str, u64) {
     (delimiter.unwrap_or(b','), text, 0)
 }
 
-fn json_array(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+fn json_array(path: &Path, text: &str, names: Columns<'_>) -> Result<Vec<Entry>, DataError> {
     let values: Vec<Value> =
         serde_json::from_str(text).map_err(|error| fault(path, error.line() as u64, error.to_string()))?;
-    values.iter().zip(1..).map(|(value, number)| json_entry(path, number, value)).collect()
+    values.iter().zip(1..).map(|(value, number)| json_entry(path, number, value, names)).collect()
 }
 
-fn json_lines(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
+fn json_lines(path: &Path, text: &str, names: Columns<'_>) -> Result<Vec<Entry>, DataError> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines
         .map(|(line, number)| {
@@ -313,12 +328,12 @@ fn json_lines(path: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
                     format!("{error}; JSON Lines has one object a line, several on lines need [ and ]");
                 fault(path, number, reason)
             })?;
-            json_entry(path, number, &value)
+            json_entry(path, number, &value, names)
         })
         .collect()
 }
 
-fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError> {
+fn json_entry(path: &Path, line: u64, value: &Value, names: Columns<'_>) -> Result<Entry, DataError> {
     let Some(object) = value.as_object() else {
         return Err(fault(path, line, "an entry must be an object with at least `path`".into()));
     };
@@ -330,10 +345,10 @@ fn json_entry(path: &Path, line: u64, value: &Value) -> Result<Entry, DataError>
         Some(_) => Err(fault(path, line, format!("`{name}` must be a text, a number or true/false"))),
     };
     let field = |names: &[&str]| text(names[0], names.iter().find_map(|name| object.get(*name)));
-    if !COLUMNS[0].iter().any(|name| object.contains_key(*name)) {
+    if !names[0].iter().any(|name| object.contains_key(*name)) {
         return Err(fault(path, line, "the entry has no `path`".into()));
     }
-    let [path, split, label, mask, defect, group, category] = COLUMNS.map(field);
+    let [path, split, label, mask, defect, group, category] = names.map(field);
     Ok(Entry {
         line,
         path: path?,

@@ -8,7 +8,10 @@ pub mod labelled;
 #[cfg(test)]
 mod tests;
 
-use crate::MetricError;
+mod words;
+
+use crate::groups::GroupedBy;
+use crate::{ImageStatistics, MetricError};
 pub use labelled::{Criterion, labelled_threshold};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +22,8 @@ pub struct Calibration {
     pub image_scores: Vec<f32>,
     /// The highest value of each of their anomaly maps, ascending.
     pub map_maxima: Vec<f32>,
-    /// An image with a score above this is anomalous; `None` if the images are too few to promise the asked rate.
+    /// An image with a score above this is anomalous; `None` in files of programs that gave none where the images were too few to promise
+    /// the asked rate.
     pub image_threshold: Option<f32>,
     /// A pixel with a score above this is anomalous; `None` as above.
     pub pixel_threshold: Option<f32>,
@@ -29,6 +33,13 @@ pub struct Calibration {
     /// What the thresholds were chosen for.
     #[serde(default)]
     pub rule: Rule,
+    /// The groups of images that belong together, where there are any: they count, not their images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grouping: Option<Grouping>,
+    /// Statistics of the images before the transform, in the order of their scores; empty where none were taken. They are the reference
+    /// of a [`crate::DriftMonitor`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statistics: Vec<ImageStatistics>,
     /// The calibration of each category, by name, where the images are of several; the fields above are then of all together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<CategoryCalibration>,
@@ -42,6 +53,15 @@ pub struct CategoryCalibration {
     /// Scores and thresholds of its images alone; it has no categories of its own.
     #[serde(flatten)]
     pub calibration: Calibration,
+}
+
+/// Groups of calibrating images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grouping {
+    /// Their number; an image on its own is a group.
+    pub groups: usize,
+    /// What told them.
+    pub by: GroupedBy,
 }
 
 /// How scores of good images were got without the scoring model having seen them.
@@ -76,8 +96,11 @@ pub enum Source {
 pub enum Rule {
     /// A share of good images that may be flagged, image- and pixel-wise.
     FalseAlarm {
-        /// The share.
+        /// The share that the threshold holds.
         rate: f64,
+        /// The lower share that was asked for, where the images are too few to promise it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<f64>,
     },
     /// Labelled images.
     Labelled {
@@ -92,7 +115,7 @@ pub enum Rule {
 
 impl Default for Rule {
     fn default() -> Self {
-        Self::FalseAlarm { rate: 0.01 }
+        Self::FalseAlarm { rate: 0.01, asked: None }
     }
 }
 
@@ -123,6 +146,8 @@ impl Calibration {
             pixel_threshold: None,
             source,
             rule: Rule::default(),
+            grouping: None,
+            statistics: Vec::new(),
             categories: Vec::new(),
         };
         calibration.allow_false_alarms(rate);
@@ -143,11 +168,31 @@ impl Calibration {
         self
     }
 
-    /// Sets both thresholds for a false-alarm rate, between 0 and 1.
+    /// The same for images that come in groups: m groups promise what m images can. Thresholds set for a rate are set anew.
+    pub fn in_groups(mut self, grouping: Grouping) -> Self {
+        self.grouping = Some(grouping);
+        if let Rule::FalseAlarm { rate, asked } = self.rule {
+            self.allow_false_alarms(asked.unwrap_or(rate));
+        }
+        self
+    }
+
+    /// The same with statistics of the images, each with its image's score.
+    pub fn with_statistics(mut self, mut of_images: Vec<(f32, ImageStatistics)>) -> Self {
+        of_images.sort_by(|one, other| one.0.total_cmp(&other.0));
+        self.statistics = of_images.into_iter().map(|(_, statistics)| statistics).collect();
+        self
+    }
+
+    /// Sets both thresholds for a false-alarm rate, between 0 and 1, or for the lowest one that the images can promise where it is lower:
+    /// there is always a threshold, and the rule says what it holds.
     pub fn allow_false_alarms(&mut self, rate: f64) {
-        self.image_threshold = conformal::threshold(&self.image_scores, self.groups(), rate);
-        self.pixel_threshold = conformal::threshold(&self.map_maxima, self.groups(), rate);
-        self.rule = Rule::FalseAlarm { rate };
+        let lowest = conformal::lowest_rate(self.groups());
+        let is_promised = conformal::threshold(&self.image_scores, self.groups(), rate).is_some();
+        let (held, asked) = if is_promised { (rate, None) } else { (lowest, Some(rate)) };
+        self.image_threshold = conformal::threshold(&self.image_scores, self.groups(), held);
+        self.pixel_threshold = conformal::threshold(&self.map_maxima, self.groups(), held);
+        self.rule = Rule::FalseAlarm { rate: held, asked };
         self.categories.iter_mut().for_each(|one| one.calibration.allow_false_alarms(rate));
     }
 
@@ -192,8 +237,8 @@ impl Calibration {
 
     /// Number of groups of calibrating images; without groups, of images.
     pub fn groups(&self) -> usize {
-        match self.source {
-            Source::Folds { groups: Some(groups), .. } => groups,
+        match (self.grouping, self.source) {
+            (Some(Grouping { groups, .. }), _) | (None, Source::Folds { groups: Some(groups), .. }) => groups,
             _ => self.images(),
         }
     }
@@ -218,10 +263,12 @@ impl Calibration {
     pub fn is_valid(&self) -> bool {
         let is_ascending =
             |values: &[f32]| values.is_sorted() && values.iter().all(|value| value.is_finite());
+        let is_share = |share: f64| share > 0.0 && share < 1.0;
         let is_rate = match self.rule {
-            Rule::FalseAlarm { rate } => rate > 0.0 && rate < 1.0,
+            Rule::FalseAlarm { rate, asked } => is_share(rate) && asked.is_none_or(is_share),
             Rule::Labelled { .. } => true,
         };
+        let has_statistics = self.statistics.is_empty() || self.statistics.len() == self.images();
         !self.image_scores.is_empty()
             && self.image_scores.len() == self.map_maxima.len()
             && is_ascending(&self.image_scores)
@@ -229,92 +276,11 @@ impl Calibration {
             && (1..=self.images()).contains(&self.groups())
             && [self.image_threshold, self.pixel_threshold].iter().flatten().all(|value| value.is_finite())
             && is_rate
+            && has_statistics
+            && self.statistics.iter().all(ImageStatistics::are_finite)
             && self
                 .categories
                 .iter()
                 .all(|one| one.calibration.is_valid() && one.calibration.categories.is_empty())
     }
-
-    /// Where the scores are from, in words.
-    pub fn origin(&self) -> String {
-        let count = self.images();
-        match self.source {
-            Source::Unstated => format!("{count} good images"),
-            Source::Folds { folds, groups: Some(groups) } => format!(
-                "{count} good images in {groups} groups, each scored by a model fitted without its fold of whole groups ({folds} folds)"
-            ),
-            Source::Folds { folds, .. } if folds == count => {
-                format!("{count} good images, each scored by a model fitted without it (leave one out)")
-            }
-            Source::Folds { folds, .. } => {
-                format!("{count} good images, each scored by a model fitted without its fold ({folds} folds)")
-            }
-            Source::HeldOut { refitted: true } => {
-                format!("{count} good images held out of an extra fit (the model itself has seen them too)")
-            }
-            Source::HeldOut { refitted: false } => format!("{count} good images held out of the fit"),
-            Source::GoodImages => format!("{count} good images scored by the model itself"),
-            Source::Labelled => format!("{count} good labelled images scored by the model itself"),
-        }
-    }
-
-    /// What the thresholds promise, or why there are none and what would help, in words.
-    pub fn promise(&self) -> String {
-        let count = self.images();
-        match self.rule {
-            Rule::FalseAlarm { rate } if self.image_threshold.is_none() => {
-                let groups = self.groups();
-                let (lowest, needed) = (conformal::lowest_rate(groups), conformal::needed(rate));
-                let kind = if groups < count { "groups of good images" } else { "good images" };
-                format!(
-                    "no threshold: {groups} {kind} cannot promise a false-alarm rate of {}, which needs {needed}; these can promise \
-                     {} at best: bring more {kind}, or allow that rate",
-                    percent(rate),
-                    percent(lowest),
-                )
-            }
-            Rule::FalseAlarm { rate } => {
-                let likely = percent(conformal::likely_below(self.groups(), rate, 0.95));
-                let holds = match self.source {
-                    Source::Folds { .. } | Source::HeldOut { refitted: true } => {
-                        "proven for held-out images, expected here since the model has seen more good images than those that scored these"
-                    }
-                    _ => "proven for images exchangeable with these",
-                };
-                format!(
-                    "at most {} of good images like these are flagged, on average over such calibrations ({holds}); this threshold's \
-                     own rate is below {likely} with 95 % confidence",
-                    percent(rate)
-                )
-            }
-            Rule::Labelled { criterion, good, defective } => {
-                let seen = format!("{good} good and {defective} defective labelled images");
-                match criterion {
-                    Criterion::F1 => format!("the best F1 on {seen}; no rate is promised"),
-                    Criterion::Cost { miss, false_alarm, .. } => format!(
-                        "the lowest cost on {seen} (a miss costs {miss}, a false alarm {false_alarm}); no rate is promised"
-                    ),
-                    Criterion::Recall { wanted } if criterion.is_promised(defective) => format!(
-                        "at least {} of defective images like these are found, on average over such calibrations ({seen})",
-                        percent(wanted)
-                    ),
-                    Criterion::Recall { wanted } => format!(
-                        "all {defective} labelled defective images are found, but a recall of {} needs {} of them to be promised",
-                        percent(wanted),
-                        if wanted < 1.0 {
-                            conformal::needed(1.0 - wanted).to_string()
-                        } else {
-                            "infinitely many".into()
-                        }
-                    ),
-                }
-            }
-        }
-    }
-}
-
-/// A share in percent, with as many digits as it needs.
-fn percent(share: f64) -> String {
-    let rounded = (share * 1e4).round() / 100.0;
-    format!("{rounded} %")
 }

@@ -172,17 +172,51 @@ fn a_calibration_sets_both_thresholds_and_says_what_they_promise() {
     assert_eq!(calibration.is_anomalous(10.5), Some(true));
     assert!(calibration.promise().contains("at most 10 %"), "{}", calibration.promise());
     assert!(calibration.origin().contains("5 folds"));
-    calibration.allow_false_alarms(0.01);
-    assert_eq!((calibration.image_threshold, calibration.is_anomalous(99.0)), (None, None));
-    let words = calibration.promise();
-    for part in ["10 good images", "needs 99", "9.09 % at best"] {
-        assert!(words.contains(part), "{part} in {words}");
-    }
     assert_eq!(calibration.lowest_rate(), 0.091);
     calibration.learn_from_labels(&good(&[1.0, 20.0]), &[false, true], Criterion::F1).unwrap();
     assert_eq!((calibration.image_threshold, calibration.pixel_threshold), (Some(10.5), Some(5.25)));
     assert_eq!(calibration.p_value(11.0), 1.0 / 11.0);
     assert!(Calibration::new(&[], Source::GoodImages, 0.1).is_none());
+}
+
+/// 10 images hold 1/11 at best; 48 hold 1/49 = 2.04 %, which is below 2.1 %.
+#[test]
+fn too_few_images_for_a_rate_give_the_threshold_of_the_lowest_rate_that_holds() {
+    let mut calibration = Calibration::new(&good(&one_to_ten()), Source::GoodImages, 0.01).unwrap();
+    assert_eq!((calibration.image_threshold, calibration.pixel_threshold), (Some(10.0), Some(5.0)));
+    assert_eq!(calibration.rule, Rule::FalseAlarm { rate: 1.0 / 11.0, asked: Some(0.01) });
+    assert_eq!((calibration.is_anomalous(10.5), calibration.is_anomalous(10.0)), (Some(true), Some(false)));
+    let words = calibration.promise();
+    for part in ["at most 9.1 % false alarms", "10 good images can promise", "99 would allow 1 %"] {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+    let scores: Vec<f32> = (0..48).map(|score| score as f32).collect();
+    let words = Calibration::new(&good(&scores), Source::GoodImages, 0.01).unwrap().promise();
+    assert!(words.contains("at most 2.1 % false alarms"), "{words}");
+    calibration.allow_false_alarms(0.2);
+    assert_eq!(calibration.rule, Rule::FalseAlarm { rate: 0.2, asked: None });
+    let json =
+        serde_json::to_string(&Calibration::new(&good(&scores), Source::GoodImages, 0.01).unwrap()).unwrap();
+    assert!(serde_json::from_str::<Calibration>(&json).unwrap().is_valid());
+    // Files of programs that gave no threshold then stay as they are.
+    let old = r#"{"image_scores":[1.0],"map_maxima":[2.0],"image_threshold":null,"pixel_threshold":null,
+        "rule":{"kind":"false_alarm","rate":0.01}}"#;
+    let old = serde_json::from_str::<Calibration>(old).unwrap();
+    assert!(old.is_valid() && old.is_anomalous(9.0).is_none() && old.promise().contains("no threshold"));
+}
+
+#[test]
+fn groups_promise_what_as_many_images_can() {
+    let scores: Vec<f32> = (0..60).map(|score| score as f32).collect();
+    let grouping = Grouping { groups: 10, by: GroupedBy::Names };
+    let all = Calibration::new(&good(&scores), Source::GoodImages, 0.05).unwrap();
+    assert_eq!(all.rule, Rule::FalseAlarm { rate: 0.05, asked: None });
+    let calibration = all.in_groups(grouping);
+    assert_eq!(calibration.rule, Rule::FalseAlarm { rate: 1.0 / 11.0, asked: Some(0.05) });
+    assert!(calibration.is_valid() && calibration.groups() == 10);
+    assert!(calibration.promise().contains("10 groups of good images can promise; 19 would allow 5 %"));
+    assert!(calibration.origin().contains("60 good images in 10 groups, found by what they look like"));
+    assert!(!calibration.clone().in_groups(Grouping { groups: 61, ..grouping }).is_valid());
 }
 
 #[test]
@@ -194,7 +228,7 @@ fn what_makes_no_sense_is_not_valid_and_older_files_are() {
         |one| one.map_maxima[9] = f32::NAN,
         |one| one.map_maxima.truncate(9),
         |one| one.pixel_threshold = Some(f32::INFINITY),
-        |one| one.rule = Rule::FalseAlarm { rate: 0.0 },
+        |one| one.rule = Rule::FalseAlarm { rate: 0.0, asked: None },
     ];
     for spoil in broken {
         let mut one = calibration.clone();

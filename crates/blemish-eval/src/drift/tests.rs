@@ -1,6 +1,9 @@
 //! Known values, and simulations of false alarms and delays.
 
+use super::ranks::normal_quantile;
 use super::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// Standard normal numbers, a stream a run.
 fn normal(run: u64) -> impl FnMut() -> f32 {
@@ -109,6 +112,85 @@ fn moves_are_found_soon_with_their_direction_and_start() {
     }
 }
 
+/// Statistics of an image as cameras give them: correlated, of all signs, with shares of black and white that are often 0.
+fn statistics(draw: &mut impl FnMut() -> f32) -> ImageStatistics {
+    let light = 0.4 + 0.05 * draw();
+    let mut values = [0f32; 11];
+    for value in &mut values {
+        *value = light + 0.02 * draw();
+    }
+    values[8] = -3.0 + 0.2 * draw();
+    (values[9], values[10]) = ((0.01 * draw()).max(0.0), (0.01 * draw()).max(0.0));
+    ImageStatistics { values }
+}
+
+/// Image at which a monitor of scores and images warns: `before` images as they were, then changed, up to `limit` images.
+fn alarm_of_images(run: u64, before: u64, limit: u64, change: impl Fn(&mut [f32; 11])) -> Option<Drift> {
+    let mut draw = normal(run);
+    let mut monitor = DriftMonitor::new(DriftOptions { reference: 50, false_alarm: 0.05 }).unwrap();
+    (0..50 + limit).find_map(|image| {
+        let score = skewed(draw());
+        let mut one = statistics(&mut draw);
+        if image >= 50 + before {
+            change(&mut one.values);
+        }
+        monitor.observe_image(score, Some(&one)).unwrap()
+    })
+}
+
+/// As for scores alone: of 150 streams at a bound of 5 %, more than 16 warn less than once in 1,000 times.
+#[test]
+fn eleven_statistics_beside_scores_keep_the_bound() {
+    let alarms = (0..150).filter(|&run| alarm_of_images(run, 0, 300, |_| {}).is_some()).count();
+    assert!(alarms <= 16, "{alarms} of 150");
+}
+
+#[test]
+fn changes_of_the_camera_are_found_and_named_although_scores_stay() {
+    type Change = fn(&mut [f32; 11]);
+    let darker: Change = |values| values[..3].iter_mut().for_each(|mean| *mean -= 0.1);
+    let contrast: Change = |values| values[3..6].iter_mut().for_each(|spread| *spread += 0.15);
+    let cast: Change = |values| values[6] += 0.15;
+    let blurred: Change = |values| values[8] -= 0.5;
+    for (kind, change) in [
+        (DriftKind::Darker, darker),
+        (DriftKind::HigherContrast, contrast),
+        (DriftKind::ColourCast, cast),
+        (DriftKind::Blurred, blurred),
+    ] {
+        for run in 0..5 {
+            let drift = alarm_of_images(run, 100, 300, change).expect("a change of two deviations is found");
+            assert!(drift.kind == kind && drift.kind.is_of_images(), "{drift:?} is not {kind:?}");
+            assert!((101..=140).contains(&drift.image), "{kind:?}: {drift:?}");
+        }
+    }
+}
+
+#[test]
+fn images_are_watched_only_if_all_of_the_reference_have_statistics() {
+    let mut draw = normal(7);
+    let one = statistics(&mut draw);
+    let mut monitor = DriftMonitor::new(DriftOptions { reference: 20, ..DriftOptions::default() }).unwrap();
+    let mut partly = monitor.clone();
+    for image in 0..20 {
+        monitor.observe_image(skewed(draw()), Some(&one)).unwrap();
+        partly.observe_image(skewed(draw()), (image > 0).then_some(&one)).unwrap();
+    }
+    assert!(monitor.watches_images() && !partly.watches_images());
+    let text = serde_json::to_string(&monitor).unwrap();
+    assert_eq!(serde_json::from_str::<DriftMonitor>(&text).unwrap(), monitor);
+    // An image without statistics is watched by its score.
+    assert!(monitor.observe(3.0).is_ok());
+    // A monitor of an earlier program knows nothing of them.
+    let text = serde_json::to_string(&partly).unwrap();
+    assert!(!text.contains("streams"), "{text}");
+    let reference: Vec<f32> = (0..30).map(|_| skewed(draw())).collect();
+    let options = DriftOptions::default();
+    let of_images = DriftMonitor::with_reference(options, &reference, &[one; 30], None).unwrap();
+    assert!(of_images.watches_images());
+    assert!(!DriftMonitor::with_reference(options, &reference, &[], None).unwrap().watches_images());
+}
+
 /// Prints the table of BENCHMARKS.md.
 #[test]
 #[ignore = "minutes: cargo test --release -p blemish-eval drift_table -- --ignored --nocapture"]
@@ -141,7 +223,8 @@ fn drift_table() {
 fn a_jump_beyond_the_limit_is_found_although_it_is_set_aside() {
     let mut draw = normal(5);
     let reference: Vec<f32> = (0..200).map(|_| skewed(draw())).collect();
-    let mut monitor = DriftMonitor::with_reference(DriftOptions::default(), &reference, Some(9.0)).unwrap();
+    let mut monitor =
+        DriftMonitor::with_reference(DriftOptions::default(), &reference, &[], Some(9.0)).unwrap();
     let mut found = None;
     for image in 0..320 {
         let score = if image < 300 { skewed(draw()) } else { 20.0 };
@@ -178,5 +261,5 @@ fn wrong_settings_and_scores_are_refused() {
     }
     let mut monitor = DriftMonitor::new(DriftOptions::default()).unwrap();
     assert!(monitor.observe(f32::NAN).is_err());
-    assert!(DriftMonitor::with_reference(DriftOptions::default(), &[1.0; 5], None).is_err());
+    assert!(DriftMonitor::with_reference(DriftOptions::default(), &[1.0; 5], &[], None).is_err());
 }

@@ -1,6 +1,9 @@
 //! Fits of one configuration on any of the images of a source; all share the features that the first pass keeps.
 
+use super::folds::Units;
+use super::groups::{Reading, group};
 use crate::config::{DetectorConfig, FitOptions, TileModels};
+use crate::looks::Watched;
 use crate::view::{
     Outcome, Plan, PlannedView, Sizes, TilesHeader, View, ViewSet, Work, score_source, seen_tiles,
 };
@@ -22,7 +25,7 @@ pub(crate) type EachScored<'a> = dyn FnMut(usize, Scored) + 'a;
 pub(crate) struct Fits<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) config: &'a DetectorConfig,
-    pub(crate) source: &'a dyn Source,
+    pub(crate) source: &'a Watched<'a>,
     pub(crate) options: &'a FitOptions<'a>,
     /// Whether features are kept, since further fits follow.
     keeps: bool,
@@ -58,7 +61,7 @@ impl<'a> Fits<'a> {
     pub(crate) fn new(
         plan: &'a Plan,
         config: &'a DetectorConfig,
-        source: &'a dyn Source,
+        source: &'a Watched<'a>,
         options: &'a FitOptions<'a>,
         keeps: bool,
     ) -> Result<Self, Error> {
@@ -250,6 +253,21 @@ impl<'a> Fits<'a> {
             self.note(images.left_out().iter().copied().zip(images.skipped().iter().cloned()));
         }
         Ok(self.without_skipped(&(0..self.source.len()).collect::<Vec<_>>()))
+    }
+
+    /// Which of these images belong together.
+    ///
+    /// # Errors
+    /// As [`group`].
+    pub(crate) fn units(&self, images: &[usize]) -> Result<Units, Error> {
+        let options = self.plan.views[0].transform.read_options();
+        let FitOptions { skip_bad, observer, .. } = *self.options;
+        group(
+            self.source,
+            images,
+            &self.config.calibration.groups,
+            Reading { options: &options, skip_bad, observer },
+        )
     }
 
     fn note(&self, skipped: impl Iterator<Item = (usize, Skipped)>) {

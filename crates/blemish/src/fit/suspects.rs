@@ -5,8 +5,9 @@
 
 use super::calibrate::score_folds;
 use super::fits::Fits;
-use super::folds::deal;
+use super::folds::{Units, deal};
 use crate::config::{CalibrationConfig, DetectorConfig, FitOptions, Trim};
+use crate::looks::Watched;
 use crate::view::Plan;
 use blemish_core::error::Error;
 use blemish_core::map::{AnomalyMap, Scored};
@@ -50,7 +51,8 @@ pub fn find_suspects(
     let mut config = config.clone();
     config.choose_inputs(good)?;
     let plan = Plan::new(&config, options)?;
-    let fits = Fits::new(&plan, &config, good, options, true)?;
+    let good = Watched::new(good);
+    let fits = Fits::new(&plan, &config, &good, options, true)?;
     let ranked = rank(&fits, shown)?.into_iter().map(|(_, suspect)| suspect).collect();
     Ok(Suspects { ranked, skipped: fits.skipped() })
 }
@@ -97,7 +99,7 @@ fn rank(fits: &Fits<'_>, shown: usize) -> Result<Vec<(usize, Suspect)>, Error> {
         0 => CalibrationConfig::default().folds,
         folds => folds,
     };
-    let dealt = deal(fits.source, &images, folds, fits.config.seed);
+    let dealt = deal(fits.source, &Units::given(fits.source), &images, folds, fits.config.seed);
     if dealt.len() < 2 {
         let reason =
             "suspects can only be found among at least two training images or groups; bring more".into();

@@ -2,8 +2,9 @@
 
 use super::calibrate::{Calibrated, fit_calibrated};
 use super::fits::Fits;
-use super::folds::{deal, without};
+use super::folds::{Units, deal, without};
 use crate::config::{CalibrationConfig, DetectorConfig, FitOptions, check_rate};
+use crate::looks::Watched;
 use crate::view::{Plan, View};
 use blemish_core::entry::{Entry, MethodEntry};
 use blemish_core::error::Error;
@@ -93,7 +94,8 @@ fn calibrated(entry: &'static dyn MethodEntry, good: &Memory, calibration: Calib
     let config = DetectorConfig { transform, calibration, seed: 1, ..DetectorConfig::default() };
     let options = FitOptions::default();
     let plan = Plan::of(entry, &config, &options).unwrap();
-    let fits = Fits::new(&plan, &config, good, &options, true).unwrap();
+    let good = Watched::new(good);
+    let fits = Fits::new(&plan, &config, &good, &options, true).unwrap();
     fit_calibrated(&fits, None).unwrap()
 }
 
@@ -106,7 +108,11 @@ fn score_of(views: &[View], grey: f32) -> f32 {
 #[test]
 fn leave_one_out_scores_are_those_by_hand() {
     let good = ungrouped(5);
-    let outcome = calibrated(&QUICK, &good, CalibrationConfig { folds: 9, false_alarm: 0.2 });
+    let outcome = calibrated(
+        &QUICK,
+        &good,
+        CalibrationConfig { folds: 9, false_alarm: 0.2, ..CalibrationConfig::default() },
+    );
     let calibration = outcome.calibration.unwrap();
     let mut expected = [0.0f32, 10.0, 20.0, 30.0, 40.0].map(|own| ((100.0 - own) / 4.0 - own).abs() / 255.0);
     expected.sort_unstable_by(f32::total_cmp);
@@ -127,7 +133,7 @@ fn a_method_that_trains_for_long_is_fitted_once_without_a_fifth() {
     assert_eq!(calibration.source, Source::HeldOut { refitted: false });
     assert_eq!(calibration.images(), 2);
     // The mean over all is 45; two that are not a pair around it were left out of the model.
-    let held_out = deal(&good, &(0..10).collect::<Vec<_>>(), 5, 1).swap_remove(0);
+    let held_out = deal(&good, &Units::single(), &(0..10).collect::<Vec<_>>(), 5, 1).swap_remove(0);
     let mean = (450 - 10 * held_out.iter().sum::<usize>()) as f32 / 8.0;
     assert!(score_of(&outcome.views, mean) < 1e-5);
     let none = calibrated(&LONG, &good, CalibrationConfig { folds: 0, ..CalibrationConfig::default() });
@@ -137,11 +143,16 @@ fn a_method_that_trains_for_long_is_fitted_once_without_a_fifth() {
 #[test]
 fn images_of_a_group_are_scored_by_models_that_know_none_of_them() {
     let good = greys(6, |number| (number < 4).then(|| (number / 2).to_string()));
-    let folds = deal(&good, &[0, 1, 2, 3, 4, 5], 3, 7);
+    let folds = deal(&good, &Units::given(&good), &[0, 1, 2, 3, 4, 5], 3, 7);
     let with = |image: usize| folds.iter().position(|fold| fold.contains(&image));
     assert!(with(0) == with(1) && with(2) == with(3) && with(0) != with(2), "{folds:?}");
     assert_eq!(folds.iter().map(Vec::len).sum::<usize>(), 6);
-    let calibration = calibrated(&QUICK, &good, CalibrationConfig { folds: 3, false_alarm: 0.2 }).calibration;
+    let calibration = calibrated(
+        &QUICK,
+        &good,
+        CalibrationConfig { folds: 3, false_alarm: 0.2, ..CalibrationConfig::default() },
+    )
+    .calibration;
     assert_eq!(calibration.unwrap().source, Source::Folds { folds: 3, groups: Some(4) });
     let all = greys(6, |_| Some("all".into()));
     assert!(calibrated(&QUICK, &all, CalibrationConfig::default()).calibration.is_none());
@@ -151,9 +162,9 @@ fn images_of_a_group_are_scored_by_models_that_know_none_of_them() {
 fn folds_are_even_complete_and_fixed_by_the_seed() {
     let samples = ungrouped(13);
     let images: Vec<usize> = (0..13).collect();
-    let folds = deal(&samples, &images, 5, 3);
-    assert_eq!(folds, deal(&samples, &images, 5, 3));
-    assert_ne!(folds, deal(&samples, &images, 5, 4));
+    let folds = deal(&samples, &Units::single(), &images, 5, 3);
+    assert_eq!(folds, deal(&samples, &Units::single(), &images, 5, 3));
+    assert_ne!(folds, deal(&samples, &Units::single(), &images, 5, 4));
     let mut all = folds.concat();
     all.sort_unstable();
     assert_eq!(all, images);
@@ -170,7 +181,7 @@ fn every_category_is_dealt_evenly() {
     };
     let mixed = Memory::new((0..20).map(image)).unwrap();
     for seed in 0..5 {
-        for fold in deal(&mixed, &(0..20).collect::<Vec<_>>(), 4, seed) {
+        for fold in deal(&mixed, &Units::single(), &(0..20).collect::<Vec<_>>(), 4, seed) {
             let rare = fold.iter().filter(|&&image| image.is_multiple_of(5)).count();
             assert_eq!((rare, fold.len()), (1, 5), "seed {seed}");
         }

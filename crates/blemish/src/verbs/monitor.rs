@@ -1,9 +1,13 @@
 //! The file in which `predict` keeps its running statistics between runs: the drift test of `blemish-eval` and whose scores it holds.
+//!
+//! Images are watched beside their scores where the reference has statistics of its images: the first images always do, a model's
+//! calibration if it was made by this program, files of older programs do not.
 
 use crate::detector::Detector;
+use crate::looks::Look;
 use blemish_core::error::Error;
 use blemish_data::files;
-use blemish_eval::{Calibration, DriftMonitor, DriftOptions, Source};
+use blemish_eval::{Calibration, Drift, DriftMonitor, DriftOptions, MetricError, Source};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -84,9 +88,17 @@ impl Monitor {
         Ok(Self { path: path.to_owned(), content, reference: "an earlier run" })
     }
 
+    /// Takes in the next image: its score and how it looks; returns the drift when its evidence first suffices.
+    ///
+    /// # Errors
+    /// [`MetricError::NotFinite`] for the score.
+    pub fn observe(&mut self, score: f32, look: Option<&Look>) -> Result<Option<Drift>, MetricError> {
+        self.content.drift.observe_image(score, look.map(|look| &look.statistics))
+    }
+
     /// The test and its counts.
-    pub fn drift(&mut self) -> &mut DriftMonitor {
-        &mut self.content.drift
+    pub fn drift(&self) -> &DriftMonitor {
+        &self.content.drift
     }
 
     /// Where the reference came from, for people.
@@ -109,7 +121,7 @@ fn begin(
     detector: &Detector,
     reference: Reference,
     false_alarm: f64,
-) -> Result<(DriftMonitor, &'static str), blemish_eval::MetricError> {
+) -> Result<(DriftMonitor, &'static str), MetricError> {
     let options = DriftOptions { false_alarm, ..DriftOptions::default() };
     let calibration = detector.calibration().filter(|calibration| is_reference(calibration));
     Ok(match (reference, calibration) {
@@ -117,7 +129,8 @@ fn begin(
             (DriftMonitor::new(DriftOptions { reference, ..options })?, "the first images")
         }
         (Reference::Auto, Some(known)) => {
-            let drift = DriftMonitor::with_reference(options, &known.image_scores, known.image_threshold)?;
+            let (scores, statistics) = (&known.image_scores, &known.statistics);
+            let drift = DriftMonitor::with_reference(options, scores, statistics, known.image_threshold)?;
             (drift, "the model's calibration")
         }
         (Reference::Auto, None) => (DriftMonitor::new(options)?, "the first images"),

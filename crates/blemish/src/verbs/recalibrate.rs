@@ -1,12 +1,14 @@
 //! Other thresholds for a fitted model: another rate, fresh good images, labelled defects. Scores and tensors stay as they are.
 
 use super::evaluate::EvaluateOptions;
-use crate::config::{CalibrationConfig, check_rate};
+use crate::config::{CalibrationConfig, Groups, check_rate};
 use crate::detector::Detector;
 use crate::file::{Claim, format};
-use crate::fit::calibration_of;
+use crate::fit::{Reading, calibration_of, group};
+use crate::looks::Watched;
+use crate::record;
 use blemish_core::error::Error;
-use blemish_data::{Label, Skipped, Source};
+use blemish_data::{Label, ReadOptions, Skipped, Source};
 use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source as Origin};
 use blemish_features::EngineOptions;
 use std::path::Path;
@@ -20,6 +22,8 @@ pub struct Recalibration<'a> {
     pub false_alarm: Option<f64>,
     /// Labelled images and what the thresholds should be best at.
     pub labelled: Option<(&'a dyn Source, Criterion)>,
+    /// Which of the new good images belong together; `None` is [`Groups::Auto`].
+    pub groups: Option<&'a Groups>,
 }
 
 /// Gives a model file new thresholds and writes it to `output` (which may be the same file), all tensors unchanged. Waits while another
@@ -35,9 +39,9 @@ pub fn recalibrate(
     options: &EvaluateOptions<'_>,
 ) -> Result<(Calibration, Vec<Skipped>), Error> {
     let claim = Claim::new(output, options.observer)?;
-    let (mut header, state) = format::read(model)?;
+    let (mut header, mut state) = format::read(model)?;
     let known = match header.calibration.as_ref().map(|calibration| calibration.rule) {
-        Some(Rule::FalseAlarm { rate }) => rate,
+        Some(Rule::FalseAlarm { rate, asked }) => asked.unwrap_or(rate),
         _ => CalibrationConfig::default().false_alarm,
     };
     let rate = request.false_alarm.unwrap_or(known);
@@ -45,7 +49,7 @@ pub fn recalibrate(
     let mut skipped = Vec::new();
     let mut loaded = None;
     let read = (header.clone(), state.clone());
-    let mut score = |images: &dyn Source| -> Result<Labelled, Error> {
+    let mut score = |images: &Watched<'_>| -> Result<(Labelled, ReadOptions), Error> {
         let detector = match &mut loaded {
             Some(detector) => detector,
             // Of what was read, whatever the file may have become meanwhile.
@@ -53,16 +57,23 @@ pub fn recalibrate(
         };
         let (labelled, left_out) = score_images(detector, images, options)?;
         skipped.extend(left_out);
-        Ok(labelled)
+        Ok((labelled, detector.transform().read_options()))
+    };
+    let unseen = |images: &Watched<'_>, scored: &[(usize, Extremes)], source, read: &ReadOptions| {
+        unseen(images, scored, (source, rate), request.groups.unwrap_or(&Groups::Auto), read, options)
     };
     let mut calibration = header.calibration.take();
     if let Some(good) = request.good {
-        calibration = calibration_of(&score(good)?.scored, good, Origin::GoodImages, rate);
+        let good = Watched::new(good);
+        let (labelled, read) = score(&good)?;
+        calibration = unseen(&good, &labelled.scored, Origin::GoodImages, &read)?;
     }
     if let Some((images, criterion)) = request.labelled {
-        let labelled = score(images)?;
-        let unseen = labelled.good();
-        calibration = calibration.or_else(|| calibration_of(&unseen, images, Origin::Labelled, rate));
+        let watched = Watched::new(images);
+        let (labelled, read) = score(&watched)?;
+        if calibration.is_none() {
+            calibration = unseen(&watched, &labelled.good(), Origin::Labelled, &read)?;
+        }
         if let Some(calibration) = &mut calibration {
             labelled.teach(calibration, images, criterion)?;
         }
@@ -73,9 +84,33 @@ pub fn recalibrate(
         reason: "the model holds no scores of good images; bring good images that it has not seen, or labelled ones"
             .into(),
     })?;
+    // What verification finds from now on are changes of these thresholds.
+    let mut verification = state.split_off_prefix(record::PREFIX);
+    record::decide(&mut verification, Some(&calibration))?;
+    state.absorb(record::PREFIX, verification);
     header.calibration = Some(calibration.clone());
     format::write(claim.path(), &header, &state)?;
     Ok((calibration, skipped))
+}
+
+/// The calibration by scores of the model itself on images that it has not seen, with the statistics that a monitor compares with.
+fn unseen(
+    images: &Watched<'_>,
+    scored: &[(usize, Extremes)],
+    (source, rate): (Origin, f64),
+    groups: &Groups,
+    read: &ReadOptions,
+    options: &EvaluateOptions<'_>,
+) -> Result<Option<Calibration>, Error> {
+    let (skip_bad, observer) = (options.skip_bad, options.observer);
+    let indices: Vec<usize> = scored.iter().map(|(image, _)| *image).collect();
+    let units = group(images, &indices, groups, Reading { options: read, skip_bad, observer })?;
+    let Some(calibration) = calibration_of(scored, images, &units, source, rate) else { return Ok(None) };
+    let statistics = |(image, extremes): &(usize, Extremes)| {
+        Ok((extremes.image_score, images.look(*image, read)?.statistics))
+    };
+    let of_images = scored.iter().map(statistics).collect::<Result<Vec<_>, Error>>()?;
+    Ok(Some(calibration.with_statistics(of_images)))
 }
 
 /// Scores of images by their index in the source, and whether each is defective.

@@ -4,11 +4,16 @@
 //! and compares. A digest of the model's content finds alterations that happen to leave these scores
 //! alone, even where the file's checksum was made to fit.
 //!
+//! Decisions are covered, too: the record holds the verdict on each image and a digest of the calibration, so that a changed threshold or a
+//! changed score of a good image is found. A recalibration writes them anew. Records of older programs have none; that is said.
+//!
 //! Scores of the native engine must agree to the last bit. Other engines and devices sum in another order; their scores and maps may
 //! differ by [`TOLERANCE`] of the image's highest map value.
 
 use crate::detector::Detector;
 use crate::record::{PREFIX, pictures, sha256};
+use crate::recorded;
+pub use crate::recorded::RecordedDecision;
 use blemish_core::error::Error;
 use blemish_core::state::StateError;
 use blemish_data::digest::hexadecimal;
@@ -25,12 +30,26 @@ pub struct Verified {
     pub images: Vec<VerifiedImage>,
     /// Whether method, backbone, transform and every tensor are those that the fit wrote.
     pub is_content_intact: bool,
+    /// Whether thresholds and calibration are those that the fit or the latest recalibration wrote.
+    pub decisions: DecisionCheck,
     /// Whether scores had to agree to the last bit: both the fit's and this engine were the native one.
     pub is_exact: bool,
     /// Largest difference allowed, as a share of the highest map value; 0 where scores must agree to the last bit.
     pub tolerance: f64,
     /// Whether all of it holds.
     pub passed: bool,
+}
+
+/// What became of the decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionCheck {
+    /// The record is of an older program and holds none.
+    NotCovered,
+    /// Thresholds, p-values and verdicts are those of the record.
+    Intact,
+    /// They are not.
+    Altered,
 }
 
 /// An image of the record, scored again.
@@ -46,6 +65,10 @@ pub struct VerifiedImage {
     pub difference: f64,
     /// Whether the image is, bit for bit, the one that the fit scored.
     pub is_image_intact: bool,
+    /// The decision that the record holds; null without a calibration then, or in records of older programs.
+    pub recorded_decision: Option<RecordedDecision>,
+    /// The decision on the score now; null without a calibration.
+    pub decision: Option<RecordedDecision>,
 }
 
 impl Detector {
@@ -71,6 +94,8 @@ impl Detector {
             let reason = "does not hold one score, map and digest an image".into();
             return Err(StateError { name: format!("{PREFIX}scores"), reason }.into());
         }
+        let known = recorded::read(record)?;
+        let calibration = self.calibration.as_ref();
         let mut images = Vec::new();
         for (at, picture) in pictures.iter().enumerate() {
             let (score, map) = picture.score(&self.model)?;
@@ -81,13 +106,28 @@ impl Detector {
                 score,
                 difference: difference((scores[at], recorded), (score, &map)),
                 is_image_intact: sha256([&picture.planes[..]])[..] == digests[32 * at..][..32],
+                recorded_decision: known.as_ref().and_then(|known| *known.get(at)?),
+                decision: calibration.map(|calibration| {
+                    RecordedDecision::new(calibration, score, picture.category.as_deref())
+                }),
             });
         }
         let is_content_intact = self.model.content()[..] == content[..];
         let is_exact = native[..] == [1] && self.model.is_native(engine);
         let tolerance = if is_exact { 0.0 } else { TOLERANCE };
+        // By the recorded scores, so that an engine whose scores are a little off does not move them.
+        let categories: Vec<Option<String>> =
+            pictures.iter().map(|picture| picture.category.clone()).collect();
+        let decisions = match known {
+            None => DecisionCheck::NotCovered,
+            Some(_) if recorded::is_intact(record, calibration, &scores, &categories)? => {
+                DecisionCheck::Intact
+            }
+            Some(_) => DecisionCheck::Altered,
+        };
         let close = images.iter().all(|image| image.is_image_intact && image.difference <= tolerance);
-        Ok(Verified { images, is_content_intact, is_exact, tolerance, passed: close && is_content_intact })
+        let passed = close && is_content_intact && decisions != DecisionCheck::Altered;
+        Ok(Verified { images, is_content_intact, decisions, is_exact, tolerance, passed })
     }
 
     /// SHA-256, in hexadecimal, that identifies this model: what its verification record states of its content.

@@ -41,7 +41,7 @@ pub fn stripes(number: usize, has_spot: bool) -> MemoryImage {
 
 /// A fit at the images' own size.
 pub fn fit(entry: &'static dyn MethodEntry, good: &dyn Source, folds: usize) -> Result<Detector, Error> {
-    let calibration = CalibrationConfig { folds, false_alarm: 0.2 };
+    let calibration = CalibrationConfig { folds, false_alarm: 0.2, ..Default::default() };
     let transform = Some(Transform::resize_to(SIDE, SIDE));
     let config = DetectorConfig { transform, calibration, seed: 5, ..DetectorConfig::default() };
     Detector::fit_with(entry, &config, good, &FitOptions::default())

@@ -16,7 +16,7 @@ fn parse_list(bytes: Vec<u8>) -> Result<usize, DataError> {
     if visa::is_split(&text) {
         return visa::rows(path, &text).map(|rows| rows.len());
     }
-    let entries = list::entries(path, &text)?;
+    let entries = list::entries(path, &text, None)?;
     entries.iter().try_for_each(|entry| list::sample_of(path, Path::new(""), entry).map(|_| ()))?;
     Ok(entries.len())
 }

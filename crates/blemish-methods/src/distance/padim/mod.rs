@@ -10,6 +10,7 @@
 
 mod config;
 mod gather;
+mod left_out;
 mod positions;
 mod summary;
 #[cfg(test)]
@@ -56,6 +57,14 @@ fn start(config: &PadimConfig, maps: &[FeatureMap], seed: u64) -> Result<Positio
 impl LeaveOneOut for Padim {
     fn score_left_out(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
         self.model.score_left_out(input.maps()?)
+    }
+
+    fn most_together(&self) -> usize {
+        self.model.most_together()
+    }
+
+    fn score_left_out_together(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.model.score_left_out_together(input.maps()?)
     }
 }
 

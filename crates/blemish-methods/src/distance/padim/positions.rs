@@ -2,6 +2,7 @@
 
 use super::config::{PadimConfig, Precision, Variant};
 use super::gather::gather;
+use super::left_out::squared_distances;
 use super::summary::{Summary, fit_error};
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
@@ -10,6 +11,10 @@ use blemish_core::region::cells_inside;
 use blemish_core::state::{Shared, State, StateError};
 use blemish_features::FeatureMap;
 use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, PositionGaussians};
+use rayon::prelude::*;
+
+/// Images that are left out together at most: the time of it grows with the square of their number.
+const TOGETHER: usize = 12;
 
 /// What anomalib adds to the diagonal beside epsilon.
 const ANOMALIB_EXTRA: f64 = 1e-5;
@@ -194,6 +199,55 @@ impl PositionModel {
             // Only rounding of the stored factors brings it to 0.
             let left = (1.0 - squared * shift / (images - 1.0)).max(1e-6);
             *distance = (shift * (squared / left).sqrt()) as f32;
+        }
+        Ok(scored)
+    }
+
+    /// How many images can be left out together: enough for groups of a few shots, and as many as leave an accurate fit.
+    pub(super) fn most_together(&self) -> usize {
+        let fewest = if self.config.precision == Precision::Single { 3 } else { 50 };
+        let spare = self.images.map_or(0, |images| images.saturating_sub(fewest) as usize);
+        if self.can_leave_one_out() { spare.clamp(1, TOGETHER) } else { 0 }
+    }
+
+    /// Distances of images of the fit to Gaussians fitted without any of them, see [`super::left_out`].
+    pub(super) fn score_left_out_together(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let mut scored = self.score(features)?;
+        let (count, positions) = (features.count, self.height * self.width);
+        let (values, means) = (gather(&features.maps, &self.channels, count), self.gaussians.means().as_ref());
+        let stride = values.len() / count.max(1);
+        let squares = |samples: &[f32]| -> Result<Vec<f64>, Error> {
+            let distances = self.gaussians.mahalanobis(samples);
+            let distances = distances.map_err(|error| Error::Score { reason: error.to_string() })?;
+            Ok(distances.into_iter().map(|distance| f64::from(distance).powi(2)).collect())
+        };
+        let own = squares(&values)?;
+        // 2 d_i' C^-1 d_j is the square of d_i + d_j without those of d_i and d_j; row by row of the lower triangle.
+        let mut grams = vec![0.0f64; positions * count * count];
+        for i in 0..count {
+            let of = |image: usize| &values[image * stride..][..stride];
+            let pair = |j: usize| of(i).iter().zip(of(j)).zip(means).map(|((a, b), mean)| a + b - mean);
+            let together = squares(&(0..i).flat_map(pair).collect::<Vec<f32>>())?;
+            for position in 0..positions {
+                let gram = &mut grams[position * count * count..][..count * count];
+                let square = |image: usize| own[image * positions + position];
+                gram[i * count + i] = square(i);
+                for j in 0..i {
+                    let product = (together[j * positions + position] - square(i) - square(j)) / 2.0;
+                    (gram[i * count + j], gram[j * count + i]) = (product, product);
+                }
+            }
+        }
+        let samples = self.images.unwrap_or(0) as usize;
+        let distances: Vec<Vec<f64>> = grams
+            .par_chunks(count * count)
+            .map(|gram| squared_distances(gram, samples))
+            .collect();
+        for (image, patches) in scored.iter_mut().enumerate() {
+            for (value, squared) in patches.values.iter_mut().zip(&distances) {
+                // Cells outside the region stay 0.
+                *value = if *value > 0.0 { squared[image].sqrt() as f32 } else { 0.0 };
+            }
         }
         Ok(scored)
     }

@@ -384,3 +384,74 @@ fn a_bank_of_classical_filters_solves_a_texture_at_its_own_size() {
     assert!(bench.fails("fit set --method filter --set bank=gabber").contains("wavelet_residual"));
     assert!(bench.ok("methods").contains("structural"));
 }
+
+#[test]
+fn fit_says_what_it_took_of_each_folder_and_refuses_what_contradicts_itself() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 8 --test-good 2 --test-per-defect 1 --size 64x64");
+    fs::rename(bench.path("set/train/good"), bench.path("set/train/OK")).unwrap();
+    fs::rename(bench.path("set/test/good"), bench.path("set/test/Normal")).unwrap();
+    let told = bench.ok("fit set --size 64x64 --folds 0 -o model.blemish");
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("train/OK ") && line.contains("8 images  good, to learn from")),
+        "{told}"
+    );
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("test/Normal ") && line.contains("2 images  good, to test with")),
+        "{told}"
+    );
+    let told = json(&bench.ok("fit set --size 64x64 --folds 0 -o model.blemish --json"));
+    assert!(
+        told["taken"]["folders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["taken_as"] == "learnt" && one["images"] == 8),
+        "{told}"
+    );
+    assert!(bench.ok("eval model.blemish set").contains("good images: 2"));
+
+    fs::create_dir_all(bench.path("mixed/defects")).unwrap();
+    for (number, entry) in fs::read_dir(bench.path("set/train/OK")).unwrap().enumerate() {
+        let folder = if number < 2 { "mixed/defects" } else { "mixed" };
+        fs::copy(entry.unwrap().path(), bench.path(&format!("{folder}/{number}.png"))).unwrap();
+    }
+    let refused = bench.fails("fit mixed --size 64x64");
+    assert!(
+        refused.contains("`defects` (2 images) speaks of defects") && refused.contains("--trust-folders"),
+        "{refused}"
+    );
+    bench.ok("fit mixed --size 64x64 --folds 0 --trust-folders -o trusted.blemish");
+    assert!(bench.ok("data layouts").contains("ground_truth/"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_nowhere_and_empty_masks_are_named_or_left_out() {
+    let bench = Bench::with_model();
+    std::os::unix::fs::symlink("/nonexistent/7.png", bench.path("set/test/good/7.png")).unwrap();
+    for line in ["predict model.blemish set/test", "eval model.blemish set"] {
+        let error = bench.fails(line);
+        assert!(
+            error.contains("7.png` it is a link to nowhere")
+                || error.contains("link to nowhere: it points to `/nonexistent/7.png`"),
+            "{error}"
+        );
+        assert!(error.contains("--skip-bad"), "{error}");
+        let output = bench.command(&format!("{line} --skip-bad")).output().unwrap();
+        assert!(
+            output.status.success() && String::from_utf8_lossy(&output.stderr).contains("/nonexistent/7.png")
+        );
+    }
+    fs::remove_file(bench.path("set/test/good/7.png")).unwrap();
+    let masks = bench.path("set/ground_truth");
+    let kind = fs::read_dir(&masks).unwrap().next().unwrap().unwrap().path();
+    let mask = fs::read_dir(&kind).unwrap().next().unwrap().unwrap().path();
+    image::GrayImage::new(64, 64).save(&mask).unwrap();
+    let error = bench.fails("eval model.blemish set");
+    assert!(error.contains("000_mask.png` of image") && error.contains("marks nothing"), "{error}");
+    let output = bench.command("eval model.blemish set --skip-bad").output().unwrap();
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("000_mask.png"));
+}

@@ -64,6 +64,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     exports.finish()?;
     console.finish();
     watch.report(console);
+    super::taken::remark_passed_over(&found.passed_over, console);
     report_skipped(found.skipped.iter().chain(&skipped), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),

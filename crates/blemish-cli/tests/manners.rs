@@ -241,7 +241,7 @@ fn images_with_the_longest_names_are_scored_and_their_pictures_have_shorter_ones
         assert!(bench.path(line["overlay"].as_str().unwrap()).exists(), "{line}");
         assert!(bench.path(line["map"].as_str().unwrap()).exists(), "{line}");
     }
-    assert_eq!(fs::read_dir(bench.path("out/overlays")).unwrap().count(), 3);
+    assert_eq!(bench.pictures("out/overlays").len(), 3);
 }
 
 #[test]
@@ -364,5 +364,6 @@ fn a_pattern_over_folders_that_lead_to_themselves_ends() {
     let plain = bench.ok("predict model.blemish set/test/good");
     assert_eq!(bench.ok("predict model.blemish set/**/test/good/*.png"), plain);
     let all = bench.ok("predict model.blemish set/**/*.png");
-    assert_eq!(bench.ok("predict model.blemish set"), all);
+    let images = all.lines().filter(|line| !line.contains("/ground_truth/"));
+    assert!(bench.ok("predict model.blemish set").lines().eq(images), "a folder's masks are no images");
 }

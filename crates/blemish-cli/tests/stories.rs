@@ -37,8 +37,8 @@ fn predict_writes_scores_overlays_and_raw_maps_into_a_folder() {
     let scores = fs::read_to_string(bench.path("out/scores.csv")).unwrap();
     assert!(scores.starts_with("path,score"));
     assert_eq!(scores.lines().count(), 3, "{scores}");
-    assert_eq!(fs::read_dir(bench.path("out/overlays")).unwrap().count(), 2);
-    assert_eq!(fs::read_dir(bench.path("out/maps")).unwrap().count(), 2);
+    assert_eq!(bench.pictures("out/overlays").len(), 2);
+    assert_eq!(bench.pictures("out/maps").len(), 2);
     let left: Vec<_> =
         fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "nothing temporary is left: {left:?}");
@@ -201,7 +201,7 @@ fn a_region_of_interest_keeps_the_map_silent_outside() {
     mask.save(bench.path("roi.png")).unwrap();
     bench.ok("fit set --size 64x64 --roi roi.png -o roi.blemish");
     bench.ok("predict roi.blemish set/test/good -o out");
-    let map = fs::read_dir(bench.path("out/maps")).unwrap().next().unwrap().unwrap().path();
+    let map = bench.pictures("out/maps").swap_remove(0);
     let tiff::decoder::DecodingResult::F32(map) =
         tiff::decoder::Decoder::new(std::io::BufReader::new(fs::File::open(map).unwrap()))
             .unwrap()
@@ -381,12 +381,7 @@ fn large_images_are_scored_in_tiles_at_their_own_size() {
         assert_eq!(one, bench.ok(&format!("predict {name}.blemish set/test --threads 2 --batch-size 5")));
         bench.ok(&format!("predict {name}.blemish set/test/good -o {name}"));
         for (folder, kind) in [("maps", "tiff"), ("overlays", "png")] {
-            let path = fs::read_dir(bench.path(&format!("{name}/{folder}")))
-                .unwrap()
-                .next()
-                .unwrap()
-                .unwrap()
-                .path();
+            let path = bench.pictures(&format!("{name}/{folder}")).swap_remove(0);
             assert!(path.extension().unwrap() == kind);
             let size = blemish::data::read_size(&path, &Default::default()).unwrap();
             assert_eq!(size, (96, 160), "{name} {folder}");
@@ -498,7 +493,7 @@ fn a_bank_of_classical_filters_solves_a_texture_at_its_own_size() {
     let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
     assert!(metrics["image"]["auroc"].as_f64().unwrap() > 0.95, "{metrics}");
     bench.ok("predict filter.blemish set/test/good -o out");
-    let map = fs::read_dir(bench.path("out/maps")).unwrap().next().unwrap().unwrap().path();
+    let map = bench.pictures("out/maps").swap_remove(0);
     let size = tiff::decoder::Decoder::new(std::io::BufReader::new(fs::File::open(map).unwrap()));
     assert_eq!(size.unwrap().dimensions().unwrap(), (140, 128));
     assert!(bench.ok("info filter.blemish").contains("gabor+wavelet"));
@@ -562,4 +557,71 @@ fn limits_on_images_are_options_of_every_command_that_reads_them() {
     let check = bench.command("data check set --max-pixels 60x60").output().unwrap();
     let words = String::from_utf8_lossy(&check.stdout);
     assert!(words.contains("at most 3600 pixels"), "{words}");
+}
+
+#[test]
+fn fit_says_what_it_took_of_each_folder_and_refuses_what_contradicts_itself() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 8 --test-good 2 --test-per-defect 1 --size 64x64");
+    fs::rename(bench.path("set/train/good"), bench.path("set/train/OK")).unwrap();
+    fs::rename(bench.path("set/test/good"), bench.path("set/test/Normal")).unwrap();
+    let told = bench.ok("fit set --size 64x64 --folds 0 -o model.blemish");
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("train/OK ") && line.contains("8 images  good, to learn from")),
+        "{told}"
+    );
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("test/Normal ") && line.contains("2 images  good, to test with")),
+        "{told}"
+    );
+    let told = json(&bench.ok("fit set --size 64x64 --folds 0 -o model.blemish --json"));
+    assert!(
+        told["taken"]["folders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["taken_as"] == "learnt" && one["images"] == 8),
+        "{told}"
+    );
+    assert!(bench.ok("eval model.blemish set").contains("good images: 2"));
+
+    fs::create_dir_all(bench.path("mixed/defects")).unwrap();
+    for (number, entry) in fs::read_dir(bench.path("set/train/OK")).unwrap().enumerate() {
+        let folder = if number < 2 { "mixed/defects" } else { "mixed" };
+        fs::copy(entry.unwrap().path(), bench.path(&format!("{folder}/{number}.png"))).unwrap();
+    }
+    let refused = bench.fails("fit mixed --size 64x64");
+    assert!(
+        refused.contains("`defects` (2 images) speaks of defects") && refused.contains("--trust-folders"),
+        "{refused}"
+    );
+    bench.ok("fit mixed --size 64x64 --folds 0 --trust-folders -o trusted.blemish");
+    assert!(bench.ok("data layouts").contains("ground_truth/"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_nowhere_and_empty_masks_are_named_or_left_out() {
+    let bench = Bench::with_model();
+    std::os::unix::fs::symlink("/nonexistent/7.png", bench.path("set/test/good/7.png")).unwrap();
+    for line in ["predict model.blemish set/test", "eval model.blemish set"] {
+        let error = bench.fails(line);
+        assert!(error.contains("link to nowhere: it points to `/nonexistent/7.png`"), "{error}");
+        assert!(error.contains("--skip-bad"), "{error}");
+        let output = bench.command(&format!("{line} --skip-bad")).output().unwrap();
+        assert!(
+            output.status.success() && String::from_utf8_lossy(&output.stderr).contains("/nonexistent/7.png")
+        );
+    }
+    fs::remove_file(bench.path("set/test/good/7.png")).unwrap();
+    let masks = bench.path("set/ground_truth");
+    let kind = fs::read_dir(&masks).unwrap().next().unwrap().unwrap().path();
+    let mask = fs::read_dir(&kind).unwrap().next().unwrap().unwrap().path();
+    image::GrayImage::new(64, 64).save(&mask).unwrap();
+    let error = bench.fails("eval model.blemish set");
+    assert!(error.contains("000_mask.png` of image") && error.contains("marks nothing"), "{error}");
+    let output = bench.command("eval model.blemish set --skip-bad").output().unwrap();
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("000_mask.png"));
 }

@@ -24,7 +24,8 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
-    let FoundImages { images: paths, skipped: unlisted, .. } = find_images(&args.inputs, args.skip_bad)?;
+    let FoundImages { images: paths, skipped: unlisted, passed_over } =
+        find_images(&args.inputs, args.skip_bad)?;
     check_outputs(args, &paths)?;
     let mut exports = exports(args, &detector)?;
     let mut watch = Watch::open(&args.monitor, &detector)?;
@@ -67,6 +68,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     exports.finish()?;
     console.finish();
     watch.report(console);
+    super::taken::remark_passed_over(&passed_over, console);
     report_skipped(unlisted.iter().chain(&skipped), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),

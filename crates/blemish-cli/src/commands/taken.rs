@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::Observer;
-use blemish::data::layout::{FolderUse, PassedOver};
+use blemish::data::layout::{FolderUse, PassedOver, Reason};
 use blemish::data::{Dataset, Files};
 use serde_json::{Value, json};
 
@@ -24,6 +24,16 @@ pub fn tell(dataset: &Dataset, is_for_machines: bool, console: &Console) -> Resu
 pub fn remark(dataset: &Dataset, console: &Console) {
     for remark in &dataset.account.remarks {
         console.warn(remark);
+    }
+}
+
+/// Says how many pictures were passed over, and why; files that are no pictures are nobody's loss.
+pub fn remark_passed_over(passed_over: &PassedOver, console: &Console) {
+    let mut pictures = passed_over.clone();
+    pictures.counts.retain(|reason, _| !matches!(reason, Reason::Hidden | Reason::System | Reason::Other));
+    let words = pictures.words();
+    if !words.is_empty() {
+        console.warn(&format!("passed over: {words}"));
     }
 }
 

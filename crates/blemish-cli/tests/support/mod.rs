@@ -53,6 +53,15 @@ impl Bench {
         error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
     }
 
+    /// The pictures in a folder, by name.
+    pub fn pictures(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path(folder)).unwrap().map(|entry| entry.unwrap());
+        let visible = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+        let mut paths: Vec<PathBuf> = visible.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    }
+
     /// A small synthetic set and a model fitted on it, both quick.
     pub fn with_model() -> Self {
         let bench = Self::new();

@@ -1,8 +1,11 @@
 //! Where names contradict what their images would be taken as.
 
-use super::dataset::{Sample, category_name};
-use super::names::{Class, class_of, class_of_file, is_nameless, masked_stem};
+use super::dataset::{Layout, Sample, category_name};
+use super::names::{Class, Split, class_of, class_of_file, is_nameless, is_sure_kind, masked_stem};
+use super::place::Said;
 use super::scan::stem;
+use super::sorting::Sorting;
+use super::tree::Picture;
 use crate::error::DataError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -33,11 +36,90 @@ impl Doubts {
     }
 }
 
+/// Refuses where it cannot be told what is good.
+pub(super) fn refuse(
+    sorting: &Sorting<'_>,
+    pictures: &[Picture],
+    train: &[Sample],
+    tested: usize,
+    doubts: Doubts,
+) -> Result<(), DataError> {
+    let wrong = |path: &Path, reason: &str| Err(DataError::dataset(path, reason));
+    let is_silent = |one: &&Picture| one.place.said == Said::Nothing && one.is_defective_by_mask.is_none();
+    let silent = |split: Option<Split>| pictures.iter().filter(is_silent).any(|one| one.place.split == split);
+    if let (Some(folder), 0) = (&sorting.options.test_dir, tested) {
+        return match silent(Some(Split::Test)) {
+            true => {
+                wrong(folder, "its images have no labels; put them into `good` and folders named by defect")
+            }
+            false => wrong(folder, "it holds no `good` folder and no defect folders with images"),
+        };
+    }
+    let is_open = |one: &&Picture| one.place.split == Some(Split::Test) && !one.place.is_private;
+    if tested == 0 && pictures.iter().filter(is_silent).any(|one| is_open(&one)) {
+        let reason = "its test images have no labels; put them into `good` and folders named by defect";
+        return wrong(sorting.root, reason);
+    }
+    if !sorting.has_good && silent(Some(Split::Train)) && (sorting.has_test || tested > 0) {
+        return wrong(
+            sorting.root,
+            "it has `train` and `test` but no `train/good`; put the good training images into `train/good`",
+        );
+    }
+    if train.is_empty() && silent(None) && sorting.has_splits() && sorting.options.test_dir.is_none() {
+        return wrong(
+            sorting.root,
+            "it has good images beside a `test` folder; move the good ones into `train/good`, or name the test folder",
+        );
+    }
+    doubts.refuse(sorting.root)?;
+    let is_unsplit = !sorting.has_splits() || sorting.options.test_dir.is_some();
+    if is_unsplit
+        && !sorting.has_good
+        && !sorting.is_masked
+        && (sorting.has_defective || sorting.has_masks || has_sure_hints(pictures))
+    {
+        return Err(nothing_speaks_of_good(sorting.root, pictures));
+    }
+    if sorting.layout() == Layout::Folder && !sorting.has_good {
+        check_root(sorting.root)?;
+    }
+    check_names(sorting.root, train)
+}
+
+/// Whether images to learn from lie in a folder whose name is a kind of defect and nothing else.
+fn has_sure_hints(pictures: &[Picture]) -> bool {
+    pictures.iter().any(
+        |one| matches!(&one.place.said, Said::Defective(kind) if one.place.is_hint && is_sure_kind(kind)),
+    )
+}
+
+/// Folders speak of defects or masks, and none of good.
+fn nothing_speaks_of_good(root: &Path, pictures: &[Picture]) -> DataError {
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in pictures {
+        if matches!(&one.place.said, Said::Defective(kind) if !one.place.is_hint || is_sure_kind(kind)) {
+            *folders.entry(&one.place.decided_by).or_default() += 1;
+        }
+    }
+    let masked = pictures.iter().filter(|one| !one.masks.is_empty()).count();
+    let named = |(folder, count): (&&str, &usize)| format!("`{folder}` ({count} images)");
+    let names: Vec<String> = folders.iter().take(5).map(named).collect();
+    let what = match names.is_empty() {
+        true => format!("{masked} of {} images have masks", pictures.len()),
+        false => {
+            format!("{} {} of defects", names.join(", "), if names.len() == 1 { "speaks" } else { "speak" })
+        }
+    };
+    let reason = format!("{what}, and no folder speaks of good; put the good images into a folder `good`");
+    DataError::Names { path: root.to_path_buf(), reason }
+}
+
 /// Refuses a plain folder to learn from whose own name is a word for defects or masks.
 ///
 /// # Errors
 /// [`DataError::Names`].
-pub(super) fn check_root(root: &Path) -> Result<(), DataError> {
+fn check_root(root: &Path) -> Result<(), DataError> {
     let name = category_name(root);
     let what = match class_of(&name) {
         Class::Masks => "masks",
@@ -52,7 +134,7 @@ pub(super) fn check_root(root: &Path) -> Result<(), DataError> {
 ///
 /// # Errors
 /// [`DataError::Names`].
-pub(super) fn check_names(root: &Path, train: &[Sample]) -> Result<(), DataError> {
+fn check_names(root: &Path, train: &[Sample]) -> Result<(), DataError> {
     let stems: Vec<String> = train.iter().map(|sample| stem(&sample.path)).collect();
     let known: BTreeSet<String> = stems.iter().map(|stem| stem.to_lowercase()).collect();
     let is_mask = |stem: &str| {

@@ -117,12 +117,10 @@ fn images_of(input: &Path, skip_bad: bool) -> Result<Listing, DataError> {
         return Err(DataError::dataset(input, "there is no such file or folder"));
     }
     let mut walk = Walk::default();
-    for path in glob::matches(input, &mut walk)?.into_iter().filter(|path| !is_own(input, path)) {
-        match path.is_dir() {
-            true => listing.merge(scan::list(&path, &[], skip_bad)?),
-            false => listing.images.push(path),
-        }
-    }
+    let named = glob::matches(input, &mut walk)?.into_iter().filter(|path| !is_own(input, path));
+    let (folders, files): (Vec<_>, Vec<_>) = named.partition(|path| path.is_dir());
+    listing.images.extend(files);
+    listing.merge(scan::list_all(&folders, &[], skip_bad)?);
     listing.take_faults(walk.faults, skip_bad)?;
     if listing.images.is_empty() && listing.skipped.is_empty() {
         return Err(DataError::dataset(input, "the pattern matches nothing"));
@@ -250,7 +248,7 @@ mod tests {
         symlink("/nowhere/7.png", at("set/7.png")).unwrap();
         symlink("notes", at("set/notes")).unwrap();
         let error = list_images(&[at("set")]).unwrap_err().to_string();
-        assert!(error.contains("set/7.png") && error.contains("link to `/nowhere/7.png`"), "{error}");
+        assert!(error.contains("set/7.png") && error.contains("it points to `/nowhere/7.png`"), "{error}");
         let listing = find_images(&[at("set"), at("set/7.png")], true).unwrap();
         assert_eq!(listing.images, [at("set/1.png")]);
         let skipped: Vec<&Path> = listing.skipped.iter().map(|one| one.path.as_path()).collect();

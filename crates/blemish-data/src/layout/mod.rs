@@ -20,10 +20,13 @@ mod names;
 mod place;
 mod realiad;
 mod scan;
+mod sorting;
 pub mod table;
+mod tree;
 mod unwanted;
 mod visa;
 mod walk;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -230,7 +233,8 @@ fn is_category(folder: &Path) -> Result<bool, DataError> {
 fn holds(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<bool, DataError> {
     let mut look_into: Vec<(PathBuf, usize)> = vec![(folder.to_path_buf(), 0)];
     while let Some((folder, depth)) = look_into.pop() {
-        for path in scan::subfolders(&folder)? {
+        // What may not be listed is told of where its files are.
+        for path in scan::subfolders(&folder).unwrap_or_default() {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if is_wanted(&name) {
                 return Ok(true);

@@ -3,6 +3,11 @@
 //! Only whole words count, in any case, with any separator: `OK_front` and `okFront` are good, `badge` and `goodyear` say nothing.
 //! `not_good` is defective, `defect-free` is good, and a name that says both (`ok_scratch`) is [`Class::Both`], which nobody may guess.
 
+use super::words::{
+    ANNOTATIONS, DEFECTIVE, DENIALS, FILLERS, GOOD, KINDS, MASKS, NEUTRAL, SURE_KINDS, TEST, TRAIN,
+    VALIDATION, Words, is_number, words,
+};
+
 /// What a name says of the images that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -28,314 +33,29 @@ pub(super) enum Split {
     Test,
 }
 
-const GOOD: &[&str] = &[
-    "good",
-    "ok",
-    "okay",
-    "normal",
-    "pass",
-    "passed",
-    "io",
-    "healthy",
-    "intact",
-    "flawless",
-    "faultless",
-    "undamaged",
-    "unbroken",
-    "nondefective",
-    "defectfree",
-    "faultfree",
-    "anomalyfree",
-    "conforming",
-    "conform",
-    "accept",
-    "accepted",
-    "acceptable",
-    "gut",
-    "bon",
-    "bonne",
-    "bonnes",
-    "bons",
-    "buono",
-    "buoni",
-    "bueno",
-    "buenos",
-    "良品",
-    "正常",
-    "合格",
-    "正常品",
-    "合格品",
-    "양품",
-    "정상",
-];
-
-/// Words for defective that name no kind of defect.
-const DEFECTIVE: &[&str] = &[
-    "bad",
-    "defect",
-    "defects",
-    "defective",
-    "defectives",
-    "def",
-    "defekt",
-    "defekte",
-    "ng",
-    "nok",
-    "ko",
-    "nio",
-    "nogood",
-    "notok",
-    "notgood",
-    "anomaly",
-    "anomalies",
-    "anomalous",
-    "anomal",
-    "abnormal",
-    "abnormality",
-    "abnormalities",
-    "fail",
-    "fails",
-    "failed",
-    "failure",
-    "failures",
-    "reject",
-    "rejects",
-    "rejected",
-    "rejection",
-    "fault",
-    "faults",
-    "faulty",
-    "flaw",
-    "flaws",
-    "flawed",
-    "nonconforming",
-    "nonconformity",
-    "nonconformities",
-    "unacceptable",
-    "damaged",
-    "outlier",
-    "outliers",
-    "fehler",
-    "fehlerhaft",
-    "schlecht",
-    "ausschuss",
-    "mauvais",
-    "defaut",
-    "defauts",
-    "difetto",
-    "difetti",
-    "difettoso",
-    "scarto",
-    "scarti",
-    "defecto",
-    "defectos",
-    "malo",
-    "malos",
-    "不良",
-    "不良品",
-    "异常",
-    "異常",
-    "缺陷",
-    "不合格",
-    "불량",
-    "불량품",
-];
-
-/// Words for kinds of defects; they say "defective" only in a place where kinds of defects are expected.
-const KINDS: &[&str] = &[
-    "abrasion",
-    "bend",
-    "bent",
-    "blister",
-    "blisters",
-    "blowhole",
-    "blur",
-    "break",
-    "broken",
-    "bubble",
-    "bubbles",
-    "bump",
-    "burn",
-    "burnt",
-    "burr",
-    "burrs",
-    "chip",
-    "chipped",
-    "chips",
-    "color",
-    "colour",
-    "combined",
-    "contaminated",
-    "contamination",
-    "corrosion",
-    "crack",
-    "cracks",
-    "crease",
-    "cut",
-    "cuts",
-    "damage",
-    "damages",
-    "deformation",
-    "deformed",
-    "dent",
-    "dents",
-    "dirt",
-    "dirty",
-    "discoloration",
-    "flip",
-    "fold",
-    "foreign",
-    "fray",
-    "glue",
-    "gouge",
-    "hole",
-    "holes",
-    "imprint",
-    "inclusion",
-    "inclusions",
-    "leak",
-    "melt",
-    "misaligned",
-    "misalignment",
-    "misplaced",
-    "misprint",
-    "missing",
-    "mixed",
-    "oil",
-    "pinhole",
-    "pinholes",
-    "pit",
-    "pits",
-    "poke",
-    "pollution",
-    "pore",
-    "pores",
-    "porosity",
-    "rust",
-    "scrap",
-    "scratch",
-    "scratched",
-    "scratches",
-    "short",
-    "smear",
-    "spot",
-    "spots",
-    "spur",
-    "stain",
-    "stains",
-    "tear",
-    "thread",
-    "torn",
-    "uneven",
-    "void",
-    "voids",
-    "wear",
-    "wrinkle",
-    "wrinkles",
-];
-
-/// Those of the kinds that name nothing but a defect, wherever they stand.
-const SURE_KINDS: &[&str] = &[
-    "abrasion",
-    "blister",
-    "blisters",
-    "blowhole",
-    "broken",
-    "burr",
-    "burrs",
-    "contaminated",
-    "contamination",
-    "corrosion",
-    "crack",
-    "cracks",
-    "damage",
-    "damages",
-    "deformation",
-    "deformed",
-    "dent",
-    "dents",
-    "dirt",
-    "dirty",
-    "misaligned",
-    "misalignment",
-    "misplaced",
-    "misprint",
-    "missing",
-    "pinhole",
-    "pinholes",
-    "porosity",
-    "rust",
-    "scrap",
-    "scratch",
-    "scratched",
-    "scratches",
-    "stain",
-    "stains",
-    "torn",
-];
-
-/// Words that turn the next one round.
-const DENIALS: &[&str] = &["not", "no", "non", "un", "without", "nicht", "kein", "keine", "ohne", "zero"];
-
-/// Words for masks that a product never has for a name.
-const MASKS: &[&str] =
-    &["mask", "masks", "gt", "gts", "groundtruth", "groundtruths", "maske", "masken", "masque", "masques"];
-
-/// Words for masks that may be a product's too ("label"); they count only where the whole name says nothing else.
-const ANNOTATIONS: &[&str] = &[
-    "label",
-    "labels",
-    "annotation",
-    "annotations",
-    "anno",
-    "annos",
-    "annot",
-    "segmentation",
-    "segmentations",
-    "seg",
-    "segs",
-    "truth",
-    "labelled",
-    "labeled",
-];
-
-const TRAIN: &[&str] = &["train", "training", "trainset"];
-const VALIDATION: &[&str] = &["val", "validation", "valid", "valset"];
-const TEST: &[&str] = &["test", "testing", "testset", "tests", "eval", "evaluation"];
-
-/// Words for images, which say nothing of what is on them.
-const NEUTRAL: &[&str] = &[
-    "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "rgb",
-    "files", "bilder",
-];
-
-/// Further words beside train, test or labels that change nothing.
-const FILLERS: &[&str] =
-    &["set", "sets", "public", "private", "mixed", "split", "sample", "samples", "part", "parts", "all"];
-
 /// What a folder name or a word says of its images.
 pub(super) fn class_of(name: &str) -> Class {
     let words = words(name);
-    let says = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let says = |list: &Words| words.iter().any(|word| list.has(word));
     let is_ground_truth = words.windows(2).any(|pair| pair[0] == "ground" && pair[1].starts_with("truth"));
-    if says(MASKS) || is_ground_truth || is_annotation(&words) {
+    if says(&MASKS) || is_ground_truth || is_annotation(&words) {
         return Class::Masks;
     }
     let (mut good, mut defective, mut kind) = (false, false, false);
     for (at, word) in words.iter().enumerate() {
         let word = word.as_str();
-        let follows = |list: &[&str]| at > 0 && list.contains(&words[at - 1].as_str());
-        let precedes = |list: &[&str]| words.get(at + 1).is_some_and(|next| list.contains(&next.as_str()));
-        let is_denied = follows(DENIALS);
+        let follows = |list: &Words| at > 0 && list.has(&words[at - 1]);
+        let precedes = |list: &Words| words.get(at + 1).is_some_and(|next| list.has(next));
+        let is_denied = follows(&DENIALS);
         // A normal map is the picture of a surface's slopes, a high pass is a filter.
-        let is_other = (word == "normal" && precedes(&["map", "maps"]))
-            || (word == "pass" && follows(&["high", "low", "band", "by"]));
-        if GOOD.contains(&word) && !is_other {
+        let is_other = (word == "normal" && precedes(&Words("map maps")))
+            || (word == "pass" && follows(&Words("high low band by")));
+        if GOOD.has(word) && !is_other {
             if is_denied { defective = true } else { good = true }
-        } else if DEFECTIVE.contains(&word) || KINDS.contains(&word) {
-            let is_strong = DEFECTIVE.contains(&word);
+        } else if DEFECTIVE.has(word) || KINDS.has(word) {
+            let is_strong = DEFECTIVE.has(word);
             if is_denied
-                || precedes(&["free"])
+                || precedes(&Words("free"))
                 || (at > 1 && words[at - 1] == "of" && words[at - 2] == "free")
             {
                 good = true;
@@ -368,8 +88,7 @@ pub(super) fn class_of_file(stem: &str) -> Class {
         Class::Kind => Class::Silent,
         Class::Both => {
             // "ok_1_spot" may well be a good part with a printed spot; only words that mean nothing else speak of defects.
-            let strong =
-                spelt.iter().any(|word| words(word).iter().any(|word| DEFECTIVE.contains(&word.as_str())));
+            let strong = spelt.iter().any(|word| words(word).iter().any(|word| DEFECTIVE.has(word)));
             if strong { Class::Both } else { Class::Good }
         }
         class => class,
@@ -382,9 +101,9 @@ pub(super) fn split_of(name: &str) -> Option<Split> {
     let of = |word: &String| {
         let word = word.as_str();
         match word {
-            _ if TRAIN.contains(&word) => Some(Split::Train),
-            _ if VALIDATION.contains(&word) => Some(Split::Validation),
-            _ if TEST.contains(&word) => Some(Split::Test),
+            _ if TRAIN.has(word) => Some(Split::Train),
+            _ if VALIDATION.has(word) => Some(Split::Validation),
+            _ if TEST.has(word) => Some(Split::Test),
             _ => None,
         }
     };
@@ -392,7 +111,7 @@ pub(super) fn split_of(name: &str) -> Option<Split> {
         let word = word.as_str();
         of(&word.to_owned()).is_some()
             || is_filler(word)
-            || [GOOD, DEFECTIVE, MASKS, ANNOTATIONS].iter().any(|list| list.contains(&word))
+            || [GOOD, DEFECTIVE, MASKS, ANNOTATIONS].iter().any(|list| list.has(word))
             || word == "ground"
     };
     let split = words.iter().find_map(of)?;
@@ -402,20 +121,20 @@ pub(super) fn split_of(name: &str) -> Option<Split> {
 /// Whether a folder's name only says that images are in it ("images", "Data", "rgb").
 pub(super) fn is_neutral(name: &str) -> bool {
     let words = words(name);
-    words.iter().any(|word| NEUTRAL.contains(&word.as_str()))
-        && words.iter().all(|word| NEUTRAL.contains(&word.as_str()) || is_number(word))
+    words.iter().any(|word| NEUTRAL.has(word))
+        && words.iter().all(|word| NEUTRAL.has(word) || is_number(word))
 }
 
 /// Whether a word for defective names no kind of defect, so that the kind is to be found elsewhere.
 pub(super) fn is_nameless(name: &str) -> bool {
     let is_plain =
-        |word: &str| [DEFECTIVE, GOOD, DENIALS].iter().any(|list| list.contains(&word)) || is_filler(word);
+        |word: &str| [DEFECTIVE, GOOD, DENIALS].iter().any(|list| list.has(word)) || is_filler(word);
     words(name).iter().all(|word| is_plain(word))
 }
 
 /// Whether a name has a word for a kind of defect that is used for nothing else.
 pub(super) fn is_sure_kind(name: &str) -> bool {
-    words(name).iter().any(|word| SURE_KINDS.contains(&word.as_str()))
+    words(name).iter().any(|word| SURE_KINDS.has(word))
 }
 
 /// What a label in a list says.
@@ -481,7 +200,7 @@ pub(super) fn masked_stem(stem: &str) -> (&str, bool) {
     let is_separator = |c: char| !c.is_alphanumeric();
     let is_mask_word = |word: &str| {
         let word = word.trim_end_matches(|c: char| c.is_ascii_digit()).to_lowercase();
-        MASKS.contains(&word.as_str()) || ANNOTATIONS.contains(&word.as_str())
+        MASKS.has(&word) || ANNOTATIONS.has(&word)
     };
     let mut rest = stem;
     // From the end: a number of several masks, then the word; "ground_truth" is two words.
@@ -512,73 +231,21 @@ pub(super) fn masked_stem(stem: &str) -> (&str, bool) {
 }
 
 fn is_filler(word: &str) -> bool {
-    FILLERS.contains(&word) || NEUTRAL.contains(&word) || is_number(word)
-}
-
-fn is_number(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
+    FILLERS.has(word) || NEUTRAL.has(word) || is_number(word)
 }
 
 /// Whether a name is one of annotations and nothing else ("labels", "test_label", "defect_annotations").
 fn is_annotation(words: &[String]) -> bool {
-    let is = |list: &[&str], word: &String| list.contains(&word.as_str());
-    words.iter().any(|word| is(ANNOTATIONS, word))
+    let is = |list: &Words, word: &String| list.has(word);
+    words.iter().any(|word| is(&ANNOTATIONS, word))
         && words.iter().all(|word| {
-            is(ANNOTATIONS, word)
-                || is(DEFECTIVE, word)
-                || is(TRAIN, word)
-                || is(TEST, word)
-                || is(VALIDATION, word)
+            is(&ANNOTATIONS, word)
+                || is(&DEFECTIVE, word)
+                || is(&TRAIN, word)
+                || is(&TEST, word)
+                || is(&VALIDATION, word)
                 || is_filler(word)
         })
-}
-
-/// The words of a name in lower case. Separators part words; so do capitals and numbers, where the whole is no word that is known.
-fn words(name: &str) -> Vec<String> {
-    // `i.O.` and `n.i.O.` are one word each.
-    let lower = name.to_lowercase();
-    let dotless: String = lower.chars().filter(|c| *c != '.' && *c != ' ').collect();
-    if lower.contains('.') && (dotless == "io" || dotless == "nio") {
-        return vec![dotless];
-    }
-    let mut words = Vec::new();
-    for part in name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()) {
-        let whole = part.to_lowercase();
-        if is_known(&whole) {
-            words.push(whole);
-        } else {
-            words.extend(pieces(part));
-        }
-    }
-    words
-}
-
-fn is_known(word: &str) -> bool {
-    [GOOD, DEFECTIVE, KINDS, MASKS, ANNOTATIONS, TRAIN, VALIDATION, TEST, NEUTRAL, FILLERS]
-        .iter()
-        .any(|list| list.contains(&word))
-}
-
-/// `okFront2` is ok, front and 2; `NGParts` is ng and parts; `BADGE` stays whole.
-fn pieces(part: &str) -> Vec<String> {
-    let characters: Vec<char> = part.chars().collect();
-    let mut pieces: Vec<String> = Vec::new();
-    for (at, &c) in characters.iter().enumerate() {
-        let is_cut = at == 0 || {
-            let before = characters[at - 1];
-            let next_is_small = characters.get(at + 1).is_some_and(|next| next.is_lowercase());
-            before.is_numeric() != c.is_numeric()
-                || (before.is_lowercase() && c.is_uppercase())
-                || (before.is_uppercase() && c.is_uppercase() && next_is_small)
-        };
-        if is_cut {
-            pieces.push(String::new());
-        }
-        if let Some(last) = pieces.last_mut() {
-            last.extend(c.to_lowercase());
-        }
-    }
-    pieces
 }
 
 #[cfg(test)]

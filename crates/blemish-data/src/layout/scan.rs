@@ -48,9 +48,20 @@ pub(super) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// Everything inside `folder` and its subfolders, except below `excluded`. With `skip_bad` links to nowhere and folders that may not be
 /// read are left out and listed instead of being errors. Links in circles end where they begin.
 pub(super) fn list(folder: &Path, excluded: &[PathBuf], skip_bad: bool) -> Result<Listing, DataError> {
+    list_all(&[folder.to_path_buf()], excluded, skip_bad)
+}
+
+/// The same for several folders, whose files come once.
+pub(super) fn list_all(
+    folders: &[PathBuf],
+    excluded: &[PathBuf],
+    skip_bad: bool,
+) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
     let mut walk = Walk::without(excluded);
-    walk.below(folder, &mut |_, files| files.into_iter().for_each(|file| listing.add(file)));
+    for folder in folders {
+        walk.below(folder, &mut |_, files| files.into_iter().for_each(|file| listing.add(file)));
+    }
     listing.passed_over.merge(walk.passed_over);
     listing.take_faults(walk.faults, skip_bad)?;
     listing.images.sort_by(|one, other| byte_order(one, other));

@@ -60,7 +60,7 @@ pub(super) fn describe(thumbnails: &[&Thumbnail]) -> Vec<Option<Features>> {
 
 fn unit(mut values: Vec<f32>) -> Option<Vec<f32>> {
     let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt();
-    if !(norm > 1e-9) {
+    if norm.is_nan() || norm <= 1e-9 {
         return None;
     }
     values.iter_mut().for_each(|value| *value /= norm);
@@ -194,9 +194,7 @@ pub(super) fn dot(one: &[f32], other: &[f32]) -> f32 {
     let (left, right) = (one.chunks_exact(8), other.chunks_exact(8));
     let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
     for (a, b) in left.zip(right) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
     }
     sums.iter().sum::<f32>() + rest
 }

@@ -7,7 +7,7 @@ use crate::files::{self, UNFINISHED};
 use crate::mask::Mask;
 use crate::progress::Answer;
 use crate::reader::{Pixels, RgbImage};
-use crate::unfinished::note_unfinished;
+use crate::unfinished::{note_new_folder, note_unfinished};
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use rayon::prelude::*;
@@ -108,6 +108,9 @@ pub fn write_synthetic_set<A: Answer>(
     let generator = Generator::new(options.look, options.seed, (options.height, options.width))?;
     let is_new = !out.exists();
     check_room(out, options.overwrite)?;
+    if is_new {
+        note_new_folder(out);
+    }
     let made = make(&generator, out, options, progress);
     if made.is_err() && is_new {
         // What is not empty stays.

@@ -19,10 +19,9 @@ use blemish::Observer;
 use clap::Parser;
 use console::Console;
 use failure::Failure;
-use std::borrow::Cow;
 use std::process::ExitCode;
 use std::time::Duration;
-use terminal::{shown, tell, tell_as_is};
+use terminal::{is_obeyed, tell, tell_as_is};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -64,11 +63,11 @@ fn main() -> ExitCode {
 
 /// Prints why the command line is none, or the help that was asked for.
 fn refuse(refusal: &clap::Error) -> ExitCode {
-    let plain = refusal.render().to_string();
-    match shown(&plain) {
+    // It repeats arguments, which are those of somebody else where a shell's pattern has put names of files in.
+    match std::env::args_os().any(|argument| argument.to_string_lossy().contains(is_obeyed)) {
+        true => tell(refusal.render().to_string().trim_end()),
         // In colours on a terminal. Whoever cannot be told is not told.
-        Cow::Borrowed(_) => drop(refusal.print()),
-        Cow::Owned(safe) => tell_as_is(safe.trim_end()),
+        false => drop(refusal.print()),
     }
     ExitCode::from(refusal.exit_code() as u8)
 }

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// What the program is writing.
-static NOTED: Mutex<Noted> = Mutex::new(Noted(Vec::new()));
+static NOTED: Mutex<Noted> = Mutex::new(Noted { paths: Vec::new() });
+
+/// How often it is tried to remove a folder.
+const TRIES: usize = 5;
 
 /// Paths from which those that are gone are forgotten.
 const MANY: usize = 512;
@@ -22,26 +25,40 @@ pub fn remove_unfinished() {
     NOTED.lock().unwrap_or_else(PoisonError::into_inner).remove();
 }
 
-/// Files and folders. Their names are random, so a name that is gone is never somebody else's later.
-struct Noted(Vec<PathBuf>);
+/// Whoever changes the folder meanwhile must not change what a path means.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Paths that are to go.
+#[derive(Default)]
+struct Noted {
+    /// Files and folders. Their names are random, so a name that is gone is never somebody else's later.
+    paths: Vec<PathBuf>,
+}
 
 impl Noted {
     fn add(&mut self, path: &Path) {
-        // Whoever changes the folder meanwhile must not change what this path means.
-        self.0.push(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
-        if self.0.len() >= MANY && self.0.len().is_power_of_two() {
-            self.0.retain(|path| path.exists());
+        self.paths.push(absolute(path));
+        if self.paths.len() >= MANY && self.paths.len().is_power_of_two() {
+            self.paths.retain(|path| path.exists());
         }
     }
 
+    /// What cannot be removed stays; the program ends.
     fn remove(&mut self) {
-        for path in self.0.drain(..) {
-            // What cannot be removed stays; the program ends.
-            let _ = match path.symlink_metadata() {
-                Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(&path),
-                Ok(_) => std::fs::remove_file(&path),
-                Err(_) => Ok(()),
-            };
+        for path in self.paths.drain(..) {
+            // Other threads may still be writing into a folder.
+            for _ in 0..TRIES {
+                let removed = match path.symlink_metadata() {
+                    Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(&path),
+                    Ok(_) => std::fs::remove_file(&path),
+                    Err(_) => Ok(()),
+                };
+                if removed.is_ok() {
+                    break;
+                }
+            }
         }
     }
 }
@@ -54,7 +71,7 @@ mod tests {
     fn what_is_unfinished_is_removed_and_what_is_finished_stays() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let mut noted = Noted(Vec::new());
+        let mut noted = Noted::default();
         for name in ["half", "staging/part", "finished"] {
             let path = at(&format!(".blemish-{name}"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -72,8 +89,8 @@ mod tests {
 
     #[test]
     fn many_files_are_forgotten_when_they_are_done() {
-        let mut noted = Noted(Vec::new());
+        let mut noted = Noted::default();
         (0..10 * MANY).for_each(|number| noted.add(Path::new(&format!("no/such/{number}"))));
-        assert!(noted.0.len() < MANY, "{}", noted.0.len());
+        assert!(noted.paths.len() < MANY, "{}", noted.paths.len());
     }
 }

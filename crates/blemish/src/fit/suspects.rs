@@ -48,7 +48,7 @@ pub fn find_suspects(
     shown: usize,
 ) -> Result<Suspects, Error> {
     let plan = Plan::new(config, options)?;
-    let good = Watched::new(good);
+    let good = Watched::when(good, false);
     let fits = Fits::new(&plan, config, &good, options, true)?;
     let ranked = rank(&fits, shown)?.into_iter().map(|(_, suspect)| suspect).collect();
     Ok(Suspects { ranked, skipped: fits.skipped() })

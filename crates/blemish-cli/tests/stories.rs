@@ -295,14 +295,14 @@ fn images_that_belong_together_are_found_or_named_by_a_column_or_a_pattern() {
     fs::write(bench.path("shots.csv"), list).unwrap();
     let fit = "--size 64x64 -o model.blemish --false-alarm 0.1";
     let words = bench.ok(&format!("fit shots {fit}"));
-    for part in ["30 good images in 15 groups, found by", "at most 10 % false alarms", "--groups none"] {
+    for part in ["30 good images in 15 groups (found by", "at most 10 % false alarms", "--groups none"] {
         assert!(words.contains(part), "{part} in {words}");
     }
     let single = bench.ok(&format!("fit shots {fit} --groups none"));
     assert!(single.contains("calibrated on 30 good images, each"), "{single}");
     for groups in ["*_{}.png", r"_(\d+)\.png"] {
         let told = bench.ok(&format!("fit shots {fit} --groups {groups}"));
-        assert!(told.contains("30 good images in 15 groups, told by their names"), "{told}");
+        assert!(told.contains("30 good images in 15 groups (told by their names)"), "{told}");
     }
     let column = bench.ok(&format!("fit shots.csv {fit} --groups shot"));
     assert!(column.contains("30 good images in 15 groups, each"), "{column}");

@@ -101,7 +101,7 @@ impl Detector {
             return Err(Error::Fit { method: plan.entry.info().name, reason });
         }
         let keeps = config.calibration.folds > 0 || config.trim.is_some();
-        let good = Watched::new(good);
+        let good = Watched::when(good, config.calibration.folds > 0);
         let fits = Fits::new(&plan, config, &good, options, keeps)?;
         let (chosen, trimmed) = match config.trim {
             None => (None, Vec::new()),

@@ -187,13 +187,20 @@ impl Sums {
 /// A source that keeps how its images look as they are read: nothing is read twice for it.
 pub struct Watched<'a> {
     source: &'a dyn Source,
+    /// Whether looks are kept as images are read, and not only when they are asked for.
+    is_on: bool,
     looks: Mutex<HashMap<usize, Look>>,
 }
 
 impl<'a> Watched<'a> {
     /// Watches a source.
     pub fn new(source: &'a dyn Source) -> Self {
-        Self { source, looks: Mutex::default() }
+        Self::when(source, true)
+    }
+
+    /// Watches a source if it is wanted; else looks only where it is asked to.
+    pub(crate) fn when(source: &'a dyn Source, is_on: bool) -> Self {
+        Self { source, is_on, looks: Mutex::default() }
     }
 
     /// How an image looks that has been read; it is forgotten then.
@@ -209,7 +216,11 @@ impl<'a> Watched<'a> {
         if let Some(look) = self.lock().get(&index) {
             return Ok(look.clone());
         }
-        let look = Look::of(&*self.source.read(index, options)?);
+        let image = self.source.read(index, options)?;
+        image
+            .check_pixels()
+            .map_err(|fault| DataError::Image { path: self.facts(index).name.clone().into(), fault })?;
+        let look = Look::of(&image);
         self.lock().insert(index, look.clone());
         Ok(look)
     }
@@ -238,9 +249,9 @@ impl Source for Watched<'_> {
 
     fn read(&self, index: usize, options: &ReadOptions) -> Result<Arc<RgbImage>, DataError> {
         let image = self.source.read(index, options)?;
-        let is_known = self.lock().contains_key(&index);
+        let is_wanted = self.is_on && !self.lock().contains_key(&index);
         // A source of one's own may hand out images that others refuse to look at.
-        if !is_known && image.check_pixels().is_ok() {
+        if is_wanted && image.check_pixels().is_ok() {
             let look = Look::of(&image);
             self.lock().insert(index, look);
         }

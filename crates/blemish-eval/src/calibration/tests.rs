@@ -215,7 +215,7 @@ fn groups_promise_what_as_many_images_can() {
     assert_eq!(calibration.rule, Rule::FalseAlarm { rate: 1.0 / 11.0, asked: Some(0.05) });
     assert!(calibration.is_valid() && calibration.groups() == 10);
     assert!(calibration.promise().contains("10 groups of good images can promise; 19 would allow 5 %"));
-    assert!(calibration.origin().contains("60 good images in 10 groups, found by what they look like"));
+    assert!(calibration.origin().contains("60 good images in 10 groups (found by what they look like"));
     assert!(!calibration.clone().in_groups(Grouping { groups: 61, ..grouping }).is_valid());
 }
 

@@ -8,9 +8,9 @@ impl Calibration {
     pub fn origin(&self) -> String {
         let (count, groups) = (self.images(), self.groups());
         let told = match self.grouping.map(|grouping| grouping.by) {
-            Some(GroupedBy::Names) => ", found by what they look like and are called",
-            Some(GroupedBy::Looks) => ", found by what they look like",
-            Some(GroupedBy::Pattern) => ", told by their names",
+            Some(GroupedBy::Names) => " (found by what they look like and are called)",
+            Some(GroupedBy::Looks) => " (found by what they look like)",
+            Some(GroupedBy::Pattern) => " (told by their names)",
             Some(GroupedBy::Given) | None => "",
         };
         let images = match groups < count {

@@ -51,7 +51,7 @@ pub fn find_suspects(
     let mut config = config.clone();
     config.choose_inputs(good)?;
     let plan = Plan::new(&config, options)?;
-    let good = Watched::new(good);
+    let good = Watched::when(good, false);
     let fits = Fits::new(&plan, &config, &good, options, true)?;
     let ranked = rank(&fits, shown)?.into_iter().map(|(_, suspect)| suspect).collect();
     Ok(Suspects { ranked, skipped: fits.skipped() })

@@ -170,3 +170,29 @@ fn as_json(picked: &Pick, options: &PickOptions<'_>) -> Value {
         "fitted_on": picked.fitted_on, "held_out": picked.held_out, "made_up_defects": picked.defects,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    #[test]
+    fn the_fit_that_comes_next_is_the_one_that_was_picked() {
+        let line = "blemish pick SET --latency 50 --seed 2 --backbone resnet18 --weights W --category screw --skip-bad";
+        let words = line.split(' ').map(|word| if word == "SET" { "my set" } else { word });
+        let Command::Pick(args) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
+        let next = |method: &str| {
+            let settings = vec![("image_score".to_owned(), "max".to_owned())];
+            let settings = if method == "patchcore" { settings } else { Vec::new() };
+            let candidate = Candidate { method: method.into(), settings, side: Some(160) };
+            next::line(fit_arguments(&candidate, &args))
+        };
+        assert_eq!(
+            next("patchcore"),
+            "next: blemish fit 'my set' --category screw --backbone resnet18 --weights W --seed 2 --skip-bad --method patchcore \
+             --set image_score=max --size 160x160"
+        );
+        assert!(!next("filter").contains("resnet18"), "it has no backbone");
+    }
+}

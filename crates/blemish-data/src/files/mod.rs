@@ -1,6 +1,6 @@
 //! Files as a careful program treats them: written whole or not at all, never over what is read, by one process at a time.
 //!
-//! - [`unfinished`] and [`write()`] make files that appear whole; [`Staging`] does the same for folders, [`Scratch`] is one for oneself.
+//! - [`unfinished()`] and [`write()`] make files that appear whole; [`Staging`] does the same for folders, [`Scratch`] is one for oneself.
 //! - [`lock()`] lets processes that change one file take turns.
 //! - [`remove_unfinished`] is for a program that has to end at once.
 //! - [`clear`] removes what killed processes have left; whoever writes into a folder does that first.

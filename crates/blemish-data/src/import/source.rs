@@ -1,6 +1,7 @@
 //! The files of a published set: in a wheel (a zip file) or in a folder.
 
 use super::error::ImportError;
+use crate::files;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -76,14 +77,14 @@ impl Source {
             }
             Kind::Folder => {
                 let path = self.path.join(name);
-                std::fs::read(&path).map_err(ImportError::io("read", &path))
+                files::read(&path, LARGEST).map_err(ImportError::io("read", &path))
             }
         }
     }
 }
 
 fn open_wheel(path: &Path) -> Result<ZipArchive<BufReader<File>>, ImportError> {
-    let mut file = File::open(path).map_err(ImportError::io("open", path))?;
+    let (mut file, _) = files::open(path).map_err(ImportError::io("open", path))?;
     let mut start = Vec::new();
     file.by_ref().take(4).read_to_end(&mut start).map_err(ImportError::io("read", path))?;
     if !start.starts_with(b"PK") {

@@ -68,7 +68,12 @@ fn text(check: &CategoryCheck) -> String {
         text += &format!("\n  note: {remark}");
     }
     if check.issues.is_empty() {
-        return text + "\n  nothing is wrong";
+        return text
+            + if check.remarks.is_empty() {
+                "\n  nothing is wrong"
+            } else {
+                "\n  nothing else is to be said"
+            };
     }
     for group in check.issues.chunk_by(|one, other| one.finding == other.finding) {
         let mark = if group[0].severity == Severity::Problem { "!" } else { "-" };

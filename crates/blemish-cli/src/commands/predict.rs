@@ -8,6 +8,7 @@ use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::{ScoreWriter, check_writable, picture_folder};
 use crate::pictures;
+use blemish::data::layout::remark_of_gifs;
 use blemish::data::names::text_of;
 use blemish::data::{Files, FoundImages, Sample, Source, Transform, files, find_images, searched_folders};
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage, Watched};
@@ -69,6 +70,9 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     console.finish();
     watch.report(console);
     super::taken::remark_passed_over(&passed_over, console);
+    if let Some(remark) = remark_of_gifs(paths.iter().map(PathBuf::as_path)) {
+        console.warn(&remark);
+    }
     report_skipped(unlisted.iter().chain(&skipped), console);
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),

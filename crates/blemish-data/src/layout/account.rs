@@ -42,6 +42,17 @@ impl Reason {
     }
 }
 
+/// What one should know of GIF files among images and masks; `None` without any.
+pub fn remark_of_gifs<'a>(files: impl IntoIterator<Item = &'a Path>) -> Option<String> {
+    let is_gif =
+        |file: &&Path| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
+    match files.into_iter().filter(is_gif).count() {
+        0 => None,
+        1 => Some("of the one GIF file the first frame is taken".into()),
+        count => Some(format!("of the {count} GIF files the first frame of each is taken")),
+    }
+}
+
 /// Files that were passed over, counted by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PassedOver {

@@ -33,7 +33,7 @@ mod tests;
 
 use crate::error::DataError;
 use crate::reader::FORMATS;
-pub use account::{Account, FolderUse, PassedOver, Reason, Use};
+pub use account::{Account, FolderUse, PassedOver, Reason, Use, remark_of_gifs};
 pub(crate) use dataset::defect_of;
 pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
 use dataset::{category_name, chosen};
@@ -56,6 +56,8 @@ pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataE
     if dataset.train.is_empty() && dataset.test.is_empty() {
         return Err(nothing(path, &dataset));
     }
+    let remark = account::remark_of_gifs(dataset.files());
+    dataset.account.remarks.extend(remark);
     Ok(dataset)
 }
 

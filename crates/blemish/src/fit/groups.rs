@@ -64,8 +64,17 @@ pub(crate) fn group(
     }
 }
 
+/// Images above which groups are not looked for, since the time grows with the square of their number: minutes from here on.
+const MOST: usize = 50_000;
+
 /// The groups that looks and names show.
 fn found(source: &Watched<'_>, images: &[usize], reading: Reading<'_>) -> Result<Units, Error> {
+    if images.len() > MOST {
+        reading.observer.warn(&format!(
+            "groups are not looked for among more than {MOST} images: if some are shots of the same parts, name the groups"
+        ));
+        return Ok(Units::single());
+    }
     let (mut seen, mut looks) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
     for &image in images {
         reading.observer.check_cancelled()?;

@@ -283,7 +283,7 @@ mod tests {
     fn waves(change: impl Fn(f32) -> f32) -> RgbImage {
         let value = |at: usize| {
             let (y, x) = ((at / 3 / 60) as f32, (at / 3 % 60) as f32);
-            let wave = 120.0 + 40.0 * (0.9 * x).sin() + 30.0 * (0.2 * y + 0.1 * x).cos();
+            let wave = 120.0 + 40.0 * (2.4 * x).sin() + 30.0 * (0.2 * y + 0.1 * x).cos();
             change(wave).clamp(0.0, 255.0) as u8
         };
         RgbImage { height: 40, width: 60, pixels: Pixels::U8((0..3 * 40 * 60).map(value).collect()) }

@@ -25,7 +25,7 @@ fn listed(folder: &Path) -> Vec<String> {
     names
 }
 
-fn is_unfinished(name: &String) -> bool {
+fn is_unfinished(name: &str) -> bool {
     name.contains(".blemish-unfinished") || name.contains(".blemish-lock") || name.contains(".tmp")
 }
 
@@ -189,7 +189,7 @@ fn what_killed_runs_leave_goes_with_the_next_run() {
     bench.ok("calibrate model.blemish --false-alarm 0.4");
     bench.ok("predict model.blemish set/test -o out");
     bench.ok("bench set --methods statistical:align=none:size=64x64 -o bench");
-    let left: Vec<String> = listed(&bench.path("")).into_iter().filter(is_unfinished).collect();
+    let left: Vec<String> = listed(&bench.path("")).into_iter().filter(|name| is_unfinished(name)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -203,11 +203,11 @@ fn a_killed_synthesis_leaves_no_set_and_the_same_command_makes_it() {
     wait_for(is_under_way);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(listed(&bench.path("")).iter().any(is_unfinished), "it was killed under way");
+    assert!(listed(&bench.path("")).iter().any(|name| is_unfinished(name)), "it was killed under way");
     bench.fails("fit set --size 64x64 -o model.blemish");
     let again = "data synth set --train 4 --test-good 1 --test-per-defect 1 --size 96x96";
     bench.ok(again);
-    assert!(!listed(&bench.path("")).iter().any(is_unfinished));
+    assert!(!listed(&bench.path("")).iter().any(|name| is_unfinished(name)));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn two_updates_of_one_model_at_once_are_both_learnt() {
     assert!(told.iter().any(|told| told.contains("another process is changing `m.blemish`")), "{told:?}");
     let (header, _) = format::read(&bench.path("m.blemish")).unwrap();
     assert_eq!(header.data.images, 12);
-    assert!(!listed(&bench.path("")).iter().any(is_unfinished));
+    assert!(!listed(&bench.path("")).iter().any(|name| is_unfinished(name)));
 }
 
 #[cfg(unix)]

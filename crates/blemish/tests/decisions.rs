@@ -317,8 +317,9 @@ fn exposures(bench: &Bench, name: impl Fn(usize, usize) -> String) -> Vec<Sample
 #[test]
 fn exposures_of_a_part_are_found_left_out_together_and_counted_as_one() {
     let bench = Bench::new(16);
-    let images =
-        exposures(&bench, |part, exposure| format!("exp{exposure}_num_{}.png", 1000 + 100 * part + 7 * exposure));
+    let images = exposures(&bench, |part, exposure| {
+        format!("exp{exposure}_num_{}.png", 1000 + 100 * part + 7 * exposure)
+    });
     let fit = |config: &DetectorConfig, groups: Groups| {
         let calibration = CalibrationConfig { false_alarm: 0.05, groups, ..CalibrationConfig::default() };
         let config = DetectorConfig { calibration, ..config.clone() };

@@ -39,7 +39,7 @@ pub(super) fn walk(
     let (across, down) = own.map_or(frame.units, |component| component.blocks);
     let units = across * down;
     for unit in 0..units {
-        if scan.restart > 0 && unit > 0 && unit % scan.restart == 0 {
+        if unit > 0 && unit.is_multiple_of(scan.restart) {
             bits = after_restart(bytes, &bits, unit, units)?;
             blocks.restart();
         }

@@ -37,7 +37,7 @@ impl Reason {
             Self::Backup => "backups",
             Self::Mask => "masks",
             Self::Again => "in folders that were read by another path",
-            Self::Other => "no pictures",
+            Self::Other => "of other kinds",
         }
     }
 }

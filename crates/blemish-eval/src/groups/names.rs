@@ -97,7 +97,7 @@ impl NamedImages {
         let longest = self.names.iter().map(Vec::len).max().unwrap_or(0);
         let mut best: Option<(usize, Vec<Option<usize>>)> = None;
         for at in 0..longest {
-            let keys: [&dyn Fn(&[Token]) -> Vec<Token>; 3] = [
+            let keys: [&Key<'_>; 3] = [
                 &|name| name[..name.len().min(at + 1)].to_vec(),
                 &|name| name[name.len() - name.len().min(at + 1)..].to_vec(),
                 &|name| {
@@ -119,6 +119,9 @@ impl NamedImages {
         best.map(|(_, groups)| groups)
     }
 }
+
+/// The part of a name that a group may share.
+type Key<'a> = dyn Fn(&[Token]) -> Vec<Token> + 'a;
 
 /// How many groups and single images there are; `None` if fewer than half of the images are in groups or a group is too large.
 fn units_of(groups: &[Option<usize>], largest: usize) -> Option<usize> {

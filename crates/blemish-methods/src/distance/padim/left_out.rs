@@ -55,7 +55,8 @@ fn factor(matrix: &mut [f64], size: usize) {
         for j in 0..=i {
             let known: f64 = (0..j).map(|k| matrix[i * size + k] * matrix[j * size + k]).sum();
             let value = matrix[i * size + j] - known;
-            matrix[i * size + j] = if i == j { value.max(LEAST).sqrt() } else { value / matrix[j * size + j] };
+            matrix[i * size + j] =
+                if i == j { value.max(LEAST).sqrt() } else { value / matrix[j * size + j] };
         }
     }
 }
@@ -70,8 +71,10 @@ mod tests {
     fn two_samples_left_out_are_as_far_as_by_hand() {
         let samples = [1.0f64, 2.0, 4.0, 9.0, 14.0, 0.0];
         let variance = samples.iter().map(|x| (x - 5.0) * (x - 5.0)).sum::<f64>() / 5.0;
-        let gram: Vec<f64> =
-            [(-4.0, -4.0), (-4.0, -3.0), (-3.0, -4.0), (-3.0, -3.0)].iter().map(|(a, b)| a * b / variance).collect();
+        let gram: Vec<f64> = [(-4.0, -4.0), (-4.0, -3.0), (-3.0, -4.0), (-3.0, -3.0)]
+            .iter()
+            .map(|(a, b)| a * b / variance)
+            .collect();
         let rest = (293.0 - 4.0 * 6.75f64.powi(2)) / 5.0;
         for (found, x) in squared_distances(&gram, 6).iter().zip([1.0, 2.0]) {
             let expected = (x - 6.75f64).powi(2) / rest;

@@ -214,7 +214,8 @@ impl PositionModel {
     pub(super) fn score_left_out_together(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
         let mut scored = self.score(features)?;
         let (count, positions) = (features.count, self.height * self.width);
-        let (values, means) = (gather(&features.maps, &self.channels, count), self.gaussians.means().as_ref());
+        let (values, means) =
+            (gather(&features.maps, &self.channels, count), self.gaussians.means().as_ref());
         let stride = values.len() / count.max(1);
         let squares = |samples: &[f32]| -> Result<Vec<f64>, Error> {
             let distances = self.gaussians.mahalanobis(samples);
@@ -239,10 +240,8 @@ impl PositionModel {
             }
         }
         let samples = self.images.unwrap_or(0) as usize;
-        let distances: Vec<Vec<f64>> = grams
-            .par_chunks(count * count)
-            .map(|gram| squared_distances(gram, samples))
-            .collect();
+        let distances: Vec<Vec<f64>> =
+            grams.par_chunks(count * count).map(|gram| squared_distances(gram, samples)).collect();
         for (image, patches) in scored.iter_mut().enumerate() {
             for (value, squared) in patches.values.iter_mut().zip(&distances) {
                 // Cells outside the region stay 0.

@@ -40,12 +40,17 @@ pub fn read_state_dict(path: &Path) -> Result<StateDict, FeatureError> {
         let reason = "it is a folder, pipe or device; bring a state dict in .pth or .safetensors";
         return Err(FeatureError::weight_file(path, reason));
     }
-    let file = File::open(path).map_err(io)?;
+    read_open(&File::open(path).map_err(io)?, path)
+}
+
+/// As [`read_state_dict`], from an open file; `path` is for messages.
+fn read_open(file: &File, path: &Path) -> Result<StateDict, FeatureError> {
+    let io = |source| FeatureError::Io { path: path.to_owned(), source };
     if file.metadata().map_err(io)?.len() == 0 {
         return Err(FeatureError::weight_file(path, "the file is empty"));
     }
     // Safety: read-only; a file that another program shortens meanwhile is outside what any reader can guard against.
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    let map = unsafe { Mmap::map(file) }.map_err(io)?;
     read_bytes(&map, path)
 }
 

@@ -53,7 +53,7 @@ impl Place {
         WeightStore::open_at(self.0.path().join("deep/in/store"))
     }
 
-    /// Everything under the folder, without the lock.
+    /// Everything under the folder.
     fn files(&self) -> Vec<String> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -62,8 +62,7 @@ impl Place {
         }
         let mut found = Vec::new();
         walk(self.0.path(), &mut found);
-        let names = found.into_iter().map(|path| path.strip_prefix(&self.0).unwrap().display().to_string());
-        names.filter(|name| !name.ends_with("weights.lock")).collect()
+        found.into_iter().map(|path| path.strip_prefix(&self.0).unwrap().display().to_string()).collect()
     }
 }
 

@@ -4,6 +4,8 @@ use super::catalogue::{CatalogueEntry, published};
 use super::hub::Hub;
 #[cfg(feature = "pull")]
 use super::pull::{PullFault, download};
+#[cfg(feature = "pull")]
+use super::read_open;
 use super::read_state_dict;
 use crate::FeatureError;
 use crate::assemble::recognize;
@@ -12,16 +14,15 @@ use crate::assemble::{assemble, variant_for};
 #[cfg(feature = "pull")]
 use crate::networks;
 use crate::networks::Architecture;
+use blemish_data::files::{self, Lock, Unfinished};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const INDEX: &str = "weights.json";
-/// Who changes the store holds this file; it is empty and stays.
-const LOCK: &str = "weights.lock";
 /// How long a change waits for another one; each takes moments.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -136,7 +137,7 @@ impl WeightStore {
         };
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");
-        let mut copy = self.temporary()?;
+        let mut copy = self.begin(&target)?;
         let read = |source| FeatureError::Io { path: file.to_owned(), source };
         std::io::copy(&mut File::open(file).map_err(read)?, &mut copy).map_err(|error| self.io(error))?;
         self.keep(copy, name, target, source)
@@ -145,18 +146,19 @@ impl WeightStore {
     /// Gives a whole file its name in the store and enters it in the index.
     fn keep(
         &self,
-        copy: tempfile::NamedTempFile,
+        copy: Unfinished,
         name: String,
         target: String,
         source: &str,
     ) -> Result<StoreEntry, FeatureError> {
-        let sha256 = digest_file(copy.path())?;
-        let bytes = copy.as_file().metadata().map_err(|error| self.io(error))?.len();
+        let mut content = copy.file();
+        let (bytes, sha256) =
+            content.seek(SeekFrom::Start(0)).and_then(|_| digest(content)).map_err(|error| self.io(error))?;
         let entry = StoreEntry { name, file: target, bytes, sha256, source: source.to_owned() };
         // From reading the index to writing it nobody else may change it, or entries are lost.
         let _lock = self.lock()?;
         let mut entries = self.list()?;
-        copy.persist(self.folder.join(&entry.file)).map_err(|error| self.io(error.error))?;
+        copy.complete().map_err(|error| self.io(error))?;
         entries.retain(|other| other.name != entry.name);
         entries.push(entry.clone());
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -164,49 +166,31 @@ impl WeightStore {
         Ok(entry)
     }
 
-    /// Waits until nobody else changes the store; who gets the file changes it until it is dropped.
-    fn lock(&self) -> Result<File, FeatureError> {
-        let file = File::options().create(true).append(true).open(self.folder.join(LOCK));
-        let file = file.map_err(|error| self.io(error))?;
+    /// Waits until nobody else changes the store.
+    fn lock(&self) -> Result<Lock, FeatureError> {
         let started = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(std::fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(FeatureError::Store(format!(
-                        "another program is changing the weight store `{}`; wait for it and try again",
-                        self.folder.display()
-                    )));
-                }
-                // Some file systems of networks have no locks; one program at a time is the rule there.
-                Err(std::fs::TryLockError::Error(error))
-                    if error.kind() == std::io::ErrorKind::Unsupported =>
-                {
-                    return Ok(file);
-                }
-                Err(std::fs::TryLockError::Error(error)) => return Err(self.io(error)),
-            }
-        }
+        let lock = files::lock(&self.folder.join(INDEX), &mut || started.elapsed() < LOCK_PATIENCE);
+        lock.map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => FeatureError::Store(format!(
+                "another program is changing the weight store `{}`; wait for it and try again",
+                self.folder.display()
+            )),
+            _ => self.io(error),
+        })
     }
 
     fn write_index(&self, entries: &[StoreEntry]) -> Result<(), FeatureError> {
         let text = serde_json::to_string_pretty(entries).map_err(|error| self.io(error.into()))?;
-        let mut file = self.temporary()?;
-        file.write_all(text.as_bytes()).map_err(|error| self.io(error))?;
-        file.persist(self.folder.join(INDEX)).map_err(|error| self.io(error.error))?;
-        Ok(())
+        files::write(&self.folder.join(INDEX), text.as_bytes()).map_err(|error| self.io(error))
     }
 
-    /// A file in the making, readable for everybody that the user's umask admits: stores are shared.
-    fn temporary(&self) -> Result<tempfile::NamedTempFile, FeatureError> {
-        std::fs::create_dir_all(&self.folder).map_err(|error| self.io(error))?;
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        builder.tempfile_in(&self.folder).map_err(|error| self.io(error))
+    /// A file of the store in the making.
+    fn begin(&self, file: &str) -> Result<Unfinished, FeatureError> {
+        let begin = || {
+            std::fs::create_dir_all(&self.folder)?;
+            files::unfinished(&self.folder.join(file))
+        };
+        begin().map_err(|error| self.io(error))
     }
 
     fn io(&self, source: std::io::Error) -> FeatureError {
@@ -274,7 +258,8 @@ impl WeightStore {
         known: &'static CatalogueEntry,
         goes_on: &mut dyn FnMut(u64, Option<u64>) -> bool,
     ) -> Result<StoreEntry, FeatureError> {
-        let mut file = self.temporary()?;
+        let target = format!("{}.safetensors", known.name);
+        let mut file = self.begin(&target)?;
         download(hub, known.repository, CatalogueEntry::FILE, &mut file, goes_on).map_err(
             |fault| match fault {
                 PullFault::Stopped => FeatureError::Interrupted,
@@ -282,20 +267,18 @@ impl WeightStore {
                 PullFault::Failed(reason) => pull_fault(known, &reason),
             },
         )?;
-        file.flush().map_err(|error| self.io(error))?;
         // The hub is not believed to have sent what was asked for.
         let foreign = |reason: &dyn std::fmt::Display| {
             pull_fault(known, &format!("what the hub sent are no weights of {} ({reason})", known.name))
         };
-        let state = read_state_dict(file.path()).map_err(|error| match error {
+        let state = read_open(file.file(), Path::new(&target)).map_err(|error| match error {
             FeatureError::WeightFile { reason, .. } => foreign(&reason),
             other => other,
         })?;
         let architecture = known.name.parse::<Architecture>()?;
         let trunk = networks::build(variant_for(architecture, &state)).cut(&architecture.layers_at(&[16]))?;
         assemble(&trunk, state).map_err(|error| foreign(&error))?;
-        let (name, target) = (known.name.to_owned(), format!("{}.safetensors", known.name));
-        self.keep(file, name, target, known.repository)
+        self.keep(file, known.name.to_owned(), target, known.repository)
     }
 
     #[cfg(not(feature = "pull"))]
@@ -332,16 +315,22 @@ fn network(name: &str) -> Result<&'static str, FeatureError> {
 /// # Errors
 /// [`FeatureError::Io`].
 fn digest_file(path: &Path) -> Result<String, FeatureError> {
-    let io = |source| FeatureError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
+    let found = File::open(path).and_then(digest);
+    found.map(|(_, sha256)| sha256).map_err(|source| FeatureError::Io { path: path.to_owned(), source })
+}
+
+/// Number of bytes, and their SHA-256 in hexadecimal.
+fn digest(mut content: impl Read) -> std::io::Result<(u64, String)> {
     let mut hasher = Sha256::new();
+    let mut bytes = 0;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let count = file.read(&mut buffer).map_err(io)?;
+        let count = content.read(&mut buffer)?;
         if count == 0 {
             break;
         }
+        bytes += count as u64;
         hasher.update(&buffer[..count]);
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }

@@ -78,10 +78,19 @@ impl Demands {
             return Err("it redefines standard operators; export it without functions".into());
         }
         let mut graph = model.graph.unwrap_or_default();
-        let constants = constants(&graph)?;
-        graph.initializer.clear();
-        check_names(&graph, constants.keys())?;
+        let mut constants = constants(&graph)?;
         let (input, outputs) = (input.to_owned(), outputs.to_vec());
+        check_names(&graph, constants.keys().chain([&input]))?;
+        // Numbers are looked at once and not kept.
+        graph.initializer.clear();
+        for node in graph.node.iter_mut().filter(|node| node.op_type == "Constant") {
+            let step = Step { node, inputs: Vec::new(), version };
+            // One that cannot be read may not be needed.
+            let Ok(known) = make::constant_step(&step) else { continue };
+            let name = node.output.first().cloned().unwrap_or_default();
+            constants.insert(name, Known { is_constant: true, ..known });
+            node.attribute.clear();
+        }
         Ok(Self { graph, constants, input, outputs, version, file_bytes: file_bytes as u64, has_fixed_size })
     }
 
@@ -148,6 +157,10 @@ impl Demands {
         let mut followed = 0;
         for &index in &order {
             let node = &graph.node[index];
+            // Constants that are known already: nothing else is, since nothing is made twice.
+            if node.op_type == "Constant" && node.output.iter().all(|name| scope.known.contains_key(name)) {
+                continue;
+            }
             let made = self.step(node, scope, limit)?;
             let own = made.outputs.iter().map(Known::bytes).fold(made.meanwhile, u64::saturating_add);
             if own > limit.bytes {

@@ -96,6 +96,9 @@ pub(super) fn single(value: f64) -> f64 {
 pub(super) fn constant(tensor: &TensorMessage) -> Result<Known, String> {
     let shape: Option<Vec<u64>> = tensor.dims.iter().map(|&size| u64::try_from(size).ok()).collect();
     let shape = shape.ok_or_else(|| format!("the constant `{}` has a negative size", tensor.name))?;
+    if tensor.data_location != 0 {
+        return Err(format!("the constant `{}` keeps its numbers in another file", tensor.name));
+    }
     let raw = &tensor.raw_data;
     let bytes = match tensor.data_type {
         7 | 11 | 13 => 8,

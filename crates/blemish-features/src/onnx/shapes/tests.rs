@@ -6,6 +6,12 @@ use super::super::testing::{
 };
 use crate::executors::{Engine, EngineOptions, build_onnx};
 
+/// A `Constant` step of this value.
+fn constant(output: &str, value: TensorMessage) -> NodeMessage {
+    let value = Attribute { name: "value".into(), t: Some(value), kind: 4, ..Attribute::default() };
+    step("Constant", "", output, vec![value])
+}
+
 fn options() -> EngineOptions {
     EngineOptions { engine: Engine::Rten, threads: Some(1), ..EngineOptions::default() }
 }
@@ -185,6 +191,12 @@ fn what_engines_may_read_in_two_ways_is_refused() {
     assert!(said_of_step("Relu", "a", vec![], vec![floats("a", &[2]), floats("a", &[3])]).contains("twice"));
     let short = TensorMessage { dims: vec![1 << 40], ..floats("a", &[3]) };
     assert!(said_of_step("Relu", "a", vec![], vec![short]).contains("is to have"));
+    let elsewhere = TensorMessage { data_location: 1, ..whole("a", &[], &[4]) };
+    assert!(said_of(vec![constant("h", elsewhere)], vec![]).contains("no value that can be read"));
+    // Constants that are steps decide sizes as those beside them do.
+    let shaped = |size| vec![constant("s", list("s", &[size])), step("ConstantOfShape", "s", "h", vec![])];
+    assert_eq!(said_of(shaped(4), vec![]), "");
+    assert!(said_of(shaped(1 << 40), vec![]).contains("GiB"));
     let circle = vec![step("Add", "x q", "h", vec![]), step("Relu", "h", "q", vec![])];
     assert!(said_of(circle, vec![]).contains("circle"));
 }

@@ -73,7 +73,7 @@ mod tests {
             let word = OsStr::from_bytes(word);
             let script = format!("printf %s {}", quoted(word));
             let Ok(output) = std::process::Command::new("bash").args(["-c", &script]).output() else {
-                println!("skipped: there is no bash");
+                // Only systems without bash come here, and nobody pastes its words there.
                 return;
             };
             assert_eq!(OsStr::from_bytes(&output.stdout), word, "{script}");

@@ -84,7 +84,7 @@ fn exchangeable_sets_have_no_groups() {
         |draw| draw.vector(20),
         |draw| vec![draw.uniform(), draw.uniform()],
         |draw| {
-            let angle = 6.28 * draw.uniform();
+            let angle = std::f32::consts::TAU * draw.uniform();
             vec![angle.cos(), angle.sin(), 0.02 * draw.normal(), 0.02 * draw.normal()]
         },
         |draw| {

@@ -154,11 +154,10 @@ fn a_pull_from_a_silent_hub_ends_with_the_first_interruption() {
 #[test]
 fn an_onnx_file_for_one_size_is_fitted_at_that_size() {
     let bench = Bench::new();
-    write_onnx_of_one_size(&bench.path("fixed.onnx"));
+    let layers = write_onnx_of_one_size(&bench.path("fixed.onnx"));
     bench.ok("data synth set --train 4 --test-good 1 --test-per-defect 1 --size 128x128");
-    let fit =
-        "fit set --backbone fixed.onnx --layers tap:features.4,tap:features.7 --folds 0 -o fixed.blemish";
-    bench.ok(fit);
+    let fit = format!("fit set --backbone fixed.onnx --layers {layers} --folds 0 -o fixed.blemish");
+    bench.ok(&fit);
     let header = json(&bench.ok("info fixed.blemish --json"));
     assert!(header.to_string().contains("96") && header.to_string().contains("64"), "{header}");
     bench.ok("predict fixed.blemish set/train/good");
@@ -390,7 +389,7 @@ fn large_images_are_scored_in_tiles_at_their_own_size() {
         let metrics = json(&fs::read_to_string(bench.path("metrics.json")).unwrap());
         assert!(metrics["pixel"]["auroc"].as_f64().unwrap() > 0.6, "{name}: {metrics}");
     }
-    assert!(bench.ok("info each.blemish").contains("\"models\": \"each\""));
+    assert!(bench.ok("info each.blemish --json").contains("\"models\": \"each\""));
 }
 
 #[test]
@@ -608,7 +607,11 @@ fn links_to_nowhere_and_empty_masks_are_named_or_left_out() {
     std::os::unix::fs::symlink("/nonexistent/7.png", bench.path("set/test/good/7.png")).unwrap();
     for line in ["predict model.blemish set/test", "eval model.blemish set"] {
         let error = bench.fails(line);
-        assert!(error.contains("link to nowhere: it points to `/nonexistent/7.png`"), "{error}");
+        // Long lines are broken where a name has a slash.
+        assert!(
+            error.contains("link to nowhere: it points to `/") && error.contains("nonexistent/7.png`"),
+            "{error}"
+        );
         assert!(error.contains("--skip-bad"), "{error}");
         let output = bench.command(&format!("{line} --skip-bad")).output().unwrap();
         assert!(

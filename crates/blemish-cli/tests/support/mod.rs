@@ -90,10 +90,12 @@ pub fn write_made_up_weights(path: &Path) {
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
-/// Writes an ONNX file of SqueezeNet 1.1 with all weights alike that takes one image of 96 rows and 64 columns.
-pub fn write_onnx_of_one_size(path: &Path) {
+/// Writes an ONNX file of SqueezeNet 1.1 with all weights alike that takes one image of 96 rows and 64 columns; gives the names of two
+/// layers.
+pub fn write_onnx_of_one_size(path: &Path) -> String {
     let architecture = Architecture::SqueezeNet1_1;
-    let network = networks::build(architecture).cut(&architecture.layers_at(&[8, 16])).unwrap();
+    let layers = architecture.layers_at(&[8, 16]);
+    let network = networks::build(architecture).cut(&layers).unwrap();
     let weights = network.tensor_shapes().map(|(name, shape)| {
         let value = 1.0 / shape[1..].iter().product::<usize>() as f32;
         (name, Tensor { data: vec![value; shape.iter().product()], shape })
@@ -105,6 +107,7 @@ pub fn write_onnx_of_one_size(path: &Path) {
         bytes[at + 2..at + 5].copy_from_slice(&[8, size | 0x80, 0]);
     }
     std::fs::write(path, bytes).unwrap();
+    layers.iter().map(|layer| format!("tap:{layer}")).collect::<Vec<_>>().join(",")
 }
 
 fn text(bytes: &[u8]) -> String {

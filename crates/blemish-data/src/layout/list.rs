@@ -265,10 +265,8 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: Columns<'_>) -> Result<Ve
         );
         return Err(fault(path, 1 + lines_before, reason));
     }
-    // Only a column that was asked for can be missed.
-    if let (None, [asked]) = (columns[5], names[5])
-        && !COLUMNS[5].contains(asked)
-    {
+    // Only a column that was asked for can be missed; it comes alone.
+    if let (None, [asked]) = (columns[5], names[5]) {
         let found: Vec<&str> = header.iter().take(8).collect();
         let reason = format!("there is no column `{asked}` of groups; found: {}", found.join(", "));
         return Err(fault(path, 1 + lines_before, reason));

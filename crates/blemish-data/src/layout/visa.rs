@@ -32,8 +32,7 @@ pub(super) fn open(split: &Path, root: &Path, options: &OpenOptions) -> Result<D
 
 /// The rows, with the object as category.
 pub(super) fn rows(split: &Path, text: &str) -> Result<Vec<Entry>, DataError> {
-    let names: Columns<'_> =
-        [&["image"], &["split"], &["label"], &["mask"], &["defect"], &["group"], &["object"]];
+    let names: Columns<'_> = [&["image"], &["split"], &["label"], &["mask"], &["defect"], &[], &["object"]];
     let mut entries = list::csv_rows(split, text, names)?;
     // VisA names no kinds of defect.
     entries.iter_mut().for_each(|entry| entry.defect = "anomaly".into());

@@ -167,7 +167,7 @@ fn broken_hubs_give_an_error() {
     assert!(refused(&answering("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")).contains("answered 500"));
     let promise = "HTTP/1.1 200 OK\r\ncontent-length: 107374182400\r\n\r\n";
     assert!(refused(&answering(promise)).contains("promises 107374182400 bytes"));
-    let round = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: /again\r\n\r\n";
+    let round = "HTTP/1.1 302 Found\r\nconnection: close\r\ncontent-length: 0\r\nlocation: /again\r\n\r\n";
     assert!(refused(&answering(round)).contains("more than 5 times"));
     let to_a_file = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: file:///etc/passwd\r\n\r\n";
     assert!(refused(&answering(to_a_file)).contains("not followed"));

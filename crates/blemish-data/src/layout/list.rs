@@ -259,8 +259,8 @@ pub(super) fn csv_rows(path: &Path, text: &str, names: Columns<'_>) -> Result<Ve
         let found = header.iter().take(8).map(|column| column.chars().take(24).collect::<String>());
         let reason = format!(
             "the header needs a column `{}` (and may have {}); found: {}",
-            names[0][0],
-            names[1..].iter().map(|names| names[0]).collect::<Vec<_>>().join(", "),
+            names[0].first().copied().unwrap_or_default(),
+            names[1..].iter().filter_map(|names| names.first().copied()).collect::<Vec<_>>().join(", "),
             found.collect::<Vec<_>>().join(", ")
         );
         return Err(fault(path, 1 + lines_before, reason));

@@ -1,0 +1,15 @@
+//! What a user does, end to end, on the real binary.
+
+mod data;
+mod decisions;
+mod scores;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;
+mod views;
+
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}

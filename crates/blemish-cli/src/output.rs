@@ -32,10 +32,7 @@ impl ScoreWriter {
             Some(folder) => {
                 let fail = |error: std::io::Error| Failure::io("write into", folder, &error);
                 std::fs::create_dir_all(folder).map_err(fail)?;
-                let target = folder.join(match format {
-                    ScoreFormat::Jsonl => "scores.jsonl",
-                    ScoreFormat::Csv => "scores.csv",
-                });
+                let target = folder.join(format.file_name());
                 let named = |error: std::io::Error| Failure::io("write", &target, &error);
                 let unfinished = unfinished(&target).map_err(named)?;
                 let file = unfinished.file().try_clone().map_err(named)?;

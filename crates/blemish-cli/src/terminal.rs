@@ -1,8 +1,10 @@
 //! What people read on a terminal. Standard error may be closed or full, which changes nothing about the work; names and messages may
 //! hold signs that a terminal obeys, which are shown as escapes.
 
+use blemish::data::names::text_of;
 use std::borrow::Cow;
 use std::io::Write;
+use std::path::Path;
 
 /// Writes a line for people to standard error. Whoever cannot be told is not told.
 pub fn tell(line: &str) {
@@ -34,6 +36,11 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 /// The same for a name, which may hold ends of lines, too.
 pub fn shown_name(name: &str) -> String {
     shown(name).replace('\n', "\\n")
+}
+
+/// The same for a path.
+pub fn shown_path(path: &Path) -> String {
+    shown_name(&text_of(path))
 }
 
 /// Controls but the end of a line, and what changes the direction of writing or ends lines unseen.

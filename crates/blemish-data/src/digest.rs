@@ -4,12 +4,12 @@ use crate::error::DataError;
 use crate::files;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::io::Read;
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
 /// One digest of images by their names, below the folder that all share, and the digests of their contents, in any order.
 pub(crate) fn combined<'a>(names: impl Iterator<Item = &'a Path> + Clone, digests: &[[u8; 32]]) -> [u8; 32] {
-    let shared = shared_folder(names.clone());
+    let shared = files::shared_folder(names.clone());
     let mut images: Vec<(String, &[u8; 32])> =
         names.zip(digests).map(|(name, digest)| (name_below(name, &shared), digest)).collect();
     images.sort();
@@ -40,31 +40,31 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     text
 }
 
-/// The deepest folder that all paths begin with.
-fn shared_folder<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
-    let mut folders = paths.map(|path| path.parent().unwrap_or(Path::new("")));
-    let Some(first) = folders.next() else { return PathBuf::new() };
-    let mut shared: Vec<Component<'_>> = first.components().collect();
-    for folder in folders {
-        let same = shared.iter().zip(folder.components()).take_while(|(one, other)| **one == *other).count();
-        shared.truncate(same);
-    }
-    shared.into_iter().collect()
-}
-
 fn name_below(path: &Path, folder: &Path) -> String {
     let below = path.strip_prefix(folder).unwrap_or(path);
     below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 pub(crate) fn file_digest(path: &Path) -> Result<[u8; 32], DataError> {
-    let (mut file, _) = files::open(path).map_err(DataError::io("read", path))?;
+    let digest = files::open(path).and_then(|(file, _)| stream_digest(file));
+    digest.map(|(_, digest)| digest).map_err(DataError::io("read", path))
+}
+
+/// The number of bytes that a reader gives, and their SHA-256.
+///
+/// # Errors
+/// The reader's.
+pub fn stream_digest(mut content: impl Read) -> io::Result<(u64, [u8; 32])> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
+    let mut bytes = 0;
     loop {
-        match file.read(&mut buffer).map_err(DataError::io("read", path))? {
-            0 => return Ok(digest.finalize().into()),
-            count => digest.update(&buffer[..count]),
+        match content.read(&mut buffer)? {
+            0 => return Ok((bytes, digest.finalize().into())),
+            count => {
+                digest.update(&buffer[..count]);
+                bytes += count as u64;
+            }
         }
     }
 }

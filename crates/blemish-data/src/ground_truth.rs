@@ -5,14 +5,12 @@
 //! that differs over the image, transparent pixels are unmarked; if nothing else is drawn, what is not transparent is marked.
 
 use crate::error::{DataError, ImageFault};
-use crate::mask::Mask;
-use crate::reader::{Pixels, ReadOptions, RgbImage, decode_image, decode_mask};
+use crate::mask::{LARGEST_LABEL, Mask};
+use crate::reader::{Pixels, ReadOptions, RgbImage, decode_image, decode_mask, read_file};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// The largest value that is always a label.
-const LARGEST_LABEL: u16 = 31;
 /// Grey values of which a soft edge has at least so many.
 const SOFT_VALUES: usize = 3;
 
@@ -31,15 +29,8 @@ pub struct Marked {
 /// [`DataError::Image`] as for [`crate::read_mask`].
 pub fn read_marked(path: &Path) -> Result<Marked, DataError> {
     let options = ReadOptions { minimum_side: 1, ..ReadOptions::default() };
-    let unreadable =
-        |error: std::io::Error| DataError::image(path, ImageFault::Unreadable(error.to_string()));
-    let length = std::fs::metadata(path).map_err(unreadable)?;
-    if !length.is_file() || length.len() > options.memory_limit {
-        // The reader has the words for both.
-        return crate::reader::read_mask(path).map(|mask| Marked { mask, is_soft: false });
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    marked(&bytes, &options).map_err(|fault| DataError::image(path, fault))
+    let read = || marked(&read_file(path, &options)?, &options);
+    read().map_err(|fault| DataError::image(path, fault))
 }
 
 /// The union of the masks of one image, and how many of them are soft.
@@ -55,7 +46,7 @@ pub fn read_union(paths: &[impl AsRef<Path>]) -> Result<Option<(Mask, usize)>, D
             None => union = Some((mask, usize::from(is_soft))),
             Some((all, soft)) => {
                 mask.check_size((all.height, all.width)).map_err(|fault| DataError::image(path, fault))?;
-                all.marked.iter_mut().zip(&mask.marked).for_each(|(one, other)| *one |= other);
+                all.unite(&mask);
                 *soft += usize::from(is_soft);
             }
         }

@@ -2,6 +2,9 @@
 
 use crate::error::ImageFault;
 
+/// Whole numbers up to this are labels of kinds, in whatever file a mask lies; larger ones may be shades.
+pub(crate) const LARGEST_LABEL: u16 = 31;
+
 /// A binary H x W mask, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
@@ -14,6 +17,11 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// Marks what another mask of the same size marks.
+    pub(crate) fn unite(&mut self, other: &Self) {
+        self.marked.iter_mut().zip(&other.marked).for_each(|(own, other)| *own |= other);
+    }
+
     /// Checks that the mask has the size of its image, height x width.
     ///
     /// # Errors

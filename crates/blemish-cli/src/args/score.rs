@@ -69,6 +69,16 @@ pub enum ScoreFormat {
     Csv,
 }
 
+impl ScoreFormat {
+    /// The name of a file of scores.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "scores.jsonl",
+            Self::Csv => "scores.csv",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Export {
     /// One file of all images and regions, for evaluation tools.

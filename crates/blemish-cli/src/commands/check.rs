@@ -4,10 +4,9 @@ use crate::args::CheckArgs;
 use crate::console::{Console, with_progress};
 use crate::failure::Failure;
 use crate::output::{print, print_as_is};
-use crate::terminal::shown_name;
+use crate::terminal::shown_path;
 use blemish::data::OpenOptions;
 use blemish::data::check::{CategoryCheck, Issue, Severity, check_dataset};
-use blemish::data::names::text_of;
 use serde_json::json;
 use std::path::Path;
 
@@ -89,7 +88,7 @@ fn text(check: &CategoryCheck) -> String {
 }
 
 fn line(issue: &Issue, root: &Path) -> String {
-    let name = |path: &std::path::PathBuf| shown_name(&text_of(path.strip_prefix(root).unwrap_or(path)));
+    let name = |path: &std::path::PathBuf| shown_path(path.strip_prefix(root).unwrap_or(path));
     let files: Vec<String> = issue.files.iter().map(name).collect();
     match files.is_empty() {
         true => issue.detail.clone(),

@@ -5,7 +5,7 @@ use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
-use crate::terminal::shown_name;
+use crate::terminal::shown_path;
 use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
@@ -65,7 +65,7 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         return print_as_is(&summary.to_string());
     }
     for one in detector.trimmed() {
-        let path = shown_name(&text_of(&one.path));
+        let path = shown_path(&one.path);
         print(&format!(
             "trimmed `{path}`: score {:.3}, {:+.1} deviations from the median",
             one.score, one.deviations
@@ -271,6 +271,6 @@ pub fn inputs<'a>(args: &'a LearnArgs, dataset: &'a Dataset) -> impl Iterator<It
 /// Lists what was left out.
 pub fn report_skipped<'a>(skipped: impl Iterator<Item = &'a Skipped>, console: &Console) {
     for one in skipped {
-        console.warn(&format!("left out `{}`: {}", shown_name(&text_of(&one.path)), one.reason));
+        console.warn(&format!("left out `{}`: {}", shown_path(&one.path), one.reason));
     }
 }

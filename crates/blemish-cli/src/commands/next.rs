@@ -1,7 +1,7 @@
 //! What to do next, as lines to paste: quoted, and naming only what is there.
 
 use crate::shell;
-use blemish::data::{Dataset, Sample};
+use blemish::data::{Dataset, Sample, files};
 use blemish_report::shortened;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,12 +35,7 @@ pub fn images_of(dataset: &Dataset) -> Option<PathBuf> {
 
 /// The deepest folder that all images are in.
 fn shared_folder(samples: &[Sample]) -> Option<PathBuf> {
-    let mut shared = samples.first()?.path.parent()?.to_path_buf();
-    for sample in samples {
-        while !sample.path.starts_with(&shared) {
-            shared = shared.parent()?.to_path_buf();
-        }
-    }
+    let shared = files::shared_folder(samples.iter().map(|sample| sample.path.as_path()));
     (!shared.as_os_str().is_empty()).then_some(shared)
 }
 

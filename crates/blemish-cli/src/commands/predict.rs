@@ -3,7 +3,7 @@
 use super::fit::report_skipped;
 use super::monitor::Watch;
 use super::{engine_options, load};
-use crate::args::{Export, Picture, PredictArgs, ScoreFormat};
+use crate::args::{Export, Picture, PredictArgs};
 use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::{ScoreWriter, check_writable, picture_folder};
@@ -88,12 +88,9 @@ fn check_outputs(args: &PredictArgs, paths: &[PathBuf]) -> Result<(), Failure> {
     }
     let Some(folder) = &args.output else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|error| Failure::io("create", folder, &error))?;
-    let scores = match args.format {
-        ScoreFormat::Jsonl => "scores.jsonl",
-        ScoreFormat::Csv => "scores.csv",
-    };
     let coco = args.export.contains(&Export::Coco).then_some("coco.json");
-    let files: Vec<PathBuf> = coco.into_iter().chain([scores]).map(|name| folder.join(name)).collect();
+    let files: Vec<PathBuf> =
+        coco.into_iter().chain([args.format.file_name()]).map(|name| folder.join(name)).collect();
     check_writable(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), inputs())?;
     files::check_outputs(&[], &[&folder.join("labelme")], inputs()).map_err(Failure::new)
 }

@@ -5,7 +5,7 @@ use crate::args::SuspectsArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, picture_folder, print, print_as_is, write_file};
-use crate::terminal::shown_name;
+use crate::terminal::shown_path;
 use blemish::data::names::text_of;
 use blemish::data::{Files, Transform};
 use blemish::{Suspect, find_suspects};
@@ -27,33 +27,28 @@ pub fn run(args: &SuspectsArgs, threads: Option<usize>, console: &Console) -> Re
     console.finish();
     report_skipped(dataset.skipped.iter().chain(&found.skipped), console);
     let shown: Vec<&Suspect> = found.ranked.iter().take(usize::from(args.show)).collect();
-    let written = match &args.output {
-        None => None,
-        Some(folder) => {
-            let (list, sheet) = (folder.join("suspects.csv"), folder.join("suspects.png"));
-            write_file(&list, &table(&found.ranked)?)?;
-            // The command line always settles a transform.
-            if let Some(transform) = &config.transform {
-                draw(&shown, transform)?.save_png(&sheet)?;
-            }
-            Some((list, sheet))
+    if let Some([list, sheet]) = &files {
+        write_file(list, &table(&found.ranked)?)?;
+        // The command line always settles a transform.
+        if let Some(transform) = &config.transform {
+            draw(&shown, transform)?.save_png(sheet)?;
         }
-    };
+    }
     if args.machine.json {
         let ranked: Vec<_> = found.ranked.iter().map(suspect).collect();
-        let (list, sheet) = written.map(|(list, sheet)| (text_of(&list), text_of(&sheet))).unzip();
+        let (list, sheet) = files.map(|[list, sheet]| (text_of(&list), text_of(&sheet))).unzip();
         let line = json!({"ranking": list, "pictures": sheet, "suspects": ranked});
         return print_as_is(&line.to_string());
     }
     let mut text = "rank     score  deviations  image\n".to_owned();
     for (place, one) in shown.iter().enumerate() {
         let (score, deviations) = (one.score, one.deviations);
-        let name = shown_name(&text_of(&one.path));
+        let name = shown_path(&one.path);
         text += &format!("{:>4}{score:>10.4}{deviations:>+12.1}  {name}\n", place + 1);
     }
     let ranked = found.ranked.len();
-    text += &match written {
-        Some((list, sheet)) => {
+    text += &match files {
+        Some([list, sheet]) => {
             format!("{ranked} images ranked in {}, pictures in {}", list.display(), sheet.display())
         }
         None if ranked > shown.len() => format!(

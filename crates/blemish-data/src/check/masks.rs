@@ -6,7 +6,7 @@ use crate::ground_truth::{Marked, read_marked};
 use crate::layout::{Dataset, Sample};
 use crate::mask::Mask;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What is wrong with the masks of a category; `sizes` are the heights and widths of the images that can be read.
@@ -21,7 +21,8 @@ pub(super) fn check(dataset: &Dataset, sizes: &HashMap<&Path, (usize, usize)>) -
     let mut issues: Vec<Issue> =
         soft.first().map(|first| soft_masks(first, soft.len())).into_iter().collect();
     issues.extend(looks.into_iter().flat_map(|look| look.issues));
-    issues.extend(unread(&dataset.account.unread_masks));
+    let unread = dataset.account.unread_by_folder();
+    issues.extend(unread.map(|(folder, detail)| Issue::new(Finding::UnreadMasks, &[folder], detail)));
     let orphan = |mask: &PathBuf| {
         Issue::new(Finding::OrphanedMask, &[mask], "no test image belongs to it; its image may be missing")
     };
@@ -69,7 +70,7 @@ fn look_at(sample: &Sample, image_size: Option<(usize, usize)>) -> Look {
         }
         match &mut union {
             None => union = Some(mask),
-            Some(all) => all.marked.iter_mut().zip(&mask.marked).for_each(|(one, other)| *one |= other),
+            Some(all) => all.unite(&mask),
         }
     }
     if let (Some(mask), true) = (union, is_whole) {
@@ -99,21 +100,4 @@ fn soft_masks(first: &Path, count: usize) -> Issue {
         if count == 1 { "mask has" } else { "masks have" }
     );
     Issue::new(Finding::SoftMasks, &[first], detail)
-}
-
-/// Files that should be masks and are in formats that are not read, an issue a folder and format.
-fn unread(files: &[PathBuf]) -> Vec<Issue> {
-    let mut folders: BTreeMap<(&Path, String), usize> = BTreeMap::new();
-    for path in files {
-        let extension = path.extension().map(|one| one.to_string_lossy().to_lowercase()).unwrap_or_default();
-        *folders.entry((path.parent().unwrap_or(Path::new("")), extension)).or_default() += 1;
-    }
-    let issue = |((folder, extension), count): ((&Path, String), usize)| {
-        let detail = format!(
-            "{count} {} in a format that is not read (.{extension}); save masks as PNG",
-            if count == 1 { "file" } else { "files" }
-        );
-        Issue::new(Finding::UnreadMasks, &[folder], detail)
-    };
-    folders.into_iter().map(issue).collect()
 }

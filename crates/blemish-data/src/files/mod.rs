@@ -20,7 +20,7 @@ pub use leftovers::clear;
 pub use lock::{Lock, lock};
 pub use noted::remove_unfinished;
 pub use overlap::{Overlap, check_outputs, is_same_file};
-pub use place::{open, read, resolve};
+pub use place::{open, read, resolve, shared_folder};
 pub use results::{MARKER, is_results, results_folder};
 pub use staging::{Scratch, Staging, is_free};
 pub use unfinished::{Unfinished, unfinished, write};

@@ -2,7 +2,7 @@
 
 use std::fs::{File, FileType, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Links that are followed one after the other, as many as Linux follows.
 const LINKS: usize = 40;
@@ -24,6 +24,18 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 /// The folder that a file lies in; `.` for a bare name.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The deepest folder that all paths begin with.
+pub fn shared_folder<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let mut folders = paths.map(|path| path.parent().unwrap_or(Path::new("")));
+    let Some(first) = folders.next() else { return PathBuf::new() };
+    let mut shared: Vec<Component<'_>> = first.components().collect();
+    for folder in folders {
+        let same = shared.iter().zip(folder.components()).take_while(|(one, other)| **one == *other).count();
+        shared.truncate(same);
+    }
+    shared.into_iter().collect()
 }
 
 /// Opens an ordinary file to read and says how long it is. Nothing that could give bytes for ever, or never any, is opened.

@@ -2,6 +2,7 @@
 
 use super::place::refusal;
 use super::unfinished::write;
+use crate::reader::has_image_name;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,6 @@ const CONTENT: &str = "The pictures in this folder were written by Blemish, whic
 pub fn is_results(folder: &Path) -> bool {
     folder.join(MARKER).is_file()
 }
-
-/// Endings of pictures' names.
-const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif"];
 
 /// Makes a folder for pictures, where it is missing, and marks it.
 ///
@@ -49,10 +47,9 @@ pub fn results_folder(folder: &Path, searched: &[PathBuf]) -> io::Result<()> {
 fn holds_pictures(folder: &Path) -> bool {
     let walk = walkdir::WalkDir::new(folder).min_depth(1).into_iter();
     let own = |entry: &walkdir::DirEntry| !(entry.file_type().is_dir() && is_results(entry.path()));
-    walk.filter_entry(own).filter_map(Result::ok).any(|entry| {
-        let ending = entry.path().extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-        !entry.file_type().is_dir() && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
-    })
+    walk.filter_entry(own)
+        .filter_map(Result::ok)
+        .any(|entry| !entry.file_type().is_dir() && has_image_name(entry.path()))
 }
 
 #[cfg(test)]

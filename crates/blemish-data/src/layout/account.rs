@@ -1,5 +1,6 @@
 //! What was taken of a set, and as what: a line a folder, and what was passed over.
 
+use crate::reader::extension;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,9 +45,7 @@ impl Reason {
 
 /// What one should know of GIF files among images and masks; `None` without any.
 pub fn remark_of_gifs<'a>(files: impl IntoIterator<Item = &'a Path>) -> Option<String> {
-    let is_gif =
-        |file: &&Path| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
-    match files.into_iter().filter(is_gif).count() {
+    match files.into_iter().filter(|file| extension(file) == "gif").count() {
         0 => None,
         1 => Some("of the one GIF file the first frame is taken".into()),
         count => Some(format!("of the {count} GIF files the first frame of each is taken")),
@@ -80,7 +79,7 @@ impl PassedOver {
         }
     }
 
-    /// In words ("3 in a format that is not read (gif 3), 1 hidden"); empty if nothing was passed over.
+    /// In words ("3 in a format that is not read (avif 3), 1 hidden"); empty if nothing was passed over.
     pub fn words(&self) -> String {
         let one = |(reason, count): (&Reason, &usize)| {
             let formats: Vec<String> =
@@ -159,22 +158,27 @@ impl Account {
         }
     }
 
+    /// The files that should be masks and are not read: each folder, and how many of a format it holds, in words.
+    pub(crate) fn unread_by_folder(&self) -> impl Iterator<Item = (&Path, String)> {
+        let mut folders: BTreeMap<(&Path, String), usize> = BTreeMap::new();
+        for path in &self.unread_masks {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            *folders.entry((folder, extension(path))).or_default() += 1;
+        }
+        folders.into_iter().map(|((folder, extension), count)| {
+            let files = if count == 1 { "file" } else { "files" };
+            (
+                folder,
+                format!("{count} {files} in a format that is not read (.{extension}); save masks as PNG"),
+            )
+        })
+    }
+
     /// Says of files that should be masks that they are not read, a sentence a folder and format.
     pub(super) fn remark_unread(&mut self) {
-        let mut folders: BTreeMap<(PathBuf, String), usize> = BTreeMap::new();
-        for path in &self.unread_masks {
-            let extension =
-                path.extension().map(|one| one.to_string_lossy().to_lowercase()).unwrap_or_default();
-            let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-            *folders.entry((folder, extension)).or_default() += 1;
-        }
-        for ((folder, extension), count) in folders {
-            self.remarks.push(format!(
-                "`{}` holds {count} {} in a format that is not read (.{extension}); save masks as PNG",
-                folder.display(),
-                if count == 1 { "file" } else { "files" },
-            ));
-        }
+        let remark = |(folder, words): (&Path, String)| format!("`{}` holds {words}", folder.display());
+        let remarks: Vec<String> = self.unread_by_folder().map(remark).collect();
+        self.remarks.extend(remarks);
     }
 
     /// Brings the folders in order.

@@ -137,12 +137,16 @@ fn is_own(pattern: &Path, path: &Path) -> bool {
 
 /// A listing of a folder without the folders of masks, unless it holds nothing else.
 fn without_masks(folder: &Path, mut listing: Listing) -> Listing {
-    let is_mask = |path: &Path| {
+    let mut known: HashMap<PathBuf, bool> = HashMap::new();
+    let mut is_mask = |path: &Path| {
         let below =
             path.parent().and_then(|parent| parent.strip_prefix(folder).ok()).unwrap_or(Path::new(""));
-        let names: Vec<String> =
-            below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        Place::read(&names.iter().map(String::as_str).collect::<Vec<_>>()).is_mask
+        if let Some(&is_mask) = known.get(below) {
+            return is_mask;
+        }
+        let is_mask = Place::below(below, None).is_mask;
+        known.insert(below.to_path_buf(), is_mask);
+        is_mask
     };
     let (masks, images): (Vec<PathBuf>, Vec<PathBuf>) =
         std::mem::take(&mut listing.images).into_iter().partition(|path| is_mask(path));

@@ -7,6 +7,7 @@ use super::words::{
     ANNOTATIONS, DEFECTIVE, DENIALS, FILLERS, GOOD, KINDS, MASKS, NEUTRAL, SURE_KINDS, TEST, TRAIN,
     VALIDATION, Words, is_number, words,
 };
+use crate::reader::EXTENSIONS;
 
 /// What a name says of the images that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,12 +191,9 @@ pub(super) fn label_of(text: &str) -> ListLabel {
 /// `x_label` are masks of `x`; any other name is that of its image.
 pub(super) fn masked_stem(stem: &str) -> (&str, bool) {
     // Some programs keep the image's extension: `x.png_mask`.
-    let bare = |name: &str| {
-        let known = name.rfind('.').is_some_and(|dot| {
-            ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif"]
-                .contains(&name[dot + 1..].to_ascii_lowercase().as_str())
-        });
-        if known { name.rfind('.').unwrap_or(name.len()) } else { name.len() }
+    let bare = |name: &str| match name.rfind('.') {
+        Some(dot) if EXTENSIONS.contains(&name[dot + 1..].to_ascii_lowercase().as_str()) => dot,
+        _ => name.len(),
     };
     let is_separator = |c: char| !c.is_alphanumeric();
     let is_mask_word = |word: &str| {

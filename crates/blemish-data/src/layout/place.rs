@@ -1,6 +1,8 @@
 //! What the folders on the way to an image say of it: train or test, good or which defect, image or mask.
 
 use super::names::{Class, Split, class_of, is_nameless, is_neutral, is_sure_kind, split_of};
+use std::borrow::Cow;
+use std::path::Path;
 
 /// What folders say of the images in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,13 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Reads the folders of a path below the set's own; `under` is a folder that they are read below.
+    pub(super) fn below(path: &Path, under: Option<&str>) -> Self {
+        let names: Vec<Cow<'_, str>> =
+            path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        Self::read(&under.into_iter().chain(names.iter().map(AsRef::as_ref)).collect::<Vec<_>>())
+    }
+
     /// Reads the folders between the set's own and an image.
     pub(super) fn read(parts: &[&str]) -> Self {
         let mut reading = Reading::new();

@@ -2,20 +2,19 @@
 
 use super::account::{PassedOver, Reason};
 use super::unwanted::unwanted;
-pub(super) use super::unwanted::{extension, has_image_name, stem};
 use super::walk::Walk;
 pub(super) use super::walk::{Fault, broken_link, byte_order};
 use crate::error::{DataError, Skipped};
 use crate::reader::looks_like_image;
+pub(super) use crate::reader::{extension, has_image_name, stem};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Extensions of pictures in formats that may not be read; whether they are is decided by the content.
-const PICTURES: [&str; 31] = [
-    "gif", "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "jxr", "psd", "svg", "exr", "hdr", "dng",
-    "raw", "cr2", "nef", "arw", "pgm", "ppm", "pbm", "pnm", "pcx", "tga", "ico", "dds", "npy", "npz", "mat",
-    "dcm", "xcf",
+const PICTURES: [&str; 26] = [
+    "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "jxr", "psd", "svg", "exr", "hdr", "dng", "raw",
+    "cr2", "nef", "arw", "pcx", "tga", "ico", "dds", "npy", "npz", "mat", "dcm", "xcf",
 ];
 
 /// What a folder holds.

@@ -159,10 +159,7 @@ fn label_by_masks(pictures: &mut [Picture], faults: &mut Vec<(usize, DataError)>
 /// How the folder of an image is read, below the set's own.
 fn place(root: &Path, folder: &Path, under: Option<&str>, options: &OpenOptions) -> Place {
     let below = folder.strip_prefix(root).unwrap_or(Path::new(""));
-    let names: Vec<String> =
-        below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-    let parts: Vec<&str> = under.into_iter().chain(names.iter().map(String::as_str)).collect();
-    let mut place = Place::read(&parts);
+    let mut place = Place::below(below, under);
     if let (Some(under), true) = (under, options.test_dir.is_some() || options.mask_dir.is_some()) {
         // A folder that was named lies anywhere.
         let rest = place.decided_by.strip_prefix(under).unwrap_or_default().trim_start_matches('/');

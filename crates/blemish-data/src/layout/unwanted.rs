@@ -1,24 +1,9 @@
 //! Files and folders that are nobody's image, told by their names: hidden ones, those of the system, thumbnails, backups.
 
 use super::account::Reason;
-use crate::reader::EXTENSIONS;
+use crate::reader::{EXTENSIONS, extension, has_image_name, stem};
 use std::path::Path;
 use walkdir::WalkDir;
-
-/// Whether a file has the extension of an image.
-pub(super) fn has_image_name(path: &Path) -> bool {
-    EXTENSIONS.contains(&extension(path).as_str())
-}
-
-/// The extension in lower case, or nothing.
-pub(super) fn extension(path: &Path) -> String {
-    path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
-}
-
-/// The name without its extension.
-pub(super) fn stem(path: &Path) -> String {
-    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
-}
 
 /// Why a file or folder is nobody's image, by its name alone.
 pub(super) fn unwanted(path: &Path, is_folder: bool) -> Option<Reason> {
@@ -54,8 +39,7 @@ pub(super) fn unwanted(path: &Path, is_folder: bool) -> Option<Reason> {
     if name.starts_with('.') {
         return Some(Reason::Hidden);
     }
-    let stem =
-        Path::new(&lower).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem(Path::new(&lower));
     let is_thumbnail = |word: &str| ["thumb", "thumbnail"].contains(&word);
     let ends = [stem.rsplit(['_', '-', '.']).next(), stem.split(['_', '-', '.']).next()];
     // `thumb_screw_12.png` may well be a screw; a small copy lies beside its image.
@@ -68,8 +52,7 @@ pub(super) fn unwanted(path: &Path, is_folder: bool) -> Option<Reason> {
 
 /// Whether the image that a thumbnail is of lies beside it.
 fn has_original(path: &Path, name: &str) -> bool {
-    let stem =
-        Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem(Path::new(name));
     let separators = ['_', '-', '.'];
     let before = stem.rsplit_once(separators).map(|(before, _)| before.to_owned());
     let after = stem.split_once(separators).map(|(_, after)| after.to_owned());

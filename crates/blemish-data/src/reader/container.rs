@@ -3,10 +3,26 @@
 use crate::error::ImageFault;
 use flate2::Crc;
 use image::ImageFormat;
+use std::path::Path;
 
 /// How the names of files end that are taken for images in folders.
 pub(crate) const EXTENSIONS: [&str; 13] =
     ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "pnm", "pbm", "pgm", "ppm", "pam"];
+
+/// Whether a file has the extension of an image.
+pub(crate) fn has_image_name(path: &Path) -> bool {
+    EXTENSIONS.contains(&extension(path).as_str())
+}
+
+/// The extension in lower case, or nothing.
+pub(crate) fn extension(path: &Path) -> String {
+    path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
+/// The name without its extension.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
 
 /// The formats that are read, in words.
 pub(crate) const FORMATS: &str = "PNG, JPEG, BMP, TIFF, WebP, GIF and PNM";

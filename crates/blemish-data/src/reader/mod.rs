@@ -22,7 +22,7 @@ pub(crate) mod tests;
 
 use crate::error::{DataError, ImageFault};
 use crate::mask::Mask;
-pub(crate) use container::{EXTENSIONS, FORMATS, looks_like_image};
+pub(crate) use container::{EXTENSIONS, FORMATS, extension, has_image_name, looks_like_image, stem};
 pub use options::{ReadOptions, set_default_limits};
 pub use pixels::{Pixels, RgbImage};
 pub use rows::PixelFormat;
@@ -107,7 +107,11 @@ pub fn read_mask(path: &Path) -> Result<Mask, DataError> {
     read().map_err(|fault| DataError::image(path, fault))
 }
 
-fn read_file(path: &Path, options: &ReadOptions) -> Result<Vec<u8>, ImageFault> {
+/// The bytes of an image file.
+///
+/// # Errors
+/// [`ImageFault`] if it cannot be read, is no file, or takes more memory than allowed.
+pub(crate) fn read_file(path: &Path, options: &ReadOptions) -> Result<Vec<u8>, ImageFault> {
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(ImageFault::NotAFile);

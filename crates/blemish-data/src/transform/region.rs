@@ -1,15 +1,12 @@
 //! The region of interest as part of a transform: a mask, stored as run lengths.
 
-use crate::mask::Mask;
+use crate::mask::{LARGEST_LABEL, Mask};
 use crate::reader::{Pixels, RgbImage};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The most pixels a stored region may have: a guard against damaged model files that ask for all memory.
 const MAXIMUM_PIXELS: u64 = 1 << 28;
-
-/// The largest value of a mask of labels.
-const LARGEST_LABEL: f32 = 31.0;
 
 /// The pixels at least half as bright as the brightest; all but those of 0 if the values are labels.
 pub(super) fn bright(image: &RgbImage) -> Mask {
@@ -27,7 +24,7 @@ pub(super) fn bright(image: &RgbImage) -> Mask {
         Pixels::F32(values) => (brightest(values, |value| value), false),
     };
     let highest = values.iter().copied().fold(0.0, f32::max);
-    let are_labels = are_whole && highest <= LARGEST_LABEL;
+    let are_labels = are_whole && highest <= f32::from(LARGEST_LABEL);
     let is_marked = |&value: &f32| value > 0.0 && (are_labels || value >= highest / 2.0);
     Mask { height: image.height, width: image.width, marked: values.iter().map(is_marked).collect() }
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::FeatureError;
 use crate::graph::{Graph, Normalization, Weights};
 use crate::networks::Architecture;
+use blemish_data::digest::hexadecimal;
 
 /// A backbone without an engine: everything needed to bring it up again.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +55,7 @@ impl BackboneState {
                 hasher.update(bytes);
             }
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&hasher.finalize())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looking into a user's ONNX file.
 
-use super::proto::{Model, ValueInfo};
+use super::proto::{GraphMessage, Model, ValueInfo};
 use super::wire;
 use crate::FeatureError;
 use prost::Message;
@@ -52,19 +52,23 @@ pub fn inspect(path: &Path) -> Result<OnnxInfo, FeatureError> {
         .flatten()
         .filter_map(|value| Some((value.name.as_str(), shape(value)?)))
         .collect();
-    let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let tensor = |name: &str, operator: &str| OnnxTensor {
         name: name.to_owned(),
         operator: operator.to_owned(),
         shape: shapes.get(name).cloned(),
     };
-    let inputs = graph.input.iter().filter(|value| !constants.contains(value.name.as_str()));
     let produced = graph.node.iter().flat_map(|node| node.output.iter().map(|name| (name, &node.op_type)));
     Ok(OnnxInfo {
-        inputs: inputs.map(|value| tensor(&value.name, "")).collect(),
+        inputs: inputs(&graph).map(|value| tensor(&value.name, "")).collect(),
         outputs: graph.output.iter().map(|value| tensor(&value.name, "")).collect(),
         tensors: produced.map(|(name, operator)| tensor(name, operator)).collect(),
     })
+}
+
+/// The inputs that are no constants.
+pub(super) fn inputs(graph: &GraphMessage) -> impl Iterator<Item = &ValueInfo> {
+    let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    graph.input.iter().filter(move |value| !constants.contains(value.name.as_str()))
 }
 
 fn shape(value: &ValueInfo) -> Option<Vec<String>> {

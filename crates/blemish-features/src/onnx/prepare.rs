@@ -1,6 +1,6 @@
 //! From a user's file to one that an engine may run: checked, and asked for the tensors that are wanted.
 
-use super::inspect::{parse, read};
+use super::inspect::{inputs, parse, read};
 use super::proto::{GraphMessage, ValueInfo, float_value};
 use super::shapes::Demands;
 use super::wire;
@@ -111,9 +111,7 @@ pub(crate) fn prepare(bytes: &[u8], tensors: &[String]) -> Result<Prepared, Feat
 
 /// The only input that is no constant.
 fn image_input(graph: &GraphMessage) -> Result<&ValueInfo, FeatureError> {
-    let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    let inputs: Vec<&ValueInfo> =
-        graph.input.iter().filter(|value| !constants.contains(value.name.as_str())).collect();
+    let inputs: Vec<&ValueInfo> = inputs(graph).collect();
     match inputs.as_slice() {
         [input] => Ok(input),
         _ => {

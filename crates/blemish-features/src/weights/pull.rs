@@ -4,6 +4,7 @@
 //! the network does. What the thread leaves behind when it is given up is one connection, which its time limits end.
 
 use super::hub::Hub;
+use blemish_data::digest::hexadecimal;
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -102,7 +103,7 @@ pub(super) fn download(
     if let Some(bytes) = promise.bytes.filter(|bytes| *bytes != received) {
         return Err(format!("the transfer ended after {received} of {bytes} bytes; try again").into());
     }
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hexadecimal(&hasher.finalize());
     match promise.sha256.filter(|sha256| *sha256 != found) {
         Some(sha256) => {
             Err(format!("the file has the digest {found}, not {sha256} as stated; try again").into())

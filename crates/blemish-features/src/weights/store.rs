@@ -14,9 +14,9 @@ use crate::assemble::{assemble, variant_for};
 #[cfg(feature = "pull")]
 use crate::networks;
 use crate::networks::Architecture;
+use blemish_data::digest::{hexadecimal, stream_digest};
 use blemish_data::files::{self, Lock, Unfinished};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -320,17 +320,6 @@ fn digest_file(path: &Path) -> Result<String, FeatureError> {
 }
 
 /// Number of bytes, and their SHA-256 in hexadecimal.
-fn digest(mut content: impl Read) -> std::io::Result<(u64, String)> {
-    let mut hasher = Sha256::new();
-    let mut bytes = 0;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = content.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        bytes += count as u64;
-        hasher.update(&buffer[..count]);
-    }
-    Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+fn digest(content: impl Read) -> std::io::Result<(u64, String)> {
+    stream_digest(content).map(|(bytes, digest)| (bytes, hexadecimal(&digest)))
 }

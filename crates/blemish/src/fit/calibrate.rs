@@ -85,7 +85,8 @@ fn out_of_sample(
             images.len()
         ));
     }
-    let groups = units.among(images).len();
+    let together = units.among(images);
+    let groups = together.len();
     let able = views.first().and_then(|view| view.models().next()).and_then(|model| {
         let able = model.leave_one_out()?;
         Some((able, model.map_stage(), fits.only_set()?))
@@ -101,7 +102,6 @@ fn out_of_sample(
         })?;
         return Ok(Source::Folds { folds: images.len(), groups: None });
     }
-    let together = units.among(images);
     let largest = together.iter().map(Vec::len).max().unwrap_or(0);
     if let (Some((able, stage, set)), None) = (able, &declined)
         && largest <= able.most_together()

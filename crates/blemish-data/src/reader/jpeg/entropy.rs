@@ -104,6 +104,32 @@ fn table(table: &Option<Table>) -> Result<&Table, Stop> {
     table.as_ref().ok_or(Stop::NoTable)
 }
 
+/// Reads the values of a sequential block behind its first; `each` gets the place of one that is not zero, and takes its bits.
+fn values(
+    bits: &mut Bits<'_>,
+    ac: &Table,
+    mut each: impl FnMut(&mut Bits<'_>, usize, u32),
+) -> Result<(), Stop> {
+    let mut at = 1;
+    while at < 64 {
+        let symbol = bits.symbol(ac).ok_or_else(wrong_code)?;
+        // As libjpeg has it: any run without a value but sixteen zeros ends the block.
+        match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
+            (15, 0) => at += 16,
+            (_, 0) => return Ok(()),
+            (run, size) => {
+                at += run;
+                if at > 63 {
+                    return Err(beyond());
+                }
+                each(bits, at, size);
+                at += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Only looks whether the blocks of a sequential scan are there.
 pub(super) struct Sequential;
 
@@ -112,23 +138,7 @@ impl Blocks for Sequential {
         let Part { dc, ac, .. } = &scan.parts[place];
         let size = bits.symbol(table(dc)?).ok_or_else(wrong_code)?;
         bits.pass(u32::from(size & 15));
-        let (ac, mut at) = (table(ac)?, 1);
-        while at < 64 {
-            let symbol = bits.symbol(ac).ok_or_else(wrong_code)?;
-            // As libjpeg has it: any run without a value but sixteen zeros ends the block.
-            match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
-                (15, 0) => at += 16,
-                (_, 0) => return Ok(()),
-                (run, size) => {
-                    at += run + 1;
-                    if at > 64 {
-                        return Err(beyond());
-                    }
-                    bits.pass(size);
-                }
-            }
-        }
-        Ok(())
+        values(bits, table(ac)?, |bits, _, size| bits.pass(size))
     }
 
     fn restart(&mut self) {}
@@ -157,21 +167,7 @@ impl Blocks for Coefficients {
         // 8-bit samples keep to 11 bits; what damage makes of them wraps as it does in decoders.
         *prediction = prediction.wrapping_add(bits.signed(u32::from(size & 15)));
         block[0] = *prediction as i16;
-        let (ac, mut at) = (table(ac)?, 1);
-        while at < 64 {
-            let symbol = bits.symbol(ac).ok_or_else(wrong_code)?;
-            match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
-                (15, 0) => at += 16,
-                (_, 0) => return Ok(()),
-                (run, size) => {
-                    at += run;
-                    let value = bits.signed(size);
-                    *block.get_mut(at).ok_or_else(beyond)? = value as i16;
-                    at += 1;
-                }
-            }
-        }
-        Ok(())
+        values(bits, table(ac)?, |bits, at, size| block[at] = bits.signed(size) as i16)
     }
 
     fn restart(&mut self) {

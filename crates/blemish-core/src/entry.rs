@@ -5,6 +5,7 @@ use crate::input::Input;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Session, Stored, TrainingSet};
 use crate::needs::Needs;
+use crate::preset::Preset;
 use crate::settings::{self, SettingInfo, Settings};
 use crate::state::State;
 use blemish_data::Transform;
@@ -57,11 +58,7 @@ impl<M: Method> Fitted for M {
         Method::state(self)
     }
     fn settings(&self) -> Settings {
-        match serde_json::to_value(self.config()) {
-            Ok(serde_json::Value::Object(map)) => map,
-            // A configuration is a struct of plain values, which always serialises to an object.
-            _ => Settings::new(),
-        }
+        settings::all_of(self.config())
     }
 }
 
@@ -71,6 +68,8 @@ pub trait MethodEntry: Send + Sync {
     fn info(&self) -> &'static MethodInfo;
     /// Its settings with defaults, ranges and meanings.
     fn settings(&self) -> Vec<SettingInfo>;
+    /// All settings of a preset; `None` for a method that has none.
+    fn preset(&self, preset: Preset) -> Option<Settings>;
     /// Reads `key=value` pairs.
     ///
     /// # Errors
@@ -149,17 +148,20 @@ impl<M: Method> MethodEntry for Entry<M> {
     fn settings(&self) -> Vec<SettingInfo> {
         settings::describe::<M::Config>()
     }
+    fn preset(&self, preset: Preset) -> Option<Settings> {
+        M::preset(preset).map(|config| settings::all_of(&config))
+    }
     fn parse(&self, pairs: &[(String, String)]) -> Result<Settings, Error> {
         settings::parse::<M::Config>(pairs)
     }
     fn needs(&self, settings: &Settings) -> Result<Needs, Error> {
-        Ok(M::needs(&settings::typed(settings)?))
+        Ok(M::needs(&config_of::<M>(settings)?))
     }
     fn updates(&self) -> Option<&dyn UpdateEntry> {
         M::UPDATES.is_some().then_some(self)
     }
     fn default_transform(&self, settings: &Settings) -> Result<Transform, Error> {
-        Ok(M::default_transform(&settings::typed(settings)?))
+        Ok(M::default_transform(&config_of::<M>(settings)?))
     }
     fn fit(
         &self,
@@ -167,11 +169,11 @@ impl<M: Method> MethodEntry for Entry<M> {
         good: &dyn TrainingSet,
         context: &FitContext<'_>,
     ) -> Result<Box<dyn Fitted>, Error> {
-        Ok(Box::new(M::fit(&settings::typed(settings)?, good, context)?))
+        Ok(Box::new(M::fit(&config_of::<M>(settings)?, good, context)?))
     }
     fn restore(&self, stored: Stored<&Settings>) -> Result<Box<dyn Fitted>, Error> {
         let Stored { config, state, backbone, device } = stored;
-        let config = settings::typed(config)?;
+        let config = config_of::<M>(config)?;
         Ok(Box::new(M::restore(Stored { config, state, backbone, device })?))
     }
 }
@@ -196,6 +198,16 @@ impl<M: Method> UpdateEntry for Entry<M> {
             (Some(updates), Ok(model)) => (updates.coverage)(model),
             _ => String::new(),
         }
+    }
+}
+
+/// The typed configuration: what the preset says, and over it what is set.
+fn config_of<M: Method>(settings: &Settings) -> Result<M::Config, Error> {
+    let named =
+        settings.get(Preset::KEY).map(|name| serde_json::from_value(name.clone()).unwrap_or_default());
+    match named.and_then(M::preset) {
+        Some(base) => settings::typed_over(base, settings),
+        None => settings::typed(settings),
     }
 }
 

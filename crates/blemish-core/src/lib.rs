@@ -8,7 +8,7 @@
 //! | [`input`], [`feature_batch`] | what it reads: pixels, feature maps, facts |
 //! | [`map`] | patch scores, and the one way to an anomaly map |
 //! | [`state`] | named tensors of a fitted method |
-//! | [`settings`] | settings listed, parsed and checked from their type |
+//! | [`settings`], [`preset`] | settings listed, parsed and checked from their type; values for a CPU and as published |
 //! | [`training`], [`limits`], [`rows`], [`memory`] | how long work runs and what it may take |
 //! | [`observer`] | progress, warnings, cancellation |
 //! | [`error`], [`code`] | what can go wrong, and how programs recognise it |
@@ -28,6 +28,7 @@ pub mod memory;
 pub mod method;
 pub mod needs;
 pub mod observer;
+pub mod preset;
 pub mod region;
 pub mod rows;
 pub mod settings;
@@ -41,4 +42,5 @@ pub use map::{AnomalyMap, MapStage, PatchScores, Scored};
 pub use method::{FitContext, Method, MethodInfo, TrainingSet};
 pub use needs::{Backing, Needs, Reads, Training};
 pub use observer::{Observer, Silent};
+pub use preset::Preset;
 pub use training::{Precision, TrainingOptions};

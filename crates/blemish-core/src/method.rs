@@ -18,6 +18,7 @@ use crate::input::Input;
 use crate::map::{MapStage, PatchScores};
 use crate::needs::{Needs, Reads};
 use crate::observer::{Observer, Silent};
+use crate::preset::Preset;
 use crate::state::State;
 use crate::training::TrainingOptions;
 use blemish_data::Transform;
@@ -249,6 +250,13 @@ pub trait Method: Send + Sync + Sized + 'static {
 
     /// How its models learn on and are joined, if they can.
     const UPDATES: Option<Updates<Self>> = None;
+
+    /// All settings of a preset; `None` for a method that has none. Settings with presets have a field `preset`, and their default is
+    /// [`Preset::Cpu`].
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        let _ = preset;
+        None
+    }
 
     /// What it needs with these settings.
     fn needs(config: &Self::Config) -> Needs;

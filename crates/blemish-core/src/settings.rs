@@ -73,16 +73,38 @@ pub fn parse<C: JsonSchema + Default + Serialize>(pairs: &[(String, String)]) ->
 pub fn typed<C: JsonSchema + Default + Serialize + DeserializeOwned>(
     settings: &Settings,
 ) -> Result<C, Error> {
+    typed_over(C::default(), settings)
+}
+
+/// The same over other values than the defaults.
+///
+/// # Errors
+/// [`Error::Setting`], as for [`parse`].
+pub fn typed_over<C: JsonSchema + Default + Serialize + DeserializeOwned>(
+    base: C,
+    settings: &Settings,
+) -> Result<C, Error> {
     let infos = describe::<C>();
     for (key, value) in settings {
         let info = infos.iter().find(|info| &info.name == key).ok_or_else(|| unknown(key, &infos))?;
         info.check(value)?;
     }
-    serde_json::from_value(Value::Object(settings.clone())).map_err(|error| Error::Setting {
+    let mut all = all_of(&base);
+    all.extend(settings.clone());
+    serde_json::from_value(Value::Object(all)).map_err(|error| Error::Setting {
         key: "settings".into(),
         reason: error.to_string(),
         help: String::new(),
     })
+}
+
+/// Every setting of a configuration.
+pub fn all_of<C: Serialize>(config: &C) -> Settings {
+    match serde_json::to_value(config) {
+        Ok(Value::Object(all)) => all,
+        // A configuration is a struct of plain values, which always serialises to an object.
+        _ => Settings::new(),
+    }
 }
 
 impl SettingInfo {
@@ -291,5 +313,12 @@ mod tests {
             let message = parse::<Sample>(&pairs(&[(key, value)])).unwrap_err().to_string();
             assert!(message.contains(words) && message.contains(key), "{message}");
         }
+    }
+
+    #[test]
+    fn what_is_not_set_comes_from_the_base() {
+        let base = Sample { ratio: 0.25, count: Some(7), ..Sample::default() };
+        let read: Sample = typed_over(base, &parse::<Sample>(&pairs(&[("ratio", "0.75")])).unwrap()).unwrap();
+        assert_eq!(read, Sample { ratio: 0.75, count: Some(7), ..Sample::default() });
     }
 }

@@ -5,10 +5,11 @@ use blemish_core::error::Error;
 use blemish_core::method::FitContext;
 use blemish_core::needs::{Backing, Needs};
 use blemish_core::observer::{Observer, Silent};
+use blemish_core::preset::Preset;
 use blemish_core::settings::Settings;
 use blemish_core::training::TrainingOptions;
 use blemish_data::{Tiling, Transform};
-use blemish_features::{Backbone, BackboneSpec, EngineOptions};
+use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions};
 use blemish_methods::registry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,20 @@ impl DetectorConfig {
         }
         self.settings.insert("updatable".into(), true.into());
         Ok(self)
+    }
+
+    /// Takes the preset for where a method with presets is trained, unless one is set: as published on a GPU, smaller on a CPU.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMethod`].
+    pub fn choose_preset(&mut self, device: Device) -> Result<(), Error> {
+        let preset = if device.is_cpu() { Preset::Cpu } else { Preset::Paper };
+        if registry::method(&self.method)?.preset(preset).is_some()
+            && !self.settings.contains_key(Preset::KEY)
+        {
+            self.settings.insert(Preset::KEY.into(), preset.name().into());
+        }
+        Ok(())
     }
 
     /// The image transform where none was set: the images' own size for tiles, else the only size that the backbone takes, else what

@@ -67,6 +67,7 @@ impl Detector {
     /// [`Error`]: unknown method or setting, unreadable images, missing weights, or a fit that these images do not allow.
     pub fn fit(config: &DetectorConfig, good: &dyn Source, options: &FitOptions<'_>) -> Result<Self, Error> {
         let mut config = config.clone();
+        config.choose_preset(options.engine.device)?;
         config.choose_inputs(good)?;
         Self::fit_plan(Plan::new(&config, options)?, &config, good, options)
     }

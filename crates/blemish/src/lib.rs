@@ -60,7 +60,8 @@ pub mod verdict;
 mod view;
 
 pub use blemish_core::{
-    AnomalyMap, Error, FeatureBatch, Method, MethodInfo, Observer, Precision, Scored, Silent, TrainingOptions,
+    AnomalyMap, Error, FeatureBatch, Method, MethodInfo, Observer, Precision, Preset, Scored, Silent,
+    TrainingOptions,
 };
 pub use blemish_core::{code, entry, error, map, memory, method, observer, settings, state};
 pub use blemish_data as data;

@@ -1,6 +1,7 @@
 //! Pages, table and list of the methods, from the registry and the documentation of their modules.
 
 use super::source;
+use blemish::Preset;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,11 +52,16 @@ pub fn all(root: &Path) -> Result<Vec<Described>, Box<dyn Error>> {
         if entry.updates().is_some() {
             needs.push("Its models can be [updated and merged](../how-to/update.md).".to_owned());
         }
+        let published = entry.preset(Preset::Paper).unwrap_or_default();
         let settings = entry.settings().into_iter().map(|setting| {
-            let default = match &setting.default {
+            let cell = |value: &serde_json::Value| match value {
                 serde_json::Value::Null => "automatic".to_owned(),
                 serde_json::Value::String(text) => code(text),
                 value => code(&value.to_string()),
+            };
+            let default = match published.get(&setting.name).filter(|&value| *value != setting.default) {
+                None => cell(&setting.default),
+                Some(published) => format!("{}, paper: {}", cell(&setting.default), cell(published)),
             };
             let allowed = if setting.allowed.contains(" | ") {
                 setting.allowed.split(" | ").map(code).collect::<Vec<_>>().join(", ")

@@ -159,10 +159,11 @@ pub fn prepare<'a>(
     if updatable {
         config = config.updatable()?;
     }
+    let engine = engine_options(&args.engine, threads)?;
+    config.choose_preset(engine.device)?;
     super::inputs::choose(&mut config, &args.transform, &dataset, console)?;
     let transform = transform(&args.transform, config.default_transform()?)?;
     config.transform = Some(super::values::settled(transform, &args.transform, &dataset, console));
-    let engine = engine_options(&args.engine, threads)?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
     Ok((config, dataset, options))
 }

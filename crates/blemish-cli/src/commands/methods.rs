@@ -3,6 +3,7 @@
 use crate::args::MethodsArgs;
 use crate::failure::Failure;
 use crate::output::print;
+use blemish::Preset;
 use blemish::entry::MethodEntry;
 use blemish::registry::{method, methods};
 use serde_json::{Value, json};
@@ -59,11 +60,14 @@ fn one(entry: &dyn MethodEntry) -> String {
             ref some => format!("can {}", some.join(", ")),
         }
     );
+    let published = entry.preset(Preset::Paper).unwrap_or_default();
     for setting in entry.settings() {
         let allowed =
             if setting.allowed.is_empty() { String::new() } else { format!(", {}", setting.allowed) };
+        let other = published.get(&setting.name).filter(|&value| *value != setting.default);
+        let other = other.map(|value| format!(" (preset=paper: {})", plain(value))).unwrap_or_default();
         text += &format!(
-            "  {} = {}{allowed}\n      {}\n",
+            "  {} = {}{other}{allowed}\n      {}\n",
             setting.name,
             plain(&setting.default),
             setting.meaning
@@ -89,9 +93,14 @@ fn as_json(entry: &dyn MethodEntry) -> Value {
             json!({"name": setting.name, "default": setting.default, "allowed": setting.allowed, "meaning": setting.meaning})
         })
         .collect();
+    let presets: Vec<(&str, _)> = [Preset::Cpu, Preset::Paper]
+        .into_iter()
+        .filter_map(|preset| Some((preset.name(), entry.preset(preset)?)))
+        .collect();
     json!({
         "name": info.name, "family": info.family.to_string(), "summary": info.summary, "advice": info.advice,
         "citation": info.citation, "abilities": abilities(entry), "settings": settings,
+        "presets": Value::Object(presets.into_iter().map(|(name, all)| (name.to_owned(), Value::Object(all))).collect()),
     })
 }
 

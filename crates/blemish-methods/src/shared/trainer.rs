@@ -4,6 +4,7 @@ use crate::shared::tensors::scoring_device;
 use blemish_core::error::Error;
 use blemish_core::memory;
 use blemish_core::method::FitContext;
+use blemish_core::preset::Preset;
 use blemish_core::training::with_ending;
 use blemish_data::loader::order_of;
 use blemish_features::burn_device::guarded;
@@ -35,6 +36,8 @@ pub struct Trainer<'a> {
     /// Trainings there will be, and those that have begun.
     networks: usize,
     begun: Cell<usize>,
+    /// The preset that was not taken, and how many times the work of this fit it is.
+    other: Option<(Preset, f64)>,
 }
 
 impl<'a> Trainer<'a> {
@@ -69,7 +72,12 @@ impl<'a> Trainer<'a> {
             fingerprint += &format!(" {place} {precision:?}");
         }
         let started = Instant::now();
-        Ok(Self { method, context, fingerprint, device, started, networks, begun: Cell::new(0) })
+        Ok(Self { method, context, fingerprint, device, started, networks, begun: Cell::new(0), other: None })
+    }
+
+    /// Says with the time that the trainings will take what another preset would, `ratio` times as much work: multiply-adds of all steps.
+    pub fn beside(self, other: Preset, ratio: f64) -> Self {
+        Self { other: Some((other, ratio)), ..self }
     }
 
     /// The device that networks are trained on.
@@ -295,17 +303,26 @@ impl Watch for Progress<'_> {
         self.ran.set(self.ran.get() + 1);
         // The first step finds caches cold, and the first ones of a GPU compile and tune its kernels.
         if self.ran.get() == if self.trainer.is_on_cpu() { 2 } else { 10 } && seconds > 10.0 {
-            let time = match seconds {
-                ..120.0 => format!(", about {seconds:.0} s"),
-                ..7200.0 => format!(", about {:.0} min", seconds / 60.0),
-                _ => format!(", about {:.1} h", seconds / 3600.0),
-            };
+            let mut time = format!(", about {}", spelt(seconds));
+            if let Some((other, ratio)) = self.trainer.other {
+                time += &format!(" (preset={other} would take about {})", spelt(seconds * ratio));
+            }
             observer.stage(&self.work.describe(&time), Some(self.work.steps));
             self.reported.set(0);
         }
         observer.status(&format!("loss {loss:.4}, rate {rate:.1e}"));
         observer.advance(done - self.reported.get());
         self.reported.set(done);
+    }
+}
+
+/// A time for people.
+fn spelt(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.0} s"),
+        ..7200.0 => format!("{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.0} days", seconds / 86_400.0),
     }
 }
 

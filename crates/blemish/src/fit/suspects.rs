@@ -49,6 +49,7 @@ pub fn find_suspects(
     shown: usize,
 ) -> Result<Suspects, Error> {
     let mut config = config.clone();
+    config.choose_preset(options.engine.device)?;
     config.choose_inputs(good)?;
     let plan = Plan::new(&config, options)?;
     let good = Watched::when(good, false);

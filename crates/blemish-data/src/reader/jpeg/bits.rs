@@ -6,8 +6,8 @@ const LOOK: u32 = 10;
 /// A Huffman table as a file defines it (T.81, annex C).
 #[derive(Clone)]
 pub(super) struct Table {
-    /// By the next [`LOOK`] bits: length of the code in the upper byte, symbol in the lower; 0 for longer codes.
-    short: Box<[u16; 1 << LOOK]>,
+    /// By the next [`LOOK`] bits: from the top, bits of the code and the value behind it, length of the code, symbol; 0 for longer codes.
+    short: Box<[u32; 1 << LOOK]>,
     /// By length: the first code beyond those of that length, aligned to 16 bits, and what to add to a code for its symbol's index.
     ends: [u32; 17],
     offsets: [i32; 17],
@@ -33,8 +33,9 @@ impl Table {
                 let symbol = *symbols.get(index)?;
                 if length <= LOOK {
                     let first = (code << (LOOK - length)) as usize;
+                    let with_value = length + u32::from(symbol & 15);
                     table.short[first..first + (1 << (LOOK - length))]
-                        .fill(((length as u16) << 8) | u16::from(symbol));
+                        .fill(with_value << 16 | length << 8 | u32::from(symbol));
                 }
                 (code, index) = (code + 1, index + 1);
             }
@@ -126,9 +127,28 @@ impl<'a> Bits<'a> {
         }
         let found = table.short[(self.ahead >> (64 - LOOK)) as usize];
         if found != 0 {
-            self.skip(u32::from(found >> 8));
+            self.skip(found >> 8 & 0xFF);
             return Some(found as u8);
         }
+        self.long_symbol(table)
+    }
+
+    /// Passes over the next code and the value behind it, of as many bits as the lower half of its symbol says, and gives the symbol.
+    pub(super) fn pass_value(&mut self, table: &Table) -> Option<u8> {
+        if self.count < 32 {
+            self.refill();
+        }
+        let found = table.short[(self.ahead >> (64 - LOOK)) as usize];
+        if found != 0 {
+            self.skip(found >> 16);
+            return Some(found as u8);
+        }
+        let symbol = self.long_symbol(table)?;
+        self.pass(u32::from(symbol & 15));
+        Some(symbol)
+    }
+
+    fn long_symbol(&mut self, table: &Table) -> Option<u8> {
         let next = (self.ahead >> 48) as u32;
         let length = (LOOK + 1..=16).find(|&length| next < table.ends[length as usize])?;
         let index = (next >> (16 - length)) as i32 + table.offsets[length as usize];

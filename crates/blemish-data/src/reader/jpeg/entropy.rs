@@ -104,15 +104,17 @@ fn table(table: &Option<Table>) -> Result<&Table, Stop> {
     table.as_ref().ok_or(Stop::NoTable)
 }
 
-/// Reads the values of a sequential block behind its first; `each` gets the place of one that is not zero, and takes its bits.
-fn values(
-    bits: &mut Bits<'_>,
+/// Reads the values of a sequential block behind its first by their symbols, which `next` gives; `each` gets the place and the size of one
+/// that is not zero.
+fn values<'a>(
+    bits: &mut Bits<'a>,
     ac: &Table,
-    mut each: impl FnMut(&mut Bits<'_>, usize, u32),
+    next: impl Fn(&mut Bits<'a>, &Table) -> Option<u8>,
+    mut each: impl FnMut(&mut Bits<'a>, usize, u32),
 ) -> Result<(), Stop> {
     let mut at = 1;
     while at < 64 {
-        let symbol = bits.symbol(ac).ok_or_else(wrong_code)?;
+        let symbol = next(bits, ac).ok_or_else(wrong_code)?;
         // As libjpeg has it: any run without a value but sixteen zeros ends the block.
         match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
             (15, 0) => at += 16,
@@ -136,9 +138,8 @@ pub(super) struct Sequential;
 impl Blocks for Sequential {
     fn read(&mut self, bits: &mut Bits<'_>, scan: &Scan, place: usize, _: usize) -> Result<(), Stop> {
         let Part { dc, ac, .. } = &scan.parts[place];
-        let size = bits.symbol(table(dc)?).ok_or_else(wrong_code)?;
-        bits.pass(u32::from(size & 15));
-        values(bits, table(ac)?, |bits, _, size| bits.pass(size))
+        bits.pass_value(table(dc)?).ok_or_else(wrong_code)?;
+        values(bits, table(ac)?, Bits::pass_value, |_, _, _| {})
     }
 
     fn restart(&mut self) {}
@@ -167,7 +168,7 @@ impl Blocks for Coefficients {
         // 8-bit samples keep to 11 bits; what damage makes of them wraps as it does in decoders.
         *prediction = prediction.wrapping_add(bits.signed(u32::from(size & 15)));
         block[0] = *prediction as i16;
-        values(bits, table(ac)?, |bits, at, size| block[at] = bits.signed(size) as i16)
+        values(bits, table(ac)?, Bits::symbol, |bits, at, size| block[at] = bits.signed(size) as i16)
     }
 
     fn restart(&mut self) {
@@ -269,11 +270,7 @@ impl Progressive {
 impl Blocks for Progressive {
     fn read(&mut self, bits: &mut Bits<'_>, scan: &Scan, place: usize, index: usize) -> Result<(), Stop> {
         match (scan.band.0, scan.high) {
-            (0, 0) => {
-                let size = bits.symbol(table(&scan.parts[place].dc)?).ok_or_else(wrong_code)?;
-                bits.pass(u32::from(size & 15));
-                Ok(())
-            }
+            (0, 0) => bits.pass_value(table(&scan.parts[place].dc)?).map(drop).ok_or_else(wrong_code),
             (0, _) => {
                 bits.pass(1);
                 Ok(())

@@ -25,8 +25,8 @@ pub use store::{Check, StoreEntry, WeightStore};
 
 use crate::FeatureError;
 use crate::graph::StateDict;
-use memmap2::Mmap;
 use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 /// Reads the tensors of a `.safetensors`, `.pth` or `.pt` file by their names there; numbers become 32-bit floats.
@@ -43,15 +43,30 @@ pub fn read_state_dict(path: &Path) -> Result<StateDict, FeatureError> {
     read_open(&File::open(path).map_err(io)?, path)
 }
 
+/// Bytes of the largest weight file that is read.
+const MOST_BYTES: u64 = 1 << 35;
+
 /// As [`read_state_dict`], from an open file; `path` is for messages.
-fn read_open(file: &File, path: &Path) -> Result<StateDict, FeatureError> {
+///
+/// The file is read whole: one that another program shortens meanwhile would end a process that had mapped it.
+fn read_open(mut file: &File, path: &Path) -> Result<StateDict, FeatureError> {
     let io = |source| FeatureError::Io { path: path.to_owned(), source };
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Err(FeatureError::weight_file(path, "the file is empty"));
+    let length = file.metadata().map_err(io)?.len();
+    match length {
+        0 => return Err(FeatureError::weight_file(path, "the file is empty")),
+        1..=MOST_BYTES => {}
+        _ => return Err(FeatureError::weight_file(path, "it is larger than the weights of any backbone")),
     }
-    // Safety: read-only; a file that another program shortens meanwhile is outside what any reader can guard against.
-    let map = unsafe { Mmap::map(file) }.map_err(io)?;
-    read_bytes(&map, path)
+    // Behind what was just written.
+    file.rewind().map_err(io)?;
+    let mut bytes = Vec::new();
+    file.take(HEAD as u64).read_to_end(&mut bytes).map_err(io)?;
+    // Before memory is taken for something else.
+    Form::of(&bytes, path)?;
+    let out_of_memory = |error| io(io::Error::new(io::ErrorKind::OutOfMemory, error));
+    bytes.try_reserve_exact((length as usize).saturating_sub(bytes.len())).map_err(out_of_memory)?;
+    file.take(length.saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes).map_err(io)?;
+    read_bytes(&bytes, path)
 }
 
 /// As [`read_state_dict`], from memory; `path` is for messages.
@@ -59,13 +74,34 @@ fn read_open(file: &File, path: &Path) -> Result<StateDict, FeatureError> {
 /// # Errors
 /// [`FeatureError::WeightFile`].
 pub(crate) fn read_bytes(bytes: &[u8], path: &Path) -> Result<StateDict, FeatureError> {
-    match bytes {
-        [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes, path),
-        [0x80, 0x02..=0x05, ..] => torch::read_legacy(bytes, path),
-        [_, _, _, _, _, _, _, _, b'{', ..] => read_safetensors(bytes, path),
-        _ => Err(FeatureError::weight_file(
-            path,
-            "it is neither safetensors nor a PyTorch file; bring a state dict in .pth or .safetensors",
-        )),
+    match Form::of(bytes, path)? {
+        Form::Zip => torch::read_zip(bytes, path),
+        Form::Pickle => torch::read_legacy(bytes, path),
+        Form::Safetensors => read_safetensors(bytes, path),
+    }
+}
+
+/// Bytes that tell the form of a weight file.
+const HEAD: usize = 9;
+
+/// The form of a weight file.
+enum Form {
+    Zip,
+    Pickle,
+    Safetensors,
+}
+
+impl Form {
+    /// By the first [`HEAD`] bytes.
+    fn of(bytes: &[u8], path: &Path) -> Result<Self, FeatureError> {
+        match bytes {
+            [b'P', b'K', 3, 4, ..] => Ok(Self::Zip),
+            [0x80, 0x02..=0x05, ..] => Ok(Self::Pickle),
+            [_, _, _, _, _, _, _, _, b'{', ..] => Ok(Self::Safetensors),
+            _ => Err(FeatureError::weight_file(
+                path,
+                "it is neither safetensors nor a PyTorch file; bring a state dict in .pth or .safetensors",
+            )),
+        }
     }
 }

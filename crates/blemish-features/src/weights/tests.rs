@@ -278,3 +278,16 @@ fn what_cannot_be_pulled_says_what_to_bring() {
         );
     }
 }
+
+#[test]
+fn a_file_of_terabytes_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let mut file = std::fs::File::create(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"\x10\0\0\0\0\0\0\0{}").unwrap();
+    // A hole, which takes no room on the disk.
+    if file.set_len(1 << 40).is_ok() {
+        let error = read_state_dict(&path).unwrap_err().to_string();
+        assert!(error.contains("larger than the weights of any backbone"), "{error}");
+    }
+}

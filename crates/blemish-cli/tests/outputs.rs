@@ -231,6 +231,24 @@ fn two_updates_of_one_model_at_once_are_both_learnt() {
     assert!(!listed(&bench.path("")).iter().any(|name| is_unfinished(name)));
 }
 
+#[test]
+fn two_runs_with_one_monitor_take_turns() {
+    let bench = Bench::with_model();
+    bench.ok("data synth more --train 30 --test-good 1 --test-per-defect 1 --size 64x64");
+    let claim = Claim::new(&bench.path("line.json"), &blemish::Silent).unwrap();
+    let line = "predict model.blemish more/train --monitor line.json --monitor-reference 20";
+    let children = [0, 1].map(|_| start(&bench, line));
+    std::thread::sleep(Duration::from_millis(1500));
+    drop(claim);
+    let told = children.map(finish);
+    assert!(told.iter().all(|told| told.contains("another process is changing `line.json`")), "{told:?}");
+    let monitor: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(bench.path("line.json")).unwrap()).unwrap();
+    // Both runs' images are in it: 20 are the reference.
+    let seen = told.iter().filter(|told| told.contains("no drift in 40 images") || told.contains("no drift in 10 images"));
+    assert_eq!(seen.count(), 2, "{told:?} {monitor}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_wait_for_a_model_ends_with_an_interrupt() {

@@ -61,5 +61,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
     pub engine: EngineArgs,
 }

@@ -124,6 +124,7 @@ impl Command {
             Self::Eval(args) => args.limits,
             Self::Calibrate(args) => args.limits,
             Self::Pick(args) => args.limits,
+            Self::Bench(args) => args.limits,
             Self::Data(DataCommand::Check(args)) => args.limits,
             _ => LimitArgs::default(),
         }

@@ -40,6 +40,7 @@ struct Key {
     data: String,
     category: String,
     fit: Vec<String>,
+    /// Engine and limits, of the fit and the evaluation.
     engine: Vec<String>,
     seed: u64,
 }
@@ -116,6 +117,10 @@ fn tasks(args: &BenchArgs, threads: Option<usize>, folder: &Path) -> Result<Vec<
         vec!["--device".into(), args.engine.device.clone(), "--engine".into(), args.engine.engine.clone()];
     if let Some(threads) = threads {
         engine.extend(["--threads".into(), threads.to_string()]);
+    }
+    let limits = [("--max-pixels", args.limits.max_pixels), ("--memory-limit", args.limits.memory_limit)];
+    for (option, limit) in limits {
+        engine.extend(limit.into_iter().flat_map(|limit| [option.to_owned(), limit.to_string()]));
     }
     let mut tasks: Vec<Task> = Vec::new();
     for data in &args.datasets {

@@ -7,16 +7,17 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
 use blemish::data::names::text_of;
-use blemish::data::{Dataset, Files, Sample, Source, list_images};
+use blemish::data::{Dataset, Files, FoundImages, Sample, Source, find_images};
 use blemish::evaluate::EvaluateOptions;
 use blemish::metrics::Criterion;
 use blemish::{Recalibration, recalibrate};
 
 pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
-    let good = match args.with_good.is_empty() {
-        true => Vec::new(),
-        false => list_images(&args.with_good)?.iter().map(|path| Sample::unlabelled(path)).collect(),
+    let found = match args.with_good.is_empty() {
+        true => FoundImages::default(),
+        false => find_images(&args.with_good, args.layout.skip_bad)?,
     };
+    let good: Vec<Sample> = found.images.iter().map(|path| Sample::unlabelled(path)).collect();
     let good = Files::new(good, "");
     let labelled: Option<Dataset> =
         args.labelled.as_ref().map(|data| open(data, &args.layout)).transpose()?;
@@ -48,7 +49,8 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
     let engine = engine_options(&args.engine, threads)?;
     let (calibration, skipped) = recalibrate(&args.model, output, &request, &engine, &options)?;
     console.finish();
-    report_skipped(labelled.iter().flat_map(|dataset| &dataset.skipped).chain(&skipped), console);
+    let unlisted = labelled.iter().flat_map(|dataset| &dataset.skipped).chain(&found.skipped);
+    report_skipped(unlisted.chain(&skipped), console);
     if args.machine.json {
         let mut value = summary(&calibration);
         value["model"] = text_of(output).into();

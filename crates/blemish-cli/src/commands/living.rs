@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
 use blemish::data::names::text_of;
-use blemish::data::{Dataset, Files, Layout, Sample, list_images};
+use blemish::data::{Dataset, Files, Layout, Sample, find_images};
 use blemish::file::Claim;
 use blemish::{Detector, FitOptions};
 use std::path::{Path, PathBuf};
@@ -53,8 +53,9 @@ fn good_images(inputs: &[PathBuf], layout: &LayoutArgs) -> Result<Dataset, Failu
         let one = if path.is_dir() || is_list {
             open(path, layout)?
         } else {
-            let train = list_images(&[path])?.iter().map(|path| Sample::unlabelled(path)).collect();
-            Dataset { train, ..Dataset::empty(path, Layout::Folder, "") }
+            let found = find_images(&[path], layout.skip_bad)?;
+            let train = found.images.iter().map(|path| Sample::unlabelled(path)).collect();
+            Dataset { train, skipped: found.skipped, ..Dataset::empty(path, Layout::Folder, "") }
         };
         match &mut all {
             None => all = Some(one),

@@ -3,6 +3,7 @@
 use crate::args::MonitorArgs;
 use crate::console::Console;
 use crate::failure::Failure;
+use blemish::file::Claim;
 use blemish::metrics::{Drift, DriftKind};
 use blemish::monitor::{Monitor, Reference};
 use blemish::{Detector, Error, Look, Observer};
@@ -12,16 +13,20 @@ use std::path::Path;
 /// The monitor of a run, if it has one.
 pub struct Watch {
     monitor: Option<Monitor>,
+    /// Runs with one file take turns, so that each goes on where the last one ended.
+    _claim: Option<Claim>,
 }
 
 impl Watch {
-    pub fn open(args: &MonitorArgs, detector: &Detector) -> Result<Self, Failure> {
+    /// Opens the file of a monitor; while another run uses it, waits.
+    pub fn open(args: &MonitorArgs, detector: &Detector, console: &Console) -> Result<Self, Failure> {
+        let claim = args.monitor.as_ref().map(|path| Claim::new(path, console)).transpose()?;
         let reference = args.monitor_reference.map_or(Reference::Auto, Reference::Collected);
         let monitor = match &args.monitor {
             Some(path) => Some(Monitor::open(path, detector, reference, args.monitor_false_alarm)?),
             None => None,
         };
-        Ok(Self { monitor })
+        Ok(Self { monitor, _claim: claim })
     }
 
     /// Whether there is a monitor, which wants to know how images look.

@@ -29,7 +29,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         find_images(&args.inputs, args.skip_bad)?;
     check_outputs(args, &paths)?;
     let mut exports = exports(args, &detector)?;
-    let mut watch = Watch::open(&args.monitor, &detector)?;
+    let mut watch = Watch::open(&args.monitor, &detector, console)?;
     let pictures = Pictures::new(args, &detector, &paths)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;

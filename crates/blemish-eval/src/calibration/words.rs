@@ -58,22 +58,21 @@ impl Calibration {
             Rule::FalseAlarm { rate, asked } => {
                 let held = if asked.is_some() { at_most(rate) } else { percent(rate) };
                 let likely = percent(conformal::likely_below(groups, rate, 0.95));
+                // The model has seen more good images than those that scored these: it does as well, which is no proof.
                 let holds = match self.source {
-                    Source::Folds { .. } | Source::HeldOut { refitted: true } => {
-                        "proven for held-out images, expected here since the model has seen more good images than those that scored these"
-                    }
-                    _ => "proven for images exchangeable with these",
+                    Source::Folds { .. } | Source::HeldOut { refitted: true } => "expected",
+                    _ => "proven",
                 };
                 let least = asked.map_or(String::new(), |asked| {
                     let needed = conformal::needed(asked);
                     format!(
-                        "the least that {groups} {kind} can promise; {needed} would allow {}; ",
+                        ", the least that {groups} {kind} can promise; {needed} would allow {}",
                         percent(asked)
                     )
                 });
                 format!(
-                    "at most {held} false alarms among good images like these ({least}on average over such calibrations, {holds}); this \
-                     threshold's own rate is below {likely} with 95 % confidence"
+                    "at most {held} false alarms among good images like these ({holds} on average{least}); this threshold's own rate is below \
+                     {likely} with 95 % confidence"
                 )
             }
             Rule::Labelled { criterion, good, defective } => {

@@ -1,7 +1,6 @@
 //! What every method owes its users, whatever it computes.
 
-mod support;
-
+use crate::support::{Bench, SIDE};
 use blemish::data::Files;
 use blemish::data::Transform;
 use blemish::features::EngineOptions;
@@ -9,7 +8,6 @@ use blemish::{Detector, Error, FitOptions, Observer, ScoreOptions, ScoredImage};
 use image::{GrayImage, Luma};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Bench, SIDE};
 
 #[test]
 fn the_model_depends_on_the_seed_alone() {

@@ -1,13 +1,11 @@
 //! What the program writes: never over what it reads, to pipes as to pipes, one change of a model after the other, nothing left behind.
 
-mod support;
-
+use crate::support::Bench;
 use blemish::file::{Claim, format};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use support::Bench;
 
 /// Names in a folder and below, sorted.
 fn listed(folder: &Path) -> Vec<String> {
@@ -245,7 +243,9 @@ fn two_runs_with_one_monitor_take_turns() {
     let monitor: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(bench.path("line.json")).unwrap()).unwrap();
     // Both runs' images are in it: 20 are the reference.
-    let seen = told.iter().filter(|told| told.contains("no drift in 40 images") || told.contains("no drift in 10 images"));
+    let seen = told
+        .iter()
+        .filter(|told| told.contains("no drift in 40 images") || told.contains("no drift in 10 images"));
     assert_eq!(seen.count(), 2, "{told:?} {monitor}");
 }
 

@@ -1,9 +1,7 @@
 //! Models after their fit, end to end: updated, merged, verified, watched.
 
-mod support;
-
+use crate::support::Bench;
 use std::fs;
-use support::Bench;
 
 /// Good images in two folders, and a model of each.
 fn shards(fit: &str) -> Bench {

@@ -1,7 +1,7 @@
 //! Thresholds, what they promise, and what is decided by them.
 
 use super::json;
-use super::support::Bench;
+use crate::support::Bench;
 use serde_json::Value;
 use std::fs;
 

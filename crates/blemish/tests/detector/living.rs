@@ -1,7 +1,6 @@
 //! Updates and merges against the fit on everything; verification against altered models; monitors against the wrong model.
 
-mod support;
-
+use crate::support::{Bench, SIDE};
 use blemish::data::Files;
 use blemish::data::{Dataset, Tiling, Transform};
 use blemish::features::EngineOptions;
@@ -10,7 +9,6 @@ use blemish::monitor::{Monitor, Reference};
 use blemish::state::{State, Values};
 use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
 use serde_json::json;
-use support::{Bench, SIDE};
 
 /// The training images `range` of a bench.
 fn shard(bench: &Bench, range: std::ops::Range<usize>) -> Dataset {

@@ -1,5 +1,4 @@
 //! Runs the real binary as a user would.
-#![allow(dead_code)]
 
 use blemish::features::{Architecture, Tensor, networks, onnx};
 use safetensors::{Dtype, tensor::TensorView};

@@ -1,14 +1,12 @@
 //! Tiles and input sizes as a user of the library meets them.
 
-mod support;
-
+use crate::support::{Bench, SIDE};
 use blemish::data::Files;
 use blemish::data::{Label, Sample, Tiling, Transform, open_dataset};
 use blemish::features::EngineOptions;
 use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
 use image::{DynamicImage, GenericImageView};
 use serde_json::json;
-use support::{Bench, SIDE};
 
 fn tiled(mut config: DetectorConfig, side: usize, overlap: usize, models: TileModels) -> DetectorConfig {
     let tiling = Tiling { height: side, width: side, overlap };

@@ -1,12 +1,10 @@
 //! Reports, leaderboards, picks and checks, as a user gets them.
 
-mod support;
-
+use crate::support::Bench;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::Bench;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))

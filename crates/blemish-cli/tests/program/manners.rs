@@ -1,13 +1,11 @@
 //! How the program behaves on terminals, to signals, with odd names and with wrong usage.
 
-mod support;
-
+use crate::support::Bench;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use support::Bench;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))

@@ -1,7 +1,6 @@
 //! From the bytes of an image to the line of a verdict without a file, on many threads, as with files.
 
-mod support;
-
+use crate::support::Bench;
 use blemish::data::{Memory, MemoryImage, Sample, Tiling, decode_image};
 use blemish::features::EngineOptions;
 use blemish::{
@@ -9,7 +8,6 @@ use blemish::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::Bench;
 
 /// Whole images, and tiles of them; both with thresholds.
 fn configs(bench: &Bench) -> [DetectorConfig; 2] {

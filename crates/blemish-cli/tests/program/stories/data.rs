@@ -1,7 +1,7 @@
 //! Images, masks and folders as users bring them.
 
 use super::json;
-use super::support::Bench;
+use crate::support::Bench;
 use std::fs;
 
 #[test]

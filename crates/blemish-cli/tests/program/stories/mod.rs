@@ -3,8 +3,6 @@
 mod data;
 mod decisions;
 mod scores;
-#[path = "../support/mod.rs"]
-mod support;
 mod usage;
 mod views;
 

@@ -1,6 +1,6 @@
 //! Wrong usage, damaged models, interruptions, help.
 
-use super::support::Bench;
+use crate::support::Bench;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -1,7 +1,7 @@
 //! Input sizes, tiles, ensembles and backbones of fixed size.
 
 use super::json;
-use super::support::{Bench, write_made_up_weights, write_onnx_of_one_size};
+use crate::support::{Bench, write_made_up_weights, write_onnx_of_one_size};
 use std::fs;
 
 #[test]

@@ -1,7 +1,6 @@
 //! Ensembles over backbones as a user of the library meets them.
 
-mod support;
-
+use crate::support::Bench;
 use blemish::data::Files;
 use blemish::data::Tiling;
 use blemish::features::{BackboneSpec, EngineOptions};
@@ -13,7 +12,6 @@ use blemish::{
 };
 use serde_json::json;
 use std::sync::Mutex;
-use support::Bench;
 
 /// The bench's own backbone and the embedded one.
 fn two_backbones(bench: &Bench, method: &str, settings: serde_json::Value) -> DetectorConfig {

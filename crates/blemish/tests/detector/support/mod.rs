@@ -1,5 +1,4 @@
 //! A tiny backbone of the user's own and a tiny set, so that hundreds of detectors fit in seconds.
-#![allow(dead_code)]
 
 use blemish::data::Files;
 use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};

@@ -1,7 +1,7 @@
 //! Fits, scores and metrics.
 
 use super::json;
-use super::support::{Bench, shared};
+use crate::support::{Bench, shared};
 use serde_json::Value;
 use std::fs;
 

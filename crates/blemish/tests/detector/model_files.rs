@@ -1,7 +1,6 @@
 //! Model files: the same scores after a round trip, and a clear error for every way to break one.
 
-mod support;
-
+use crate::support::{Bench, SIDE};
 use blemish::data::Transform;
 use blemish::evaluate::EvaluateOptions;
 use blemish::features::EngineOptions;
@@ -13,7 +12,6 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
-use support::Bench;
 
 fn load(path: &Path) -> Result<Detector, Error> {
     Detector::load(path, &EngineOptions::default())
@@ -109,7 +107,7 @@ fn each_way_to_break_a_file_has_its_own_error() {
     assert!(matches!(load(&bench.path("set")), Err(Error::NotAModel { .. } | Error::Io { .. })));
 }
 
-/// How many mutations are tried; `BLEMISH_MUTATIONS=10000 cargo test --workspace --release --test model_files` is the long run.
+/// How many mutations are tried; `BLEMISH_MUTATIONS=10000 cargo test --workspace --release --test detector model_files` is the long run.
 fn mutations() -> usize {
     std::env::var("BLEMISH_MUTATIONS").map_or(1_200, |count| count.parse().unwrap())
 }
@@ -128,7 +126,7 @@ fn survives(path: &Path, image: &Path) -> bool {
 fn verdict(detector: &Detector, image: &Path) -> (Vec<u32>, String) {
     let scored = detector.score_file(image).unwrap();
     let bits = [scored.score].iter().chain(&scored.map.values).map(|value| value.to_bits()).collect();
-    let verdict = detector.verdict("image", &scored, (support::SIDE, support::SIDE), 0.0).unwrap();
+    let verdict = detector.verdict("image", &scored, (SIDE, SIDE), 0.0).unwrap();
     (bits, serde_json::to_string(&verdict).unwrap())
 }
 

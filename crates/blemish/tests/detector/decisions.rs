@@ -1,7 +1,6 @@
 //! Calibration, suspects and decisions of whole detectors.
 
-mod support;
-
+use crate::support::{Bench, SIDE};
 use blemish::data::Files;
 use blemish::data::{Dataset, Sample};
 use blemish::evaluate::{EvaluateOptions, evaluate};
@@ -14,7 +13,6 @@ use blemish::{
     file::format, find_suspects, recalibrate,
 };
 use serde_json::json;
-use support::{Bench, SIDE};
 
 fn without_calibration(config: &DetectorConfig) -> DetectorConfig {
     DetectorConfig {

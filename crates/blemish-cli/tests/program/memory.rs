@@ -1,12 +1,10 @@
 //! The program's lines are the library's verdicts.
 
-mod support;
-
+use crate::support::Bench;
 use blemish::Detector;
 use blemish::data::decode_image;
 use blemish::features::EngineOptions;
 use std::sync::Arc;
-use support::Bench;
 
 #[test]
 fn each_line_is_the_verdict_of_the_image_in_memory() {

@@ -85,6 +85,11 @@ impl<'a> Trainer<'a> {
         self.device.clone()
     }
 
+    /// The preset of this fit, where its method has presets.
+    fn preset(&self) -> Option<Preset> {
+        self.other.map(|(other, _)| other.other())
+    }
+
     fn is_on_cpu(&self) -> bool {
         self.device == Device::flex()
     }
@@ -126,7 +131,14 @@ impl<'a> Trainer<'a> {
         let weights = trained_values(&network);
         // Weights, gradients and two moments (and the average).
         let copies = 4 + usize::from(plan.average.is_some());
-        let work = Work { name, steps: plan.steps, weights, values: copies * weights, activations };
+        let work = Work {
+            name,
+            preset: self.preset(),
+            steps: plan.steps,
+            weights,
+            values: copies * weights,
+            activations,
+        };
         let trained = self.supervise(&work, |checkpoints, watch| {
             let plan = Plan { checkpoints, precision: self.context.training.precision, ..plan };
             let batch = batch_errors(batch);
@@ -155,7 +167,14 @@ impl<'a> Trainer<'a> {
         let weights = trained_values(&network);
         // Weights, gradients and two moments (and the averages of all turns that have one).
         let copies = 4 + usize::from(turns.iter().any(|turn| turn.average.is_some()));
-        let work = Work { name, steps: course.steps, weights, values: copies * weights, activations };
+        let work = Work {
+            name,
+            preset: self.preset(),
+            steps: course.steps,
+            weights,
+            values: copies * weights,
+            activations,
+        };
         let trained = self.supervise(&work, |checkpoints, watch| {
             let course = Course { checkpoints, precision: self.context.training.precision, ..course };
             let batch = batch_errors(batch);
@@ -234,6 +253,7 @@ impl<'a> Trainer<'a> {
 /// What a training is about to do.
 struct Work<'a> {
     name: &'a str,
+    preset: Option<Preset>,
     steps: u64,
     /// Values that are trained.
     weights: usize,
@@ -251,8 +271,9 @@ impl Work<'_> {
 
     /// The name of its stage; `time` says how long it will take, where that is known.
     fn describe(&self, time: &str) -> String {
+        let preset = self.preset.map_or(String::new(), |preset| format!(" (preset={preset})"));
         format!(
-            "training {}: {:.1} M weights, about {:.1} GB{time}",
+            "training {}{preset}: {:.1} M weights, about {:.1} GB{time}",
             self.name,
             self.weights as f64 / 1e6,
             self.bytes() as f64 / 1e9

@@ -1,5 +1,7 @@
 //! A method with settings in one word: `patchcore:coreset_ratio=0.01:size=320x320`.
 
+use crate::args::square;
+use blemish::pick::Candidate;
 use std::str::FromStr;
 
 /// Options of `fit` that may stand among the settings.
@@ -55,6 +57,21 @@ impl MethodSpec {
         self.pairs.iter().filter(|(key, _)| !OPTIONS.contains(&key.as_str())).cloned().collect()
     }
 
+    /// The method as `pick` tries it: settings and a square size, since all it tries share the backbone.
+    pub fn candidate(&self) -> Result<Candidate, String> {
+        if let Some((key, _)) =
+            self.pairs.iter().find(|(key, _)| OPTIONS.contains(&key.as_str()) && key != "size")
+        {
+            return Err(format!(
+                "`{}`: beside settings only a size can be tried, and {key} is none",
+                self.text
+            ));
+        }
+        let size = self.pairs.iter().find(|(key, _)| key == "size");
+        let side = size.map(|(_, size)| square(size)).transpose()?;
+        Ok(Candidate { method: self.method.clone(), settings: self.settings(), side })
+    }
+
     /// Whether the method looks through a backbone.
     pub fn has_backbone(&self) -> bool {
         // Known since the word was read.
@@ -82,6 +99,16 @@ mod tests {
         let spec: MethodSpec = "padim:ensemble=resnet18+vgg16".parse().unwrap();
         assert_eq!(spec.fit_arguments().join(" "), "--method padim --ensemble resnet18 --ensemble vgg16");
         assert!(!"filter".parse::<MethodSpec>().unwrap().has_backbone());
+    }
+
+    #[test]
+    fn settings_and_a_square_size_can_be_tried() {
+        let candidate = |text: &str| text.parse::<MethodSpec>().unwrap().candidate();
+        let glow = candidate("glow:steps=9:size=64").unwrap();
+        assert_eq!((glow.spec(), glow.side), ("glow:steps=9:size=64x64".to_owned(), Some(64)));
+        assert_eq!(candidate("padim").unwrap().side, None);
+        assert!(candidate("padim:size=64x32").unwrap_err().contains("no square size"));
+        assert!(candidate("padim:crop=64x64").unwrap_err().contains("crop"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub struct PickArgs {
     /// Most milliseconds an image may take here, from its file to its map; on one thread, or as many as --threads says.
     #[arg(long, value_name = "MS", value_parser = positive)]
     pub latency: f64,
+    /// Further methods to try, also those that train for long, each with settings and a size after colons, such as glow:steps=200:size=256.
+    #[arg(long, value_delimiter = ',', value_name = "METHOD[:KEY=VALUE]...,...")]
+    pub with: Vec<MethodSpec>,
     /// Model file to write: the recommended method fitted on all good images.
     #[arg(short, long, value_name = "MODEL")]
     pub output: Option<PathBuf>,

@@ -16,7 +16,7 @@ pub use lookup::*;
 pub use score::*;
 pub use shared::*;
 use values::threads;
-pub use values::{InputSize, Size, ValueRange};
+pub use values::{InputSize, Size, ValueRange, square};
 
 /// Finds what does not belong in an image after seeing only good ones.
 #[derive(Debug, Parser)]

@@ -40,6 +40,15 @@ pub(super) fn size(text: &str) -> Result<Size, String> {
     }
 }
 
+/// The side of a square size: `256x256`, `256`.
+pub fn square(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        Size::ShorterSide(side) => Ok(side),
+        Size::Exact { width, height } if width == height => Ok(width),
+        Size::Exact { .. } => Err(format!("`{text}` is no square size, such as 256x256")),
+    }
+}
+
 pub(super) fn side(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(number) if (8..=16_384).contains(&number) => Ok(number),

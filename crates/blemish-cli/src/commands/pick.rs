@@ -37,7 +37,14 @@ pub fn run(args: &PickArgs, threads: Option<usize>, console: &Console) -> Result
         keep: args.keep.clone(),
         fit: fit.clone(),
     };
-    let picked = pick(&dataset, &candidates(), &options)?;
+    let mut tried = candidates();
+    for further in &args.with {
+        let further = further.candidate().map_err(Failure::usage)?;
+        if !tried.contains(&further) {
+            tried.push(further);
+        }
+    }
+    let picked = pick(&dataset, &tried, &options)?;
     if let Some(output) = &args.output {
         console.stage("fitting on all good images", None);
         let config = picked.best().candidate.config(&options.backbone, &options.ensemble, args.seed)?;

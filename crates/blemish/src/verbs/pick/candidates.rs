@@ -2,6 +2,7 @@
 
 use crate::config::DetectorConfig;
 use blemish_core::error::Error;
+use blemish_core::needs::Needs;
 use blemish_core::settings::Settings;
 use blemish_data::Transform;
 use blemish_features::BackboneSpec;
@@ -70,9 +71,17 @@ impl Candidate {
 
     /// Whether it looks through a backbone.
     pub fn has_backbone(&self) -> bool {
-        let needs =
-            registry::method(&self.method).and_then(|entry| entry.needs(&entry.parse(&self.settings)?));
-        needs.is_ok_and(|needs| needs.has_backbone())
+        self.needs().is_ok_and(|needs| needs.has_backbone())
+    }
+
+    /// Whether it is trained in many steps.
+    pub(super) fn trains_long(&self) -> bool {
+        self.needs().is_ok_and(|needs| needs.trains_long())
+    }
+
+    fn needs(&self) -> Result<Needs, Error> {
+        let entry = registry::method(&self.method)?;
+        entry.needs(&entry.parse(&self.settings)?)
     }
 
     /// The configuration of a fit with a backbone and the further ones of an ensemble; methods without a backbone ignore them.

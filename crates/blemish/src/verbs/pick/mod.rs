@@ -141,7 +141,11 @@ pub fn pick(dataset: &Dataset, candidates: &[Candidate], options: &PickOptions<'
             auroc: None,
             wins: 0.0,
         };
-        let estimate = stopwatch.estimate(&config, &training)?;
+        // What trains for long takes as long with a few images, and its models do not grow with them.
+        let estimate = match candidate.trains_long() {
+            true => None,
+            false => stopwatch.estimate(&config, &training)?,
+        };
         if let Some(estimate) = estimate.filter(Estimate::is_too_slow) {
             slow.push(judged(estimate.latency_ms, true, started.elapsed().as_secs_f64()));
             continue;

@@ -68,10 +68,21 @@ impl Init {
 
     /// Normal with mean 0.
     pub fn normal<const D: usize>(&mut self, deviation: f32, shape: [usize; D]) -> Param<Tensor<D>> {
+        self.normal_around(0.0, deviation, shape)
+    }
+
+    /// Normal with any mean.
+    pub fn normal_around<const D: usize>(
+        &mut self,
+        mean: f32,
+        deviation: f32,
+        shape: [usize; D],
+    ) -> Param<Tensor<D>> {
         if self.is_blank {
             return self.constant(0.0, shape);
         }
-        let values = (0..shape.iter().product()).map(|_| deviation * self.gaussian() as f32).collect();
+        let values = (0..shape.iter().product()).map(|_| mean + deviation * self.gaussian() as f32);
+        let values = values.collect();
         self.of(values, shape)
     }
 

@@ -17,8 +17,8 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 pub mod optim;
-#[cfg(test)]
-mod testing;
+#[doc(hidden)]
+pub mod testing;
 pub mod train;
 pub mod weights;
 

@@ -1,25 +1,27 @@
-//! What the tests of layers and losses share: double precision, numeric gradients, other numbers of threads.
+//! What the tests of layers, losses and networks share, here and in the crates above: double precision, numeric gradients, other numbers
+//! of threads. For tests alone: it panics where something does not hold.
 
 use crate::init::Init;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 /// Weights in double precision, with gradients.
-pub(crate) fn double() -> Init {
+pub fn double() -> Init {
     Init::new(11, &Device::flex().autodiff()).double()
 }
 
 /// Standard normal values in double precision, with gradients.
-pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+pub fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     Init::new(seed, &Device::flex().autodiff()).double().normal(1.0, shape).val()
 }
 
-pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+/// Values in double precision.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().convert::<f64>().try_into_vec().unwrap()
 }
 
 /// Within a tolerance, relative to values above 1.
-pub(crate) fn close(found: &[f64], expected: &[f64], tolerance: f64) {
+pub fn close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let off = (found - expected).abs();
@@ -28,13 +30,13 @@ pub(crate) fn close(found: &[f64], expected: &[f64], tolerance: f64) {
 }
 
 /// A sum of the values with weights of either sign, so that no gradient vanishes by symmetry.
-pub(crate) fn weighted<const D: usize>(out: Tensor<D>) -> Tensor<1> {
+pub fn weighted<const D: usize>(out: Tensor<D>) -> Tensor<1> {
     let weights = random(out.dims(), 99).detach().cast(out.dtype());
     (out * weights).sum()
 }
 
 /// Compares the gradient of every trained weight with central differences of the loss.
-pub(crate) fn check_gradients<M: Module>(network: M, loss: impl Fn(&M) -> Tensor<1>) {
+pub fn check_gradients<M: Module>(network: M, loss: impl Fn(&M) -> Tensor<1>) {
     const STEP: f64 = 1e-5;
     let gradients = gradients_of(&network, &loss(&network.clone()).backward());
     assert!(gradients.iter().flatten().any(|gradient| gradient.abs() > 1e-3), "nothing to compare");
@@ -92,7 +94,7 @@ fn nudged<M: Module>(network: M, number: usize, at: usize, step: f64) -> M {
 }
 
 /// Runs a layer on the same input in pools of one and of three threads, and compares result and gradient to the bit.
-pub(crate) fn threads_agree(shape: [usize; 4], layer: impl Fn(Tensor<4>, &mut Init) -> Tensor<4> + Sync) {
+pub fn threads_agree(shape: [usize; 4], layer: impl Fn(Tensor<4>, &mut Init) -> Tensor<4> + Sync) {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {

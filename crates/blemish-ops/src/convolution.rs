@@ -9,12 +9,15 @@
 //! - with respect to the weights: `dW_tap[o, i] = sum over p of dY[o, p] X[i, p + offset]`.
 //!
 //! Outputs have the row length of a phase; the columns beyond the true width are computed and dropped (forward) or zero (gradients).
-//! In single precision 3x3 kernels of stride 1 go Winograd's way (module `winograd`) where that is faster.
+//! So do single taps, and double precision. In single precision 3x3 kernels of stride 1 go Winograd's way (module `winograd`) where that is
+//! faster, and all others are summed in registers (module `direct`).
 //! Sums run in an order that depends on the sizes alone, never on the number of threads.
 
+use crate::direct;
 use crate::geometry::Geometry;
 use crate::real::{Matrix, Onto, Real, inside, multiply, single, single_out};
 use crate::winograd;
+use blemish_kernels::simd::{Kernel, LANES, Lanes, widest};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -25,6 +28,11 @@ const POSITIONS: usize = 1024;
 const GRADIENT_ROWS: usize = 64;
 
 impl Geometry {
+    /// Whether sums in registers are faster than products of matrices: a single tap is one product anyway.
+    fn is_direct(&self) -> bool {
+        self.kernel > 1
+    }
+
     /// Rows and columns of a phase.
     fn phase_size(&self) -> (usize, usize) {
         let side = |length: usize| (length + 2 * self.padding).div_ceil(self.stride);
@@ -162,12 +170,17 @@ pub(crate) fn forward<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias:
     let g = geometry;
     let (plane, columns) = (g.plane(), g.phase_size().1);
     let (height, width) = g.output_size();
-    let packed = g.pack(weights);
     if g.is_winograd()
-        && let Some([x, packed, bias]) = single([x, &packed, bias])
+        && let Some([x, weights, bias]) = single([x, weights, bias])
     {
-        return single_out(winograd::forward(g, x, packed, bias));
+        return single_out(winograd::forward(g, x, &g.pack(weights), bias));
     }
+    if g.is_direct()
+        && let Some([x, weights, bias]) = single([x, weights, bias])
+    {
+        return single_out(direct::forward(g, x, weights, bias));
+    }
+    let packed = g.pack(weights);
     let mut y = vec![T::default(); g.batch * g.output_values()];
     let group = g.group();
     let images = x.par_chunks(group * g.input_values());
@@ -208,12 +221,17 @@ pub(crate) fn forward<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias:
 /// The gradient with respect to x.
 pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
-    let packed = g.pack(weights);
     if g.is_winograd()
-        && let Some([packed, gradient]) = single([&packed, gradient])
+        && let Some([weights, gradient]) = single([weights, gradient])
     {
-        return single_out(winograd::input_gradient(g, packed, gradient));
+        return single_out(winograd::input_gradient(g, &g.pack(weights), gradient));
     }
+    if g.is_direct()
+        && let Some([weights, gradient]) = single([weights, gradient])
+    {
+        return single_out(direct::input_gradient(g, weights, gradient, &vec![0.0; g.inputs]));
+    }
+    let packed = g.pack(weights);
     let mut dx = vec![T::default(); g.batch * g.input_values()];
     let group = g.group();
     let gradients = gradient.par_chunks(group * g.output_values());
@@ -241,6 +259,21 @@ pub(crate) fn input_gradient<T: Real>(geometry: Geometry, weights: &[T], gradien
     dx
 }
 
+/// The transposed convolution: the gradient with respect to the input of one whose output is x, plus a bias.
+pub(crate) fn transposed<T: Real>(geometry: Geometry, x: &[T], weights: &[T], bias: &[T]) -> Vec<T> {
+    if geometry.is_direct()
+        && let Some([weights, x, bias]) = single([weights, x, bias])
+    {
+        return single_out(direct::input_gradient(geometry, weights, x, bias));
+    }
+    let mut y = input_gradient(geometry, weights, x);
+    for (index, plane) in y.chunks_exact_mut(geometry.height * geometry.width).enumerate() {
+        let bias = bias[index % geometry.inputs];
+        plane.iter_mut().for_each(|value| *value += bias);
+    }
+    y
+}
+
 /// The gradient with respect to the weights.
 pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
     let g = geometry;
@@ -248,6 +281,11 @@ pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[
         && let Some([x, gradient]) = single([x, gradient])
     {
         return g.unpack(&single_out(winograd::weight_gradient(g, x, gradient)));
+    }
+    if g.is_direct()
+        && let Some([x, gradient]) = single([x, gradient])
+    {
+        return single_out(direct::weight_gradient(g, x, gradient));
     }
     let positions = g.batch * g.plane();
     let (laid, gradients) = rayon::join(|| g.lay_out(x, g.batch), || g.lay_out_gradient(gradient, g.batch));
@@ -277,16 +315,32 @@ pub(crate) fn weight_gradient<T: Real>(geometry: Geometry, x: &[T], gradient: &[
 }
 
 /// The gradient with respect to the bias: sums over images and positions.
-pub(crate) fn bias_gradient<T: Real>(geometry: Geometry, gradient: &[T]) -> Vec<T> {
-    let (height, width) = geometry.output_size();
-    let mut bias = vec![T::default(); geometry.outputs];
-    bias.par_iter_mut().enumerate().for_each(|(channel, bias)| {
-        for image in gradient.chunks_exact(geometry.output_values()) {
-            let values = &image[channel * height * width..][..height * width];
-            let mut sum = T::default();
-            values.iter().for_each(|&value| sum += value);
-            *bias += sum;
+pub(crate) fn channel_sums<T: Real>(channels: usize, positions: usize, gradient: &[T]) -> Vec<T> {
+    let mut sums = vec![T::default(); channels];
+    sums.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+        for values in gradient.chunks_exact(positions.max(1)).skip(channel).step_by(channels) {
+            *sum += widest(Total(values));
         }
     });
-    bias
+    sums
+}
+
+/// The sum of some values: of sixteen sums of every sixteenth.
+struct Total<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for Total<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> T {
+        let mut sums = [T::default(); 2 * LANES];
+        let (chunks, rest) = self.0.as_chunks::<{ 2 * LANES }>();
+        for chunk in chunks {
+            for lane in 0..2 * LANES {
+                sums[lane] += chunk[lane];
+            }
+        }
+        let mut sum = T::default();
+        rest.iter().chain(&sums).for_each(|&value| sum += value);
+        sum
+    }
 }

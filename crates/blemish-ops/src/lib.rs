@@ -2,7 +2,10 @@
 //!
 //! | operation | instead of |
 //! |---|---|
-//! | [`convolve`] | convolution through a column buffer of every image |
+//! | [`convolve`], [`convolve_transposed`] | convolution through a column buffer of every image |
+//! | [`batch_norm_relu`] | twenty passes over the maps of each normalisation and ReLU |
+//! | [`max_pairs`] | indices of eight bytes for every value |
+//! | [`map_linearly`] | products with matrices that are nearly all zero |
 //! | [`dense`] | products of copies that were transposed first |
 //! | [`channels`] | slices that are copied value by value |
 //! | [`couple`] | a dozen pointwise operations and as many buffers in each coupling block |
@@ -14,27 +17,33 @@
 //! functions are made of Burn's own operations, to which the tests compare the kernels.
 
 mod adam;
+mod batch_norm;
 mod convolution;
 mod coupling;
 mod dense;
+mod direct;
 mod distance;
 mod extension;
 mod geometry;
+mod linear_map;
 mod part;
 mod permutation;
+mod pool;
 mod precision;
 mod real;
 #[cfg(test)]
 mod tests;
+mod transposed;
 mod winograd;
 
 pub use adam::{AdamKind, AdamStep};
 pub use coupling::{Clamp, Coupling};
+pub use linear_map::LinearMap;
 pub use precision::with_products_in;
 
 use burn::backend::Dispatch;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use extension::Operations;
 use geometry::Geometry;
@@ -73,6 +82,102 @@ pub fn convolve(
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(Dispatch::convolve(x, weight, bias, stride, padding))
+}
+
+/// The adjoint of a convolution, to maps of a size: x is batch x inputs x height x width, `weight` inputs x outputs x k x k, `bias` outputs.
+///
+/// y(o, s i + u - p, s j + v - p) is b(o) + the sum over all c, i, j, u, v that lead there of W(c, o, u, v) x(c, i, j), with s the stride
+/// and p the padding. A convolution of a map of that size must give one of x's.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn convolve_transposed(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    size: [usize; 2],
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    let ([batch, outputs, rows, columns], [channels, inputs, kernel, _]) = (x.dims(), weight.dims());
+    assert!(channels == outputs && bias.dims() == [inputs], "a layer of {channels} channels meets {outputs}");
+    let [height, width] = size;
+    let back = Geometry { batch, inputs, outputs, height, width, kernel, stride, padding };
+    let fits = back.is_valid() && back.output_size() == (rows, columns);
+    assert!(fits, "a transposed convolution of {rows} x {columns} does not give {height} x {width}");
+    if precision::of_products().is_some() || !is_ours(&x) {
+        return transposed::composed(x, weight, bias, size, stride, padding);
+    }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve_transposed(x, weight, bias, size, stride, padding))
+}
+
+/// Batch normalisation by the batch itself, then a ReLU of some slope for negative values (0 for the plain one, 1 for none).
+///
+/// x is batch x channels x height x width; z = gain (x - m) / sqrt(v + epsilon) + shift, with m and v mean and biased variance of a channel
+/// over batch and positions. Returns the result, m and v; gradients flow through the result alone.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn batch_norm_relu(
+    x: Tensor<4>,
+    gain: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+    slope: f64,
+) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
+    let channels = x.dims()[1];
+    assert!(
+        gain.dims() == [channels] && shift.dims() == [channels],
+        "a norm of other channels than {channels}"
+    );
+    if !is_ours(&x) || x.dims().contains(&0) {
+        let found = batch_norm_train(x, gain, shift, epsilon);
+        let y = match slope {
+            0.0 => activation::relu(found.output),
+            1.0 => found.output,
+            _ => activation::leaky_relu(found.output, slope),
+        };
+        return (y, found.mean.detach(), found.variance.detach());
+    }
+    let (x, gain, shift) = (x.into_dispatch(), gain.into_dispatch(), shift.into_dispatch());
+    let (y, mean, variance) = Dispatch::norm(x, gain, shift, [epsilon, slope]);
+    (Tensor::from_dispatch(y), Tensor::from_dispatch(mean), Tensor::from_dispatch(variance))
+}
+
+/// The largest of each 2 x 2 values of x (batch x channels x height x width); a last odd row or column is left out. The gradient goes to the
+/// first of equals.
+///
+/// # Panics
+/// If a side is below 2.
+pub fn max_pairs(x: Tensor<4>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    assert!(height > 1 && width > 1, "a window of 2 x 2 does not fit into {height} x {width}");
+    if !is_ours(&x) || x.dims().contains(&0) {
+        return max_pool2d(x, MaxPoolOptions::new([2; 2]).with_stride([2; 2]));
+    }
+    Tensor::from_dispatch(Dispatch::max_pairs(x.into_dispatch()))
+}
+
+/// y(n, c) = A x(n, c) B^T for x batch x channels x height x width: A maps the rows, B the columns. In the tensors' own precision.
+///
+/// # Panics
+/// If the maps are of other numbers of rows and columns.
+pub fn map_linearly(x: Tensor<4>, rows: &LinearMap, columns: &LinearMap) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let fits = height == rows.inputs() && width == columns.inputs();
+    assert!(fits, "a map of {} x {} values meets {height} x {width}", rows.inputs(), columns.inputs());
+    if !is_ours(&x) || x.dims().contains(&0) {
+        let along = |x: Tensor<4>, map: &LinearMap| {
+            let [batch, channels, height, width] = x.dims();
+            let data = TensorData::new(map.matrix(), [width, map.outputs()]).convert_dtype(x.dtype());
+            let matrix = Tensor::<2>::from_data(data, (&x.device(), x.dtype()));
+            let y = x.reshape([batch * channels * height, width]).matmul(matrix);
+            y.reshape([batch, channels, height, map.outputs()])
+        };
+        return along(along(x, columns).swap_dims(2, 3), rows).swap_dims(2, 3);
+    }
+    Tensor::from_dispatch(Dispatch::map_linearly(x.into_dispatch(), rows.clone(), columns.clone()))
 }
 
 /// A linear layer, y = x W + b: x count x inputs, `weight` inputs x outputs, `bias` outputs; count x outputs.

@@ -10,7 +10,7 @@ pub(crate) trait Real:
     bytemuck::Pod
     + Element
     + Default
-    + PartialEq
+    + PartialOrd
     + AddAssign
     + Add<Output = Self>
     + Sub<Output = Self>

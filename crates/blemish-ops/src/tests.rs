@@ -1,9 +1,11 @@
 use crate::{
-    AdamKind, AdamStep, Clamp, Coupling, adam_step, channels, convolve, couple, dense, inverse_order,
-    permute_channels, row_distances, scalars, scale_and_shift, square_sum, with_products_in,
+    AdamKind, AdamStep, Clamp, Coupling, LinearMap, adam_step, batch_norm_relu, channels, convolve, couple,
+    dense, inverse_order, map_linearly, max_pairs, permute_channels, row_distances, scalars, scale_and_shift,
+    square_sum, with_products_in,
 };
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::activation::leaky_relu;
+use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Distribution, Gradients, Tensor, TensorData};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -316,5 +318,79 @@ fn distances_to_rows_and_their_gradient_equal_the_composition_of_burns_operation
         let weights = random([count, k], 99).detach();
         let gradient = |out: Tensor<2>| values(x.grad(&(out * weights.clone()).sum().backward()).unwrap());
         close(&gradient(ours), &gradient(theirs), 1e-13);
+    }
+}
+
+#[test]
+fn normalised_maps_and_their_gradients_equal_burns_own() {
+    // Positions that fill no run and more than one.
+    for (shape, slope) in [([3, 4, 5, 7], 0.0), ([2, 3, 50, 45], 0.2), ([5, 2, 1, 1], 1.0)] {
+        // Far from zero, where sums of squares would lose digits.
+        let x = Tensor::from_inner(random(shape, 1).inner() * 2.0 + 100.0).require_grad();
+        let (gain, shift) = (random([shape[1]], 2), random([shape[1]], 3));
+        let (ours, mean, variance) = batch_norm_relu(x.clone(), gain.clone(), shift.clone(), 1e-5, slope);
+        let theirs = batch_norm_train(x.clone(), gain.clone(), shift.clone(), 1e-5);
+        close(&values(mean), &values(theirs.mean), 1e-12);
+        close(&values(variance), &values(theirs.variance), 1e-9);
+        let theirs = if slope == 1.0 { theirs.output } else { leaky_relu(theirs.output, slope) };
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-9);
+        let (ours, theirs) = (weighted(ours), weighted(theirs));
+        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-8);
+        close(&values(gain.grad(&ours).unwrap()), &values(gain.grad(&theirs).unwrap()), 1e-8);
+        close(&values(shift.grad(&ours).unwrap()), &values(shift.grad(&theirs).unwrap()), 1e-8);
+    }
+}
+
+#[test]
+fn moments_in_single_precision_keep_their_digits() {
+    let x = random([4, 1, 60, 70], 1).inner();
+    let (_, mean, variance) = batch_norm_relu(
+        (x.clone() + 1000.0).cast(DType::F32),
+        Tensor::ones([1], &Device::flex()),
+        Tensor::zeros([1], &Device::flex()),
+        1e-5,
+        0.0,
+    );
+    let far = (x + 1000.0).cast(DType::F32).cast(DType::F64);
+    let exact = far.clone().mean();
+    let off = far - exact.clone().reshape([1, 1, 1, 1]);
+    close(&values(mean), &values(exact), 1e-7);
+    close(&values(variance), &values((off.clone() * off).mean()), 1e-6);
+}
+
+#[test]
+fn largest_of_four_and_its_gradient_equal_burns_own() {
+    for shape in [[2, 3, 4, 6], [2, 2, 5, 7], [1, 1, 64, 66]] {
+        // Few values, so that there are equals.
+        let x = Tensor::from_inner((random(shape, 1).inner() * 3.0).round()).require_grad();
+        let theirs = max_pool2d(x.clone(), MaxPoolOptions::new([2; 2]).with_stride([2; 2]));
+        let ours = max_pairs(x.clone());
+        assert_eq!(values(ours.clone()), values(theirs.clone()));
+        assert_eq!(gradients(ours, [x.clone()]), gradients(theirs, [x.clone()]));
+    }
+}
+
+#[test]
+fn narrow_maps_equal_products_with_their_matrices() {
+    // A window that slides, one that jumps, and taps in no order.
+    let slides: Vec<Vec<(usize, f64)>> = (0..40)
+        .map(|at: usize| {
+            (at.saturating_sub(2)..(at + 3).min(40)).map(|from| (from, 0.1 + from as f64)).collect()
+        })
+        .collect();
+    let jumps: Vec<Vec<(usize, f64)>> =
+        (0..9).map(|at| vec![(2 * at + 1, 0.5), (2 * at, 0.25), (2 * at, 1.0)]).collect();
+    let (slides, jumps) = (LinearMap::new(40, &slides), LinearMap::new(18, &jumps));
+    for (rows, columns) in [(&slides, &jumps), (&jumps, &slides)] {
+        let x = random([2, 3, rows.inputs(), columns.inputs()], 1);
+        let ours = map_linearly(x.clone(), rows, columns);
+        let matrix = |map: &LinearMap| {
+            let data = TensorData::new(map.matrix(), [1, 1, map.inputs(), map.outputs()]);
+            Tensor::<4>::from_data(data, (&Device::flex().autodiff(), DType::F64))
+        };
+        let theirs = matrix(rows).swap_dims(2, 3).repeat_dim(0, 2).repeat_dim(1, 3);
+        let theirs = theirs.matmul(x.clone()).matmul(matrix(columns).repeat_dim(0, 2).repeat_dim(1, 3));
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
+        close(&gradients(ours, [x.clone()])[0], &gradients(theirs, [x.clone()])[0], 1e-12);
     }
 }

@@ -18,6 +18,8 @@ pub enum Activation {
     LeakyRelu(f64),
     /// x / (1 + exp(-x)).
     Silu,
+    /// x clamp(x + 3, 0, 6) / 6.
+    HardSwish,
     /// 1 / (1 + exp(-x)).
     Sigmoid,
     /// tanh(x).
@@ -32,8 +34,22 @@ impl Activation {
             Self::Relu => activation::relu(x),
             Self::LeakyRelu(slope) => activation::leaky_relu(x, slope),
             Self::Silu => activation::silu(x),
+            Self::HardSwish => (x.clone() + 3.0).clamp(0.0, 6.0) * x / 6.0,
             Self::Sigmoid => activation::sigmoid(x),
             Self::Tanh => x.tanh(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, double, values};
+
+    #[test]
+    fn the_hard_swish_is_zero_far_below_and_the_value_far_above() {
+        let x = double().of(vec![-4.0, -3.0, -1.5, 0.0, 1.0, 3.0, 5.0], [7]).val();
+        let y = values(Activation::HardSwish.forward(x));
+        close(&y, &[0.0, 0.0, -0.375, 0.0, 2.0 / 3.0, 3.0, 5.0], 1e-12);
     }
 }

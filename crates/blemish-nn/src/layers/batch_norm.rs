@@ -1,11 +1,13 @@
 //! Batch normalisation of maps.
 
+use super::activation::Activation;
 use super::phase::Phase;
 use super::running::Running;
 use crate::init::Init;
+use blemish_ops::batch_norm_relu;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::module::batch_norm;
 
 /// Brings every channel to mean 0 and variance 1, then to a learned scale and shift.
 ///
@@ -42,8 +44,7 @@ impl BatchNorm2d {
 
     /// The scale from a normal distribution of mean 1.
     pub fn with_normal_gain(self, deviation: f32, init: &mut Init) -> Self {
-        let gain = init.normal(deviation, self.gain.dims()).map(|gain| (gain + 1.0).detach().require_grad());
-        Self { gain, ..self }
+        Self { gain: init.normal_around(1.0, deviation, self.gain.dims()), ..self }
     }
 
     /// With other constants: what keeps quotients finite, and the share of a new batch in the stored moments.
@@ -56,20 +57,31 @@ impl BatchNorm2d {
     /// # Panics
     /// If x has another number of channels or, in training, only one value a channel.
     pub fn forward(&self, x: Tensor<4>, phase: Phase) -> Tensor<4> {
+        self.forward_then(x, phase, Activation::Identity)
+    }
+
+    /// The same with what follows, in as few passes over the maps as that takes.
+    pub(crate) fn forward_then(&self, x: Tensor<4>, phase: Phase, then: Activation) -> Tensor<4> {
         let (gain, shift) = (self.gain.val(), self.shift.val());
         if phase == Phase::Scoring {
-            return batch_norm(x, gain, shift, self.mean.val(), self.variance.val(), self.epsilon);
+            let y = batch_norm(x, gain, shift, self.mean.val(), self.variance.val(), self.epsilon);
+            return then.forward(y);
         }
         let [batch, _, height, width] = x.dims();
         let count = (batch * height * width) as f64;
         assert!(count > 1.0, "batch normalisation of one value a channel has no variance");
-        let found = batch_norm_train(x, gain, shift, self.epsilon);
+        let (slope, rest) = match then {
+            Activation::Relu => (0.0, Activation::Identity),
+            Activation::LeakyRelu(slope) => (slope, Activation::Identity),
+            other => (1.0, other),
+        };
+        let (y, mean, variance) = batch_norm_relu(x, gain, shift, self.epsilon, slope);
         let moved = |stored: &Running, found: Tensor<1>| {
             stored.set(stored.val() * (1.0 - self.momentum) + found.detach() * self.momentum);
         };
-        moved(&self.mean, found.mean);
-        moved(&self.variance, found.variance * (count / (count - 1.0)));
-        found.output
+        moved(&self.mean, mean);
+        moved(&self.variance, variance * (count / (count - 1.0)));
+        rest.forward(y)
     }
 }
 
@@ -122,6 +134,18 @@ mod tests {
             weighted(norm.forward(x.val(), Phase::Training))
         });
         check_gradients((norm, x), |(norm, x)| weighted(norm.forward(x.val(), Phase::Scoring)));
+    }
+
+    #[test]
+    fn the_gradient_of_a_part_is_not_that_of_the_whole() {
+        // What comes back through a concatenation is a part of another tensor.
+        let mut init = double();
+        let norm = BatchNorm2d::new(2, &init).with_normal_gain(0.3, &mut init);
+        let x = Param::from_tensor(random([1, 2, 3, 2], 1));
+        check_gradients((norm, x), |(norm, x)| {
+            let y = norm.forward(x.val(), Phase::Training);
+            weighted(Tensor::cat(vec![x.val(), y.clone(), x.val() * 2.0, y], 1))
+        });
     }
 
     #[test]

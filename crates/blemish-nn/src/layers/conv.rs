@@ -1,7 +1,7 @@
 //! Convolution.
 
 use crate::init::Init;
-use blemish_ops::convolve;
+use blemish_ops::{convolve, convolve_transposed};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -73,12 +73,23 @@ impl Conv {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         convolve(x, self.weight.val(), self.bias.val(), self.stride, self.padding)
     }
+
+    /// The adjoint of the convolution without its bias: what a gradient y by its results, batch x outputs x height x width, is by maps of
+    /// `size` that it was made of. An ordinary function of y and the weights, with gradients of its own.
+    ///
+    /// # Panics
+    /// If y has another number of channels or is not what maps of that size become.
+    pub fn adjoint(&self, y: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        let weight = self.weight.val();
+        let bias = Tensor::zeros([weight.dims()[1]], (&weight.device(), weight.dtype()));
+        convolve_transposed(y, weight, bias, size, self.stride, self.padding)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{check_gradients, double, random, values, weighted};
+    use crate::testing::{check_gradients, close, double, random, values, weighted};
     use burn::module::Param;
 
     #[test]
@@ -100,5 +111,42 @@ mod tests {
         let bare = Conv::new(3, 2, 3, &mut init).without_bias(&init);
         let x = Param::from_tensor(random([2, 2, 6, 5], 1));
         check_gradients((conv, bare, x), |(conv, bare, x)| weighted(bare.forward(conv.forward(x.val()))));
+    }
+
+    #[test]
+    fn the_adjoint_moves_a_product_to_the_other_side() {
+        for (kernel, stride, padding, size) in [
+            (4, 2, 1, [8, 6]),
+            (4, 2, 4, [8, 8]),
+            (3, 1, 1, [5, 4]),
+            (1, 1, 0, [3, 4]),
+            (4, 2, 1, [7, 9]),
+            (4, 1, 0, [4, 4]),
+        ] {
+            let mut init = double();
+            let conv = Conv::new(3, 5, kernel, &mut init).with_stride(stride).with_padding(padding);
+            let conv = conv.without_bias(&init);
+            let x = random([2, 3, size[0], size[1]], 1);
+            let there = conv.forward(x.clone());
+            let y = random(there.dims(), 2);
+            let back = conv.adjoint(y.clone(), size);
+            close(
+                &values((there.clone() * y.clone()).sum()),
+                &values((x.clone() * back.clone()).sum()),
+                1e-10,
+            );
+            // It is the gradient.
+            let gradients = (there * y.detach()).sum().backward();
+            close(&values(back), &values(x.grad(&gradients).unwrap()), 1e-12);
+        }
+    }
+
+    #[test]
+    fn gradients_of_the_adjoint_are_the_slopes() {
+        let conv = Conv::new(2, 3, 4, &mut double()).with_stride(2).with_padding(1);
+        let y = Param::from_tensor(random([2, 3, 3, 2], 1));
+        // A bias has no part in it.
+        let conv = conv.without_bias(&double());
+        check_gradients((conv, y), |(conv, y)| weighted(conv.adjoint(y.val(), [7, 4])));
     }
 }

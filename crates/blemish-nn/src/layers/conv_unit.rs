@@ -1,8 +1,8 @@
 //! Convolution, normalisation and activation, one after the other.
 
 use super::activation::Activation;
-use super::batch_norm::BatchNorm2d;
 use super::conv::Conv;
+use super::norm::Norm;
 use super::phase::Phase;
 use super::transposed_conv::TransposedConv;
 use crate::init::Init;
@@ -16,6 +16,24 @@ pub enum Convolution {
     Plain(Conv),
     /// See [`TransposedConv`].
     Transposed(TransposedConv),
+}
+
+impl Convolution {
+    /// Channels that it makes.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Plain(conv) => conv.bias.dims()[0],
+            Self::Transposed(conv) => conv.bias.dims()[0],
+        }
+    }
+
+    /// y for x, batch x inputs x height x width.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Plain(conv) => conv.forward(x),
+            Self::Transposed(conv) => conv.forward(x),
+        }
+    }
 }
 
 impl From<Conv> for Convolution {
@@ -36,7 +54,7 @@ pub struct ConvUnit {
     /// First.
     pub conv: Convolution,
     /// Then, if there is one.
-    pub norm: Option<BatchNorm2d>,
+    pub norm: Option<Norm>,
     /// Last.
     #[module(skip)]
     pub activation: Activation,
@@ -46,11 +64,15 @@ impl ConvUnit {
     /// With batch normalisation.
     pub fn normed(conv: impl Into<Convolution>, activation: Activation, init: &Init) -> Self {
         let conv = conv.into();
-        let channels = match &conv {
-            Convolution::Plain(conv) => conv.bias.dims()[0],
-            Convolution::Transposed(conv) => conv.bias.dims()[0],
-        };
-        Self { conv, norm: Some(BatchNorm2d::new(channels, init)), activation }
+        let norm = Norm::batch(conv.outputs(), init);
+        Self { conv, norm: Some(norm), activation }
+    }
+
+    /// With group normalisation, see [`Norm::group`].
+    pub fn grouped(conv: impl Into<Convolution>, activation: Activation, init: &Init) -> Self {
+        let conv = conv.into();
+        let norm = Norm::group(conv.outputs(), init);
+        Self { conv, norm: Some(norm), activation }
     }
 
     /// Without normalisation.
@@ -60,15 +82,11 @@ impl ConvUnit {
 
     /// y for x, batch x inputs x height x width.
     pub fn forward(&self, x: Tensor<4>, phase: Phase) -> Tensor<4> {
-        let y = match &self.conv {
-            Convolution::Plain(conv) => conv.forward(x),
-            Convolution::Transposed(conv) => conv.forward(x),
-        };
-        let y = match &self.norm {
-            Some(norm) => norm.forward(y, phase),
-            None => y,
-        };
-        self.activation.forward(y)
+        let y = self.conv.forward(x);
+        match &self.norm {
+            Some(norm) => norm.forward_then(y, phase, self.activation),
+            None => self.activation.forward(y),
+        }
     }
 }
 

@@ -46,6 +46,24 @@ impl GroupNorm {
         let x = standardise(rows, self.epsilon).reshape(shape);
         x * along(self.gain.val()) + along(self.shift.val())
     }
+
+    /// The gradient by x of the sum of y(x) times `slope`, which has the shape of x, as an ordinary function of x, `slope` and the gain
+    /// with gradients of its own: a loss may contain it.
+    ///
+    /// With h the normalised values, r = 1 / sqrt(v + epsilon), s = g slope and means over each group, it is
+    /// r (s - mean(s) - h mean(s h)).
+    pub fn pull(&self, x: Tensor<4>, slope: Tensor<4>) -> Tensor<4> {
+        let shape @ [batch, channels, height, width] = x.dims();
+        let rows = |x: Tensor<4>| x.reshape([batch * self.groups, channels / self.groups * height * width]);
+        let x = rows(x);
+        let centred = x.clone() - x.mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let rate = (variance + self.epsilon).sqrt().recip();
+        let hat = centred * rate.clone();
+        let slope = rows(slope * along(self.gain.val()));
+        let along_hat = (slope.clone() * hat.clone()).mean_dim(1);
+        ((slope.clone() - slope.mean_dim(1) - hat * along_hat) * rate).reshape(shape)
+    }
 }
 
 #[cfg(test)]
@@ -70,5 +88,24 @@ mod tests {
         let norm = GroupNorm::new(2, 4, &double());
         let x = Param::from_tensor(random([2, 4, 3, 2], 1));
         check_gradients((norm, x), |(norm, x)| weighted(norm.forward(x.val())));
+    }
+
+    #[test]
+    fn the_pulled_slope_is_the_gradient_and_has_gradients_itself() {
+        let mut init = double();
+        for groups in [1, 2] {
+            let mut norm = GroupNorm::new(groups, 4, &init);
+            norm.gain = init.normal(1.0, [4]);
+            let (x, slope) = (random([2, 4, 3, 2], 1), random([2, 4, 3, 2], 2));
+            let gradients = (norm.forward(x.clone()) * slope.clone().detach()).sum().backward();
+            let pulled = norm.pull(x.clone(), slope.clone());
+            close(&values(pulled), &values(x.grad(&gradients).unwrap()), 1e-12);
+            // A shift has no part in it.
+            let parts = (norm.gain.clone(), Param::from_tensor(x), Param::from_tensor(slope));
+            check_gradients(parts, |(gain, x, slope)| {
+                let norm = GroupNorm { gain: gain.clone(), ..norm.clone() };
+                weighted(norm.pull(x.val(), slope.val()))
+            });
+        }
     }
 }

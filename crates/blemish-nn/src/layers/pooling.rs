@@ -1,6 +1,7 @@
 //! Maps to smaller ones.
 
 use super::linear_maps::{Taps, along_height_and_width};
+use blemish_ops::max_pairs;
 use burn::tensor::Tensor;
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
@@ -27,7 +28,11 @@ impl Window {
 ///
 /// # Panics
 /// If the window does not fit into the padded map.
-pub fn max_pool(x: Tensor<4>, Window { side, stride, padding }: Window) -> Tensor<4> {
+pub fn max_pool(x: Tensor<4>, window: Window) -> Tensor<4> {
+    if window == Window::tiles(2) {
+        return max_pairs(x);
+    }
+    let Window { side, stride, padding } = window;
     max_pool2d(x, MaxPoolOptions::new([side; 2]).with_stride([stride; 2]).with_padding([padding; 2]))
 }
 
@@ -94,6 +99,7 @@ mod tests {
     #[test]
     fn threads_do_not_change_a_bit() {
         threads_agree([3, 12, 64, 51], |x, _| max_pool(x, PADDED));
+        threads_agree([3, 12, 64, 51], |x, _| max_pool(x, Window::tiles(2)));
         threads_agree([3, 12, 64, 51], |x, _| average_pool(x, PADDED));
         threads_agree([3, 12, 64, 51], |x, _| adaptive_average_pool(x, [7, 5]));
     }

@@ -1,7 +1,7 @@
 //! Transposed convolution.
 
 use crate::init::Init;
-use blemish_ops::convolve;
+use blemish_ops::convolve_transposed;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -9,9 +9,6 @@ use burn::tensor::Tensor;
 ///
 /// y(o, s i + u - p, s j + v - p) is b(o) + the sum over all c, i, j, u, v that lead there of W(c, o, u, v) x(c, i, j). Of height x width
 /// it makes (height - 1) s - 2 p + kernel + q rows, q the output padding, and as many columns.
-///
-/// It is computed as a convolution for each of the s^2 places that an output can have between inputs (sub-pixel convolution), so no
-/// product meets an inserted zero.
 #[derive(Module, Debug)]
 pub struct TransposedConv {
     /// Inputs x outputs x kernel x kernel.
@@ -57,45 +54,15 @@ impl TransposedConv {
     /// # Panics
     /// If x has another number of channels, the padding leaves nothing, or the output padding is not below the stride.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (stride, padding) = (self.stride, self.padding);
-        assert!(self.output_padding < stride, "an output padding as large as the stride of {stride}");
-        let [_, outputs, kernel, _] = self.weight.dims();
+        let Self { stride, padding, output_padding, .. } = *self;
+        assert!(output_padding < stride, "an output padding as large as the stride of {stride}");
+        let kernel = self.weight.dims()[2];
         let [_, _, height, width] = x.dims();
-        let size =
-            |side: usize| ((side - 1) * stride + kernel + self.output_padding).saturating_sub(2 * padding);
+        let size = |side: usize| ((side - 1) * stride + kernel + output_padding).saturating_sub(2 * padding);
         let [rows, columns] = [size(height), size(width)];
         assert!(rows > 0 && columns > 0, "a padding of {padding} leaves nothing of a transposed convolution");
-        // Rows s q .. s q + s of the whole result come from the rows q - taps + 1 ..= q of x. One row more holds what output padding adds.
-        let taps = kernel.div_ceil(stride);
-        let is_beyond = kernel + self.output_padding > padding + taps * stride;
-        let x = if is_beyond { x.pad((0, 1, 0, 1), 0.0) } else { x };
-        let bias = self.bias.val().unsqueeze_dim::<2>(1).repeat_dim(1, stride * stride).reshape([-1]);
-        let y = spread(convolve(x, self.phases(taps), bias, 1, taps - 1), outputs, stride);
-        y.narrow(2, padding, rows).narrow(3, padding, columns)
+        convolve_transposed(x, self.weight.val(), self.bias.val(), [rows, columns], stride, padding)
     }
-
-    /// The kernels of a convolution to outputs * s * s channels: those of output o at place (u, v) between inputs are
-    /// W(c, o, s m + u, s n + v), m and n from the last tap to the first.
-    fn phases(&self, taps: usize) -> Tensor<4> {
-        let (stride, weight) = (self.stride, self.weight.val());
-        let [inputs, outputs, kernel, _] = weight.dims();
-        let weight = match taps * stride - kernel {
-            0 => weight,
-            rest => weight.pad((0, rest, 0, rest), 0.0),
-        };
-        let weight = weight.reshape([inputs, outputs, taps, stride, taps, stride]).flip([2, 4]);
-        weight.permute([1, 3, 5, 0, 2, 4]).reshape([outputs * stride * stride, inputs, taps, taps])
-    }
-}
-
-/// Channel (o, u, v) at (i, j) goes to channel o at (s i + u, s j + v).
-fn spread(y: Tensor<4>, outputs: usize, stride: usize) -> Tensor<4> {
-    if stride == 1 {
-        return y;
-    }
-    let [batch, _, height, width] = y.dims();
-    let y = y.reshape([batch, outputs, stride, stride, height, width]).permute([0, 1, 4, 2, 5, 3]);
-    y.reshape([batch, outputs, height * stride, width * stride])
 }
 
 #[cfg(test)]

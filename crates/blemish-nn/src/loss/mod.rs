@@ -2,7 +2,7 @@
 //!
 //! | loss | compares |
 //! |---|---|
-//! | [`l1`], [`l2`] | values with values |
+//! | [`l1`], [`l2`], [`smooth_l1`] | values with values |
 //! | [`Ssim`] | images with images, by local means, variances and covariances |
 //! | [`cross_entropy`] | logits of classes with true classes |
 //! | [`binary_cross_entropy`], [`binary_cross_entropy_of_logits`] | probabilities or logits of one class with 0 to 1 |
@@ -19,7 +19,7 @@ mod ssim;
 
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_of_logits};
 pub use cross_entropy::cross_entropy;
-pub use difference::{l1, l2};
+pub use difference::{l1, l2, smooth_l1};
 pub use focal::{Focal, FocalForm, two_classes};
 pub use gaussian_kl::gaussian_kl;
 pub use mean::mean;

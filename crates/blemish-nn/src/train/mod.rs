@@ -27,5 +27,5 @@ pub use plan::{Plan, Precision};
 pub use run::{train, train_by_turns, train_selecting};
 pub use schedule::{Decay, Schedule};
 pub use trained::{Selection, Trained, TrainedByTurns};
-pub use turns::{Course, Draw, Order, Turn};
+pub use turns::{Course, Draw, Order, Renewal, Turn};
 pub use watch::{Verdict, Watch};

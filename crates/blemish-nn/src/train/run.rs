@@ -98,6 +98,11 @@ pub fn train_by_turns<M: Module, B, E: From<TrainError>>(
                 progress = progress.learn(lesson, turn, &turns[turn], number, course.steps);
             }
         }
+        for (turn, &loss) in turns.iter().zip(&losses) {
+            if let Some(renewal) = turn.renewal.filter(|renewal| loss < renewal.below) {
+                progress.network = (renewal.renew)(progress.network, step);
+            }
+        }
         progress.done += 1;
         progress.turns.iter_mut().zip(&losses).for_each(|(turn, &loss)| turn.curve.push(loss));
         if let Some(selection) = selection.as_ref().filter(|it| progress.done.is_multiple_of(it.every.max(1)))

@@ -25,6 +25,13 @@ pub enum Decay {
         /// Of the rate at each change.
         factor: f64,
     },
+    /// Times `factor` at each of two shares of the steps.
+    Late {
+        /// The shares, 0 to 1.
+        shares: [f64; 2],
+        /// Of the rate at each change.
+        factor: f64,
+    },
     /// floor + (rate - floor) (1 + cos(pi p)) / 2, p the share of the steps done, counted in `stairs` equal parts (0: every step).
     Cosine {
         /// Rate that it would reach at the end.
@@ -54,6 +61,10 @@ impl Schedule {
         match self.decay {
             Decay::Constant => self.rate,
             Decay::Step { every, factor } => self.rate * factor.powf((step / every.max(1)) as f64),
+            Decay::Late { shares, factor } => {
+                let passed = shares.iter().filter(|&&share| step as f64 >= share * steps as f64).count();
+                self.rate * factor.powi(passed as i32)
+            }
             Decay::Cosine { floor, stairs } => {
                 let share = step as f64 / steps.max(1) as f64;
                 let share = if stairs == 0 { share } else { (share * stairs as f64).floor() / stairs as f64 };
@@ -88,5 +99,7 @@ mod tests {
         let schedule = Schedule { rate: 1.0, warm_up: 0, decay: Decay::Step { every: 10, factor: 0.5 } };
         assert_eq!([0, 9, 10, 25].map(|step| schedule.at(step, 100)), [1.0, 1.0, 0.5, 0.25]);
         assert_eq!(Schedule::constant(0.3).at(99, 100), 0.3);
+        let late = Schedule { decay: Decay::Late { shares: [0.8, 0.9], factor: 0.5 }, ..schedule };
+        assert_eq!([0, 79, 80, 89, 90, 99].map(|step| late.at(step, 100)), [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
     }
 }

@@ -25,9 +25,29 @@ pub struct Turn<'a, M, B> {
     pub clip: Option<f64>,
     /// Decay of a running average of its weights, which are then the result.
     pub average: Option<f64>,
+    /// Makes its weights anew once its loss says that nothing more is to be learned.
+    pub renewal: Option<Renewal<'a, M>>,
     /// What a batch costs, one number.
     pub loss: &'a dyn Fn(&M, B) -> Tensor<1>,
 }
+
+/// Makes weights anew at the end of a step whose loss, the mean over the turn's updates in it, is too small: a critic that is always right
+/// teaches nothing. What the rule remembers of them stays.
+pub struct Renewal<'a, M> {
+    /// The smallest loss that is not too small.
+    pub below: f64,
+    /// The network with new weights in the turn's scope, a function of the network and the number of the step alone.
+    pub renew: &'a dyn Fn(M, u64) -> M,
+}
+
+// Derived, they would ask the same of M.
+impl<M> Clone for Renewal<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Renewal<'_, M> {}
 
 // Derived, they would ask the same of M and B.
 impl<M, B> Clone for Turn<'_, M, B> {
@@ -47,13 +67,14 @@ impl<'a, M, B> Turn<'a, M, B> {
         schedule: Schedule,
         loss: &'a dyn Fn(&M, B) -> Tensor<1>,
     ) -> Self {
-        Self { name, scope, repeats: 1, rule: rule.into(), schedule, clip: None, average: None, loss }
+        let rule = rule.into();
+        Self { name, scope, repeats: 1, rule, schedule, clip: None, average: None, renewal: None, loss }
     }
 
     /// That of a plan for the whole network.
     pub(super) fn of_plan(plan: &Plan, loss: &'a dyn Fn(&M, B) -> Tensor<1>) -> Self {
         let Plan { optimiser: rule, schedule, clip, average, .. } = *plan;
-        Self { name: "", scope: Scope::All, repeats: 1, rule, schedule, clip, average, loss }
+        Self { name: "", scope: Scope::All, repeats: 1, rule, schedule, clip, average, renewal: None, loss }
     }
 }
 

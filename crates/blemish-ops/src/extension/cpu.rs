@@ -2,13 +2,16 @@
 
 use super::Operations;
 use crate::adam::{self, AdamStep};
+use crate::batch_norm::BatchNorm;
 use crate::convolution;
 use crate::coupling::{self, Coupling};
 use crate::dense;
 use crate::distance;
 use crate::geometry::Geometry;
+use crate::linear_map::{self, LinearMap};
 use crate::part;
 use crate::permutation;
+use crate::pool::Plane;
 use crate::real::Real;
 use burn::backend::TensorMetadata;
 use burn::backend::flex::{Flex, FlexTensor};
@@ -16,6 +19,14 @@ use burn::tensor::{DType, Shape, TensorData};
 
 fn tensor<T: Real>(values: Vec<T>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// The tensor with its values alone in its storage, copied only where they are not: what nobody else holds is then changed in place. A
+/// part of another tensor can look contiguous and yet begin somewhere in that one's storage.
+fn own(tensor: FlexTensor) -> FlexTensor {
+    let bytes = tensor.shape().num_elements() * tensor.dtype().size();
+    let is_whole = tensor.layout().start_offset() == 0 && tensor.bytes().len() == bytes;
+    if tensor.is_contiguous() && is_whole { tensor } else { tensor.to_contiguous() }
 }
 
 fn geometry(x: &Shape, weight: &Shape, stride: usize, padding: usize) -> Geometry {
@@ -35,6 +46,14 @@ fn geometry(x: &Shape, weight: &Shape, stride: usize, padding: usize) -> Geometr
 fn extent(shape: &Shape) -> [usize; 2] {
     let positions = shape.iter().skip(2).product();
     [shape[1] * positions, positions]
+}
+
+fn norm(shape: &Shape, epsilon: f64, slope: f64) -> BatchNorm {
+    BatchNorm { channels: shape[1], positions: extent(shape)[1], epsilon, slope }
+}
+
+fn plane(shape: &Shape) -> Plane {
+    Plane { height: shape[2], width: shape[3] }
 }
 
 /// Runs a body for the number type of a tensor.
@@ -94,15 +113,102 @@ impl Operations for Flex {
         gradient: FlexTensor,
         stride: usize,
         padding: usize,
-    ) -> (FlexTensor, FlexTensor) {
+    ) -> FlexTensor {
         let geometry = geometry(&x.shape(), &weight.shape(), stride, padding);
         let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
         by_type!(x, T => {
             let (x, gradient) = (x.storage::<T>(), gradient.storage::<T>());
-            let weights = convolution::weight_gradient(geometry, x, gradient);
-            let bias = convolution::bias_gradient(geometry, gradient);
-            (tensor(weights, weight.shape()), tensor(bias, Shape::from([geometry.outputs])))
+            tensor(convolution::weight_gradient(geometry, x, gradient), weight.shape())
         })
+    }
+
+    fn channel_sums(x: FlexTensor) -> FlexTensor {
+        let (channels, [_, positions]) = (x.shape()[1], extent(&x.shape()));
+        let x = x.to_contiguous();
+        by_type!(x, T => {
+            tensor(convolution::channel_sums(channels, positions, x.storage::<T>()), Shape::from([channels]))
+        })
+    }
+
+    fn convolve_transposed(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        [height, width]: [usize; 2],
+        stride: usize,
+        padding: usize,
+    ) -> FlexTensor {
+        let shape = Shape::from([x.shape()[0], weight.shape()[1], height, width]);
+        let geometry = geometry(&shape, &weight.shape(), stride, padding);
+        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
+        by_type!(x, T => {
+            let (x, weight, bias) = (x.storage::<T>(), weight.storage::<T>(), bias.storage::<T>());
+            tensor(convolution::transposed(geometry, x, weight, bias), shape)
+        })
+    }
+
+    fn norm(
+        x: FlexTensor,
+        gain: FlexTensor,
+        shift: FlexTensor,
+        [epsilon, slope]: [f64; 2],
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let shape = x.shape();
+        let norm = norm(&shape, epsilon, slope);
+        let (x, gain, shift) = (x.to_contiguous(), gain.to_contiguous(), shift.to_contiguous());
+        by_type!(x, T => {
+            let moments = norm.moments(x.storage::<T>());
+            let y = norm.forward(x.storage::<T>(), [gain.storage::<T>(), shift.storage::<T>()], &moments);
+            let channels = || Shape::from([norm.channels]);
+            let mean: Vec<T> = moments.iter().map(|moments| T::of(moments.0)).collect();
+            let variance: Vec<T> = moments.iter().map(|moments| T::of(moments.1)).collect();
+            (tensor(y, shape), tensor(mean, channels()), tensor(variance, channels()))
+        })
+    }
+
+    fn norm_gradient(
+        x: FlexTensor,
+        gain: FlexTensor,
+        shift: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        gradient: FlexTensor,
+        [epsilon, slope]: [f64; 2],
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let norm = norm(&x.shape(), epsilon, slope);
+        let x = x.to_contiguous();
+        let [gain, shift, mean, variance] =
+            [gain, shift, mean, variance].map(|tensor| tensor.to_contiguous());
+        let mut gradient = own(gradient);
+        by_type!(x, T => {
+            let moments = mean.storage::<T>().iter().zip(variance.storage::<T>());
+            let moments: Vec<_> = moments.map(|(mean, variance)| (mean.wide(), variance.wide())).collect();
+            let line = [gain.storage::<T>(), shift.storage::<T>()];
+            let made = norm.backward(x.storage::<T>(), line, &moments, gradient.storage_mut::<T>());
+            let [gain, shift] = made.map(|made| tensor(made, Shape::from([norm.channels])));
+            (gradient, gain, shift)
+        })
+    }
+
+    fn max_pairs(x: FlexTensor) -> FlexTensor {
+        let mut shape = x.shape();
+        let plane = plane(&shape);
+        (shape[2], shape[3]) = (shape[2] / 2, shape[3] / 2);
+        let x = x.to_contiguous();
+        by_type!(x, T => tensor(plane.forward(x.storage::<T>()), shape))
+    }
+
+    fn max_pairs_gradient(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let plane = plane(&x.shape());
+        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        by_type!(x, T => tensor(plane.backward(x.storage::<T>(), gradient.storage::<T>()), x.shape()))
+    }
+
+    fn map_linearly(x: FlexTensor, rows: LinearMap, columns: LinearMap) -> FlexTensor {
+        let mut shape = x.shape();
+        (shape[2], shape[3]) = (rows.outputs(), columns.outputs());
+        let x = x.to_contiguous();
+        by_type!(x, T => tensor(linear_map::apply(x.storage::<T>(), &rows, &columns), shape))
     }
 
     fn dense(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
@@ -217,8 +323,6 @@ impl Operations for Flex {
         step: AdamStep,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let gradient = gradient.to_contiguous();
-        // Contiguous copies are made only of what is not so already; values that nobody else holds are updated in place.
-        let own = |tensor: FlexTensor| if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
         let (mut value, mut first, mut second) = (own(value), own(first), own(second));
         by_type!(gradient, T => {
             let moments = (first.storage_mut::<T>(), second.storage_mut::<T>());

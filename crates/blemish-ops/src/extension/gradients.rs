@@ -3,6 +3,7 @@
 use super::Operations;
 use crate::adam::AdamStep;
 use crate::coupling::Coupling;
+use crate::linear_map::LinearMap;
 use crate::permutation;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -10,6 +11,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
+use burn::tensor::Shape;
 
 #[derive(Debug)]
 struct Convolve;
@@ -26,10 +28,83 @@ impl<B: Operations> Backward<B, 3> for Convolve {
                 B::convolve_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride, padding);
             grads.register::<B>(node.id, gradient);
         }
-        if weight_node.is_some() || bias_node.is_some() {
-            let (weights, bias) = B::convolve_weight_gradient(x, weight, gradient, stride, padding);
-            weight_node.into_iter().for_each(|node| grads.register::<B>(node.id, weights.clone()));
-            bias_node.into_iter().for_each(|node| grads.register::<B>(node.id, bias.clone()));
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, B::channel_sums(gradient.clone()));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<B>(node.id, B::convolve_weight_gradient(x, weight, gradient, stride, padding));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ConvolveTransposed;
+
+impl<B: Operations> Backward<B, 3> for ConvolveTransposed {
+    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, usize, usize);
+
+    // The adjoint of a convolution: what is its output there is the input here.
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, weight, none, stride, padding) = ops.state;
+        if let Some(node) = x_node {
+            let gradient = B::convolve(gradient.clone(), weight.clone(), none, stride, padding);
+            grads.register::<B>(node.id, gradient);
+        }
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, B::channel_sums(gradient.clone()));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<B>(node.id, B::convolve_weight_gradient(gradient, weight, x, stride, padding));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Norm;
+
+impl<B: Operations> Backward<B, 3> for Norm {
+    type State = (FloatTensor<B>, [FloatTensor<B>; 4], [f64; 2]);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, line, constants) = ops.state;
+        let [gain, shift, mean, variance] = line;
+        let (x, gain, shift) = B::norm_gradient(x, gain, shift, mean, variance, gradient, constants);
+        for (node, gradient) in ops.parents.into_iter().zip([x, gain, shift]) {
+            node.into_iter().for_each(|node| grads.register::<B>(node.id, gradient.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MaxPairs;
+
+impl<B: Operations> Backward<B, 1> for MaxPairs {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::max_pairs_gradient(ops.state, gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MapLinearly;
+
+impl<B: Operations> Backward<B, 1> for MapLinearly {
+    type State = (LinearMap, LinearMap);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let [node] = ops.parents;
+        let (rows, columns) = ops.state;
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::map_linearly(gradient, rows.transposed(), columns.transposed()));
         }
     }
 }
@@ -161,11 +236,74 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         gradient: FloatTensor<Self>,
         stride: usize,
         padding: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> FloatTensor<Self> {
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let (weights, bias) =
-            B::convolve_weight_gradient(x, weight, gradient.into_primitive(), stride, padding);
-        (constant(weights), constant(bias))
+        constant(B::convolve_weight_gradient(x, weight, gradient.into_primitive(), stride, padding))
+    }
+
+    fn channel_sums(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        constant(B::channel_sums(x.into_primitive()))
+    }
+
+    fn convolve_transposed(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        size: [usize; 2],
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let out =
+            B::convolve_transposed(x.clone(), weight.clone(), bias.into_primitive(), size, stride, padding);
+        let none = B::float_zeros(Shape::from([x.shape()[1]]), &x.device(), x.dtype().into());
+        tracked!(ConvolveTransposed, nodes, (x, weight, none, stride, padding), out)
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        constants: [f64; 2],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [x.node(), gain.node(), shift.node()];
+        let (x, gain, shift) = (x.into_primitive(), gain.into_primitive(), shift.into_primitive());
+        let (y, mean, variance) = B::norm(x.clone(), gain.clone(), shift.clone(), constants);
+        let line = [gain, shift, mean.clone(), variance.clone()];
+        (tracked!(Norm, nodes, (x, line, constants), y), constant(mean), constant(variance))
+    }
+
+    fn norm_gradient(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        constants: [f64; 2],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inner = [x, gain, shift, mean, variance, gradient].map(|tensor| tensor.into_primitive());
+        let [x, gain, shift, mean, variance, gradient] = inner;
+        let made = B::norm_gradient(x, gain, shift, mean, variance, gradient, constants);
+        (constant(made.0), constant(made.1), constant(made.2))
+    }
+
+    fn max_pairs(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        let out = B::max_pairs(x.clone());
+        tracked!(MaxPairs, nodes, x, out)
+    }
+
+    fn max_pairs_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        constant(B::max_pairs_gradient(x.into_primitive(), gradient.into_primitive()))
+    }
+
+    fn map_linearly(x: FloatTensor<Self>, rows: LinearMap, columns: LinearMap) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let out = B::map_linearly(x.into_primitive(), rows.clone(), columns.clone());
+        tracked!(MapLinearly, nodes, (rows, columns), out)
     }
 
     fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {

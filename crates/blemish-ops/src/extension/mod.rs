@@ -5,6 +5,7 @@ mod gradients;
 
 use crate::adam::AdamStep;
 use crate::coupling::Coupling;
+use crate::linear_map::LinearMap;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 
@@ -33,7 +34,45 @@ pub(crate) trait Operations: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
         padding: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> FloatTensor<Self>;
+
+    /// Sums over images and positions.
+    fn channel_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// To maps of a size, with `weight` inputs x outputs x k x k.
+    fn convolve_transposed(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        size: [usize; 2],
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self>;
+
+    /// The result, and mean and variance.
+    fn norm(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        constants: [f64; 2],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// With respect to x, gain and shift.
+    fn norm_gradient(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        constants: [f64; 2],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    fn max_pairs(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn max_pairs_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn map_linearly(x: FloatTensor<Self>, rows: LinearMap, columns: LinearMap) -> FloatTensor<Self>;
 
     fn dense(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
 

@@ -225,6 +225,31 @@ fn a_loss_sees_the_updates_before_it_unless_all_come_first() {
 }
 
 #[test]
+fn weights_are_made_anew_at_the_end_of_a_step_whose_loss_is_too_small() {
+    // The loss of step s is the weight before it; a descent by 1 each step, from 3.
+    let loss = |two: &Two, ()| two.a.val();
+    let descent = Sgd { momentum: 0.0, ..Sgd::MOMENTUM };
+    let renew =
+        |two: Two, step: u64| Two { a: Init::new(0, &device()).of(vec![10.0 + step as f32], [1]), ..two };
+    let end = |steps, below| {
+        let init = Init::new(0, &device());
+        let network = Two { a: init.of(vec![3.0], [1]), b: init.of(vec![2.0], [1]) };
+        let turn = Turn::new("a", Scope::Fields(&["a"]), descent, Schedule::constant(1.0), &loss);
+        let turn = Turn { renewal: Some(Renewal { below, renew: &renew }), ..turn };
+        let batch = |_| Ok::<_, TrainError>(());
+        let trained =
+            train_by_turns(network, &Course::new(steps), &[turn], &device(), batch, None, &go()).unwrap();
+        let weights = collect(&trained.network);
+        [weights["a"].1[0], weights["b"].1[0]]
+    };
+    // Losses 3, 2: neither is below 2.
+    assert_eq!(end(2, 2.0), [1.0, 2.0]);
+    // The third loss is 1.
+    assert_eq!(end(3, 2.0), [12.0, 2.0]);
+    assert_eq!(end(4, 2.0), [11.0, 2.0]);
+}
+
+#[test]
 fn faults_name_their_turn() {
     let [critic, generator] = turns();
     let nowhere = Turn { scope: Scope::Fields(&["encoder"]), ..generator };

@@ -227,6 +227,12 @@ pub trait Session: Send {
     /// # Errors
     /// As [`Method::score`].
     fn score(&mut self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error>;
+
+    /// Scores of all frames so far, in their order, by a rule that looks at the whole sequence and so cannot be had while it runs: what some
+    /// published metrics are of. A frame that the rule leaves out has none; `None` for methods without such a rule.
+    fn of_whole(&self) -> Option<Vec<Option<f32>>> {
+        None
+    }
 }
 
 /// How the models of a method learn on and are joined.

@@ -13,6 +13,8 @@ pub struct Needs {
     pub training: Training,
     /// The fewest good images that it learns from; 0 for methods that can do without any.
     pub good_images: usize,
+    /// Whether its training lays textures over the images: those of [`TrainingOptions::textures`](crate::training::TrainingOptions).
+    pub textures: bool,
 }
 
 /// What is read of an image.
@@ -67,6 +69,7 @@ impl Needs {
             clip: 1,
             training: Training::Short,
             good_images: 1,
+            textures: false,
         }
     }
 
@@ -83,6 +86,11 @@ impl Needs {
     /// The same with a long training.
     pub const fn training_long(self) -> Self {
         Self { training: Training::Long, ..self }
+    }
+
+    /// The same with textures laid over the images of the training.
+    pub const fn laying_textures(self) -> Self {
+        Self { textures: true, ..self }
     }
 
     /// Default strides of the backbone's maps; empty without such a backbone.

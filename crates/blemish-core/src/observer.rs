@@ -20,6 +20,11 @@ pub trait Observer: Send + Sync {
     fn warn(&self, message: &str) {
         let _ = message;
     }
+    /// A picture of what the work rests on, for a user to check before it has taken long: `size` is height and width, `planes` has
+    /// 3 x height x width values in [0, 1], red first.
+    fn picture(&self, name: &str, size: (usize, usize), planes: &[f32]) {
+        let _ = (name, size, planes);
+    }
     /// Whether the work should stop as soon as it can.
     fn is_cancelled(&self) -> bool {
         false
@@ -59,6 +64,9 @@ impl Observer for Named<'_> {
     }
     fn warn(&self, message: &str) {
         self.inner.warn(&format!("{}{message}", self.name));
+    }
+    fn picture(&self, name: &str, size: (usize, usize), planes: &[f32]) {
+        self.inner.picture(name, size, planes);
     }
     fn is_cancelled(&self) -> bool {
         self.inner.is_cancelled()

@@ -4,14 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Two sizes of the same method: settings that are not set take the preset's values.
+/// Two sizes of the same method: settings that are not set take the preset's values. Older models of PNI have other names for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Trains in minutes on a CPU and scores several images a second there.
     #[default]
+    #[serde(alias = "compact")]
     Cpu,
     /// Width, input size and steps as published: hours on a GPU.
+    #[serde(alias = "published")]
     Paper,
 }
 

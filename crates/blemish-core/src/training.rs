@@ -4,7 +4,7 @@ pub use blemish_nn::train::Precision;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How methods that train for long are run. Of it only the precision changes what an uninterrupted training learns.
+/// How methods that train for long are run. Of it only the precision and the textures change what an uninterrupted training learns.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingOptions {
     /// Ends the training after this time, with a usable model.
@@ -15,6 +15,9 @@ pub struct TrainingOptions {
     pub resume: bool,
     /// Bits of the products; fewer are for GPUs.
     pub precision: Precision,
+    /// Folder of pictures of anything at all, whose textures methods that make defects up lay over good images. Without it such
+    /// methods make textures up, too. A model does not need it once it is fitted.
+    pub textures: Option<PathBuf>,
 }
 
 impl TrainingOptions {
@@ -22,7 +25,7 @@ impl TrainingOptions {
     pub fn of_model(&self, number: usize) -> Self {
         Self {
             checkpoint: self.checkpoint.as_ref().map(|path| with_ending(path, &number.to_string())),
-            ..*self
+            ..self.clone()
         }
     }
 

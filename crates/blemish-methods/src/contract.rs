@@ -1,6 +1,6 @@
 //! The contract suite on every method.
 
-use blemish_core::check::{self, Scene, Subject};
+use blemish_core::check::{self, Part, Scene, Subject};
 use blemish_core::entry::{Entry, MethodEntry};
 use blemish_core::method::Method;
 use blemish_core::settings::Settings;
@@ -12,12 +12,14 @@ pub(crate) struct Small {
     settings: &'static [(&'static str, &'static str)],
     side: usize,
     localises: bool,
+    /// Whether it learns long enough to tell a defect.
+    detects: bool,
 }
 
 impl Small {
     /// A method by name, with these settings, on the usual images.
     pub(crate) const fn new(method: &'static str, settings: &'static [(&'static str, &'static str)]) -> Self {
-        Self { method, settings, side: 96, localises: true }
+        Self { method, settings, side: 96, localises: true, detects: true }
     }
 
     /// The same on images of another side, a multiple of 32 pixels.
@@ -28,6 +30,11 @@ impl Small {
     /// The same without asking where its maps are hottest.
     pub(crate) const fn anywhere(self) -> Self {
         Self { localises: false, ..self }
+    }
+
+    /// The same without asking whether it tells a defect: networks that begin with nothing need more steps than a test has.
+    pub(crate) const fn untaught(self) -> Self {
+        Self { localises: false, detects: false, ..self }
     }
 
     /// The images that it is tried on.
@@ -52,7 +59,8 @@ pub(crate) fn check<M: Method>(folder: &[Small]) {
         let started = std::time::Instant::now();
         let subject = Subject::new(&entry, settings(&entry, small));
         let subject = Subject { scene: small.scene(), localises: small.localises, ..subject };
-        let findings = check::method(&subject);
+        let mut findings = check::method(&subject);
+        findings.retain(|finding| small.detects || finding.part != Part::Finds);
         let words: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert!(findings.is_empty(), "{small:?}:\n{}", words.join("\n"));
         println!("{small:?}: {:?}", started.elapsed());

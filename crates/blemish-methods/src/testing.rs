@@ -7,7 +7,9 @@ use blemish_core::input::Input;
 use blemish_core::map::PatchScores;
 use blemish_core::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
-use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions, FeatureMap};
+use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap};
+use blemish_nn::weights::{self, WeightError};
+use blemish_nn::{Device, Module, Tensor, TensorData};
 use std::sync::Arc;
 
 pub(crate) use blemish_core::check::Images;
@@ -18,8 +20,9 @@ pub(crate) fn backbone(strides: &[usize]) -> Arc<Backbone> {
 }
 
 /// The device that BLEMISH_DEVICE names (such as `wgpu`), the CPU without it.
-pub(crate) fn device() -> blemish_nn::Device {
-    let named = std::env::var("BLEMISH_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap());
+pub(crate) fn device() -> Device {
+    let named =
+        std::env::var("BLEMISH_DEVICE").map_or(blemish_features::Device::Cpu, |name| name.parse().unwrap());
     blemish_features::burn_device::open(named).unwrap()
 }
 
@@ -91,4 +94,86 @@ pub(crate) fn score(
         _ => None,
     };
     method.score(&Input { maps: maps.as_ref(), ..Input::of_images(batch) })
+}
+
+/// Weights, inputs, results and losses of an independent implementation.
+pub(crate) struct Golden(State);
+
+impl Golden {
+    /// Those of `tests/golden/NAME.safetensors`.
+    pub(crate) fn read(name: &str) -> Self {
+        Self::of(format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR")).as_ref())
+    }
+
+    /// Those of the published width, which `make_NAME.py --published FOLDER` makes, where BLEMISH_GOLDEN_PUBLISHED names that folder.
+    pub(crate) fn published(name: &str) -> Option<Self> {
+        let Some(folder) = std::env::var_os("BLEMISH_GOLDEN_PUBLISHED") else {
+            println!("skipped: BLEMISH_GOLDEN_PUBLISHED names no folder with {name}.safetensors");
+            return None;
+        };
+        Some(Self::of(&std::path::Path::new(&folder).join(format!("{name}.safetensors"))))
+    }
+
+    fn of(path: &std::path::Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut state = State::default();
+        for (name, view) in file.iter() {
+            let values: Vec<f32> = bytemuck::pod_collect_to_vec::<u8, f32>(view.data());
+            state.set_f32(name, view.shape(), values);
+        }
+        Self(state)
+    }
+
+    /// Shape and values of a stored tensor.
+    pub(crate) fn values(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let rank = self.0.tensors().get(name).map_or(1, |tensor| tensor.shape.len());
+        let (shape, values) = self.0.f32(name, rank).unwrap();
+        (shape.to_vec(), values.to_vec())
+    }
+
+    /// A stored tensor on a device.
+    pub(crate) fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        let (shape, values) = self.values(name);
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// A network with the stored weights whose names begin with `prefix`; those that are not stored stay.
+    pub(crate) fn load<M: Module>(&self, prefix: &str, blank: M) -> M {
+        let old = weights::collect(&blank);
+        let mut taken = 0;
+        let take = |name: &str| {
+            let stored = format!("{prefix}{name}");
+            let is_stored = self.0.tensors().contains_key(&stored);
+            taken += usize::from(is_stored);
+            Ok::<_, WeightError>(if is_stored { self.values(&stored) } else { old[name].clone() })
+        };
+        let network = weights::load(blank, take).unwrap();
+        let stored = self.0.tensors().keys().filter(|name| name.starts_with(prefix)).count();
+        assert_eq!(taken, stored, "weights of {prefix} that the network has not");
+        network
+    }
+
+    /// Within 1e-4 of the largest of the stored values.
+    pub(crate) fn close(&self, ours: &[f32], name: &str) {
+        let off = relative_difference(ours, &self.values(name).1);
+        assert!(off < 1e-4, "{name}: {off:.1e} off");
+    }
+
+    /// Compares a tensor with a stored one, shape and values.
+    pub(crate) fn check<const D: usize>(&self, ours: Tensor<D>, name: &str) {
+        assert_eq!(ours.dims()[..], self.values(name).0[..], "{name}");
+        self.close(&ours.into_data().try_into_vec::<f32>().unwrap(), name);
+    }
+
+    /// Compares all stored weights whose names begin with `prefix`.
+    pub(crate) fn check_weights<M: Module>(&self, network: &M, prefix: &str) {
+        let ours = weights::collect(network);
+        let mut most = 0.0f32;
+        for name in self.0.tensors().keys().filter_map(|name| name.strip_prefix(prefix)) {
+            self.close(&ours[name].1, &format!("{prefix}{name}"));
+            most = most.max(relative_difference(&ours[name].1, &self.values(&format!("{prefix}{name}")).1));
+        }
+        println!("{prefix} within {most:.1e}");
+    }
 }

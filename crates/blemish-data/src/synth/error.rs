@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum SynthError {
     /// No look has this name.
-    #[error("there is no look `{name}`; choose one of: {}", super::Look::ALL.map(super::Look::name).join(", "))]
+    #[error("there is no look `{name}`; choose one of: {}, traffic", super::Look::ALL.map(super::Look::name).join(", "))]
     UnknownLook {
         /// The name asked for.
         name: String,
@@ -36,6 +36,14 @@ pub enum SynthError {
     Count {
         /// All images of the set.
         images: u128,
+    },
+    /// Clips that are too short for what is to happen in them.
+    #[error("clips of {frames} frames are too short; make them of at least {least} frames")]
+    Frames {
+        /// Frames of a clip.
+        frames: usize,
+        /// The fewest.
+        least: usize,
     },
     /// A look does not have this defect.
     #[error("the look `{look}` has no defect `{defect}`; it has: {}", look.defects().iter().map(|defect| defect.name()).collect::<Vec<_>>().join(", "))]

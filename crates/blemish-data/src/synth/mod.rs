@@ -9,7 +9,7 @@
 //! are exact by construction, also under soft edges.
 //!
 //! [`write_synthetic_set`] writes a whole set in MVTec AD layout; [`Generator`] gives single images; [`mod@paste`] lays defects over
-//! real ones, [`kit`] makes defects for methods to train on.
+//! real ones, [`kit`] makes defects for methods to train on, [`traffic`] makes clips of a street with odd motions.
 
 mod canvas;
 mod defects;
@@ -27,6 +27,7 @@ mod random;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 mod write;
 
 pub use error::SynthError;

@@ -1,19 +1,35 @@
 //! Defective images with exact masks, made from good ones: what methods learn from that tell defects from a good surface.
 //!
-//! [`Defects`] says which defect sample number n gets and lays it over any good image; a [`DefectStream`] keeps the good images itself.
-//! Samples are functions of a seed and of their number alone, so a training may be interrupted and goes on with the same ones.
+//! A [`Maker`] says which defect sample number n gets and lays it over any good image: [`Defects`] by turns, [`Simulated`] as DRAEM and
+//! MemSeg publish it. A [`DefectStream`] keeps the good images itself. Samples are functions of a seed and of their number alone, so a
+//! training may be interrupted and goes on with the same ones.
 
 use super::augment::{Augmentation, seed_of};
 use super::kept::{Kept, Planes};
 use super::trainer::batch_of;
 use blemish_core::error::Error;
 use blemish_core::method::{FitContext, Pass, TrainingSet};
-use blemish_data::synth::kit::{ColourJitter, DefectRequest, Kind, Textures, make_defect};
+use blemish_data::synth::SynthError;
+use blemish_data::synth::kit::{
+    ColourJitter, DefectRequest, Kind, MadeDefect, Simulation, Textures, make_defect,
+};
 use blemish_nn::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Which defects are made.
+/// Lays defects over good images.
+pub trait Maker: Sync {
+    /// Fixes the defects.
+    fn seed(&self) -> u64;
+
+    /// Sample number `number` on a good image of 3 x H x W values in [0, 1], which may stay good.
+    ///
+    /// # Panics
+    /// If the image does not have 3 x H x W values.
+    fn lay(&self, good: &[f32], size: (usize, usize), number: u64) -> DefectSample;
+}
+
+/// Which defects are made, kind by kind.
 #[derive(Clone, Debug)]
 pub struct Defects {
     /// What sample number n gets is entry n, over and over; `None` stays good.
@@ -58,24 +74,30 @@ impl Defects {
     pub fn kind(&self, number: u64) -> Option<Kind> {
         *self.cycle.get((number % self.cycle.len().max(1) as u64) as usize)?
     }
+}
 
-    /// Sample number `number` on a good image of 3 x H x W values in [0, 1].
-    ///
-    /// It stays good as well where no visible defect can be made, as on an image of a single colour.
-    ///
-    /// # Panics
-    /// If the image does not have 3 x H x W values.
-    pub fn lay(&self, good: &[f32], size: (usize, usize), number: u64) -> DefectSample {
+impl Maker for Defects {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The image stays good as well where no visible defect can be made, as on an image of a single colour.
+    fn lay(&self, good: &[f32], size: (usize, usize), number: u64) -> DefectSample {
         let made = self.kind(number).and_then(|kind| {
             let request =
                 DefectRequest { jitter: self.jitter, ..DefectRequest::new(kind, self.seed, number) };
             make_defect(good, size, &request, self.textures.as_ref())
         });
+        DefectSample::of(good, made)
+    }
+}
+
+impl DefectSample {
+    /// A good image and its defective twin, if there is one.
+    pub fn of(good: &[f32], made: Option<MadeDefect>) -> Self {
         match made {
-            None => {
-                DefectSample { good: good.to_vec(), image: good.to_vec(), mask: vec![0.0; size.0 * size.1] }
-            }
-            Some(made) => DefectSample {
+            None => Self { good: good.to_vec(), image: good.to_vec(), mask: vec![0.0; good.len() / 3] },
+            Some(made) => Self {
                 good: good.to_vec(),
                 image: made.pixels,
                 mask: made.mask.marked.into_iter().map(|marked| f32::from(u8::from(marked))).collect(),
@@ -84,12 +106,107 @@ impl Defects {
     }
 }
 
+/// Defects as DRAEM and MemSeg simulate them.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    /// How.
+    pub simulation: Simulation,
+    /// Where textures come from; without any the image itself serves, in disorder.
+    pub textures: Option<Textures>,
+    /// Where defects may be.
+    pub foreground: Foreground,
+    /// Fixes them.
+    pub seed: u64,
+}
+
+/// Where on an image defects may be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Foreground {
+    /// Anywhere.
+    #[default]
+    Everywhere,
+    /// The same on every image, H x W.
+    Fixed(Vec<bool>),
+    /// Where the image is brighter than this, of 1.
+    Brighter(f32),
+    /// Where it is as bright as this or darker.
+    Darker(f32),
+}
+
+impl Foreground {
+    /// H x W: true in the foreground of an image of 3 x H x W values; `None` for all of it. Brightness is
+    /// 0.299 red + 0.587 green + 0.114 blue.
+    pub fn of(&self, image: &[f32]) -> Option<Vec<bool>> {
+        let plane = image.len() / 3;
+        let grey = |at: usize| 0.299 * image[at] + 0.587 * image[plane + at] + 0.114 * image[2 * plane + at];
+        match self {
+            Self::Everywhere => None,
+            Self::Fixed(inside) => Some(inside.clone()),
+            Self::Brighter(limit) => Some((0..plane).map(|at| grey(at) > *limit).collect()),
+            Self::Darker(limit) => Some((0..plane).map(|at| grey(at) <= *limit).collect()),
+        }
+    }
+}
+
+impl Maker for Simulated {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn lay(&self, good: &[f32], size: (usize, usize), number: u64) -> DefectSample {
+        let foreground = self.foreground.of(good);
+        let numbers = (self.seed, number);
+        let textures = self.textures.as_ref();
+        let made = self.simulation.simulate(good, size, numbers, textures, foreground.as_deref());
+        DefectSample::of(good, made)
+    }
+}
+
+/// Textures that are made up where the user has none.
+const MADE_UP: usize = 120;
+
+/// Bytes that textures may take.
+const TEXTURE_BYTES: usize = 1 << 30;
+
+/// The textures of a fit: of the folder that its options name, or made up by its seed.
+///
+/// # Errors
+/// [`Error::Fit`] if there are no images in the folder or one cannot be read.
+pub fn textures(
+    method: &'static str,
+    size: (usize, usize),
+    context: &FitContext<'_>,
+) -> Result<Textures, Error> {
+    let most = Textures::most(size, TEXTURE_BYTES).max(1);
+    match &context.training.textures {
+        Some(folder) => {
+            context.observer.stage("reading textures", None);
+            Textures::of_folder(folder, size, most).map_err(unreadable(method))
+        }
+        None => {
+            context.observer.stage("making textures", None);
+            Ok(Textures::made_up(size, MADE_UP.min(most), context.seed))
+        }
+    }
+}
+
+/// A checksum of textures, which with that of the images tells trainings apart.
+pub fn digest_of(textures: &Textures) -> u32 {
+    let mut digest = crc32fast::Hasher::new();
+    (0..textures.len()).for_each(|number| digest.update(bytemuck::cast_slice(textures.values(number))));
+    digest.finalize()
+}
+
+fn unreadable(method: &'static str) -> impl FnOnce(SynthError) -> Error {
+    move |error| Error::Fit { method, reason: format!("its textures cannot be read: {error}") }
+}
+
 /// Samples without end from the good images of a training set.
-pub struct DefectStream {
+pub struct DefectStream<M = Defects> {
     method: &'static str,
     images: Kept,
     augmentation: Augmentation,
-    defects: Defects,
+    maker: M,
 }
 
 /// Samples of a training step.
@@ -102,7 +219,7 @@ pub struct DefectBatch {
     pub masks: Tensor<4>,
 }
 
-impl DefectStream {
+impl<M: Maker> DefectStream<M> {
     /// Keeps the good images; each is changed anew by the augmentation before a defect is laid over it, so that masks stay exact.
     ///
     /// # Errors
@@ -111,27 +228,25 @@ impl DefectStream {
         method: &'static str,
         good: &dyn TrainingSet,
         augmentation: Augmentation,
-        defects: Defects,
+        maker: M,
         context: &FitContext<'_>,
     ) -> Result<Self, Error> {
         let images = Kept::collect(method, good, Pass::IMAGES, context, "reading images", |input| {
             Ok(vec![Planes::of_images(input.images()?)])
         })?;
-        Ok(Self { method, images, augmentation, defects })
+        Ok(Self { method, images, augmentation, maker })
     }
 
-    /// The same with textures of the images in a folder and those below it, `most` of them at most.
-    ///
-    /// # Errors
-    /// [`Error::Fit`] if there are no images or one cannot be read.
-    pub fn with_textures_of(mut self, folder: &Path, most: usize) -> Result<Self, Error> {
-        let textures = Textures::of_folder(folder, self.size(), most);
-        let fail = |error: blemish_data::synth::SynthError| Error::Fit {
-            method: self.method,
-            reason: format!("its textures cannot be read: {error}"),
-        };
-        self.defects.textures = Some(textures.map_err(fail)?);
-        Ok(self)
+    /// The same with what `of` makes of the maker, for one that needs the size of samples or the good images.
+    pub fn with_maker<N: Maker>(self, of: impl FnOnce(M, &Kept) -> N) -> DefectStream<N> {
+        let Self { method, images, augmentation, maker } = self;
+        let maker = of(maker, &images);
+        DefectStream { method, images, augmentation, maker }
+    }
+
+    /// What lays the defects.
+    pub fn maker(&self) -> &M {
+        &self.maker
     }
 
     /// The good images.
@@ -146,14 +261,14 @@ impl DefectStream {
 
     /// Sample number `number`: every image once in as many samples as there are images, in an order that changes from round to round.
     pub fn sample(&self, number: u64) -> DefectSample {
-        let seed = self.defects.seed;
+        let seed = self.maker.seed();
         let image = batch_of(number, self.images.len(), 1, seed)[0];
         let whole = self.images.sizes()[0].grid();
         let good = match self.augmentation == Augmentation::NONE {
             true => self.images.row(0, image).to_vec(),
             false => self.augmentation.apply(self.images.row(0, image), whole, seed_of(seed, number)),
         };
-        self.defects.lay(&good, self.size(), number)
+        self.maker.lay(&good, self.size(), number)
     }
 
     /// The samples of step number `step`: those from `step * count` on, made on all threads.
@@ -171,6 +286,18 @@ impl DefectStream {
             images: tensor(3, |sample| &sample.image),
             masks: tensor(1, |sample| &sample.mask),
         }
+    }
+}
+
+impl DefectStream {
+    /// The same with textures of the images in a folder and those below it, `most` of them at most.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] if there are no images or one cannot be read.
+    pub fn with_textures_of(mut self, folder: &Path, most: usize) -> Result<Self, Error> {
+        let textures = Textures::of_folder(folder, self.size(), most);
+        self.maker.textures = Some(textures.map_err(unreadable(self.method))?);
+        Ok(self)
     }
 }
 

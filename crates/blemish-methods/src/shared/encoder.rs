@@ -3,13 +3,13 @@
 use blemish_core::error::Error;
 use blemish_features::burn_graph::{ConvolutionShape, Interpreter, convolve};
 use blemish_features::graph::Padding;
-use blemish_features::{Backbone, FeatureError};
+use blemish_features::{Backbone, FeatureError, Graph, Weights};
 use blemish_nn::init::Init;
 use blemish_nn::weights::Network;
 use blemish_nn::{Module, Tensor};
 use burn::module::Param;
 
-/// The network of a backbone with weights of its own: normalised images in, the maps of the backbone's taps out.
+/// The network of a backbone, or its deepest part, with weights of its own: normalised images in, the maps of the backbone's taps out.
 #[derive(Module, Debug)]
 pub(crate) struct Encoder {
     convolutions: Vec<Convolution>,
@@ -30,6 +30,22 @@ impl Encoder {
     /// [`Error::Features`] for a network that cannot be trained.
     pub(crate) fn new(backbone: &Backbone, extra: usize, init: &Init) -> Result<Self, Error> {
         let (graph, weights) = backbone.network()?;
+        Ok(Self::of(graph, weights, extra, init)?)
+    }
+
+    /// Starts as the part of the backbone behind the last tap but one, whose maps are its input.
+    ///
+    /// # Errors
+    /// [`Error::Features`] for a network that cannot be trained or that has fewer than two taps, or where that part needs more than these
+    /// maps.
+    pub(crate) fn behind(backbone: &Backbone, init: &Init) -> Result<Self, Error> {
+        let (graph, weights) = backbone.network()?;
+        let before = graph.taps.len().checked_sub(2).and_then(|at| graph.taps.get(at));
+        let before = before.map_or("", |tap| tap.name.as_str());
+        Ok(Self::of(&graph.behind(before)?, weights, 0, init)?)
+    }
+
+    fn of(graph: &Graph, weights: &Weights, extra: usize, init: &Init) -> Result<Self, FeatureError> {
         let interpreter = Interpreter::new(graph);
         let convolution = |(number, name): (usize, &str)| {
             let tensor = |kind: &str| {
@@ -105,6 +121,20 @@ mod tests {
                 assert!(relative_difference(&values(map), &expected.data) < 1e-4);
             }
         }
+    }
+
+    #[test]
+    fn the_part_behind_a_tap_takes_its_maps_to_the_next() {
+        let backbone = backbone(&[8, 16]);
+        let rgb: Vec<f32> = (0..3 * 64 * 64).map(|at| (at * 7919 % 997) as f32 / 997.0).collect();
+        let maps = backbone.extract(&rgb, [1, 64, 64]).unwrap();
+        let device = Device::flex();
+        let encoder = Encoder::behind(&backbone, &Init::new(0, &device)).unwrap();
+        let shape = [1, maps[0].channels, maps[0].height, maps[0].width];
+        let found = encoder.forward(Tensor::from_data(TensorData::new(maps[0].data.clone(), shape), &device));
+        assert_eq!(found.len(), 1);
+        assert!(relative_difference(&values(&found[0]), &maps[1].data) < 1e-4);
+        assert!(Encoder::behind(&self::backbone(&[16]), &Init::new(0, &device)).is_err());
     }
 
     /// The gradient of the last map's sum against a difference quotient, for the first and the last convolution.

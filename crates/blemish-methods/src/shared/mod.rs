@@ -8,12 +8,15 @@
 //! | [`map_network`] | a network on maps with sizes and loss curve, in a model's state and back |
 //! | [`network_state`] | any network's weights and loss curve, in a model's state and back |
 //! | [`defects`] | defective images with masks, made from good ones |
+//! | [`box_mean`](mod@box_mean) | means over square windows |
 //! | [`augment`] | random changes of images and what belongs to them |
 //! | [`tensors`] | values between host, model files and devices |
 
 pub mod augment;
 pub(crate) mod bank;
+pub mod box_mean;
 pub(crate) mod couplings;
+pub(crate) mod dcgan;
 pub mod defects;
 pub(crate) mod embedding;
 pub(crate) mod encoder;
@@ -21,5 +24,6 @@ pub mod kept;
 pub mod map_network;
 pub mod map_size;
 pub mod network_state;
+pub(crate) mod repainter;
 pub mod tensors;
 pub mod trainer;

@@ -15,13 +15,21 @@ pub fn store<N: Network>(network: &N, prefix: &str, curve: &Curve, state: &mut S
         let values: Vec<u32> = order.into_iter().map(|channel| channel as u32).collect();
         state.set_u32(&format!("{prefix}order.{number}"), &[values.len()], values);
     }
+    store_curve(prefix, curve, state);
+}
+
+/// Puts a loss curve alone into a model's state, for a network that no score needs.
+pub fn store_curve(prefix: &str, curve: &Curve, state: &mut State) {
     let losses: Vec<f32> = curve.losses.iter().map(|&loss| loss as f32).collect();
     state.set_f32(&format!("loss_curve.{prefix}values"), &[losses.len()], losses);
     state.set_count(&format!("loss_curve.{prefix}part"), curve.part);
 }
 
-/// A loss curve as [`store`] keeps it: mean losses, and the steps of each.
-fn load_curve(prefix: &str, state: &State) -> Result<Curve, StateError> {
+/// A loss curve as [`store`] and [`store_curve`] keep it: mean losses, and the steps of each.
+///
+/// # Errors
+/// [`StateError`] naming what is missing or misshapen.
+pub fn load_curve(prefix: &str, state: &State) -> Result<Curve, StateError> {
     let (_, losses) = state.f32(&format!("loss_curve.{prefix}values"), 1)?;
     let part = state.count(&format!("loss_curve.{prefix}part"))?;
     Ok(Curve::of(part, losses.iter().map(|&loss| f64::from(loss)).collect()))

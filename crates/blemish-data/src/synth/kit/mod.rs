@@ -7,21 +7,32 @@
 //! | [`Kind::Texture`] | texture where [Perlin noise](Perlin) is high, blended in | Zavrtanik et al., DRAEM, arXiv 2108.07610 |
 //! | [`Kind::Scribble`] | strokes of varying width and colour | PNI (arXiv 2211.12634) draws such by hand |
 //!
+//! A [`Simulation`] makes the defects of DRAEM, MemSeg and EdgRec as they are published: with their own probabilities, sources and
+//! [`Operation`]s. Its mask is the one that it was made with, within which a pixel may stay as it is by chance.
+//!
 //! Unlike [`super::paste`], which makes test sets for people, everything here works on planes as networks see them (3 x H x W in
 //! [0, 1]), a defect may be anywhere, and its mask is exact: what is not marked is the image to the bit. One `(seed, stream)` fixes a
 //! defect, on any number of threads.
 
 mod cut_paste;
 mod jitter;
+mod made_up;
+mod operations;
 mod perlin;
+mod picture;
 mod pixels;
 mod scribble;
+mod simulation;
+#[cfg(test)]
+mod simulation_tests;
 #[cfg(test)]
 mod tests;
 mod texture;
 
 pub use jitter::ColourJitter;
+pub use operations::Operation;
 pub use perlin::Perlin;
+pub use simulation::{Rate, Simulation};
 pub use texture::Textures;
 
 use super::random::Random;
@@ -71,7 +82,7 @@ impl DefectRequest {
 pub struct MadeDefect {
     /// 3 x H x W values in [0, 1].
     pub pixels: Vec<f32>,
-    /// Exactly the pixels that differ from the image.
+    /// Exactly the pixels that differ from the image; of a [`Simulation`] those that may.
     pub mask: Mask,
 }
 

@@ -8,8 +8,10 @@ use crate::synth::random::Random;
 /// the square root of 2. The lattice repeats beyond its ends.
 #[derive(Clone, Debug)]
 pub struct Perlin {
-    rows: usize,
-    columns: usize,
+    /// Cells that an image spans.
+    cells: (usize, usize),
+    /// Lattice points before it repeats.
+    points: (usize, usize),
     /// (y, x) of every lattice point.
     gradients: Vec<(f32, f32)>,
 }
@@ -21,9 +23,26 @@ impl Perlin {
     }
 
     pub(super) fn draw((rows, columns): (usize, usize), random: &mut Random) -> Self {
-        let (rows, columns) = (rows.max(1), columns.max(1));
+        let cells = (rows.max(1), columns.max(1));
+        Self::with_points(cells, cells, random)
+    }
+
+    /// Noise whose last row and column of lattice points are not the first ones again, as DRAEM has it.
+    pub(super) fn draw_open((rows, columns): (usize, usize), random: &mut Random) -> Self {
+        let cells = (rows.max(1), columns.max(1));
+        Self::with_points(cells, (cells.0 + 1, cells.1 + 1), random)
+    }
+
+    fn with_points(cells: (usize, usize), points: (usize, usize), random: &mut Random) -> Self {
         let gradient = |_| random.range(0.0, std::f32::consts::TAU).sin_cos();
-        Self { rows, columns, gradients: (0..rows * columns).map(gradient).collect() }
+        Self { cells, points, gradients: (0..points.0 * points.1).map(gradient).collect() }
+    }
+
+    /// Open noise with the gradients (cos a, sin a), (y, x), of given angles.
+    #[cfg(test)]
+    pub(super) fn of_angles(cells: (usize, usize), angles: &[f32]) -> Self {
+        let gradients = angles.iter().map(|angle| (angle.cos(), angle.sin())).collect();
+        Self { cells, points: (cells.0 + 1, cells.1 + 1), gradients }
     }
 
     /// The value at a point in lattice units.
@@ -32,8 +51,8 @@ impl Perlin {
         let (v, u) = (y - top, x - left);
         let wrap = |at: f32, length: usize| (at as i64).rem_euclid(length as i64) as usize;
         let corner = |down: f32, across: f32| {
-            let (row, column) = (wrap(top + down, self.rows), wrap(left + across, self.columns));
-            let (gy, gx) = self.gradients[row * self.columns + column];
+            let (row, column) = (wrap(top + down, self.points.0), wrap(left + across, self.points.1));
+            let (gy, gx) = self.gradients[row * self.points.1 + column];
             gy * (v - down) + gx * (u - across)
         };
         let fade = |t: f32| t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
@@ -52,11 +71,25 @@ impl Perlin {
     pub fn turned_field(&self, (height, width): (usize, usize), angle: f32) -> Vec<f32> {
         let (cosine, sine) = (angle.cos(), angle.sin());
         let (middle_y, middle_x) = (height as f32 / 2.0, width as f32 / 2.0);
-        let (per_y, per_x) = (self.rows as f32 / height as f32, self.columns as f32 / width as f32);
+        let (per_y, per_x) = (self.cells.0 as f32 / height as f32, self.cells.1 as f32 / width as f32);
         let point = |at: usize| {
             let (dy, dx) = ((at / width) as f32 - middle_y, (at % width) as f32 - middle_x);
             let (y, x) = (cosine * dy - sine * dx + middle_y, sine * dy + cosine * dx + middle_x);
             self.at(y * per_y, x * per_x)
+        };
+        (0..height * width).map(point).collect()
+    }
+
+    /// The same around the middle between the outer pixels, as the field itself would be turned: 0 where it would come from outside.
+    pub(super) fn turned_within(&self, (height, width): (usize, usize), angle: f32) -> Vec<f32> {
+        let (sine, cosine) = angle.sin_cos();
+        let last = ((height - 1) as f32, (width - 1) as f32);
+        let (per_y, per_x) = (self.cells.0 as f32 / height as f32, self.cells.1 as f32 / width as f32);
+        let point = |at: usize| {
+            let (dy, dx) = ((at / width) as f32 - last.0 / 2.0, (at % width) as f32 - last.1 / 2.0);
+            let (y, x) = (cosine * dy - sine * dx + last.0 / 2.0, sine * dy + cosine * dx + last.1 / 2.0);
+            let is_inside = (0.0..=last.0).contains(&y) && (0.0..=last.1).contains(&x);
+            if is_inside { self.at(y * per_y, x * per_x) } else { 0.0 }
         };
         (0..height * width).map(point).collect()
     }

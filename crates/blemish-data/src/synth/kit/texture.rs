@@ -1,6 +1,7 @@
 //! Textures blended in where Perlin noise is high (DRAEM), and where they come from.
 
 use super::jitter::ColourJitter;
+use super::made_up::made_up;
 use super::perlin::Perlin;
 use super::pixels::{brightness, canvas_of, sample};
 use crate::error::DataError;
@@ -10,6 +11,7 @@ use crate::synth::canvas::{Canvas, mix};
 use crate::synth::error::SynthError;
 use crate::synth::random::{Random, shuffle};
 use crate::transform::Transform;
+use rayon::prelude::*;
 use std::path::Path;
 
 /// Cells of the noise's lattice along each side: 2 to the power of 0 to 6.
@@ -53,6 +55,28 @@ impl Textures {
             Ok(canvas_of(&planar.pixels, size))
         };
         Ok(Self { size, images: (0..count).map(load).collect::<Result<_, _>>()? })
+    }
+
+    /// Textures out of nothing, for those who have no pictures of any: clouds, veins, threads, cells, tiles, spots, all fixed by the seed.
+    pub fn made_up(size: (usize, usize), count: usize, seed: u64) -> Self {
+        Self {
+            size,
+            images: (0..count).into_par_iter().map(|number| made_up(size, seed, number as u64)).collect(),
+        }
+    }
+
+    /// Number of images that take at most so many bytes.
+    pub fn most(size: (usize, usize), bytes: usize) -> usize {
+        bytes / (size.0 * size.1).max(1) / size_of::<[f32; 3]>()
+    }
+
+    /// The colours of a texture, H x W x 3 values in [0, 1].
+    pub fn values(&self, number: usize) -> &[f32] {
+        self.images[number].pixels.as_flattened()
+    }
+
+    pub(super) fn image(&self, number: usize) -> &Canvas {
+        &self.images[number]
     }
 
     /// Number of images.

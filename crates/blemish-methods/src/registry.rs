@@ -67,3 +67,32 @@ pub fn updatable_names() -> String {
         methods().iter().filter(|entry| entry.updates().is_some()).map(|entry| entry.info().name).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::methods;
+    use blemish_core::preset::Preset;
+
+    #[test]
+    fn presets_are_the_default_and_its_published_size() {
+        let trained = ["fastflow", "cflow", "csflow", "differnet", "glow", "cfa", "mspba", "pni"];
+        for name in trained {
+            let entry = super::method(name).unwrap();
+            let [cpu, paper] = [Preset::Cpu, Preset::Paper].map(|preset| entry.preset(preset).unwrap());
+            let defaults = entry.settings();
+            assert_eq!(defaults[0].name, Preset::KEY, "{name}");
+            for setting in &defaults {
+                assert_eq!(cpu[&setting.name], setting.default, "{name}, {}", setting.name);
+                // What a preset says is what a user may set.
+                let text =
+                    |value: &serde_json::Value| value.as_str().map_or(value.to_string(), str::to_owned);
+                let pairs = [(setting.name.clone(), text(&paper[&setting.name]))];
+                if !paper[&setting.name].is_null() {
+                    entry.parse(&pairs).unwrap();
+                }
+            }
+            assert_eq!(paper[Preset::KEY], "paper", "{name}");
+        }
+        assert!(methods().iter().any(|entry| entry.preset(Preset::Cpu).is_none()));
+    }
+}

@@ -1,5 +1,6 @@
 //! Settings of CFA.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub enum Scaling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CfaConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (the same: CFA trains for minutes as published).
+    pub preset: Preset,
     /// Whose choices to follow where the released codes differ.
     pub variant: Variant,
     /// How the backbone's maps enter the descriptor. null: as published, by channels for EfficientNets, plain for others.
@@ -75,7 +78,15 @@ pub struct CfaConfig {
 
 impl Default for CfaConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl CfaConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             variant: Variant::default(),
             scaling: None,
             bank_compression: 1,
@@ -90,6 +101,13 @@ impl Default for CfaConfig {
             rate: 1e-3,
             weight_decay: 5e-4,
             sigma: 4.0,
-        }
+        };
+        Self { preset, ..cpu }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| config.epochs as f64;
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

@@ -38,6 +38,7 @@ use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::Needs;
+use blemish_core::preset::Preset;
 use blemish_core::state::{Shared, State, StateError};
 use blemish_features::{Backbone, FeatureMap};
 use blemish_kernels::knn::MemoryBank;
@@ -171,6 +172,10 @@ impl Method for Cfa {
         family: Family::Distance,
     };
 
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
+
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).training_long()
     }
@@ -190,7 +195,8 @@ impl Method for Cfa {
         let features = Kept::collect(NAME, train, Pass::MAPS, context, "extracting features", |input| {
             Ok(pooled(&config, input.maps()?).maps.into_iter().map(Planes::from).collect())
         })?;
-        let trainer = Trainer::new(NAME, &config, features.digest(), 1, context)?;
+        let trainer = Trainer::new(NAME, &config, features.digest(), 1, context)?
+            .beside(config.preset.other(), config.other_work());
         let device = trainer.device();
         let network = descriptor(&config, &channels, &mut Init::new(context.seed, &device));
         let bank = untrained_bank(&config, &features, &network, context)?;

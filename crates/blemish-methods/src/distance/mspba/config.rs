@@ -1,5 +1,6 @@
 //! Settings of MSPBA.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub enum Combination {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MspbaConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (patches cut out one by one and 10,000 passes over the images).
+    pub preset: Preset,
     /// How the encoders see patches: dense is for CPUs, exact is as published.
     pub passes: Passes,
     /// What of an image enters the encoders.
@@ -103,7 +106,15 @@ pub struct MspbaConfig {
 
 impl Default for MspbaConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl MspbaConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             passes: Passes::Dense,
             input: Input::Standardised,
             dimension: 64,
@@ -123,6 +134,32 @@ impl Default for MspbaConfig {
             coreset_max: 10_000,
             neighbours: 1,
             combination: Combination::NormalisedSum,
+        };
+        match preset {
+            Preset::Cpu => cpu,
+            Preset::Paper => Self {
+                preset,
+                passes: Passes::Exact,
+                input: Input::Centred,
+                epochs: 10_000,
+                batch: 64,
+                repeats: 1,
+                combination: Combination::Sum,
+                ..cpu
+            },
         }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| {
+            // Pixels that the encoders see of an image: all, or two losses' pairs of patches of every size.
+            let pixels: usize = match config.passes {
+                Passes::Dense => 256 * 256,
+                Passes::Exact => config.repeats * SIZES.iter().map(|side| 4 * side * side).sum::<usize>(),
+            };
+            config.epochs as f64 * pixels as f64
+        };
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

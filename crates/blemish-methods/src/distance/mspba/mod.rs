@@ -41,6 +41,7 @@ use blemish_core::input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
 use blemish_core::needs::{Needs, Reads};
+use blemish_core::preset::Preset;
 use blemish_core::state::{State, StateError};
 use blemish_nn::init::Init;
 use blemish_nn::train::Curve;
@@ -202,6 +203,10 @@ impl Method for Mspba {
         citation: "Tsai et al., Multi-Scale Patch-Based Representation Learning for Image Anomaly Detection and Segmentation, WACV 2022",
         family: Family::Distance,
     };
+
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long()

@@ -335,13 +335,15 @@ pub(super) fn train(
     let plan = |steps| Plan::new(steps, optimiser, Schedule::constant(config.rate));
     let kept = kept_values(config, images, backbone)?;
     if config.cluster_weight <= 0.0 {
-        let trainer = Trainer::new(NAME, config, images.kept.digest(), 1, context)?;
+        let trainer = Trainer::new(NAME, config, images.kept.digest(), 1, context)?
+            .beside(config.preset.other(), config.other_work());
         let batch = |step| Ok(sampler.batch(step));
         let loss = |network: &Network, batch: Batch| batch.loss(network, config.lambda, 0.0);
         let trained = trainer.run(NAME, network, plan(steps), kept, batch, loss)?;
         return Ok((trained.network, trained.curve));
     }
-    let trainer = Trainer::new(NAME, config, images.kept.digest(), 1 + CLUSTER_PARTS as usize, context)?;
+    let trainer = Trainer::new(NAME, config, images.kept.digest(), 1 + CLUSTER_PARTS as usize, context)?
+        .beside(config.preset.other(), config.other_work());
     let (mut network, mut curve, mut done) = (network, Curve::default(), 0);
     for part in 0..=CLUSTER_PARTS {
         let ends = (steps / 10).max(1) + (steps - (steps / 10).max(1)) * part / CLUSTER_PARTS;

@@ -1,5 +1,6 @@
 //! Settings of PNI.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,27 +19,17 @@ pub enum Variant {
     Released,
 }
 
-/// How large the networks and images are where nothing else is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// For a CPU: 256 px, of which 3x3 neighbourhoods show as much as 5x5 at 480 px; a tenth of the patches in the coreset; 512
-    /// entries in the distribution; neighbours in 64 dimensions, three linear layers of width 512, 20,000 positions an epoch.
-    #[default]
-    Compact,
-    /// The paper's: 480 px, 5x5 neighbourhoods, a hundredth, 2,048 entries, all dimensions, ten linear layers of width 2,048, every position in every
-    /// epoch. Needs days on a CPU.
-    Published,
-}
-
 /// Settings of PNI. Those that are `null` follow from the preset, the backbone or the images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PniConfig {
+    /// How large networks and images are: `cpu` has 256 px, of which 3x3 neighbourhoods show as much as 5x5 at 480 px, a tenth of the patches
+    /// in the coreset, 512 entries in the distribution, neighbours in 64 dimensions, three linear layers of width 512 and 20,000 positions an
+    /// epoch. `paper`: 480 px, 5x5 neighbourhoods, a hundredth, 2,048 entries, all dimensions, ten linear layers of width 2,048, every position
+    /// in every epoch; days on a CPU.
+    pub preset: Preset,
     /// Whose formulas to follow where paper and released code differ.
     pub variant: Variant,
-    /// How large the networks and images are.
-    pub preset: Preset,
     /// Whether entries must have been seen near the position.
     pub position: bool,
     /// Whether entries must be likely given the features around.
@@ -46,13 +37,13 @@ pub struct PniConfig {
     /// Whether a network trained on made-up defects sharpens the map.
     pub refinement: bool,
     /// Side of the neighbourhood that a patch feature pools; odd. Half of it, rounded down, is the rim that is not scored. null: 3
-    /// (compact), 5 (published).
+    /// (cpu), 5 (paper).
     #[schemars(range(min = 1, max = 7))]
     pub patch_size: Option<usize>,
     /// Length of a patch feature. null: the channels of the layers together, at most 1024.
     #[schemars(range(min = 1, max = 8192))]
     pub dimensions: Option<usize>,
-    /// Share of the patches in the coreset that distances are measured to. null: 0.1 (compact), 0.01 (published).
+    /// Share of the patches in the coreset that distances are measured to. null: 0.1 (cpu), 0.01 (paper).
     #[schemars(range(min = 0.0001, max = 1.0))]
     pub coreset_ratio: Option<f64>,
     /// Share of the patches in the coreset whose positions are learnt: the first picks of the other. Further entries are allowed where the
@@ -62,7 +53,7 @@ pub struct PniConfig {
     /// Most entries of either, at any ratio.
     #[schemars(range(min = 1, max = 100000))]
     pub coreset_max: usize,
-    /// Entries of the coreset that the neighbourhood gives probabilities of. null: 512 (compact), 2048 (published).
+    /// Entries of the coreset that the neighbourhood gives probabilities of. null: 512 (cpu), 2048 (paper).
     #[schemars(range(min = 2, max = 100000))]
     pub distribution_size: Option<usize>,
     /// Cells to each side that position and neighbourhood look at: windows of 2 half_window + 1.
@@ -77,14 +68,14 @@ pub struct PniConfig {
     /// Rate of the exponential density of distances: a factor of the scores.
     #[schemars(range(min = 0.000001, max = 1000.0))]
     pub lambda: f32,
-    /// Dimensions of the features around a position that the network sees, by principal directions; 0 for all. null: 64 (compact), 0
-    /// (published).
+    /// Dimensions of the features around a position that the network sees, by principal directions; 0 for all. null: 64 (cpu), 0
+    /// (paper).
     #[schemars(range(min = 0, max = 8192))]
     pub neighbour_dimensions: Option<usize>,
-    /// Linear layers of the network. null: 3 (compact), 10 (published).
+    /// Linear layers of the network. null: 3 (cpu), 10 (paper).
     #[schemars(range(min = 1, max = 32))]
     pub layers: Option<usize>,
-    /// Width of its hidden layers. null: 512 (compact), 2048 (published).
+    /// Width of its hidden layers. null: 512 (cpu), 2048 (paper).
     #[schemars(range(min = 1, max = 8192))]
     pub width: Option<usize>,
     /// Share of the hidden values that a training step drops.
@@ -93,9 +84,9 @@ pub struct PniConfig {
     /// Epochs of its training; the learning rate falls to a tenth after each third.
     #[schemars(range(min = 1))]
     pub epochs: u64,
-    /// Positions drawn for an epoch; 0 for all. null: 20000 (compact), 0 (published).
+    /// Positions drawn for an epoch; 0 for all. null: 20000 (cpu), 0 (paper).
     pub positions: Option<usize>,
-    /// Positions of a training step. null: 512 (compact), 2048 (published).
+    /// Positions of a training step. null: 512 (cpu), 2048 (paper).
     #[schemars(range(min = 2, max = 65536))]
     pub batch: Option<usize>,
     /// Learning rate of Adam.
@@ -129,9 +120,16 @@ pub struct PniConfig {
 
 impl Default for PniConfig {
     fn default() -> Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl PniConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
         Self {
+            preset,
             variant: Variant::default(),
-            preset: Preset::default(),
             position: true,
             neighbourhood: true,
             refinement: false,
@@ -166,10 +164,19 @@ impl Default for PniConfig {
 }
 
 impl PniConfig {
-    fn preset<T>(&self, own: Option<T>, compact: T, published: T) -> T {
+    /// How many times the work of this training that of the other preset is, for about a hundred images.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| {
+            let positions = if config.positions() == 0 { 100 * 60 * 60 } else { config.positions() };
+            config.epochs as f64 * (positions * config.layers() * config.width() * config.width()) as f64
+        };
+        work(&Self::of(self.preset.other())) / work(self)
+    }
+
+    fn preset<T>(&self, own: Option<T>, cpu: T, paper: T) -> T {
         own.unwrap_or(match self.preset {
-            Preset::Compact => compact,
-            Preset::Published => published,
+            Preset::Cpu => cpu,
+            Preset::Paper => paper,
         })
     }
 

@@ -261,6 +261,7 @@ pub(super) fn fit<'a>(
     let patches = collect(config, images, context)?;
     let networks = usize::from(config.neighbourhood) + usize::from(config.refinement);
     let trainer = Trainer::new(NAME, &patches.config, patches.digest, networks.max(1), context)?;
+    let trainer = trainer.beside(config.preset.other(), config.other_work());
     let [embedding, distribution] = coresets(&patches, context)?;
     let bank = MemoryBank::new(embedding.into(), patches.config.dimensions()).map_err(kernel_error)?;
     context.check_cancelled()?;

@@ -31,7 +31,7 @@ mod samples;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use config::{PniConfig, Preset, Variant};
+pub use config::{PniConfig, Variant};
 
 use crate::shared::embedding::check_patch_size;
 use blemish_core::error::Error;
@@ -39,6 +39,7 @@ use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
 use blemish_core::needs::{Needs, Reads};
+use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_features::Backbone;
@@ -75,6 +76,10 @@ impl Method for Pni {
         family: Family::Distance,
     };
 
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
+
     fn needs(config: &Self::Config) -> Needs {
         let needs = Needs::of_maps(&[8, 16]).training_long();
         // A refinement looks at the image itself.
@@ -83,8 +88,8 @@ impl Method for Pni {
 
     fn default_transform(config: &Self::Config) -> Transform {
         match config.preset {
-            Preset::Compact => Transform::resize_to(256, 256),
-            Preset::Published => Transform::shorter_side(512).with_crop(480, 480),
+            Preset::Cpu => Transform::resize_to(256, 256),
+            Preset::Paper => Transform::shorter_side(512).with_crop(480, 480),
         }
     }
 

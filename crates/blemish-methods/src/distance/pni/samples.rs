@@ -3,7 +3,7 @@
 use super::config::{NAME, PniConfig};
 use super::fit::Surroundings;
 use super::model::{PatchModel, maps_of};
-use crate::shared::defects::{DefectSample, Defects};
+use crate::shared::defects::{DefectSample, Defects, Maker};
 use crate::shared::kept::{Keeper, Kept, Planes};
 use crate::shared::map_size::MapSize;
 use blemish_core::error::Error;

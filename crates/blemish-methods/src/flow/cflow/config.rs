@@ -1,5 +1,6 @@
 //! Settings of CFlow.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,8 @@ pub enum Rates {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CFlowConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (200 passes over the images).
+    pub preset: Preset,
     /// Coupling blocks of each layer's flow.
     #[schemars(range(min = 1, max = 32))]
     pub blocks: usize,
@@ -60,7 +63,15 @@ pub struct CFlowConfig {
 
 impl Default for CFlowConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl CFlowConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             blocks: 8,
             condition: 128,
             clamp: 1.9,
@@ -71,6 +82,16 @@ impl Default for CFlowConfig {
             rate: 2e-4,
             rates: Rates::default(),
             sigma: 0.0,
+        };
+        match preset {
+            Preset::Cpu => cpu,
+            Preset::Paper => Self { preset, epochs: 200, ..cpu },
         }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| config.epochs as f64 * config.blocks as f64;
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

@@ -26,6 +26,7 @@ use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
 use blemish_core::needs::Needs;
+use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_data::loader::order_of;
@@ -300,6 +301,10 @@ impl Method for CFlow {
         family: Family::Flow,
     };
 
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
+
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[8, 16, 32]).training_long()
     }
@@ -317,7 +322,8 @@ impl Method for CFlow {
             });
         }
         let features = Kept::maps(NAME, train, context)?;
-        let trainer = Trainer::new(NAME, config, features.digest(), features.sizes().len(), context)?;
+        let trainer = Trainer::new(NAME, config, features.digest(), features.sizes().len(), context)?
+            .beside(config.preset.other(), config.other_work());
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
         let layers = (0..features.sizes().len()).map(layer).collect::<Result<_, _>>()?;
         Ok(Self { config: config.clone(), layers })

@@ -1,5 +1,6 @@
 //! Settings of CS-Flow.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +19,12 @@ pub enum Score {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CsFlowConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (768 pixels, 1024 hidden channels and 240 passes over 240 images).
+    pub preset: Preset,
     /// Coupling blocks; the last has kernels of 5x5, the others of 3x3.
     #[schemars(range(min = 1, max = 16))]
     pub blocks: usize,
-    /// Channels inside the subnets; 1024 in the paper, 256 trains and scores ten times as fast.
+    /// Channels inside the subnets; 1024 in the paper.
     #[schemars(range(min = 1, max = 4096))]
     pub hidden: usize,
     /// Bound of the logarithm of a coupling's scale.
@@ -32,7 +35,7 @@ pub struct CsFlowConfig {
     pub side: usize,
     /// How an image's score comes from the latent.
     pub score: Score,
-    /// Updates of the training; the paper makes 240 passes over the images.
+    /// Updates of the training; the paper makes 240 passes over the images, and few updates detect nothing.
     #[schemars(range(min = 1))]
     pub steps: u64,
     /// Images of an update.
@@ -51,17 +54,40 @@ pub struct CsFlowConfig {
 
 impl Default for CsFlowConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl CsFlowConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             blocks: 4,
-            hidden: 1024,
+            hidden: 128,
             clamp: 3.0,
-            side: 768,
+            side: 256,
             score: Score::default(),
-            steps: 600,
-            batch: 16,
-            rate: 2e-4,
+            steps: 900,
+            batch: 8,
+            rate: 1e-3,
             clip: 1.0,
             sigma: 0.0,
+        };
+        match preset {
+            Preset::Cpu => cpu,
+            Preset::Paper => {
+                Self { preset, hidden: 1024, side: 768, steps: 3600, batch: 16, rate: 2e-4, ..cpu }
+            }
         }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| {
+            (config.steps * config.batch as u64) as f64
+                * (config.side * config.side * config.hidden * config.blocks) as f64
+        };
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

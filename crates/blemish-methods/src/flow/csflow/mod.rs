@@ -22,6 +22,7 @@ use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::{Needs, Reads};
+use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::{ImageBatch, Transform};
 use blemish_features::Backbone;
@@ -129,10 +130,14 @@ impl Method for CsFlow {
     const INFO: MethodInfo = MethodInfo {
         name: NAME,
         summary: "a flow over three sizes of the image that see each other; latent energy",
-        advice: "for decisions on whole images at high resolution; its maps are coarse, and training and scoring want a GPU or `hidden=256`",
+        advice: "for decisions on whole images at high resolution; its maps are coarse, and `preset=paper` wants a GPU",
         citation: "Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection, WACV 2022, arXiv 2110.02855",
         family: Family::Flow,
     };
+
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[16]).reading(Reads::Images).training_long()
@@ -148,7 +153,8 @@ impl Method for CsFlow {
             Ok(three_scales(&backbone, input.images()?)?.maps.into_iter().map(Planes::from).collect())
         })?;
         let sizes = features.sizes().to_vec();
-        let trainer = Trainer::new(NAME, config, features.digest(), 1, context)?;
+        let trainer = Trainer::new(NAME, config, features.digest(), 1, context)?
+            .beside(config.preset.other(), config.other_work());
         let device = trainer.device();
         let channels = sizes.first().map_or(0, |size| size.channels);
         if channels < 2 {

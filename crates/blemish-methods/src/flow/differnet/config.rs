@@ -1,5 +1,6 @@
 //! Settings of DifferNet.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub enum Localisation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DifferNetConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (192 passes over 4 rotations of 240 images).
+    pub preset: Preset,
     /// Coupling blocks of the flow.
     #[schemars(range(min = 1, max = 32))]
     pub blocks: usize,
@@ -61,7 +64,15 @@ pub struct DifferNetConfig {
 
 impl Default for DifferNetConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl DifferNetConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             blocks: 8,
             width: 2048,
             clamp: 3.0,
@@ -75,6 +86,19 @@ impl Default for DifferNetConfig {
             steps: 1000,
             batch: 96,
             rate: 2e-4,
+        };
+        match preset {
+            Preset::Cpu => cpu,
+            Preset::Paper => Self { preset, steps: 1920, map_transforms: 64, ..cpu },
         }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| {
+            (config.steps * config.batch as u64) as f64
+                * (config.width * (config.width + 576) * config.blocks) as f64
+        };
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

@@ -35,6 +35,7 @@ use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::{Needs, Reads};
+use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_features::Backbone;
@@ -188,6 +189,10 @@ impl Method for DifferNet {
         family: Family::Flow,
     };
 
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
+
     fn needs(_: &Self::Config) -> Needs {
         // 32 is there for AlexNet's last pooling; other networks end at 16. The deepest one counts.
         Needs::of_maps(&[16, 32]).reading(Reads::Images).training_long()
@@ -207,7 +212,8 @@ impl Method for DifferNet {
         let dimensions = views.dimensions();
         let angles = angles(config.train_transforms, config.rotation);
         let rows = collect(views, &angles, train, context)?;
-        let trainer = Trainer::new(NAME, config, rows.digest(), 1, context)?;
+        let trainer = Trainer::new(NAME, config, rows.digest(), 1, context)?
+            .beside(config.preset.other(), config.other_work());
         let device = trainer.device();
         let network = flow(config, dimensions, &mut Init::new(context.seed, &device));
         let plan = Plan::new(config.steps, OPTIMISER, Schedule::constant(config.rate));

@@ -1,5 +1,6 @@
 //! Settings of FastFlow.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub enum Norm {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FastFlowConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (500 passes over the images).
+    pub preset: Preset,
     /// Coupling blocks of each map's flow.
     #[schemars(range(min = 1, max = 32))]
     pub blocks: usize,
@@ -65,7 +68,15 @@ pub struct FastFlowConfig {
 
 impl Default for FastFlowConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl FastFlowConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             blocks: 8,
             kernels: None,
             hidden_ratio: 1.0,
@@ -77,6 +88,18 @@ impl Default for FastFlowConfig {
             weight_decay: 1e-5,
             clip: None,
             sigma: 0.0,
+        };
+        match preset {
+            Preset::Cpu => cpu,
+            Preset::Paper => Self { preset, steps: 3500, ..cpu },
         }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| {
+            (config.steps * config.batch as u64) as f64 * config.blocks as f64 * config.hidden_ratio
+        };
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

@@ -26,6 +26,7 @@ use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
 use blemish_core::needs::Needs;
+use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_kernels::map::resize_bilinear;
@@ -157,6 +158,10 @@ impl Method for FastFlow {
         family: Family::Flow,
     };
 
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
+
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).training_long()
     }
@@ -168,7 +173,8 @@ impl Method for FastFlow {
     fn fit(config: &Self::Config, train: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         let features = Kept::maps(NAME, train, context)?;
         let sizes = features.sizes().to_vec();
-        let trainer = Trainer::new(NAME, config, features.digest(), 1, context)?;
+        let trainer = Trainer::new(NAME, config, features.digest(), 1, context)?
+            .beside(config.preset.other(), config.other_work());
         let device = trainer.device();
         let network = Network::new(config, &sizes, &mut Init::new(context.seed, &device));
         let values: usize = sizes.iter().map(|size| size.values()).sum();

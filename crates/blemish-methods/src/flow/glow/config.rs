@@ -1,5 +1,6 @@
 //! Settings of Glow.
 
+use blemish_core::preset::Preset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,8 @@ pub enum CouplingKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GlowConfig {
+    /// Which values all other settings have that are not set: `cpu`, or `paper`, as published (32 steps a level with subnets of 512 channels).
+    pub preset: Preset,
     /// What the density is of.
     pub input: Input,
     /// How an image is scored.
@@ -87,7 +90,15 @@ pub struct GlowConfig {
 
 impl Default for GlowConfig {
     fn default() -> Self {
-        Self {
+        Self::of(Preset::Cpu)
+    }
+}
+
+impl GlowConfig {
+    /// All settings of a preset.
+    pub fn of(preset: Preset) -> Self {
+        let cpu = Self {
+            preset: Preset::Cpu,
             input: Input::default(),
             score: Score::default(),
             levels: None,
@@ -102,6 +113,20 @@ impl Default for GlowConfig {
             rate: 2e-4,
             clip: 10.0,
             sigma: 4.0,
+        };
+        match preset {
+            Preset::Cpu => cpu,
+            Preset::Paper => Self { preset, depth: Some(32), width: Some(512), steps: 3000, ..cpu },
         }
+    }
+
+    /// How many times the work of this training that of the other preset is.
+    pub(super) fn other_work(&self) -> f64 {
+        let work = |config: &Self| {
+            let depth = config.depth.unwrap_or(if config.input == Input::Image { 16 } else { 8 });
+            let width = config.width.unwrap_or(if config.input == Input::Image { 128 } else { 256 });
+            (config.steps * config.batch as u64) as f64 * (depth * width * (width + 256)) as f64
+        };
+        work(&Self::of(self.preset.other())) / work(self)
     }
 }

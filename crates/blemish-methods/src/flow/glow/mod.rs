@@ -27,6 +27,7 @@ use blemish_core::input as core;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::Needs;
+use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::png;
 use blemish_data::{ImageBatch, Transform};
@@ -276,6 +277,10 @@ impl Method for Glow {
         family: Family::Flow,
     };
 
+    fn preset(preset: Preset) -> Option<Self::Config> {
+        Some(Self::Config::of(preset))
+    }
+
     fn needs(config: &Self::Config) -> Needs {
         match config.input {
             Input::Features => Needs::of_maps(&[16]),
@@ -303,7 +308,8 @@ impl Method for Glow {
                 Ok(pixels(input.images()?, config.bits).maps.into_iter().map(Planes::from).collect())
             })?,
         };
-        let trainer = Trainer::new(NAME, config, features.digest(), features.sizes().len(), context)?;
+        let trainer = Trainer::new(NAME, config, features.digest(), features.sizes().len(), context)?
+            .beside(config.preset.other(), config.other_work());
         let layer = |number| train_layer(config, &features, number, &trainer, context.seed);
         let layers = (0..features.sizes().len()).map(layer).collect::<Result<_, _>>()?;
         Ok(Self { config: config.clone(), layers })

@@ -87,18 +87,30 @@ impl Architecture {
 
     /// The layers that methods use when none are asked for: the last feature map of each of the given strides.
     ///
-    /// Strides 4, 8 and 16 have one; PaDiM takes all three, PatchCore 8 and 16. Stride 32 has one in AlexNet, its last pooling, which
-    /// DifferNet takes. Other strides are left out.
+    /// Strides 4, 8 and 16 have one; PaDiM takes all three, PatchCore 8 and 16. Stride 2 has one in all but AlexNet, which MemSeg takes.
+    /// Stride 32 has one in AlexNet, its last pooling, which DifferNet takes. Other strides are left out.
     pub fn layers_at(self, strides: &[usize]) -> Vec<String> {
         let layers = self.row().2;
+        let first = self.first_layer().map(|layer| (2, layer));
         let last = (self == AlexNet).then_some((32, "features.12"));
-        [4, 8, 16]
+        let between = [4, 8, 16].into_iter().zip(layers);
+        first
             .into_iter()
-            .zip(layers)
+            .chain(between)
             .chain(last)
             .filter(|(stride, _)| strides.contains(stride))
             .map(|(_, layer)| layer.to_owned())
             .collect()
+    }
+
+    /// The layer that gives the first feature map of half the image's size, the last one of the network's stem.
+    fn first_layer(self) -> Option<&'static str> {
+        match self {
+            AlexNet => None,
+            MobileNetV2 | SqueezeNet1_1 => Some("features.1"),
+            Vgg16 => Some("features.8"),
+            _ => Some("stem"),
+        }
     }
 
     /// The same network with TensorFlow's padding and epsilon, if it is one of EfficientNet-B0 to -B5.

@@ -1,7 +1,7 @@
 //! Keeping only the part of a network that the wanted feature maps need.
 
 use crate::FeatureError;
-use crate::graph::{Graph, Tap};
+use crate::graph::{Graph, Node, Op, Tap};
 
 impl Graph {
     /// The same network without the nodes that none of `taps` needs, and with only these taps, shallow to deep.
@@ -43,6 +43,36 @@ impl Graph {
             nodes.push(node);
         }
         let taps = wanted.iter().map(|tap| Tap { name: tap.name.clone(), node: new_ids[tap.node] }).collect();
+        Ok(Self { name: self.name.clone(), normalization: self.normalization, nodes, taps })
+    }
+
+    /// The network from one of its taps on: that feature map is the input, and the taps behind it are those that there are.
+    ///
+    /// # Errors
+    /// [`FeatureError::UnknownTap`] if the network has no such tap, [`FeatureError::NoTaps`] if there is none behind it,
+    /// [`FeatureError::Engine`] if something behind it reads what lies before it.
+    pub fn behind(&self, tap: &str) -> Result<Self, FeatureError> {
+        let first = self.find_tap(tap)?.node;
+        let Node { channels, stride, .. } = self.nodes[first];
+        let input = Node { name: "input".into(), op: Op::Input, inputs: vec![], channels, stride: 1 };
+        let mut nodes = vec![input];
+        for node in &self.nodes[first + 1..] {
+            let inputs = node.inputs.iter().map(|&id| id.checked_sub(first).ok_or(id));
+            let inputs = inputs.collect::<Result<_, _>>().map_err(|id| {
+                let reason = format!(
+                    "what lies behind {tap} cannot be trained alone: {} reads {}",
+                    node.name, self.nodes[id].name
+                );
+                FeatureError::Engine { engine: "burn", reason }
+            })?;
+            nodes.push(Node { inputs, stride: node.stride / stride.max(1), ..node.clone() });
+        }
+        let behind = self.taps.iter().filter(|tap| tap.node > first);
+        let taps: Vec<Tap> =
+            behind.map(|tap| Tap { name: tap.name.clone(), node: tap.node - first }).collect();
+        if taps.is_empty() {
+            return Err(FeatureError::NoTaps { network: self.name.clone(), known: self.tap_names() });
+        }
         Ok(Self { name: self.name.clone(), normalization: self.normalization, nodes, taps })
     }
 

@@ -50,6 +50,11 @@ fn default_layers_have_the_strides_they_are_chosen_for() {
         let strides: Vec<usize> = graph.tap_info().iter().map(|tap| tap.stride).collect();
         assert_eq!(strides, [4, 8, 16], "{architecture}");
         assert_eq!(architecture.layers_at(&[16, 8]), layers[1..]);
+        let whole = build(architecture).cut(&architecture.layers_at(&[2, 4, 8, 16])).unwrap();
+        let strides: Vec<usize> = whole.tap_info().iter().map(|tap| tap.stride).collect();
+        let expected: &[usize] =
+            if architecture == Architecture::AlexNet { &[4, 8, 16] } else { &[2, 4, 8, 16] };
+        assert_eq!(strides, expected, "{architecture}");
     }
 }
 

@@ -4,16 +4,23 @@ use crate::args::ProgressStyle;
 use crate::interrupt::is_interrupted;
 use crate::terminal::{shown, tell, tell_as_is};
 use blemish::Observer;
+use blemish::data::names::text_of;
+use blemish::data::{files, png};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tells progress in the chosen style, always on standard error.
 pub struct Console {
     style: ProgressStyle,
+    /// Where pictures go, if anywhere.
+    pictures: OnceLock<PathBuf>,
+    /// Whether the work has drawn one.
+    has_pictures: AtomicBool,
     stage: Mutex<Stage>,
 }
 
@@ -45,7 +52,23 @@ impl Console {
             status: String::new(),
             bar: None,
         };
-        Self { style, stage: Mutex::new(stage) }
+        Self {
+            style,
+            pictures: OnceLock::new(),
+            has_pictures: AtomicBool::new(false),
+            stage: Mutex::new(stage),
+        }
+    }
+
+    /// Writes the pictures of the work into a folder, from now on.
+    pub fn keep_pictures(&self, folder: &Path) {
+        // The first folder stays: a command names one.
+        let _ = self.pictures.set(folder.to_owned());
+    }
+
+    /// Whether the work has drawn pictures.
+    pub fn has_pictures(&self) -> bool {
+        self.has_pictures.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Stage> {
@@ -157,6 +180,25 @@ impl Observer for Console {
         match self.style {
             ProgressStyle::Json => event(&serde_json::json!({"event": "warning", "message": message})),
             _ => self.say(&format!("warning: {message}")),
+        }
+    }
+
+    fn picture(&self, name: &str, (height, width): (usize, usize), planes: &[f32]) {
+        self.has_pictures.store(true, Ordering::Relaxed);
+        let Some(folder) = self.pictures.get() else { return };
+        let path = folder.join(format!("{name}.png"));
+        let levels: Vec<u8> = planes.iter().map(|value| (value * 255.0).round() as u8).collect();
+        let written = png::encode_planar(&levels, height, width).and_then(|bytes| {
+            let write = || files::write(&path, &bytes);
+            std::fs::create_dir_all(folder).and_then(|()| write()).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => self.tell(
+                &format!("picture: {}", path.display()),
+                &serde_json::json!({"event": "picture", "path": text_of(&path)}),
+            ),
+            // The work goes on without it.
+            Err(reason) => self.warn(&format!("cannot write the picture `{}`: {reason}", path.display())),
         }
     }
 

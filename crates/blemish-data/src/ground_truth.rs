@@ -6,6 +6,7 @@
 
 use crate::error::{DataError, ImageFault};
 use crate::mask::{LARGEST_LABEL, Mask};
+use crate::npy::Npy;
 use crate::reader::{Pixels, ReadOptions, RgbImage, decode_image, decode_mask, read_file};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,9 +29,30 @@ pub struct Marked {
 /// # Errors
 /// [`DataError::Image`] as for [`crate::read_mask`].
 pub fn read_marked(path: &Path) -> Result<Marked, DataError> {
+    if let Some(array) =
+        path.parent().filter(|array| array.extension().is_some_and(|extension| extension == "npy"))
+        && array.is_file()
+    {
+        return marked_in_array(array, path);
+    }
     let options = ReadOptions { minimum_side: 1, ..ReadOptions::default() };
     let read = || marked(&read_file(path, &options)?, &options);
     read().map_err(|fault| DataError::image(path, fault))
+}
+
+/// The mask of one frame in an array of frames x height x width: `ARRAY.npy/NUMBER`, from 0.
+fn marked_in_array(array: &Path, path: &Path) -> Result<Marked, DataError> {
+    let frame = path.file_name().and_then(|name| name.to_str()?.parse::<usize>().ok());
+    let read = Npy::open(array).and_then(|mut values| match (frame, values.shape()) {
+        (Some(frame), &[frames, height, width]) if frame < frames => {
+            let marked = values.marked(frame * height * width, height * width)?;
+            Ok(Marked { mask: Mask { height, width, marked }, is_soft: false })
+        }
+        (_, shape) => {
+            Err(format!("has shape {shape:?}, which is not that of frames x height x width with this frame"))
+        }
+    });
+    read.map_err(|reason| DataError::dataset(array, format!("it {reason}")))
 }
 
 /// The union of the masks of one image, and how many of them are soft.

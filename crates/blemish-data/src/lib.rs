@@ -17,6 +17,7 @@
 //! - [`ground_truth`] reads the masks of defects.
 //! - [`loader`] streams batches with bounded memory, in an order that only the seed decides.
 //! - [`digest`] identifies the data a model was fitted on.
+//! - [`film`] unpacks films, animated GIFs and multi-page TIFFs to folders of frames.
 //! - [`check`] finds what is wrong with a set: duplicates, leaks, masks that do not match.
 //! - [`synth`] and [`import`] write datasets to try all of this on.
 
@@ -25,12 +26,15 @@ pub mod check;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod film;
 pub mod ground_truth;
 pub mod import;
 pub mod layout;
 pub mod loader;
 pub mod mask;
 pub mod names;
+mod natural;
+mod npy;
 pub mod png;
 pub mod progress;
 pub mod reader;

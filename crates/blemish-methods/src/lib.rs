@@ -12,6 +12,8 @@ mod devices;
 pub mod registry;
 pub mod shared;
 #[cfg(test)]
+mod slopes;
+#[cfg(test)]
 mod testing;
 
 pub use shared::network_state::loss_curves;
@@ -44,6 +46,21 @@ methods! {
         csflow: CsFlow,
         glow: Glow,
         differnet: DifferNet,
+    }
+
+    /// Reconstructions of what is good, learned from pixels: what is drawn otherwise than it is, is odd.
+    family reconstruction {
+        vae: Vae,
+        ganomaly: Ganomaly,
+        fanogan: Fanogan,
+        edgrec: EdgRec,
+        mnad: Mnad,
+    }
+
+    /// Networks that learn from defects made up on good images.
+    family synthetic {
+        draem: Draem,
+        memseg: MemSeg,
     }
 
     mod classical: Statistical, Structural, FilterBank;

@@ -13,6 +13,7 @@
 //! - [`csv`] keeps text in tables from being taken for formulas.
 //! - [`mod@overlay`] lays a map over its image.
 //! - [`float_tiff`] writes and reads maps as 32-bit float TIFF.
+//! - [`animation`] writes the frames of a clip as an animated GIF.
 //! - [`annotations`] writes regions for labelling programs and evaluation tools; [`exports`] does so for many images.
 //! - [`names`] gives every image a file name of its own.
 //! - [`html`] makes the report of an evaluation and the leaderboard of many: self-contained pages.
@@ -21,6 +22,7 @@
 //!
 //! Every file appears whole or not at all: it is written under a temporary name in its folder and then renamed.
 
+pub mod animation;
 pub mod annotations;
 pub mod colour;
 pub mod csv;
@@ -36,6 +38,7 @@ pub mod overlay;
 pub mod picture;
 pub mod sheet;
 
+pub use animation::Animation;
 pub use annotations::{CocoExport, save_labelme};
 pub use colour::colormap;
 pub use csv::text_cell;

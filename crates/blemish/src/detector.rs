@@ -8,7 +8,7 @@ use crate::looks::Watched;
 use crate::model::Model;
 use crate::record;
 use crate::verdict::Verdict;
-use crate::view::{Outcome, Plan, Reading, View, ViewSet, Work, score_source, some_of};
+use crate::view::{Outcome, Passed, Plan, Reading, View, ViewSet, Work, score_source, some_of};
 use blemish_core::entry::MethodEntry;
 use blemish_core::error::Error;
 use blemish_core::map::Scored;
@@ -210,8 +210,18 @@ impl Detector {
         &self,
         images: &dyn Source,
         options: &ScoreOptions<'_>,
-        mut each: impl FnMut(ScoredImage) -> Result<(), E>,
+        each: impl FnMut(ScoredImage) -> Result<(), E>,
     ) -> Result<Vec<Skipped>, E> {
+        Ok(self.score_passing(images, options, each)?.skipped)
+    }
+
+    /// The same, with what is known of sequences as a whole.
+    pub(crate) fn score_passing<E: From<Error>>(
+        &self,
+        images: &dyn Source,
+        options: &ScoreOptions<'_>,
+        mut each: impl FnMut(ScoredImage) -> Result<(), E>,
+    ) -> Result<Passed, E> {
         let mut failed = None;
         let mut tell = |outcome: Outcome| {
             let Outcome { index, size, scored, mask } = outcome;
@@ -236,6 +246,11 @@ impl Detector {
     /// Scores of good images that the model had not seen, and the thresholds that follow from them.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()
+    }
+
+    /// T, the frames of the clips that it looks at; 1 for single images. With more, images must be frames of sequences.
+    pub fn clip(&self) -> usize {
+        self.model.views.first().map_or(1, View::clip)
     }
 
     /// How images become input; of several input sizes the largest, whose size maps have.
@@ -311,7 +326,7 @@ fn score_all(
     chosen: &[usize],
     options: &ScoreOptions<'_>,
     each: &mut dyn FnMut(Outcome) -> Result<(), Error>,
-) -> Result<Vec<Skipped>, Error> {
+) -> Result<Passed, Error> {
     let ScoreOptions { batch_size, skip_bad, with_masks, observer } = *options;
     let set = |view: &View| {
         let reading = Reading {

@@ -70,24 +70,27 @@ pub struct SuspectsArgs {
 pub struct SynthArgs {
     /// Folder to write.
     pub output: PathBuf,
-    /// What the parts look like.
+    /// What the parts look like: fabric, metal or print; traffic writes clips of a street with odd motions.
     #[arg(long, default_value = "fabric")]
     pub look: String,
     /// Fixes every image.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Good training images.
-    #[arg(long, default_value_t = 40)]
-    pub train: usize,
-    /// Good test images.
-    #[arg(long, default_value_t = 12)]
-    pub test_good: usize,
-    /// Test images of every kind of defect.
-    #[arg(long, default_value_t = 6)]
-    pub test_per_defect: usize,
-    /// Size of the images.
-    #[arg(long, default_value = "256x256", value_name = "WxH", value_parser = size)]
-    pub size: Size,
+    /// Good training images (40), or clips of traffic (12).
+    #[arg(long, value_name = "N")]
+    pub train: Option<usize>,
+    /// Good test images (12), or clips of traffic (2).
+    #[arg(long, value_name = "N")]
+    pub test_good: Option<usize>,
+    /// Test images of every kind of defect (6), or clips of every odd motion (2).
+    #[arg(long, value_name = "N")]
+    pub test_per_defect: Option<usize>,
+    /// Size of the images (256x256), or of the frames of traffic (128x128).
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub size: Option<Size>,
+    /// Frames of a clip of traffic (50).
+    #[arg(long, value_name = "N")]
+    pub frames: Option<usize>,
     /// Replace an earlier synthetic set in the same folder.
     #[arg(long)]
     pub overwrite: bool,

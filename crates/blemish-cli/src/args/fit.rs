@@ -70,6 +70,14 @@ pub struct FitArgs {
     /// Bits in which a training on a GPU multiplies.
     #[arg(long, value_enum, default_value_t = Bits::Single, help_heading = "Training")]
     pub precision: Bits,
+    /// Folder of pictures of anything at all, for methods that lay textures over good images to make defects; without it they make
+    /// textures up.
+    #[arg(long, value_name = "DIR", help_heading = "Training")]
+    pub textures: Option<PathBuf>,
+    /// Folder for pictures of what a training rests on, where the method draws such (MemSeg: where it sees the product, and defects that
+    /// it makes up).
+    #[arg(long, value_name = "DIR", help_heading = "Training")]
+    pub pictures: Option<PathBuf>,
     #[command(flatten)]
     pub machine: MachineArgs,
 }

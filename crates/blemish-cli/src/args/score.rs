@@ -12,7 +12,7 @@ pub struct PredictArgs {
     /// Images: files, folders, globs.
     #[arg(required = true)]
     pub inputs: Vec<PathBuf>,
-    /// Folder for scores, overlays (PNG) and raw anomaly maps (float TIFF); scores go to standard output without it.
+    /// Folder for scores, overlays (PNG, or a GIF a clip) and raw anomaly maps (float TIFF); scores go to standard output without it.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Format of the scores.
@@ -41,6 +41,9 @@ pub struct PredictArgs {
     /// Leave broken images out instead of stopping; they are listed at the end.
     #[arg(long)]
     pub skip_bad: bool,
+    /// Take the images of every folder as the frames of a video, in the order of their numbers. Models that look at clips do so by themselves.
+    #[arg(long)]
+    pub frames: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
@@ -93,6 +96,8 @@ pub enum Picture {
     Overlay,
     /// Raw scores, as 32-bit float TIFF.
     Map,
+    /// Heat maps over the frames of every clip, as one animated GIF a clip (with --frames, or a model that looks at clips).
+    Animation,
     /// None.
     None,
 }

@@ -51,6 +51,10 @@ pub struct LayoutArgs {
     /// Take folders by their place, whatever their names say: all images below a folder of good images are good.
     #[arg(long, help_heading = "Data")]
     pub trust_folders: bool,
+    /// Take the images of every folder (or group of a list) as the frames of a video, in the order of their numbers. Sets of videos and methods
+    /// that look at clips do so by themselves.
+    #[arg(long, help_heading = "Data")]
+    pub frames: bool,
 }
 
 /// Of commands that fit.

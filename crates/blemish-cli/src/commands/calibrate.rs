@@ -1,11 +1,12 @@
 //! `blemish calibrate`: other thresholds for a fitted model.
 
 use super::fit::{in_words, report_skipped, summary};
-use super::{engine_options, groups, open};
+use super::{engine_options, groups, load, open_for};
 use crate::args::{Best, CalibrateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
+use blemish::data::layout::in_sequences;
 use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, FoundImages, Sample, Source, find_images};
 use blemish::evaluate::EvaluateOptions;
@@ -13,14 +14,16 @@ use blemish::metrics::Criterion;
 use blemish::{Recalibration, recalibrate};
 
 pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
+    let engine = engine_options(&args.engine, threads)?;
+    let clip = load(&args.model, &engine, console)?.clip();
     let found = match args.with_good.is_empty() {
         true => FoundImages::default(),
         false => find_images(&args.with_good, args.layout.skip_bad)?,
     };
     let good: Vec<Sample> = found.images.iter().map(|path| Sample::unlabelled(path)).collect();
-    let good = Files::new(good, "");
+    let good = if clip > 1 { Files::frames(in_sequences(good), "") } else { Files::new(good, "") };
     let labelled: Option<Dataset> =
-        args.labelled.as_ref().map(|data| open(data, &args.layout)).transpose()?;
+        args.labelled.as_ref().map(|data| open_for(clip, data, &args.layout)).transpose()?;
     let tests = labelled.as_ref().map(Files::test);
     let criterion = match args.by {
         Best::F1 => Criterion::F1,
@@ -46,7 +49,6 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
     let output = args.output.as_ref().unwrap_or(&args.model);
     let images = good.samples().iter().map(|sample| sample.path.as_path());
     check_writable(&[output], images.chain(labelled.iter().flat_map(Dataset::files)))?;
-    let engine = engine_options(&args.engine, threads)?;
     let (calibration, skipped) = recalibrate(&args.model, output, &request, &engine, &options)?;
     console.finish();
     let unlisted = labelled.iter().flat_map(|dataset| &dataset.skipped).chain(&found.skipped);

@@ -22,6 +22,7 @@ pub fn run(args: &CheckArgs, console: &Console) -> Result<(), Failure> {
         category: args.layout.category.clone(),
         skip_bad: true,
         trust_folders: args.layout.trust_folders,
+        frames: args.layout.frames,
         group_column: None,
     };
     let checks =

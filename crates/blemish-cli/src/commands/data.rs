@@ -7,6 +7,7 @@ use crate::output::{print, print_as_is};
 use blemish::data::import::{ElpvOptions, import_elpv};
 use blemish::data::layout::table::{LAYOUTS, LISTS, LayoutPicture};
 use blemish::data::names::text_of;
+use blemish::data::synth::traffic::{TrafficOptions, write_traffic_set};
 use blemish::data::synth::{SynthOptions, SynthReport, write_synthetic_set};
 use serde_json::json;
 use std::path::Path;
@@ -57,20 +58,33 @@ fn layouts() -> String {
     format!("{}\n{LISTS}", pictures.join("\n"))
 }
 
+/// Height and width that are asked for, or the usual ones.
+fn sides(size: Option<Size>, usual: (usize, usize)) -> (usize, usize) {
+    match size {
+        None => usual,
+        Some(Size::Exact { width, height }) => (height, width),
+        Some(Size::ShorterSide(side)) => (side, side),
+    }
+}
+
 fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
-    let (height, width) = match args.size {
-        Size::Exact { width, height } => (height, width),
-        Size::ShorterSide(side) => (side, side),
-    };
+    if args.look == "traffic" {
+        return traffic(args, console);
+    }
+    if args.frames.is_some() {
+        return Err(Failure::usage("only clips have frames: --frames is for --look traffic"));
+    }
+    let usual = SynthOptions::new(args.look.parse()?);
+    let (height, width) = sides(args.size, (usual.height, usual.width));
     let options = SynthOptions {
-        look: args.look.parse()?,
         seed: args.seed,
-        train: args.train,
-        test_good: args.test_good,
-        test_per_defect: args.test_per_defect,
+        train: args.train.unwrap_or(usual.train),
+        test_good: args.test_good.unwrap_or(usual.test_good),
+        test_per_defect: args.test_per_defect.unwrap_or(usual.test_per_defect),
         height,
         width,
         overwrite: args.overwrite,
+        ..usual
     };
     let report = make_set(&args.output, &options, console)?;
     let (folder, train, test_good) = (&report.folder, report.train, report.test_good);
@@ -87,6 +101,41 @@ fn synth(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
     print(&format!(
         "wrote {name}: {train} good images to train on, to test with {test_good} good, {defects}\n{}",
         super::next::fit(folder)
+    ))
+}
+
+fn traffic(args: &SynthArgs, console: &Console) -> Result<(), Failure> {
+    let usual = TrafficOptions::default();
+    let (height, width) = sides(args.size, (usual.height, usual.width));
+    let options = TrafficOptions {
+        seed: args.seed,
+        train: args.train.unwrap_or(usual.train),
+        test_good: args.test_good.unwrap_or(usual.test_good),
+        test_per_motion: args.test_per_defect.unwrap_or(usual.test_per_motion),
+        frames: args.frames.unwrap_or(usual.frames),
+        height,
+        width,
+        overwrite: args.overwrite,
+    };
+    let report = with_progress(console, "synthesising", |progress| {
+        write_traffic_set(&args.output, &options, progress)
+    })?;
+    let (folder, train, test_good, frames) = (&report.folder, report.train, report.test_good, report.frames);
+    if args.machine.json {
+        let motions: serde_json::Map<_, _> =
+            report.motions.iter().map(|(motion, count)| (motion.name().to_owned(), json!(count))).collect();
+        let line = json!({
+            "folder": text_of(folder), "train": train, "test_good": test_good, "motions": motions, "frames": frames,
+        });
+        return print_as_is(&line.to_string());
+    }
+    let motions: Vec<String> =
+        report.motions.iter().map(|(motion, count)| format!("{count} {}", motion.name())).collect();
+    print(&format!(
+        "wrote {}: {train} good clips to learn from, to test with {test_good} good, {}, of {frames} frames each\n{}",
+        folder.display(),
+        motions.join(", "),
+        super::next::fit_video(folder)
     ))
 }
 

@@ -1,25 +1,26 @@
 //! `blemish eval`: metrics on labelled images, per defect type and overall.
 
 use super::report::Gathered;
-use super::{engine_options, load, open};
+use super::{engine_options, load, open_for};
 use crate::args::EvalArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, picture_folder, print, print_as_is, write_file};
 use crate::pictures;
+use crate::terminal::shown;
 use blemish::Observer;
 use blemish::data::{Dataset, Files};
 use blemish::evaluate::{EvaluateOptions, EvaluationOutcome, evaluate};
 use blemish::metrics::Evaluation;
 use blemish::metrics::decisions::{DecisionReport, Observed};
-use blemish::metrics::report::{ImageSummary, PixelSummary};
+use blemish::metrics::report::{ImageSummary, PixelSummary, SequenceReport};
 use blemish_report::Names;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 pub fn run(args: &EvalArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
     let detector = load(&args.model, &engine_options(&args.engine, threads)?, console)?;
-    let dataset = open(&args.data, &args.layout)?;
+    let dataset = open_for(detector.clip(), &args.data, &args.layout)?;
     let options = EvaluateOptions {
         batch_size: args.batch_size.max(1),
         skip_bad: args.layout.skip_bad,
@@ -126,11 +127,37 @@ pub fn table(evaluation: &Evaluation) -> String {
             100.0 * interval.high
         );
     }
+    if let Some(videos) = &evaluation.sequences {
+        text += &of_videos(videos);
+    }
     if let Some(decisions) = &evaluation.decisions {
         text += &decided(decisions);
     }
     for note in &evaluation.notes {
         text += &format!("\nnote: {note}");
+    }
+    text
+}
+
+/// How well the anomalous frames of videos stand out, in lines.
+fn of_videos(videos: &SequenceReport) -> String {
+    let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{:.1}", 100.0 * value));
+    let width = videos.per_sequence.iter().map(|one| one.name.chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!("\n{:<width$}{:>8}{:>11}{:>13}", "video", "frames", "anomalous", "frame AUROC");
+    for one in &videos.per_sequence {
+        let (name, auroc) = (shown(&one.name), percent(one.auroc));
+        text += &format!("\n{name:<width$}{:>8}{:>11}{auroc:>13}", one.frames, one.defective);
+    }
+    text += &format!(
+        "\nframe AUROC of all videos, each brought to 0 to 1 first: {}; mean over videos with both kinds: {}",
+        percent(videos.frame_auroc),
+        percent(videos.mean_auroc)
+    );
+    if videos.published_auroc.is_some() {
+        text += &format!(
+            "\nby the published rule, which looks at whole videos: {}",
+            percent(videos.published_auroc)
+        );
     }
     text
 }

@@ -37,9 +37,15 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
         .collect();
     check_writable(&written, inputs(&args.learn, &dataset))?;
     super::unused::warn(args, console)?;
+    if let Some(folder) = &args.pictures {
+        console.keep_pictures(folder);
+    }
     let detector = fit_or_keep(&config, &dataset, &options)?;
     detector.save_claimed(&Claim::new(&output, console)?)?;
     console.finish();
+    if args.pictures.is_some() && !console.has_pictures() {
+        console.warn(&format!("not used, since {} draws no pictures: --pictures", config.method));
+    }
     for checkpoint in options.training.checkpoints() {
         // The model is complete; a checkpoint that stays is waste, not a fault.
         let _ = std::fs::remove_file(checkpoint);
@@ -107,6 +113,7 @@ fn training(args: &FitArgs, output: &Path) -> TrainingOptions {
             Bits::Single => Precision::Single,
             Bits::Mixed => Precision::Mixed,
         },
+        textures: args.textures.clone(),
     }
 }
 
@@ -143,7 +150,8 @@ pub fn prepare<'a>(
 ) -> Result<(DetectorConfig, Dataset, FitOptions<'a>), Failure> {
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
-    let (dataset, groups) = open_in_groups(&args.data, &args.layout, &args.groups)?;
+    let clip = entry.needs(&settings)?.clip;
+    let (dataset, groups) = open_in_groups(clip, &args.data, &args.layout, &args.groups)?;
     let mut config = DetectorConfig {
         method: args.method.clone(),
         transform: None,

@@ -64,16 +64,22 @@ fn load(path: &Path, engine: &EngineOptions, console: &Console) -> Result<Detect
 
 /// Opens the data of a command.
 fn open(data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
-    Ok(open_dataset(data, &open_options(layout))?)
+    open_for(1, data, layout)
 }
 
-fn open_options(layout: &LayoutArgs) -> OpenOptions {
+/// Opens data for a model that looks at clips of so many frames: with more than one all images are frames of videos.
+fn open_for(clip: usize, data: &Path, layout: &LayoutArgs) -> Result<Dataset, Failure> {
+    Ok(open_dataset(data, &open_options(clip, layout))?)
+}
+
+fn open_options(clip: usize, layout: &LayoutArgs) -> OpenOptions {
     OpenOptions {
         test_dir: layout.test_dir.clone(),
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
         skip_bad: layout.skip_bad,
         trust_folders: layout.trust_folders,
+        frames: layout.frames || clip > 1,
         group_column: None,
     }
 }
@@ -87,16 +93,21 @@ fn groups(text: &str) -> Result<Groups, Failure> {
     })
 }
 
-/// Opens the data of a fit with its groups: of a list they may be a column.
-fn open_in_groups(data: &Path, layout: &LayoutArgs, text: &str) -> Result<(Dataset, Groups), Failure> {
+/// Opens the data of a fit with its groups, for a method that looks at clips of so many frames: of a list groups may be a column.
+fn open_in_groups(
+    clip: usize,
+    data: &Path,
+    layout: &LayoutArgs,
+    text: &str,
+) -> Result<(Dataset, Groups), Failure> {
     match groups(text) {
         Err(_) if data.is_file() => {
-            let options = OpenOptions { group_column: Some(text.to_owned()), ..open_options(layout) };
+            let options = OpenOptions { group_column: Some(text.to_owned()), ..open_options(clip, layout) };
             Ok((open_dataset(data, &options)?, Groups::Auto))
         }
         groups => {
             let groups = groups?;
-            Ok((open(data, layout)?, groups))
+            Ok((open_for(clip, data, layout)?, groups))
         }
     }
 }

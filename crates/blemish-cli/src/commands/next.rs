@@ -18,6 +18,12 @@ pub fn fit(data: &Path) -> String {
     line([OsString::from("fit"), shell::argument(data)])
 }
 
+/// Fits on clips.
+pub fn fit_video(data: &Path) -> String {
+    let method = ["--method", "mnad", "--set", "task=prediction"].map(OsString::from);
+    line([OsString::from("fit"), shell::argument(data)].into_iter().chain(method))
+}
+
 /// Any command of this program.
 pub fn line(arguments: impl IntoIterator<Item = OsString>) -> String {
     format!("next: {}", shell::command_line(arguments))

@@ -99,7 +99,7 @@ fn text(picked: &Pick, dataset: &Dataset, args: &PickArgs, options: &PickOptions
 /// The arguments of this program that fit a candidate on all good images, as they were picked for.
 fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
     let mut arguments = vec!["fit".into(), shell::argument(&args.data)];
-    let LayoutArgs { test_dir, mask_dir, category, skip_bad, trust_folders } = &args.layout;
+    let LayoutArgs { test_dir, mask_dir, category, skip_bad, trust_folders, frames } = &args.layout;
     let mut add = |option: &str, value: Option<OsString>| {
         if let Some(value) = value {
             arguments.extend([option.into(), value]);
@@ -121,6 +121,9 @@ fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
     }
     if *trust_folders {
         arguments.push("--trust-folders".into());
+    }
+    if *frames {
+        arguments.push("--frames".into());
     }
     arguments.extend(candidate.fit_options().split(' ').map(OsString::from));
     arguments

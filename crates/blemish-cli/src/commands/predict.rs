@@ -8,11 +8,12 @@ use crate::console::{Console, Quiet};
 use crate::failure::Failure;
 use crate::output::{ScoreWriter, check_writable, picture_folder};
 use crate::pictures;
-use blemish::data::layout::remark_of_gifs;
+use blemish::data::film::Unpacked;
+use blemish::data::layout::{in_sequences, remark_of_gifs};
 use blemish::data::names::text_of;
 use blemish::data::{Files, FoundImages, Sample, Source, Transform, files, find_images, searched_folders};
 use blemish::{Detector, Observer, ScoreOptions, Scored, ScoredImage, Watched};
-use blemish_report::{ExportFormat, Exports, Names, save_float_tiff};
+use blemish_report::{Animation, ExportFormat, Exports, Names, save_float_tiff};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,15 +26,30 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
-    let FoundImages { images: paths, skipped: unlisted, passed_over } =
-        find_images(&args.inputs, args.skip_bad)?;
+    let are_frames = args.frames || detector.clip() > 1;
+    // Films and their like become folders of frames, which go at the end.
+    let mut clips = are_frames.then(|| Unpacked::new(None)).transpose()?;
+    let inputs: Vec<PathBuf> = match &mut clips {
+        Some(clips) => args.inputs.iter().map(|path| clips.stand_in(path)).collect::<Result<_, _>>()?,
+        None => args.inputs.clone(),
+    };
+    let shown = |path: &Path| clips.as_ref().map_or_else(|| path.to_owned(), |clips| clips.shown(path));
+    let FoundImages { images: paths, skipped: unlisted, passed_over } = find_images(&inputs, args.skip_bad)?;
+    let paths = if are_frames { frames(&paths) } else { paths };
     check_outputs(args, &paths)?;
     let mut exports = exports(args, &detector)?;
     let mut watch = Watch::open(&args.monitor, &detector, console)?;
-    let pictures = Pictures::new(args, &detector, &paths)?;
+    if args.pictures.contains(&Picture::Animation) && !are_frames {
+        return Err(Failure::usage(
+            "only clips can be animated: add --frames if the images of a folder are the frames of a video",
+        ));
+    }
+    let mut pictures = Pictures::new(args, &detector, &paths)?;
     let mut writer = ScoreWriter::new(args.format, args.output.as_deref())?;
     writer.begin()?;
-    let images = Files::new(paths.iter().map(|path| Sample::unlabelled(path)).collect::<Vec<_>>(), "");
+    let samples: Vec<Sample> = paths.iter().map(|path| Sample::unlabelled(path)).collect();
+    let samples = if are_frames { in_sequences(samples) } else { samples };
+    let images = if are_frames { Files::frames(samples, "") } else { Files::new(samples, "") };
     if args.output.is_some() {
         console.stage("scoring", Some(paths.len() as u64));
     }
@@ -54,7 +70,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         let path = &paths[index];
         watch.observe(path, scored.score, watched.take(index).as_ref(), console)?;
         let name = names.unique(path);
-        let mut verdict = detector.verdict(&text_of(path), &scored, size, args.min_area)?;
+        let mut verdict = detector.verdict(&text_of(&shown(path)), &scored, size, args.min_area)?;
         if let Some(decision) = &verdict.decision {
             anomalous += usize::from(decision.anomalous == Some(true));
             exports.add(path, &name, size, &decision.regions)?;
@@ -67,6 +83,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     watch.save()?;
     writer.finish()?;
     exports.finish()?;
+    pictures.finish()?;
     console.finish();
     watch.report(console);
     super::taken::remark_passed_over(&passed_over, console);
@@ -78,6 +95,12 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         true => Err(Failure::anomaly(anomalous, scored_images)),
         false => Ok(()),
     }
+}
+
+/// Images as the frames of videos, a folder each, in the order of time.
+fn frames(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let samples = in_sequences(paths.iter().map(|path| Sample::unlabelled(path)).collect());
+    samples.into_iter().map(|sample| sample.path).collect()
 }
 
 /// Checks that no file of the run lies over an input or where a folder is.
@@ -117,11 +140,37 @@ fn exports(args: &PredictArgs, detector: &Detector) -> Result<Exports, Failure> 
 struct Pictures {
     overlays: Option<PathBuf>,
     maps: Option<PathBuf>,
+    animations: Option<PathBuf>,
+    /// The clip under way: its folder, and the file of it.
+    animation: Option<(PathBuf, Animation)>,
+    clips: Names,
     colour_range: (f32, f32),
     transform: Arc<Transform>,
 }
 
 impl Pictures {
+    /// Adds a frame to the animation of its clip.
+    fn animate(&mut self, image: &Path, scored: &Scored) -> Result<(), Failure> {
+        let Some(folder) = &self.animations else { return Ok(()) };
+        let clip = image.parent().unwrap_or(Path::new("")).to_path_buf();
+        if self.animation.as_ref().is_none_or(|(known, _)| *known != clip) {
+            let name = self.clips.unique(&clip.join(clip.file_name().unwrap_or("clip".as_ref())));
+            let next = Animation::new(&folder.join(format!("{name}.gif")))?;
+            if let Some((_, last)) = self.animation.replace((clip, next)) {
+                last.finish()?;
+            }
+        }
+        if let Some((_, animation)) = &mut self.animation {
+            animation.add(&pictures::draw(image, scored, &self.transform, self.colour_range)?)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the last animation.
+    fn finish(self) -> Result<(), Failure> {
+        self.animation.map_or(Ok(()), |(_, last)| Ok(last.finish()?))
+    }
+
     fn new(args: &PredictArgs, detector: &Detector, paths: &[PathBuf]) -> Result<Self, Failure> {
         let searched = searched_folders(&args.inputs);
         let folder = |picture: Picture, name: &str| -> Result<Option<PathBuf>, Failure> {
@@ -137,6 +186,9 @@ impl Pictures {
         Ok(Self {
             overlays: folder(Picture::Overlay, "overlays")?,
             maps: folder(Picture::Map, "maps")?,
+            animations: folder(Picture::Animation, "animations")?,
+            animation: None,
+            clips: Names::default(),
             colour_range: args.colour_range.unwrap_or(detector.colour_range()),
             transform: detector.transform().clone(),
         })
@@ -144,12 +196,13 @@ impl Pictures {
 
     /// Writes the pictures of one image; returns their names.
     fn write(
-        &self,
+        &mut self,
         image: &Path,
         name: &str,
         scored: &Scored,
     ) -> Result<(Option<String>, Option<String>), Failure> {
         let mut written = (None, None);
+        self.animate(image, scored)?;
         if let Some(folder) = &self.overlays {
             let path = folder.join(format!("{name}.png"));
             pictures::save(&path, image, scored, &self.transform, self.colour_range)?;

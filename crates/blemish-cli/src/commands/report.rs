@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use blemish::data::names::text_of;
-use blemish::data::{Dataset, Files, Label, Mask, Resize, Sample, Transform};
+use blemish::data::{Dataset, Files, Label, Layout, Mask, Resize, Sample, Transform};
 use blemish::evaluate::EvaluationOutcome;
 use blemish::memory;
 use blemish::metrics::curve::{CURVE_STEP, thin};
@@ -11,7 +11,7 @@ use blemish::{Detector, Scored};
 use blemish_report::Picture;
 use blemish_report::html::{
     Curves, EvalReport, Evidence, Finding, ImageLine, LossCurve, Provenance, Rule, Threshold,
-    ThresholdOrigin, eval_page, readable_bytes,
+    ThresholdOrigin, VideoLine, eval_page, readable_bytes,
 };
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ const SHOWN: usize = 6;
 #[derive(Default)]
 pub struct Gathered {
     images: Vec<ImageLine>,
+    /// Frames by their videos, for sets of videos.
+    videos: Vec<VideoLine>,
     /// Defective images, the lowest score first.
     misses: Vec<Kept>,
     /// Good images, the highest score first.
@@ -41,6 +43,14 @@ impl Gathered {
         let is_defective = sample.label == Label::Defective;
         let score = f64::from(scored.score);
         self.images.push(ImageLine { defect: sample.defect.clone(), is_defective, score });
+        if let Some(name) = &sample.group {
+            match self.videos.last_mut().filter(|video| video.name == *name) {
+                Some(video) => video.frames.push((score, is_defective)),
+                None => {
+                    self.videos.push(VideoLine { name: name.clone(), frames: vec![(score, is_defective)] })
+                }
+            }
+        }
         let (list, sign) = if is_defective { (&mut self.misses, 1.0) } else { (&mut self.alarms, -1.0) };
         let rank = |score: f32| sign * score;
         let place = list.partition_point(|kept| rank(kept.scored.score) <= rank(scored.score));
@@ -88,6 +98,8 @@ impl Gathered {
             misses: draw(&self.misses)?,
             alarms: draw(&self.alarms)?,
             images: self.images,
+            // Groups of still images are not videos.
+            videos: if dataset.layout == Layout::Videos { self.videos } else { Vec::new() },
             threshold,
             pixel_threshold,
             curves,
@@ -128,7 +140,8 @@ fn finding(kept: &Kept, detector: &Detector, dataset: &Dataset) -> Result<Findin
     let picture = Picture::read_with(&kept.path, &detector.transform().read_options())?;
     let (height, width) = picture.size();
     let map = &kept.scored.map;
-    let name = text_of(kept.path.strip_prefix(&dataset.root).unwrap_or(&kept.path));
+    let shown = dataset.shown(&kept.path);
+    let name = text_of(kept.path.strip_prefix(&dataset.root).unwrap_or(&shown));
     Ok(Finding::draw(&Evidence {
         name: &name,
         defect: &kept.defect,
@@ -182,7 +195,7 @@ fn provenance(
             "tested on".into(),
             format!(
                 "{images} images of {}, sha256 {}",
-                dataset.root.display(),
+                dataset.shown(&dataset.root).display(),
                 blemish::data::source_digest(&Files::test(dataset))?
             ),
         ),

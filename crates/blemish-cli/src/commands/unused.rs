@@ -31,6 +31,9 @@ fn lines(args: &FitArgs) -> Result<Vec<String>, Failure> {
         ]);
         lines.extend(training.map(|names| format!("not used, since {method} does not train: {names}")));
     }
+    if args.textures.is_some() && !needs.textures {
+        lines.push(format!("not used, since {method} lays no textures over images: --textures"));
+    }
     if !needs.has_backbone() {
         let looking = given(&[
             ("--backbone", backbone.backbone.is_some()),
@@ -60,6 +63,7 @@ mod tests {
             told("blemish fit D --method filter --backbone resnet18").contains("no backbone: --backbone")
         );
         assert_eq!(told("blemish fit D --method fastflow --resume --time-limit 1m --backbone resnet18"), "");
+        assert!(told("blemish fit D --textures T").contains("no textures over images: --textures"));
         assert_eq!(told("blemish fit D"), "");
     }
 }

@@ -2,7 +2,11 @@
 
 use super::account::Account;
 use crate::error::{DataError, Skipped};
+use crate::film::Unpacked;
+use crate::names::text_of;
+use crate::natural::natural_order;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a dataset is laid out on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub enum Layout {
     List,
     /// A JSON file of Real-IAD.
     RealIad,
+    /// Frames of videos, sequence after sequence in the order of time; each sample's group is its sequence.
+    Videos,
 }
 
 /// What is known of an image.
@@ -90,6 +96,8 @@ pub struct Dataset {
     pub skipped: Vec<Skipped>,
     /// What was taken as what, and what was passed over.
     pub account: Account,
+    /// The frames of clips that were files, where there are any; they go with the last copy of this.
+    pub unpacked: Option<Arc<Unpacked>>,
 }
 
 impl Dataset {
@@ -103,11 +111,44 @@ impl Dataset {
             test: Vec::new(),
             skipped: Vec::new(),
             account: Account::default(),
+            unpacked: None,
         }
     }
 }
 
+/// Puts samples that are frames into their order: sequence after sequence, in each the natural order of names (`frame2` before `frame10`). A
+/// sample's sequence is its group, or without one its folder.
+pub fn in_sequences(mut samples: Vec<Sample>) -> Vec<Sample> {
+    for sample in &mut samples {
+        let folder = || text_of(sample.path.parent().unwrap_or(Path::new("")));
+        sample.group.get_or_insert_with(folder);
+    }
+    let name = |sample: &Sample| text_of(&sample.path);
+    samples.sort_by(|one, other| {
+        let groups = natural_order(
+            one.group.as_deref().unwrap_or_default(),
+            other.group.as_deref().unwrap_or_default(),
+        );
+        groups.then_with(|| natural_order(&name(one), &name(other)))
+    });
+    samples
+}
+
 impl Dataset {
+    /// The same with all images as frames of videos: one sequence a group, or without groups one a folder.
+    pub fn into_videos(self) -> Self {
+        if self.layout == Layout::Videos {
+            return self;
+        }
+        let [train, test] = [self.train, self.test].map(in_sequences);
+        Self { layout: Layout::Videos, train, test, ..self }
+    }
+
+    /// A path as messages show it: of a frame that was unpacked the file that it is of, and the frame in it.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        self.unpacked.as_ref().map_or_else(|| path.to_path_buf(), |unpacked| unpacked.shown(path))
+    }
+
     /// Every file that is read of it: images and masks, and the list where there is one.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let samples = self.train.iter().chain(&self.test);
@@ -131,6 +172,9 @@ pub struct OpenOptions {
     pub skip_bad: bool,
     /// Take folders by their place alone, whatever their names say: in a folder of good images all images are good.
     pub trust_folders: bool,
+    /// All images are frames of videos, a sequence a group or folder ([`Dataset::into_videos`]), and films, animated GIFs and multi-page TIFFs are
+    /// clips.
+    pub frames: bool,
     /// The column of a list that names the group of an image; `group` by default.
     pub group_column: Option<String>,
 }

@@ -100,6 +100,7 @@ fn collect(
         test,
         skipped,
         account,
+        unpacked: None,
     })
 }
 

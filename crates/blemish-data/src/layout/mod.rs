@@ -5,7 +5,7 @@
 //!                         └── names: what a word says ──> list: what a label says
 //! ```
 //!
-//! Samples are always in the byte order of their paths, so nothing depends on the file system's order. What was taken as what, and what
+//! Samples are always in the byte order of their paths (frames of videos in the order of time), so nothing depends on the file system's order. What was taken as what, and what
 //! was passed over, is in [`Dataset::account`]; where names contradict what their images would be taken as, opening is refused.
 
 mod account;
@@ -24,6 +24,7 @@ mod sorting;
 pub mod table;
 mod tree;
 mod unwanted;
+mod videos;
 mod visa;
 mod walk;
 mod words;
@@ -32,14 +33,16 @@ mod words;
 mod tests;
 
 use crate::error::DataError;
+use crate::film::Unpacked;
 use crate::reader::FORMATS;
 pub use account::{Account, FolderUse, PassedOver, Reason, Use, remark_of_gifs};
 pub(crate) use dataset::defect_of;
-pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample};
+pub use dataset::{Dataset, Label, Layout, OpenOptions, Sample, in_sequences};
 use dataset::{category_name, chosen};
 pub use images::{FoundImages, find_images, list_images, searched_folders};
 use names::{Class, Split};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Recognises the layout of a folder or list and collects its samples.
 ///
@@ -47,11 +50,16 @@ use std::path::{Path, PathBuf};
 /// [`DataError`]: nothing there, no images, several categories, a missing mask or file, a wrong line of a list, names that contradict
 /// what their images would be taken as.
 pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
+    if options.frames {
+        return open_videos(path, options);
+    }
     let metadata = std::fs::metadata(path)
         .map_err(|error| scan::broken_link(path).unwrap_or_else(|| DataError::io("open", path)(error)))?;
     let mut dataset = if metadata.is_dir() { open_folder(path, options)? } else { open_file(path, options)? };
-    for samples in [&mut dataset.train, &mut dataset.test] {
-        samples.sort_by(|one, other| scan::byte_order(&one.path, &other.path));
+    if dataset.layout != Layout::Videos {
+        for samples in [&mut dataset.train, &mut dataset.test] {
+            samples.sort_by(|one, other| scan::byte_order(&one.path, &other.path));
+        }
     }
     if dataset.train.is_empty() && dataset.test.is_empty() {
         return Err(nothing(path, &dataset));
@@ -59,6 +67,16 @@ pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataE
     let remark = account::remark_of_gifs(dataset.files());
     dataset.account.remarks.extend(remark);
     Ok(dataset)
+}
+
+/// The same where all images are frames of videos.
+fn open_videos(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
+    let mut unpacked = Unpacked::new(None)?;
+    let place = unpacked.stand_in(path)?;
+    let test_dir = options.test_dir.as_ref().map(|folder| unpacked.stand_in(folder)).transpose()?;
+    let options = OpenOptions { frames: false, test_dir, ..options.clone() };
+    let dataset = open_dataset(&place, &options)?.into_videos();
+    Ok(Dataset { unpacked: Some(Arc::new(unpacked)), ..dataset })
 }
 
 /// Why a set has no images, with what it holds instead.
@@ -120,7 +138,7 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
     let root = unwrapped(path)?;
     if is_category(&root)? {
         chosen(path, options, vec![category_name(&root)])?;
-        return folders::open(&root, options);
+        return open_category(&root, options);
     }
     let named: Vec<PathBuf> = [&options.test_dir, &options.mask_dir]
         .into_iter()
@@ -153,7 +171,7 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
         // Renamed since it was listed a moment ago.
         return Err(DataError::dataset(path, format!("its category `{name}` is gone; open it again")));
     };
-    let mut dataset = folders::open(folder, options)?;
+    let mut dataset = open_category(folder, options)?;
     for other in others {
         let images = scan::list(&other, &[], true)?.images.len();
         if images > 0 {
@@ -164,6 +182,14 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
         }
     }
     Ok(dataset)
+}
+
+/// A set with folders for train and test, of videos or of images.
+fn open_category(folder: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
+    match videos::open(folder, options)? {
+        Some(videos) => Ok(videos),
+        None => folders::open(folder, options),
+    }
 }
 
 /// A category's folder of VisA, with the split of the set that it lies in.

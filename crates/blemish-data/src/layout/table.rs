@@ -247,6 +247,44 @@ audiojack/
         audiojack_0001_NG_AK_C1_20231021.png",
         counts: [1, 0, 1, 1],
     },
+    LayoutPicture {
+        name: "videos: UCSD Ped1 and Ped2",
+        about: "A folder of frames a clip; numbers are compared by their values. Frames whose mask marks something are anomalous; instead of masks there may be UCSD's .m file. Clips with other names work as well.",
+        tree: "\
+UCSDped2/
+  Train/
+    Train001/
+      001.tif
+      002.tif
+  Test/
+    Test001/
+      001.tif
+      002.tif
+    Test001_gt/
+      001.bmp  empty
+      002.bmp",
+        counts: [2, 1, 1, 1],
+    },
+    LayoutPicture {
+        name: "videos: ShanghaiTech, Avenue",
+        about: "Labels are arrays of NumPy: a 1 for every anomalous frame in test_frame_mask, masks (frames x height x width) in test_pixel_mask; or one frame_labels.npy of all test frames in the order of the clips.",
+        tree: "\
+shanghaitech/
+  training/
+    frames/
+      01_001/
+        000.jpg
+  testing/
+    frames/
+      01_0014/
+        000.jpg
+        001.jpg
+    test_frame_mask/
+      01_0014.npy  0 1
+    test_pixel_mask/
+      01_0014.npy  0 1 by pixel",
+        counts: [1, 1, 1, 1],
+    },
 ];
 
 /// What a list may hold, in words.

@@ -78,19 +78,27 @@ impl<'a> Job<'a> {
         let mut earlier = Vec::with_capacity((self.clip - 1) * frame.image.pixels.len());
         for &before in &window[..self.clip - 1] {
             let other = if before == index { frame.clone() } else { self.frame(before)? };
-            let (one, other) = (&frame.image, &other.image);
+            let (one, another) = (&frame.image, &other.image);
             if (one.height, one.width, &one.region_of_interest)
-                != (other.height, other.width, &other.region_of_interest)
+                != (another.height, another.width, &another.region_of_interest)
             {
                 return Err(DataError::MixedSizes {
                     path: source.facts(before).name.clone().into(),
-                    width: other.width,
-                    height: other.height,
+                    width: another.width,
+                    height: another.height,
                     batch_width: one.width,
                     batch_height: one.height,
                 });
             }
-            earlier.extend_from_slice(&other.pixels);
+            if frame.original_size != other.original_size {
+                let ((height, width), (its_height, its_width)) = (frame.original_size, other.original_size);
+                return Err(DataError::Setting(format!(
+                    "frame `{}` is {its_width}x{its_height} pixels and `{name}` of the same clip {width}x{height}; a camera does not \
+                     change its size, so put clips of different size into folders of their own",
+                    source.facts(before).name
+                )));
+            }
+            earlier.extend_from_slice(&another.pixels);
         }
         Ok(Loaded { image: frame.image.clone(), earlier, mask, original_size: frame.original_size })
     }

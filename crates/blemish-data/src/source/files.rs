@@ -1,10 +1,10 @@
 //! Image files, of one category or several.
 
-use super::{Facts, Source};
+use super::{Facts, Moment, Source};
 use crate::digest::file_digest;
 use crate::error::DataError;
 use crate::ground_truth::read_union;
-use crate::layout::{Dataset, Label, Sample};
+use crate::layout::{Dataset, Label, Layout, Sample};
 use crate::mask::Mask;
 use crate::names::text_of;
 use crate::reader::{ReadOptions, RgbImage, read_image, read_size};
@@ -30,18 +30,32 @@ impl Files {
             categories: vec![category.to_owned()],
             soft_masks: Arc::default(),
         };
-        files.add(samples.into(), 0);
+        files.add(samples.into(), 0, false);
+        files
+    }
+
+    /// Frames of videos of one category, in the order of [`in_sequences`](crate::layout::in_sequences): those of a group one after another.
+    pub fn frames(samples: impl Into<Vec<Sample>>, category: &str) -> Self {
+        let mut files = Self::new(Vec::new(), category);
+        files.add(samples.into(), 0, true);
         files
     }
 
     /// The training images of a dataset.
     pub fn training(dataset: &Dataset) -> Self {
-        Self::new(dataset.train.as_slice(), &dataset.category)
+        Self::of(dataset, &dataset.train)
     }
 
     /// The test images of a dataset.
     pub fn test(dataset: &Dataset) -> Self {
-        Self::new(dataset.test.as_slice(), &dataset.category)
+        Self::of(dataset, &dataset.test)
+    }
+
+    fn of(dataset: &Dataset, samples: &[Sample]) -> Self {
+        match dataset.layout {
+            Layout::Videos => Self::frames(samples, &dataset.category),
+            _ => Self::new(samples, &dataset.category),
+        }
     }
 
     /// The training images and the test images of several categories, one dataset after another. Both know all categories, in the
@@ -68,21 +82,33 @@ impl Files {
             Self { samples: Vec::new(), facts: Vec::new(), categories, soft_masks: Arc::default() };
         let mut test = Self { soft_masks: Arc::default(), ..train.clone() };
         for (dataset, category) in datasets.iter().zip(numbers) {
-            train.add(dataset.train.clone(), category);
-            test.add(dataset.test.clone(), category);
+            let are_frames = dataset.layout == Layout::Videos;
+            train.add(dataset.train.clone(), category, are_frames);
+            test.add(dataset.test.clone(), category, are_frames);
         }
         Ok((train, test))
     }
 
-    fn add(&mut self, samples: Vec<Sample>, category: usize) {
-        self.facts.extend(samples.iter().map(|sample| Facts {
-            name: text_of(&sample.path),
-            label: sample.label,
-            defect: sample.defect.clone(),
-            category,
-            group: sample.group.clone(),
-            moment: None,
-        }));
+    fn add(&mut self, samples: Vec<Sample>, category: usize, are_frames: bool) {
+        for (at, sample) in samples.iter().enumerate() {
+            let moment = are_frames.then(|| {
+                let last = self.facts.last().and_then(|facts| facts.moment);
+                let goes_on = at > 0 && samples[at - 1].group == sample.group;
+                match last {
+                    Some(last) if goes_on => Moment { frame: last.frame.saturating_add(1), ..last },
+                    Some(last) => Moment { sequence: last.sequence.saturating_add(1), frame: 0 },
+                    None => Moment { sequence: 0, frame: 0 },
+                }
+            });
+            self.facts.push(Facts {
+                name: text_of(&sample.path),
+                label: sample.label,
+                defect: sample.defect.clone(),
+                category,
+                group: sample.group.clone(),
+                moment,
+            });
+        }
         self.samples.extend(samples);
     }
 
@@ -133,6 +159,12 @@ impl Source for Files {
 
     fn mask_name(&self, index: usize) -> Option<String> {
         self.samples[index].masks.first().map(|path| text_of(path))
+    }
+
+    /// Never crosses the border of a sequence: before the first frame stands the first frame.
+    fn window(&self, index: usize, length: usize) -> Vec<usize> {
+        let age = self.facts[index].moment.map_or(0, |moment| moment.frame as usize);
+        (0..length).rev().map(|back| index - back.min(age)).collect()
     }
 
     fn digest(&self, index: usize) -> Result<[u8; 32], DataError> {

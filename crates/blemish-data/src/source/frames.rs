@@ -1,9 +1,9 @@
 //! Frames of sequences (videos, scans): in the order of time, kept together, with the frames before each.
 
-use super::natural::natural_order;
 use super::{Facts, Moment, Source};
 use crate::error::DataError;
 use crate::mask::Mask;
+use crate::natural::natural_order;
 use crate::reader::{ReadOptions, RgbImage};
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -7,7 +7,6 @@ mod digest;
 mod files;
 mod frames;
 mod memory;
-mod natural;
 mod subset;
 
 #[cfg(test)]

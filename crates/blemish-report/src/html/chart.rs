@@ -125,6 +125,61 @@ impl Histogram<'_> {
     }
 }
 
+/// The scores of a video over time.
+pub(super) struct Timeline<'a> {
+    /// Of every frame the score and whether it is anomalous.
+    pub(super) frames: &'a [(f64, bool)],
+    /// The ends of the axis of scores.
+    pub(super) range: (f64, f64),
+    pub(super) threshold: f64,
+}
+
+impl Timeline<'_> {
+    /// First and last frames of what is anomalous.
+    fn spans(&self) -> Vec<(usize, usize)> {
+        let mut spans: Vec<(usize, usize)> = Vec::new();
+        for (at, _) in self.frames.iter().enumerate().filter(|(_, frame)| frame.1) {
+            match spans.last_mut() {
+                Some(last) if last.1 + 1 == at => last.1 = at,
+                _ => spans.push((at, at)),
+            }
+        }
+        spans
+    }
+
+    pub(super) fn draw(&self, name: &str) -> Markup {
+        let (low, high) = self.range;
+        let last = self.frames.len().saturating_sub(1).max(1) as f64;
+        let x = |frame: f64| LEFT + (frame / last).clamp(0.0, 1.0) * (RIGHT - LEFT);
+        let y = |score: f64| BOTTOM - ((score - low) / (high - low)).clamp(0.0, 1.0) * (BOTTOM - TOP);
+        let points: Vec<String> = self
+            .frames
+            .iter()
+            .enumerate()
+            .map(|(at, (score, _))| format!("{:.1},{:.1}", x(at as f64), y(*score)))
+            .collect();
+        html! {
+            svg viewBox="0 0 400 300" role="img"
+                aria-label={ "Scores of the frames of " (name) "; anomalous frames are hatched, a line marks the threshold" } {
+                @for (first, end) in self.spans() {
+                    @let (left, right) = (x(first as f64 - 0.5), x(end as f64 + 0.5));
+                    rect.hatched x=(left) width=((right - left).max(1.0)) y=(TOP) height=(BOTTOM - TOP) fill-opacity="0.35" {}
+                }
+                @for (value, label) in ticks(low, high) {
+                    line.grid x1=(LEFT) x2=(RIGHT) y1=(y(value)) y2=(y(value)) {}
+                    text x=(LEFT - 6.0) y=(y(value) + 4.0) text-anchor="end" { (label) }
+                }
+                @for (value, label) in ticks(0.0, last) {
+                    text x=(x(value)) y="272" text-anchor="middle" { (label) }
+                }
+                polyline.curve points=(points.join(" ")) {}
+                line.threshold x1=(LEFT) x2=(RIGHT) y1=(y(self.threshold)) y2=(y(self.threshold)) {}
+                text x=((LEFT + RIGHT) / 2.0) y="292" text-anchor="middle" { "frame" }
+            }
+        }
+    }
+}
+
 /// A point of a scatter plot.
 pub(super) struct Spot {
     pub(super) x: f64,
@@ -204,6 +259,17 @@ mod tests {
             assert!(ticks.iter().all(|(value, _)| (low - 1e-9..=high + 1e-9).contains(value)), "{ticks:?}");
         }
         assert_eq!(ticks(0.0, 1.0)[1].1, "0.2");
+    }
+
+    #[test]
+    fn a_timeline_hatches_runs_of_anomalous_frames() {
+        let frames = [(0.0, true), (1.0, true), (0.5, false), (2.0, true)];
+        let timeline = Timeline { frames: &frames, range: (0.0, 2.0), threshold: 1.5 };
+        assert_eq!(timeline.spans(), [(0, 1), (3, 3)]);
+        let drawn = timeline.draw("clip").into_string();
+        assert_eq!(drawn.matches("class=\"hatched\"").count(), 2);
+        // The highest score lies at the top right.
+        assert!(drawn.contains("386.0,14.0"), "{drawn}");
     }
 
     #[test]

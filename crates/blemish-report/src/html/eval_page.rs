@@ -1,7 +1,7 @@
 //! The report of one evaluation.
 
-use super::chart::{Curve, Histogram, short};
-use super::eval_report::{Counts, EvalReport, ImageLine, LossCurve, Rule, share};
+use super::chart::{Curve, Histogram, Timeline, short};
+use super::eval_report::{Counts, EvalReport, ImageLine, LossCurve, Rule, VideoLine, share};
 use super::evidence::Finding;
 use super::page::{json, page, percent};
 use blemish_eval::report::{DefectReport, ImageSummary, PixelSummary};
@@ -37,6 +37,7 @@ pub fn eval_page(report: &EvalReport) -> String {
             (count_table(&counts))
         }
         (curves(report, &counts))
+        (videos(report, range))
         (per_defect(report))
         (findings(report))
         (provenance(report))
@@ -244,6 +245,43 @@ fn loss(curve: &LossCurve) -> Markup {
                 figcaption { (format!("From {} at the highest to {} at the lowest; {} at the end.", short(high), short(low), short(last))) }
             }
         }
+    }
+}
+
+/// Videos that are drawn; of more the table tells.
+const DRAWN: usize = 30;
+
+/// The scores of every video over time.
+fn videos(report: &EvalReport, range: (f64, f64)) -> Markup {
+    let Some(measured) = report.evaluation.sequences.as_ref().filter(|_| !report.videos.is_empty()) else {
+        return html! {};
+    };
+    let auroc = |video: &VideoLine| {
+        measured.per_sequence.iter().find(|one| one.name == video.name).and_then(|one| one.auroc)
+    };
+    html! {
+        h2 { "Videos" }
+        p {
+            "Frame AUROC: " (percent(measured.frame_auroc)) " % over all videos, each brought to 0 to 1 first; "
+            (percent(measured.mean_auroc)) " % in the mean of the videos that have frames of both kinds."
+            @if let Some(published) = measured.published_auroc {
+                " By the method's published rule, which looks at whole videos: " (percent(Some(published))) " %."
+            }
+        }
+        div.three {
+            @for video in report.videos.iter().take(DRAWN) {
+                figure {
+                    h3 { (video.name) }
+                    (Timeline { frames: &video.frames, range, threshold: report.threshold.value }.draw(&video.name))
+                    figcaption {
+                        (video.frames.len()) " frames, " (video.frames.iter().filter(|frame| frame.1).count()) " anomalous"
+                        @if let Some(auroc) = auroc(video) { "; frame AUROC " (percent(Some(auroc))) " %" }
+                    }
+                }
+            }
+        }
+        p.soft { "Scores over time; anomalous frames are hatched, the dashed line is the threshold that the page starts with." }
+        @if report.videos.len() > DRAWN { p.soft { (report.videos.len() - DRAWN) " more videos are not drawn." } }
     }
 }
 

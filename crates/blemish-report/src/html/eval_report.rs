@@ -11,6 +11,8 @@ pub struct EvalReport {
     pub evaluation: Evaluation,
     /// Every test image.
     pub images: Vec<ImageLine>,
+    /// The frames of every video, in the order of time; empty for still images.
+    pub videos: Vec<VideoLine>,
     /// The threshold of image scores that the report starts from.
     pub threshold: Threshold,
     /// The threshold of pixels, for the operating point of the region curve.
@@ -34,6 +36,15 @@ pub struct ImageLine {
     pub is_defective: bool,
     /// Its score.
     pub score: f64,
+}
+
+/// A video of a test.
+#[derive(Clone, Debug)]
+pub struct VideoLine {
+    /// What it is called.
+    pub name: String,
+    /// Of every frame, in the order of time, the score and whether it is anomalous.
+    pub frames: Vec<(f64, bool)>,
 }
 
 /// A threshold, how it decides and where it comes from.

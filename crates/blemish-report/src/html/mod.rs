@@ -18,7 +18,7 @@ mod page;
 pub use bench_page::bench_page;
 pub use eval_page::eval_page;
 pub use eval_report::{
-    Curves, EvalReport, ImageLine, LossCurve, Provenance, Rule, Threshold, ThresholdOrigin,
+    Curves, EvalReport, ImageLine, LossCurve, Provenance, Rule, Threshold, ThresholdOrigin, VideoLine,
 };
 pub use evidence::{Evidence, Finding};
 pub use page::readable_bytes;

@@ -49,6 +49,7 @@ fn report(rule: Rule) -> EvalReport {
         title: HOSTILE.into(),
         evaluation,
         images,
+        videos: Vec::new(),
         threshold: Threshold { value: 0.5, rule, origin: ThresholdOrigin::BestF1 },
         pixel_threshold: Some(Threshold { value: 0.3, rule, origin: ThresholdOrigin::BestF1 }),
         curves,
@@ -60,6 +61,25 @@ fn report(rule: Rule) -> EvalReport {
             costs: vec![("peak memory".into(), "1 MB".into())],
         },
     }
+}
+
+#[test]
+fn videos_are_drawn_over_time_with_their_figures() {
+    use blemish_eval::report::{OneSequence, SequenceReport};
+    let mut with_videos = report(Rule::Above);
+    assert!(!eval_page(&with_videos).contains("Videos"));
+    let one = OneSequence { sequence: 0, name: HOSTILE.into(), frames: 3, defective: 1, auroc: Some(0.75) };
+    with_videos.evaluation.sequences = Some(SequenceReport {
+        frame_auroc: Some(0.5),
+        published_auroc: Some(0.625),
+        mean_auroc: Some(0.75),
+        per_sequence: vec![one],
+    });
+    let frames = vec![(0.1, false), (0.9, true), (0.4, false)];
+    with_videos.videos = vec![VideoLine { name: HOSTILE.into(), frames }];
+    let page = eval_page(&with_videos);
+    assert!(page.contains("3 frames, 1 anomalous; frame AUROC 75.0 %"), "{page}");
+    assert!(page.contains("62.5 %") && !page.contains("<script>alert"));
 }
 
 /// The text of the element with this name.

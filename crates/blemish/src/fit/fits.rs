@@ -190,7 +190,7 @@ impl<'a> Fits<'a> {
         let has_one = self.plan.views.len() == 1 && self.places.is_empty();
         match purpose {
             // A checkpoint is of the model's own training.
-            Purpose::Fold => TrainingOptions { checkpoint: None, resume: false, ..*training },
+            Purpose::Fold => TrainingOptions { checkpoint: None, resume: false, ..training.clone() },
             Purpose::Model if has_one => training.clone(),
             Purpose::Model => training.of_model(number),
         }

@@ -6,7 +6,8 @@ use blemish_core::error::Error;
 use blemish_core::map::Scored;
 use blemish_core::observer::{Observer, Silent};
 use blemish_data::{Label, Mask, Skipped, Source};
-use blemish_eval::{Calibration, Evaluation, Evaluator, Judged, LabelledImage, ProPoint, judge};
+use blemish_eval::report::SequenceReport;
+use blemish_eval::{Calibration, Evaluation, Evaluator, Judged, LabelledImage, ProPoint, auroc, judge};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,7 @@ pub fn evaluate(
     let mut evaluator = Evaluator::new();
     let mut judged: BTreeMap<&str, Vec<Judged>> = BTreeMap::new();
     let (started, mut aside) = (Instant::now(), Duration::ZERO);
-    let skipped = detector.score_source(images, &options.scoring(true), |one| -> Result<(), Error> {
+    let passed = detector.score_passing(images, &options.scoring(true), |one| -> Result<(), Error> {
         let paused = Instant::now();
         let ScoredImage { index, scored, mask, .. } = one;
         let facts = images.facts(index);
@@ -107,7 +108,27 @@ pub fn evaluate(
     if let Some(calibration) = detector.calibration() {
         decide(&mut evaluation, calibration, &judged);
     }
-    Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped })
+    if let Some(videos) = &mut evaluation.sequences {
+        name_videos(videos, images, &passed.wholes);
+    }
+    Ok(EvaluationOutcome { evaluation, pro_curve, scoring_seconds, skipped: passed.skipped })
+}
+
+/// Adds the names of videos, and the metric of scores by the method's rule for whole videos.
+fn name_videos(videos: &mut SequenceReport, images: &dyn Source, wholes: &[(usize, f32)]) {
+    let mut names: BTreeMap<u32, &str> = BTreeMap::new();
+    for facts in (0..images.len()).map(|index| images.facts(index)) {
+        if let (Some(moment), Some(group)) = (facts.moment, &facts.group) {
+            names.entry(moment.sequence).or_insert(group);
+        }
+    }
+    for video in &mut videos.per_sequence {
+        video.name = names.get(&video.sequence).copied().unwrap_or_default().to_owned();
+    }
+    let scores: Vec<f64> = wholes.iter().map(|(_, score)| f64::from(*score)).collect();
+    let labels: Vec<bool> =
+        wholes.iter().map(|(index, _)| images.facts(*index).label == Label::Defective).collect();
+    videos.published_auroc = auroc(&scores, &labels).ok();
 }
 
 /// Adds what the decisions at the model's thresholds are worth, category by category where there are several.

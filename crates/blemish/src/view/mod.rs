@@ -24,5 +24,5 @@ mod tests;
 pub use fitted::{TilesHeader, ViewHeader};
 pub(crate) use fitted::{View, seen_tiles, some_of};
 pub(crate) use plan::{Plan, PlannedView};
-pub(crate) use score::{Outcome, Work, score_image, score_source};
+pub(crate) use score::{Outcome, Passed, Work, score_image, score_source};
 pub(crate) use set::{Reading, Sizes, ViewSet};

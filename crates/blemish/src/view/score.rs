@@ -40,7 +40,20 @@ pub(crate) struct Outcome {
 /// Takes outcomes in the order of the images.
 pub(crate) type EachOutcome<'a> = dyn FnMut(Outcome) -> Result<(), Error> + 'a;
 
-/// Scores images of a source. Returns what was left out.
+/// What was left out of the images of a source, and what is known of its sequences as a whole.
+pub(crate) struct Passed {
+    pub(crate) skipped: Vec<Skipped>,
+    /// Scores of frames by the method's rule for whole sequences, if it has one: indices in the source and scores.
+    pub(crate) wholes: Vec<(usize, f32)>,
+}
+
+impl Passed {
+    fn of_images(skipped: Vec<Skipped>) -> Self {
+        Self { skipped, wholes: Vec::new() }
+    }
+}
+
+/// Scores images of a source.
 ///
 /// Whole images at one size are read ahead and scored in batches; otherwise one image at a time is in memory. What the sets have kept is
 /// not looked at again.
@@ -54,12 +67,12 @@ pub(crate) fn score_source(
     with_masks: bool,
     work: Work<'_>,
     each: &mut EachOutcome<'_>,
-) -> Result<Vec<Skipped>, Error> {
+) -> Result<Passed, Error> {
     match (views, sets) {
         ([view], [set]) if view.header.tiles.is_none() => {
             score_batches(view, set, images, with_masks, work, each)
         }
-        _ => score_one_by_one(views, sets, images, with_masks, work, each),
+        _ => score_one_by_one(views, sets, images, with_masks, work, each).map(Passed::of_images),
     }
 }
 
@@ -71,7 +84,7 @@ fn score_batches(
     with_masks: bool,
     work: Work<'_>,
     each: &mut EachOutcome<'_>,
-) -> Result<Vec<Skipped>, Error> {
+) -> Result<Passed, Error> {
     let model = view.model(0)?;
     let source = set.source();
     let mut scorer = Scorer::new(model);
@@ -91,7 +104,7 @@ fn score_batches(
             let input = Input { indices: positions, ..Input::of_maps(maps) };
             tell(positions, scorer.score(&input, source, images)?, &[], Vec::new())
         })?;
-        return Ok(Vec::new());
+        return Ok(Passed { skipped: Vec::new(), wholes: scorer.finish() });
     }
     set.for_each_batch(images, None, with_masks, &mut |batch| {
         let LoadedBatch { indices, images: pixels, masks, original_sizes } = batch;
@@ -101,7 +114,7 @@ fn score_batches(
         let input = Input { indices: &indices, maps: maps.as_ref(), ..Input::of_images(&pixels) };
         tell(&indices, scorer.score(&input, source, images)?, &original_sizes, masks)
     })?;
-    Ok(set.skipped().into_values().collect())
+    Ok(Passed { skipped: set.skipped().into_values().collect(), wholes: scorer.finish() })
 }
 
 /// Scores one image after another with all views.

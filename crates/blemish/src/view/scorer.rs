@@ -11,13 +11,23 @@ use blemish_data::{Facts, ImageBatch, Source};
 /// Scores batches of whole images: each for itself, or frame after frame in the session of its sequence.
 pub(super) struct Scorer<'m> {
     model: &'m dyn Fitted,
-    session: Option<(u32, Box<dyn Session + 'm>)>,
+    session: Option<Running<'m>>,
     has_sessions: bool,
+    /// See [`Session::of_whole`]: indices in the source and scores, of sequences that have ended.
+    wholes: Vec<(usize, f32)>,
+}
+
+/// A sequence under way.
+struct Running<'m> {
+    sequence: u32,
+    session: Box<dyn Session + 'm>,
+    /// Indices in the source of the frames so far.
+    frames: Vec<usize>,
 }
 
 impl<'m> Scorer<'m> {
     pub(super) fn new(model: &'m dyn Fitted) -> Self {
-        Self { model, session: None, has_sessions: model.session().is_some() }
+        Self { model, session: None, has_sessions: model.session().is_some(), wholes: Vec::new() }
     }
 
     /// The outcomes of a batch; `input` has positions in `images`, which are indices of the source.
@@ -44,11 +54,15 @@ impl<'m> Scorer<'m> {
                 // A single image is a sequence of its own.
                 None => self.begin().score(&one.input())?,
                 Some(sequence) => {
-                    if self.session.as_ref().is_none_or(|(known, _)| *known != sequence) {
-                        self.session = Some((sequence, self.begin()));
+                    if self.session.as_ref().is_none_or(|running| running.sequence != sequence) {
+                        self.end();
+                        self.session = Some(Running { sequence, session: self.begin(), frames: Vec::new() });
                     }
                     match &mut self.session {
-                        Some((_, session)) => session.score(&one.input())?,
+                        Some(running) => {
+                            running.frames.push(images[input.indices[at]]);
+                            running.session.score(&one.input())?
+                        }
                         None => Vec::new(),
                     }
                 }
@@ -56,6 +70,19 @@ impl<'m> Scorer<'m> {
             scored.extend(input.finish(stage, patches)?);
         }
         Ok(scored)
+    }
+
+    /// Ends the sequence under way.
+    fn end(&mut self) {
+        let Some(Running { session, frames, .. }) = self.session.take() else { return };
+        let scores = session.of_whole().unwrap_or_default();
+        self.wholes.extend(frames.into_iter().zip(scores).filter_map(|(frame, score)| Some((frame, score?))));
+    }
+
+    /// Scores of frames by the method's rule for whole sequences, if it has one: indices in the source and scores.
+    pub(super) fn finish(mut self) -> Vec<(usize, f32)> {
+        self.end();
+        self.wholes
     }
 
     fn begin(&self) -> Box<dyn Session + 'm> {

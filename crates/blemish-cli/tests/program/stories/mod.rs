@@ -4,6 +4,7 @@ mod data;
 mod decisions;
 mod scores;
 mod usage;
+mod videos;
 mod views;
 
 use serde_json::Value;

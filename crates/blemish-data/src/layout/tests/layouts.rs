@@ -41,6 +41,14 @@ fn every_layout_of_the_table_opens_with_the_images_of_its_picture() {
         for (name, comment) in &files {
             if [".txt", ".csv"].iter().any(|end| name.ends_with(end)) {
                 write(&folder, name, "text");
+            } else if name.ends_with(".npy") {
+                // Two frames, of which the second is anomalous; by pixels 2 x 2 of each.
+                let bytes = match comment.contains("by pixel") {
+                    true => crate::npy::written("|b1", "2, 2, 2", &[0, 0, 0, 0, 0, 1, 0, 1]),
+                    false => crate::npy::written("|u1", "2,", &[0, 1]),
+                };
+                std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+                std::fs::write(folder.path().join(name), bytes).unwrap();
             } else {
                 save(&folder.path().join(name), comment == "empty");
             }

@@ -1,6 +1,7 @@
 mod layouts;
 mod lists;
 mod refusals;
+mod videos;
 
 use super::*;
 use crate::reader::tests::mutated;

@@ -207,6 +207,9 @@ fn what_stands_in_the_way_of_a_clip_is_named() {
         said(&mixed, &Transform::native(), &options)
             .contains("`f0` comes out at 9x9 but the batch is at 12x9")
     );
+    // A resize would hide it.
+    let said_so = said(&mixed, &transform(), &options);
+    assert!(said_so.contains("`f0` is 9x9") && said_so.contains("a camera does not"), "{said_so}");
     let none = LoaderOptions { clip: 0, ..LoaderOptions::default() };
     assert!(said(&mixed, &transform(), &none).contains("at least 1 frame"));
     // A frame that cannot be read takes the clips along that need it.

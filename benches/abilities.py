@@ -7,6 +7,7 @@ resumed gives the same model to the bit; a time limit ends it with a usable mode
 tiles, `verify`, `pick` and `bench` work on it. Prints a table, and exits with 1 if anything fails. Needs Python's standard library alone, and Linux or macOS.
 """
 
+import argparse
 import json
 import random
 import signal
@@ -136,12 +137,16 @@ CHECKS = {
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("methods", nargs="*")
+    args = parser.parse_args()
     random.seed(0)
     faults = 0
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(sys.argv[1], folder)
+        bench = Bench(args.program, folder)
         bench.run("data", "synth", "set", "--look", "metal", "--train", "12", "--test-good", "6", "--test-per-defect", "2", "--size", f"{SIDE}x{SIDE}")
-        for method in sys.argv[2:] or trained(bench):
+        for method in args.methods or trained(bench):
             options = small(bench, method)
             for name, check in CHECKS.items():
                 try:

@@ -43,6 +43,10 @@ pub struct SequenceReport {
     /// Area under the ROC curve over the frames of all videos, whose scores are brought to 0 to 1 video by video first: the frame-level
     /// AUROC of MNAD (arXiv 2003.13228) and of the field.
     pub frame_auroc: Option<f64>,
+    /// The same of the scores that a method makes of whole videos by a published rule of its own, where it has one; frames that the rule leaves
+    /// out do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_auroc: Option<f64>,
     /// Unweighted mean of the AUROC of the videos that have frames of both kinds.
     pub mean_auroc: Option<f64>,
     /// Every video; empty in the mean over several categories.
@@ -54,6 +58,9 @@ pub struct SequenceReport {
 pub struct OneSequence {
     /// Its number.
     pub sequence: u32,
+    /// What it is called; empty where nobody has said it.
+    #[serde(default)]
+    pub name: String,
     /// Its labelled frames.
     pub frames: usize,
     /// Those that are defective.

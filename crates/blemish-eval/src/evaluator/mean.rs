@@ -43,6 +43,7 @@ pub(super) fn of_categories(categories: Vec<CategoryReport>) -> Evaluation {
     };
     let sequences = evaluations().any(|one| one.sequences.is_some()).then(|| SequenceReport {
         frame_auroc: sequence(|report| report.frame_auroc),
+        published_auroc: sequence(|report| report.published_auroc),
         mean_auroc: sequence(|report| report.mean_auroc),
         per_sequence: Vec::new(),
     });

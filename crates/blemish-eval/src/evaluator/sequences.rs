@@ -27,6 +27,7 @@ impl Sequences {
     pub(super) fn report(&self) -> Option<SequenceReport> {
         let each = self.0.iter().map(|(&sequence, frames)| OneSequence {
             sequence,
+            name: String::new(),
             frames: frames.labels.len(),
             defective: frames.labels.iter().filter(|&&label| label).count(),
             auroc: auroc(&frames.scores, &frames.labels).ok(),
@@ -36,6 +37,7 @@ impl Sequences {
         let labels: Vec<bool> = self.0.values().flat_map(|frames| &frames.labels).copied().collect();
         (!self.0.is_empty()).then(|| SequenceReport {
             frame_auroc: auroc(&scores, &labels).ok(),
+            published_auroc: None,
             mean_auroc: mean(per_sequence.iter().filter_map(|one| one.auroc)),
             per_sequence,
         })

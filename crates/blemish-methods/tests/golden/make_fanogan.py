@@ -225,6 +225,10 @@ def run(out, case, generator, critic, encoder, side, latent, batch, rates):
     generator_loss = -critic(generator(other_codes)).mean()
     of_generator.zero_grad()
     generator_loss.backward()
+    # They stay, or the second stage would depend on noise.
+    for weight in generator.parameters():
+        if is_idle(weight, generator):
+            weight.grad.zero_()
     of_generator.step()
     put("critic_loss", critic_loss.reshape(1))
     put("generator_loss", generator_loss.reshape(1))

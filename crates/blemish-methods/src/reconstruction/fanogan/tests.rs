@@ -293,6 +293,7 @@ fn agrees(golden: &Golden, case: &str, config: &FanoganConfig, side: usize) {
     let named = |name: &str| format!("{case}.{name}");
     let blank = &mut Init::blank(&device);
     let gan = golden.load(&named("before."), Gan::new(config, side, blank));
+    let before = gan.clone();
     let tensor = |name: &str| golden.tensor::<4>(&named(name), &device);
     // The first update's codes are the critic's, the second's the generator's.
     let batch = |draw: Draw| {
@@ -309,7 +310,8 @@ fn agrees(golden: &Golden, case: &str, config: &FanoganConfig, side: usize) {
     golden.close(&losses[..1], &named("critic_loss"));
     golden.close(&losses[1..], &named("generator_loss"));
     golden.check_weights(&trained.network, &named("after."));
-    let Gan { generator, critic } = trained.network;
+    // Weights that the loss does not depend on are moved by the noise of rounding: the second stage begins with them as they were.
+    let Gan { generator, critic } = golden.load(&named("after."), before);
     let encoder = golden.load(&named("encoder_before."), Reader::new(config, side, blank));
     let networks = Networks { generator, critic, encoder };
     let batch = |_: Draw| Ok::<_, TrainError>(tensor("x"));
@@ -331,7 +333,6 @@ fn agrees(golden: &Golden, case: &str, config: &FanoganConfig, side: usize) {
 }
 
 #[test]
-#[ignore = "open: the encoder's loss of the residual networks agrees to 8e-4, not to 1e-4"]
 fn forward_pass_losses_and_a_step_of_each_stage_equal_pytorchs() {
     let golden = Golden::read("fanogan");
     for (case, architecture) in [("residual", Architecture::Residual), ("dcgan", Architecture::Dcgan)] {

@@ -29,8 +29,25 @@
 //! - **SSPCAB**: `sspcab=true` puts the masked block of Ristea et al. (arXiv 2111.09099) in the place of the decoder's last hidden
 //!   convolution, with the normalisation and activation of that; a tenth of its loss is added. It keeps the size of maps, so they are doubled
 //!   by repetition behind it.
-//! - A warning tells when fewer than a tenth of the latent values, or fewer than two, differ between images (variance of m above 0.01):
-//!   the latent has collapsed, and all reconstructions are much the same.
+//! - A warning tells when fewer than two latent values differ between images (variance of m above 0.01): the latent has collapsed, and all
+//!   reconstructions are much the same.
+//!
+//! # What it finds
+//!
+//! `blemish data synth` with seed 1, 100 good images of 256 pixels (80 of them fitted, 8 of those held out inside the fit), preset `cpu`,
+//! seed 0, trained in part only: rates still at their first value. AUROC in percent.
+//!
+//! | look | settings | steps of 1000 | image | pixel |
+//! |---|---|---|---|---|
+//! | fabric | `texture=true`, `latent=spatial` | 609 | 98.4 | 96.9 |
+//! | metal | | 362 | 84.9 | 87.3 |
+//! | print | | 290 | 70.0 | 80.0 |
+//!
+//! Maps of fabric light the holes and the ends of broken threads and leave good cloth dark. On metal, pits and stains are found and thin
+//! scratches are not (62): they are narrower than a pixel of the reduced image. On prints, which lie a little otherwise in every image,
+//! missing marks (94) and stains (88) stand out from the edges and scratches and misprints do not: the reconstruction is still blurred at
+//! the bars, where good images differ as much; longer training and `augment=poses` are there for that. A step of the preset takes 0.33 s of
+//! one core (0.22 s with a latent map), so the thousand take about three minutes on two quiet cores.
 //!
 //! # Deviations
 //!
@@ -177,7 +194,7 @@ impl Vae {
         let mut moments = Moments::new(values);
         means.chunks_exact(values).for_each(|means| moments.push(means));
         self.active = moments.variances().iter().filter(|&&variance| variance > ACTIVE).count();
-        if means.len() >= 3 * values && self.active < (values / 10).clamp(1, 2) {
+        if means.len() >= 3 * values && self.active < 2.min(values) {
             context.observer.warn(&format!(
                 "{} of {values} latent values differ between images, so all reconstructions are much the same; set a smaller beta, or more \
                  steps",

@@ -31,6 +31,11 @@ impl Watch for Alone {
     fn step(&self, _: u64, _: f64, _: f64) {}
 }
 
+/// The script's name of a weight here: there is one kind of normalisation.
+fn stored(name: &str) -> String {
+    name.replace(".norm.Batch.", ".norm.")
+}
+
 /// A case of the stored values.
 struct Case<'a> {
     file: SafeTensors<'a>,
@@ -85,11 +90,11 @@ impl Case<'_> {
         let last_stage = (LastStage::own(deepest, &mut init), 2 * deepest);
         let blank = Network::new(&self.config, &widths, last_stage, &mut init);
         let old = weights::collect(&blank);
-        let stored = old.keys().filter(|name| self.view(&format!("w.{name}")).is_some()).count();
+        let found = old.keys().filter(|name| self.view(&format!("w.{}", stored(name))).is_some()).count();
         let all = self.file.names().into_iter().filter(|name| name.starts_with(&format!("{}.w.", self.name)));
-        assert_eq!(stored, all.count(), "weights without a place");
+        assert_eq!(found, all.count(), "weights without a place");
         let take = |name: &str| {
-            let key = format!("w.{name}");
+            let key = format!("w.{}", stored(name));
             Ok::<_, WeightError>(match self.view(&key) {
                 Some(_) => self.values(&key),
                 None => {
@@ -159,11 +164,10 @@ impl Case<'_> {
         let after = weights::collect(&trained);
         let is_taken_back = |name: &str| {
             let unit = name.strip_suffix(".conv.Plain.bias");
-            unit.is_some_and(|unit| after.contains_key(&format!("{unit}.norm.gain")))
+            unit.is_some_and(|unit| after.contains_key(&format!("{unit}.norm.Batch.gain")))
         };
-        let stored = after.iter().filter(|(name, _)| self.view(&format!("after.{name}")).is_some());
-        for (name, (_, values)) in stored {
-            let key = format!("after.{name}");
+        let keyed = after.iter().map(|(name, (_, values))| (name, format!("after.{}", stored(name)), values));
+        for (name, key, values) in keyed.filter(|(_, key, _)| self.view(key).is_some()) {
             if is_taken_back(name) {
                 let off = values.iter().zip(self.values(&key).1).map(|(a, b)| (a - b).abs());
                 assert!(off.fold(0.0, f32::max) < 0.05 * self.config.rate as f32, "{} {key}", self.name);
@@ -179,7 +183,6 @@ fn config(variant: Variant, width: usize) -> MemSegConfig {
 }
 
 #[test]
-#[ignore = "open: weights before a normalisation are not told apart"]
 fn both_variants_compute_what_pytorch_does_and_learn_the_same_step() {
     let bytes = include_bytes!("../../../tests/golden/memseg.safetensors");
     for (name, variant) in

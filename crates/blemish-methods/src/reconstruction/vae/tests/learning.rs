@@ -187,3 +187,44 @@ fn a_pasted_square_is_where_the_map_is_highest_and_the_bound_has_its_parts() {
     assert!((parts[0].reconstruction - usual).abs() < 1536.0, "{parts:?} {usual}");
     assert_eq!(vae.active_units().1, 6);
 }
+
+/// Keeps warnings.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl blemish_core::observer::Observer for Heard {
+    fn warn(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
+#[test]
+fn a_collapsed_latent_and_images_that_measure_themselves_are_warned_of() {
+    let warnings = |config: VaeConfig| {
+        let heard = Heard::default();
+        let images = Images::new((0..8).map(|number| ((32, 32), pattern(5 * number, false))).collect(), None);
+        let context = FitContext { observer: &heard, ..FitContext::new(1, None) };
+        Vae::fit(&config, &images, &context).unwrap();
+        heard.0.into_inner().unwrap()
+    };
+    let quiet = VaeConfig { steps: 40, batch: 8, rate: 5e-3, beta: 0.0, select: false, ..config() };
+    assert_eq!(warnings(quiet.clone()), Vec::<String>::new());
+    let found = warnings(VaeConfig { beta: 100.0, steps: 150, ..quiet.clone() });
+    assert!(found.len() == 1 && found[0].contains("much the same"), "{found:?}");
+    let found = warnings(VaeConfig { held_out: 0.0, ..quiet });
+    assert!(found.len() == 1 && found[0].contains("training images themselves"), "{found:?}");
+}
+
+#[test]
+fn textures_may_have_any_size_where_maps_are_not_normalised() {
+    let texture =
+        VaeConfig { texture: true, stride: Some(16), steps: 3, batch: 4, normalise: false, ..config() };
+    let images = || Images::new((0..4).map(|number| ((32, 32), pattern(number, false))).collect(), None);
+    let fit = |config: &VaeConfig| Vae::fit(config, &images(), &FitContext::new(1, None)).unwrap();
+    let batch = crate::testing::image_batch((40, 56), &[vec![0.5; 3 * 40 * 56]]);
+    let scores = fit(&texture).score(&Input::of_images(&batch)).unwrap();
+    assert_eq!((scores[0].height, scores[0].width, scores[0].values.len()), (40, 56, 40 * 56));
+    let normalised = fit(&VaeConfig { normalise: true, ..texture });
+    let error = normalised.score(&Input::of_images(&batch)).unwrap_err().to_string();
+    assert!(error.contains("32x32") && error.contains("56x40"), "{error}");
+}

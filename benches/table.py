@@ -21,6 +21,7 @@ from blemish import NAMES, Program, Rows, figures, mean_and_spread, shown
 
 SETS = ["mvtec/screw", "magnetic_tile", "deeppcb", "mvtec/leather"]
 SIZE = "--size 256x256"
+PIXELS = ["vae", "ganomaly", "fanogan", "edgrec", "mnad", "draem", "memseg"]
 VARIANTS = {
     "patchcore": f"--method patchcore {SIZE}",
     "patchcore, 1 %": f"--method patchcore --set coreset_ratio=0.01 {SIZE}",
@@ -57,12 +58,19 @@ VARIANTS = {
     },
     "patchcore, alexnet": "--method patchcore --backbone alexnet",
     "differnet, 200 steps": "--method differnet --set width=512 --set transforms=8 --set map=none --set steps=200 --backbone alexnet",
+    # Methods that learn from pixels, as they come: on a CPU, presets of a CPU.
+    "patchcore, fast": "--method patchcore --fast",
+    **{name: f"--method {name}" for name in PIXELS},
+    "vae, texture": "--method vae --set texture=true --set latent=spatial",
     # As long as published, for GPUs: epochs(COUNT,BATCH) are the updates of so many passes over the set.
     "fastflow, full": f"--method fastflow --set steps=epochs(500,32) --layers layer1,layer2,layer3 {SIZE}",
     "cflow, full": f"--method cflow --set epochs=200 {SIZE}",
     "csflow, full": "--method csflow --set steps=epochs(240,16) --backbone efficientnet-lite0",
     "differnet, full": "--method differnet --set map=none --set steps=epochs(192,24) --backbone alexnet",
     "glow, full": "--method glow --set steps=epochs(240,16) --backbone efficientnet-lite0",
+    **{f"{name}, full": f"--method {name} --set preset=paper" for name in PIXELS},
+    "vae, texture, full": "--method vae --set preset=paper --set texture=true",
+    "draem with sspcab, full": "--method draem --set preset=paper --set sspcab=on",
 }
 
 
@@ -74,10 +82,11 @@ def updates(arguments, images):
 
 def measure(args, name, arguments, seed):
     arguments = updates(arguments, sum(1 for _ in (Path(args.data) / name / "train" / "good").iterdir()))
-    backbone = [] if "--backbone" in arguments else ["--backbone", "resnet18"]
+    is_own = "--backbone" in arguments or arguments.split()[1] in PIXELS or "--fast" in arguments
+    backbone = [] if is_own else ["--backbone", "resnet18"]
     if "alexnet" in arguments:
         backbone += ["--weights", Path(args.weights) / "alexnet-features-lpips.safetensors"]
-    if "--backbone" not in arguments:
+    if not is_own:
         backbone += ["--weights", Path(args.weights) / "resnet18-layer1to3-bnfolded.safetensors"]
         backbone += [] if "--layers" in arguments else ["--layers", "layer2,layer3"]
     with tempfile.TemporaryDirectory() as folder:

@@ -8,8 +8,12 @@ use blemish_core::map::PatchScores;
 use blemish_core::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
 use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap};
+use blemish_nn::init::Init;
+use blemish_nn::optim::{Adam, RmsProp, Rule};
+use blemish_nn::train::Turn;
 use blemish_nn::weights::{self, WeightError};
 use blemish_nn::{Device, Module, Tensor, TensorData};
+use burn::tensor::DType;
 use std::sync::Arc;
 
 pub(crate) use blemish_core::check::Images;
@@ -96,6 +100,31 @@ pub(crate) fn score(
     method.score(&Input { maps: maps.as_ref(), ..Input::of_images(batch) })
 }
 
+/// A network of this precision, to be given stored weights.
+pub(crate) fn blank_of(dtype: DType, device: &Device) -> Init {
+    let blank = Init::blank(device);
+    if dtype == DType::F64 { blank.double() } else { blank }
+}
+
+/// The same turns with another epsilon: at the usual one a first step goes by the signs of gradients alone, and not by their size.
+pub(crate) fn with_epsilon<'a, M, B>(turns: &[Turn<'a, M, B>], epsilon: f64) -> Vec<Turn<'a, M, B>> {
+    let changed = |turn: &Turn<'a, M, B>| {
+        let rule = match turn.rule {
+            Rule::Adam(adam) => Rule::Adam(Adam { epsilon, ..adam }),
+            Rule::RmsProp(rms_prop) => Rule::RmsProp(RmsProp { epsilon, ..rms_prop }),
+            Rule::Sgd(_) => turn.rule,
+        };
+        Turn { rule, ..*turn }
+    };
+    turns.iter().map(changed).collect()
+}
+
+/// Checks a difference of weights after a step: in double precision little more than the rounding of what is stored, since steps are far
+/// smaller than the weights.
+pub(crate) fn close_as(dtype: DType, off: f32) {
+    assert!(dtype != DType::F64 || off < 1e-6, "{off:.1e} off");
+}
+
 /// Weights, inputs, results and losses of an independent implementation.
 pub(crate) struct Golden(State);
 
@@ -163,11 +192,11 @@ impl Golden {
     /// Compares a tensor with a stored one, shape and values.
     pub(crate) fn check<const D: usize>(&self, ours: Tensor<D>, name: &str) {
         assert_eq!(ours.dims()[..], self.values(name).0[..], "{name}");
-        self.close(&ours.into_data().try_into_vec::<f32>().unwrap(), name);
+        self.close(&ours.into_data().convert::<f32>().try_into_vec::<f32>().unwrap(), name);
     }
 
-    /// Compares all stored weights whose names begin with `prefix`.
-    pub(crate) fn check_weights<M: Module>(&self, network: &M, prefix: &str) {
+    /// Compares all stored weights whose names begin with `prefix`; gives the largest difference.
+    pub(crate) fn check_weights<M: Module>(&self, network: &M, prefix: &str) -> f32 {
         let ours = weights::collect(network);
         let mut most = 0.0f32;
         for name in self.0.tensors().keys().filter_map(|name| name.strip_prefix(prefix)) {
@@ -175,5 +204,6 @@ impl Golden {
             most = most.max(relative_difference(&ours[name].1, &self.values(&format!("{prefix}{name}")).1));
         }
         println!("{prefix} within {most:.1e}");
+        most
     }
 }

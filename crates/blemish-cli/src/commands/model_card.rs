@@ -43,7 +43,7 @@ pub fn model_in_words(path: &Path, header: &Header) -> String {
         header.settings.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();
     text += &line("settings", &settings.join(" "));
     text += &line("decisions", &decisions(header));
-    text += &line("written by", &format!("blemish {}", header.written_by));
+    text += &line("written by", &format!("blemish {}{}", header.written_by, cover(header)));
     let model = shell::path(path);
     text += &line("to use it", &format!("blemish predict {model} IMAGES"));
     if header.settings.get("updatable") == Some(&Value::Bool(true)) && header.views.is_empty() {
@@ -51,6 +51,16 @@ pub fn model_in_words(path: &Path, header: &Header) -> String {
     }
     text += &line("to prove it", &format!("blemish verify {model}"));
     text + "\n--json has everything"
+}
+
+/// What is left unguarded in files of older programs.
+fn cover(header: &Header) -> &'static str {
+    match header.file_digest {
+        Some(_) => "",
+        None => {
+            "; nothing guards its header, thresholds included, against change: `blemish calibrate` writes a file that does"
+        }
+    }
 }
 
 /// What the thresholds are and promise, or why there are none.

@@ -4,6 +4,8 @@ Makes mnad.safetensors: for both tasks at width 4 a batch of clips, what a train
 all weights after it), and then what a frame of the first clip scores. Weights are not stored before the step: value number i of the tensor
 called NAME is a whole-number formula of i and NAME, see `formula`. All runs in double precision.
 
+EPSILON is of the size of the gradients: at PyTorch's own a first step goes by their signs alone, even where they are the noise of rounding.
+
     python make_mnad.py mnad.safetensors
     python make_mnad.py --published FOLDER
 
@@ -20,7 +22,7 @@ from safetensors.numpy import save_file
 from torch import nn
 from torch.nn import functional as F
 
-RATE = 0.01
+RATE, EPSILON = 0.01, 1e-3
 WEIGHT = {"prediction": 0.1, "reconstruction": 0.01}
 FRAMES = {"prediction": 4, "reconstruction": 1}
 
@@ -147,7 +149,7 @@ def case(task, width, batch, size):
     compactness, separateness = losses(rows, s, items)
     loss = pixels + WEIGHT[task] * (compactness + separateness)
     after = updated(rows, s, items)
-    optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
+    optimiser = torch.optim.Adam(model.parameters(), lr=RATE, eps=EPSILON)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

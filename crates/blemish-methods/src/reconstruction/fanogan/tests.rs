@@ -5,7 +5,7 @@ use super::training::{with_encoder_turn, with_turns};
 use super::*;
 use crate::contract::Small;
 use crate::shared::dcgan::{Encoder, EncoderNorm, Plan};
-use crate::testing::{Golden, image_batch};
+use crate::testing::{Golden, blank_of, close_as, image_batch, with_epsilon};
 use blemish_core::check::{Images, Scene};
 use blemish_nn::layers::{Activation, Conv, ConvUnit};
 use blemish_nn::testing::{check_gradients, close, double, random, values};
@@ -13,6 +13,7 @@ use blemish_nn::train::{
     Course, Draw, Optimiser, Schedule, Scope, TrainError, Turn, Verdict, Watch, train_by_turns,
 };
 use blemish_nn::weights::{collect, trained_values};
+use burn::tensor::DType;
 
 /// Small models for the contract suite.
 pub(crate) const SMALL: &[Small] = &[
@@ -205,14 +206,14 @@ fn pixelwise(inputs: usize, outputs: usize, activation: Activation, init: &mut I
 }
 
 #[test]
-#[ignore = "open: the toy's mean is 2.04 after 2,000 steps"]
 fn a_generator_learns_a_normal_distribution_of_mean_3() {
     let leaky = Activation::LeakyRelu(0.2);
     let init = &mut Init::new(1, &device());
     let generator = vec![pixelwise(1, 16, leaky, init), pixelwise(16, 1, Activation::Identity, init)];
     let units = vec![pixelwise(1, 16, leaky, init), pixelwise(16, 16, leaky, init)];
     let toy = Toy { generator, critic: Critic::Dcgan(Encoder { units, head: Conv::new(16, 1, 1, init) }) };
-    let config = FanoganConfig { penalty: 1.0, ..tiny(Architecture::Dcgan) };
+    // On a line a critic whose slope is held at 1 sends the generator back and forth for ever, here and in PyTorch.
+    let config = FanoganConfig { penalty: 0.1, ..tiny(Architecture::Dcgan) };
     let make =
         |toy: &Toy, z: Tensor<4>| toy.generator.iter().fold(z, |z, unit| unit.forward(z, Phase::Training));
     let of_critic = |toy: &Toy, Lesson { images, codes, mix }: Lesson| {
@@ -222,13 +223,15 @@ fn a_generator_learns_a_normal_distribution_of_mean_3() {
         generator_loss(&config, toy.critic.forward(make(toy, lesson.codes), Phase::Training))
     };
     let optimiser = Optimiser { betas: [0.0, 0.9], ..Optimiser::ADAM };
-    let rate = Schedule::constant(3e-3);
+    let turn = |name, scope, rate, loss| {
+        Turn::new(name, Scope::Fields(scope), optimiser, Schedule::constant(rate), loss)
+    };
     let turns = [
-        Turn { repeats: 3, ..Turn::new("critic", Scope::Fields(&["critic"]), optimiser, rate, &of_critic) },
-        Turn::new("generator", Scope::Fields(&["generator"]), optimiser, rate, &of_generator),
+        Turn { repeats: 5, ..turn("critic", &["critic"], 3e-3, &of_critic) },
+        turn("generator", &["generator"], 5e-4, &of_generator),
     ];
     let batch = |draw: Draw| {
-        let number = 1000 + draw.step * 8 + draw.turn as u64 * 4 + draw.repeat;
+        let number = 1000 + draw.step * 8 + draw.turn as u64 * 5 + draw.repeat;
         let init = &mut Init::new(number, &device());
         let mut normal = || init.normal(1.0, [64, 1, 1, 1]).val().detach();
         let (images, codes) = (normal() * 0.5 + 3.0, normal());
@@ -287,40 +290,53 @@ fn the_second_stage_changes_the_encoder_alone() {
     assert_ne!(collect(&short.encoder), collect(&long.encoder));
 }
 
-/// Losses and weights after a step of each stage of an independent implementation.
-fn agrees(golden: &Golden, case: &str, config: &FanoganConfig, side: usize) {
+/// Values, losses and weights after a step of each stage of an independent implementation; slope, penalty and steps in `exact` precision.
+///
+/// In a wide network some values lie within rounding of zero, where a rectifier's slope jumps: only double precision has the same slopes.
+fn agrees(golden: &Golden, case: &str, config: &FanoganConfig, side: usize, exact: DType) {
+    const EPSILON: f64 = 1e-2;
     let device = device();
-    let named = |name: &str| format!("{case}.{name}");
-    let blank = &mut Init::blank(&device);
-    let gan = golden.load(&named("before."), Gan::new(config, side, blank));
-    let before = gan.clone();
-    let tensor = |name: &str| golden.tensor::<4>(&named(name), &device);
-    // The first update's codes are the critic's, the second's the generator's.
-    let batch = |draw: Draw| {
-        let codes = tensor(if draw.turn == 0 { "codes" } else { "other_codes" });
-        Ok::<_, TrainError>(Lesson { images: tensor("x"), codes, mix: tensor("mix") })
-    };
-    golden.check(gan.clone().generator.forward(tensor("codes"), Phase::Training), &named("made"));
-    golden.check(gan.critic.slope(tensor("x")), &named("slope"));
     let config = &FanoganConfig { critic_steps: 1, ..config.clone() };
+    let named = |name: &str| format!("{case}.{name}");
+    let tensor = |name: &str, dtype| golden.tensor::<4>(&named(name), &device).cast(dtype);
+    let close = |found: Tensor<1>, name: &str| golden.close(&values_of(found).unwrap(), &named(name));
+    let gan_of =
+        |when: &str, dtype| golden.load(&named(when), Gan::new(config, side, &mut blank_of(dtype, &device)));
+    let lesson = |codes: &str, dtype| {
+        let [images, codes, mix] = ["x", codes, "mix"].map(|name| tensor(name, dtype));
+        Lesson { images, codes, mix }
+    };
+    let gan = gan_of("before.", DType::F32);
+    golden.check(gan.generator.forward(tensor("codes", DType::F32), Phase::Training), &named("made"));
+    golden.check(gan_of("before.", exact).critic.slope(tensor("x", exact)), &named("slope"));
+    // The first update's codes are the critic's, the second's the generator's.
+    let codes = ["codes", "other_codes"];
+    let batch = |draw: Draw| Ok::<_, TrainError>(lesson(codes[draw.turn], exact));
     let trained = with_turns(config, |turns| {
-        train_by_turns(gan, &Course::new(1), turns, &device, batch, None, &Alone).unwrap()
+        let (gan, turns) = (gan_of("before.", exact), with_epsilon(turns, EPSILON));
+        train_by_turns(gan, &Course::new(1), &turns, &device, batch, None, &Alone).unwrap()
     });
     let losses: Vec<f32> = trained.curves.iter().map(|curve| curve.losses[0] as f32).collect();
     golden.close(&losses[..1], &named("critic_loss"));
     golden.close(&losses[1..], &named("generator_loss"));
-    golden.check_weights(&trained.network, &named("after."));
-    // Weights that the loss does not depend on are moved by the noise of rounding: the second stage begins with them as they were.
-    let Gan { generator, critic } = golden.load(&named("after."), before);
-    let encoder = golden.load(&named("encoder_before."), Reader::new(config, side, blank));
-    let networks = Networks { generator, critic, encoder };
-    let batch = |_: Draw| Ok::<_, TrainError>(tensor("x"));
+    close_as(exact, golden.check_weights(&trained.network, &named("after.")));
+
+    let networks_of = |when: &str, dtype| {
+        let Gan { generator, critic } = gan_of("after.", dtype);
+        let encoder = Reader::new(config, side, &mut blank_of(dtype, &device));
+        Networks { generator, critic, encoder: golden.load(&named(when), encoder) }
+    };
+    let first = networks_of("encoder_before.", DType::F32);
+    close(first.of_encoder(config, tensor("x", DType::F32)), "encoder_loss");
+    let batch = |_: Draw| Ok::<_, TrainError>(tensor("x", exact));
     let trained = with_encoder_turn(config, |turns| {
-        train_by_turns(networks, &Course::new(1), turns, &device, batch, None, &Alone).unwrap()
+        let (networks, turns) = (networks_of("encoder_before.", exact), with_epsilon(turns, EPSILON));
+        train_by_turns(networks, &Course::new(1), &turns, &device, batch, None, &Alone).unwrap()
     });
     golden.close(&[trained.curves[0].losses[0] as f32], &named("encoder_loss"));
-    golden.check_weights(&trained.network.encoder, &named("encoder_after."));
-    let networks = trained.network.valid();
+    close_as(exact, golden.check_weights(&trained.network.encoder, &named("encoder_after.")));
+
+    let networks = networks_of("encoder_after.", DType::F32).valid();
     let fitted = Fanogan { config: config.clone(), side, networks, curves: Default::default() };
     let pixels: Vec<f32> = golden.values(&named("y")).1.iter().map(|value| (value + 1.0) / 2.0).collect();
     let scores = fitted.score_pixels(pixels.clone()).unwrap();
@@ -336,17 +352,14 @@ fn agrees(golden: &Golden, case: &str, config: &FanoganConfig, side: usize) {
 fn forward_pass_losses_and_a_step_of_each_stage_equal_pytorchs() {
     let golden = Golden::read("fanogan");
     for (case, architecture) in [("residual", Architecture::Residual), ("dcgan", Architecture::Dcgan)] {
-        agrees(
-            &golden,
-            case,
-            &FanoganConfig { rate: Some(1e-2), encoder_rate: 1e-3, ..tiny(architecture) },
-            16,
-        );
+        let config = FanoganConfig { rate: Some(1e-2), encoder_rate: 1e-3, ..tiny(architecture) };
+        agrees(&golden, case, &config, 16, DType::F32);
     }
 }
 
 #[test]
 fn the_published_width_agrees_too() {
     let Some(golden) = Golden::published("fanogan") else { return };
-    agrees(&golden, "residual", &FanoganConfig::of(Preset::Paper), 64);
+    let config = FanoganConfig { rate: Some(1e-3), encoder_rate: 1e-4, ..FanoganConfig::of(Preset::Paper) };
+    agrees(&golden, "residual", &config, 64, DType::F64);
 }

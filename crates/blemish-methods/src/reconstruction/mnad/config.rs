@@ -117,7 +117,7 @@ impl MnadConfig {
         match preset {
             Preset::Paper => published,
             Preset::Cpu => {
-                Self { width: 16, steps: Some(600), rate: 1e-3, update: false, sigma: 2.0, ..published }
+                Self { width: 16, steps: Some(2000), rate: 1e-3, update: false, sigma: 2.0, ..published }
             }
         }
     }

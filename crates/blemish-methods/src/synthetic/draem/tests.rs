@@ -135,19 +135,14 @@ fn images_are_doubled_with_aligned_corners() {
 
 #[test]
 fn the_slopes_of_the_whole_loss_are_its_gradients() {
-    for sspcab in [Sspcab::Off, Sspcab::On] {
-        // With the block as small as it can be, on the smallest image that it takes.
-        let (side, width) = if sspcab == Sspcab::Off { (64, 4) } else { (128, 1) };
-        let device = with_gradients();
-        let config = DraemConfig { repair_width: width, segment_width: width, ..narrow(sspcab) };
-        let network = Network::new(&config, &mut Init::new(3, &device).double());
-        let double = |x: Tensor<4>| x.cast(DType::F64);
-        let loss = |network: &Network| {
-            let DefectBatch { good, images, masks } = made_up(2, [side, side], &device);
-            let batch = DefectBatch { good: double(good), images: double(images), masks: double(masks) };
-            network.losses(batch, 2.0).total(0.1)
-        };
-        slopes_agree(network, loss, 1e-3);
+    // Of weights as large as a training makes them: on those that it starts with, steps of any length cross kinks.
+    let (golden, device) = (Golden::read("draem"), with_gradients());
+    for (case, sspcab) in [("plain", Sspcab::Off), ("sspcab", Sspcab::Anomalib)] {
+        let blank = Network::new(&golden_config(sspcab), &mut Init::blank(&device).double());
+        let network = golden.load(&format!("{case}.before."), blank);
+        let double = |name: &str| golden.tensor::<4>(&format!("{case}.{name}"), &device).cast(DType::F64);
+        let batch = || DefectBatch { good: double("good"), images: double("images"), masks: double("masks") };
+        slopes_agree(network, |network| network.losses(batch(), 2.0).total(0.1), 1e-4);
     }
 }
 
@@ -221,9 +216,9 @@ fn presets_differ_in_size_and_the_rounds_of_the_paper_are_counted() {
 }
 
 #[test]
-#[ignore = "open: an average precision of 0.83 after 500 steps at this width, not 0.95"]
+#[ignore = "half a minute: cargo test --release -p blemish-methods by_heart -- --ignored"]
 fn one_image_is_learned_by_heart() {
-    // The specification asks for a pixel AP of 0.95 after 500 steps; a narrow network at a higher rate needs fewer.
+    // On a narrow network, with defects that can be seen: those of the paper let up to four fifths of the image through.
     let side = 64;
     let image: Vec<f32> =
         (0..3 * side * side).map(|at| 0.5 + 0.2 * ((at % side) as f32 * 0.5).sin()).collect();
@@ -231,23 +226,24 @@ fn one_image_is_learned_by_heart() {
     let config = DraemConfig {
         repair_width: 8,
         segment_width: 8,
-        steps: Some(250),
+        steps: Some(500),
         batch: 4,
         rate: 2e-3,
         turned: 0.0,
         defects: 1.0,
+        beta: 0.2,
         ..DraemConfig::default()
     };
     let model = Draem::fit(&config, &good, &FitContext::new(1, None)).unwrap();
     let simulated = Simulated {
-        simulation: Simulation { rate: Rate::Chance(1.0), ..Simulation::draem() },
+        simulation: Simulation { rate: Rate::Chance(1.0), beta: (0.0, config.beta), ..Simulation::draem() },
         textures: None,
         foreground: Foreground::Everywhere,
         seed: 77,
     };
     let context = FitContext::new(1, None);
     let stream = DefectStream::collect(NAME, &good, Augmentation::NONE, simulated, &context).unwrap();
-    let found = textures(NAME, (side, side), &FitContext::new(9, None)).unwrap();
+    let found = textures(NAME, (side, side), &FitContext::new(1, None)).unwrap();
     let stream = stream.with_maker(|maker, _| Simulated { textures: Some(found), ..maker });
     let mut found: Vec<(f32, bool)> = Vec::new();
     for number in 0..20 {
@@ -265,7 +261,7 @@ fn one_image_is_learned_by_heart() {
         }
     }
     let precision = sum / hits;
-    assert!(precision > 0.9, "average precision {precision}");
+    assert!(precision > 0.95, "average precision {precision}");
 }
 
 struct Alone;

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 /// Of the step.
 const RATE: f32 = 0.01;
+const EPSILON: f64 = 1e-3;
 
 type Golden = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -46,7 +47,9 @@ fn formula(name: &str, count: usize) -> Vec<f32> {
 
 /// The script's name of a weight here, without the kinds of convolutions and normalisations.
 fn plain(name: &str) -> String {
-    [".Plain.", ".Transposed.", ".Batch."].into_iter().fold(name.to_owned(), |name, kind| name.replace(kind, "."))
+    [".Plain.", ".Transposed.", ".Batch."]
+        .into_iter()
+        .fold(name.to_owned(), |name, kind| name.replace(kind, "."))
 }
 
 /// PyTorch's name of a weight.
@@ -126,11 +129,12 @@ fn check(golden: &Golden, task: Task, width: usize, is_double: bool) -> f32 {
     }
     let total = values(network.clone().loss(clips(), shares));
     most = most.max(agree("loss", &total, &of("losses")[3..], 1e-4));
-    // In single precision the gradients of biases before a normalisation are noise, and Adam's first step goes by their signs.
+    // Where a value lies within rounding of zero a rectifier's slope jumps: only double precision has the same gradients.
     if !is_double {
         return most;
     }
-    let plan = Plan::new(1, Optimiser::ADAM, Schedule::constant(f64::from(RATE)));
+    let optimiser = Optimiser { epsilon: EPSILON, ..Optimiser::ADAM };
+    let plan = Plan::new(1, optimiser, Schedule::constant(f64::from(RATE)));
     let batch = |_| Ok::<_, TrainError>(clips());
     let trained = train(network, &plan, &device, batch, |network, clips| network.loss(clips, shares), &Alone);
     let network = trained.unwrap().network;
@@ -197,6 +201,7 @@ fn so_they_are_at_the_published_width() {
         println!("skipped: there is no mnad.safetensors");
         return;
     };
+    // Here single precision is 1e-3 off in PyTorch as well.
     for task in [Task::Prediction, Task::Reconstruction] {
         println!("{task:?}: {:e}", check(&read(&bytes), task, 64, true));
     }

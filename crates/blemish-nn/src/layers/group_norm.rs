@@ -1,7 +1,7 @@
 //! Group normalisation.
 
 use super::along::along;
-use super::standardise::standardise;
+use super::standardise::{row_means, standardise};
 use crate::init::Init;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -56,13 +56,13 @@ impl GroupNorm {
         let shape @ [batch, channels, height, width] = x.dims();
         let rows = |x: Tensor<4>| x.reshape([batch * self.groups, channels / self.groups * height * width]);
         let x = rows(x);
-        let centred = x.clone() - x.mean_dim(1);
-        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let centred = x.clone() - row_means(x);
+        let variance = row_means(centred.clone() * centred.clone());
         let rate = (variance + self.epsilon).sqrt().recip();
         let hat = centred * rate.clone();
         let slope = rows(slope * along(self.gain.val()));
-        let along_hat = (slope.clone() * hat.clone()).mean_dim(1);
-        ((slope.clone() - slope.mean_dim(1) - hat * along_hat) * rate).reshape(shape)
+        let along_hat = row_means(slope.clone() * hat.clone());
+        ((slope.clone() - row_means(slope) - hat * along_hat) * rate).reshape(shape)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Layer normalisation of whole maps.
 
+use super::standardise::standardise;
 use crate::init::Init;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -20,10 +21,7 @@ impl MapNorm {
     /// (x - mean) / sqrt(variance + 1e-5), scaled and shifted if learned.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let shape @ [batch, channels, height, width] = x.dims();
-        let x = x.reshape([batch, channels * height * width]);
-        let x = x.clone() - x.mean_dim(1);
-        let variance = (x.clone() * x.clone()).mean_dim(1);
-        let x = (x / (variance + 1e-5).sqrt()).reshape(shape);
+        let x = standardise(x.reshape([batch, channels * height * width]), 1e-5).reshape(shape);
         match &self.learned {
             Some((scale, shift)) => x * scale.val().unsqueeze() + shift.val().unsqueeze(),
             None => x,

@@ -62,6 +62,8 @@ VARIANTS = {
     "patchcore, fast": "--method patchcore --fast",
     **{name: f"--method {name}" for name in PIXELS},
     "vae, texture": "--method vae --set texture=true --set latent=spatial",
+    "edgrec, 1500 steps": "--method edgrec --set steps=1500",
+    "mnad, prediction": "--method mnad --set task=prediction",
     # As long as published, for GPUs: epochs(COUNT,BATCH) are the updates of so many passes over the set.
     "fastflow, full": f"--method fastflow --set steps=epochs(500,32) --layers layer1,layer2,layer3 {SIZE}",
     "cflow, full": f"--method cflow --set epochs=200 {SIZE}",

@@ -168,6 +168,7 @@ pub(super) fn map(image: &[f32], other: &[f32], size: Size, config: &EdgRecConfi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blemish_core::preset::Preset;
 
     const SIZE: Size = (32, 48);
 
@@ -203,7 +204,7 @@ mod tests {
         }
         let (one, other) = (edges(&image, SIZE, 3), edges(&tinted, SIZE, 3));
         assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-6));
-        let config = EdgRecConfig::default();
+        let config = EdgRecConfig::of(Preset::Paper);
         let found = map(&image, &tinted, SIZE, &config);
         assert!(found.iter().copied().fold(0.0, f32::max) > 0.01);
     }
@@ -212,7 +213,7 @@ mod tests {
     fn equal_images_do_not_differ() {
         let image = grey(|y, x| ((y * 7 + x * 13) % 29) as f32 / 29.0);
         for colours in [Colours::Clean, Colours::Compat] {
-            let config = EdgRecConfig { colours, ..EdgRecConfig::default() };
+            let config = EdgRecConfig { colours, ..EdgRecConfig::of(Preset::Paper) };
             let found = map(&image, &image, SIZE, &config);
             assert!(found.iter().all(|value| value.abs() < 2e-6));
             assert!(colour_term(&image, &image, SIZE, &config).iter().all(|&value| value == 0.0));
@@ -246,7 +247,7 @@ mod tests {
         let plane = 16 * 16;
         let of = |colour: [f32; 3]| colour.iter().flat_map(|&value| vec![value; plane]).collect::<Vec<_>>();
         let (red, green) = (of([1.0, 0.0, 0.0]), of([0.0, 1.0, 0.0]));
-        let clean = EdgRecConfig::default();
+        let clean = EdgRecConfig::of(Preset::Paper);
         let term = colour_term(&red, &green, (16, 16), &clean);
         assert!(term.iter().all(|value| (value - 0.255).abs() < 1e-6));
         let compat = EdgRecConfig { colours: Colours::Compat, ..clean.clone() };

@@ -104,7 +104,16 @@ impl EdgRecConfig {
         };
         match preset {
             Preset::Paper => paper,
-            Preset::Cpu => Self { width: 8, steps: Some(500), rate: 1e-3, ..paper },
+            // Half the size is a quarter of the work, and colours of small parts take thousands of updates to be learned.
+            Preset::Cpu => Self {
+                side: 128,
+                width: 8,
+                steps: Some(3000),
+                rate: 1e-3,
+                gradient_window: 11,
+                colour_window: 5,
+                ..paper
+            },
         }
     }
 

@@ -22,7 +22,7 @@ fn with_gradients() -> Device {
 }
 
 fn narrow(width: usize) -> EdgRecConfig {
-    EdgRecConfig { width, ..EdgRecConfig::default() }
+    EdgRecConfig { width, ..EdgRecConfig::of(Preset::Paper) }
 }
 
 #[test]

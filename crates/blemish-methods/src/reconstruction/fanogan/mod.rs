@@ -21,6 +21,13 @@
 //! | `critic.rs` | the critic's gradient and the penalty |
 //! | `training.rs` | both stages |
 //!
+//! # What it finds
+//!
+//! `preset=cpu` on the look `metal` of `blemish data synth` (100 good images of 256 pixels, seed 11), last step, seed 0: pixel AUROC 84.6
+//! percent (pits 99.4, stains 96.4, dents 77.8, scratches 58.0), AUPRO 47.1, but image AUROC 56.0. The map lights pits and stains, and
+//! faintly every soft change of light, which the generator has not learned after 600 updates (the encoder's loss stood at 0.011 for the last
+//! third of its 1,500); the paper's score of an image is a mean over all of it, in which a small defect is lost.
+//!
 //! # Deviations
 //! - Images have three colours; those of the paper are grey.
 //! - Images that the generator makes for an update of the critic do not move the generator's stored moments; its own updates do.

@@ -33,6 +33,11 @@
 //! A prediction sees what moves as nothing has moved before. It is blind to what keeps still: a car that stops in a street of moving cars is
 //! copied from the frames before, as the street is.
 //!
+//! `blemish data synth DIR --look traffic` (12 clips of 50 frames to learn from, 10 to test with), `fit DIR --method mnad --set
+//! task=prediction`, `preset=cpu`, last step, seed 0: AUROC of all frames 90.2, by the published rule 92.0; odd objects and speeding 96, wrong
+//! way 94, stops 70, of which one car is found while it brakes and one is not. Pixels 98.4. The map lights the front and the back of what
+//! moves otherwise and leaves the street and the other cars dark. With 600 steps instead of 2,000 it was 86.2, and the loss still fell.
+//!
 //! # Deviations
 //! - RGB instead of the BGR of the released code, and the house's resize instead of OpenCV's: only pretrained weights would care.
 //! - The memory of a test-time update begins afresh in every video, where the released code carries it on: scores do not depend on which

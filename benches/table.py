@@ -59,7 +59,6 @@ VARIANTS = {
     "patchcore, alexnet": "--method patchcore --backbone alexnet",
     "differnet, 200 steps": "--method differnet --set width=512 --set transforms=8 --set map=none --set steps=200 --backbone alexnet",
     # Methods that learn from pixels, as they come: on a CPU, presets of a CPU.
-    "patchcore, fast": "--method patchcore --fast",
     **{name: f"--method {name}" for name in PIXELS},
     "vae, texture": "--method vae --set texture=true --set latent=spatial",
     "edgrec, 1500 steps": "--method edgrec --set steps=1500",
@@ -84,7 +83,7 @@ def updates(arguments, images):
 
 def measure(args, name, arguments, seed):
     arguments = updates(arguments, sum(1 for _ in (Path(args.data) / name / "train" / "good").iterdir()))
-    is_own = "--backbone" in arguments or arguments.split()[1] in PIXELS or "--fast" in arguments
+    is_own = "--backbone" in arguments or arguments.split()[1] in PIXELS
     backbone = [] if is_own else ["--backbone", "resnet18"]
     if "alexnet" in arguments:
         backbone += ["--weights", Path(args.weights) / "alexnet-features-lpips.safetensors"]

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Gradients};
 
 /// Lengths of a step to either side. A longer one meets less rounding, a shorter one fewer kinks: values before a rectifier that change
 /// their sign on the way. A gradient that is wrong agrees with none.
-const STEPS: [f64; 4] = [1e-7, 1e-8, 1e-9, 1e-10];
+const STEPS: [f64; 5] = [1e-11, 1e-10, 1e-9, 1e-8, 1e-7];
 
 /// Compares, weight by weight, the slope of the loss along a direction in that weight's values with what the gradient says of it.
 ///

@@ -334,7 +334,7 @@ fn info_speaks_to_a_person() {
     ] {
         assert!(told.contains(words), "{words} in {told}");
     }
-    assert!(!told.contains("{") && !told.contains("nothing guards"), "{told}");
+    assert!(!told.contains('{') && !told.contains("nothing guards"), "{told}");
     let machine = json(&bench.ok("info model.blemish --json"));
     assert!(machine["tensors"].is_array() && machine["calibration"]["image_scores"].is_array());
 }

@@ -30,8 +30,8 @@
 //! painted with the rest, less than the bars of the print differ on good images. Brushed metal cannot be painted from its edges: they say how
 //! strong a line is, not whether it is light or dark, and no two images have the same lines, so the loss stays at 0.2 and the map shows the
 //! brushing. With 500 steps at 256 pixels prints came to 40 and metal to 65.8: every good print lit up where small parts had not got their
-//! colour yet, which is 2 % of the loss and most of the map. The rest is learned with more steps (77.6 after
-//! 1,500), or wider: 8 channels are a sixteenth of the paper's.
+//! colour yet, which is little of the loss and most of the map. More steps teach it (77.6 after 1,500). The network has 8 channels, a sixteenth
+//! of the paper's.
 //!
 //! # Deviations
 //! - C is of real numbers and saturates instead of beginning anew (`colours=compat` for the released code's).

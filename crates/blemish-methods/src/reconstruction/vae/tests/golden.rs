@@ -2,6 +2,7 @@
 
 use super::super::training::{Lesson, cost};
 use super::*;
+use crate::testing::blank_of;
 use blemish_nn::train::{Optimiser, Plan, Schedule, TrainError, Verdict, Watch, train as learn};
 use blemish_nn::weights::{WeightError, collect, load};
 use burn::tensor::DType;
@@ -68,9 +69,12 @@ impl Golden<'_> {
     }
 
     fn run(&self, config: &VaeConfig) {
-        let blank = Network::new(config, &mut Init::blank(&with_gradients()));
-        let take = |name: &str| Ok::<_, WeightError>(self.values(&format!("w.{name}")));
-        let network = load(blank, take).unwrap();
+        let network_of = |dtype| {
+            let blank = Network::new(config, &mut blank_of(dtype, &with_gradients()));
+            let take = |name: &str| Ok::<_, WeightError>(self.values(&format!("w.{name}")));
+            load(blank, take).unwrap()
+        };
+        let network = network_of(DType::F32);
         let x = || self.tensor::<4>("x");
         let mut most = 0.0;
         // Maps come first: they leave the stored moments alone.
@@ -80,20 +84,12 @@ impl Golden<'_> {
         for (map, name) in maps.into_iter().zip(["l2", "l1", "ssim", "kl_gradient", "vae_grad"]) {
             self.check(name, &eye.maps(map, x()).unwrap(), &mut most);
         }
-        let lesson = || Lesson { images: x(), noise: self.tensor("e"), beta: 0.7 };
+        let lesson =
+            |dtype| Lesson { images: x().cast(dtype), noise: self.tensor::<2>("e").cast(dtype), beta: 0.7 };
         // In a wide network some value lies within rounding of zero, where a rectifier's slope jumps: only double precision has the same.
-        most = most.max(match self.case {
-            "published" => {
-                let blank = Network::new(config, &mut Init::blank(&with_gradients()).double());
-                self.check_step(config, load(blank, take).unwrap(), &|| Lesson {
-                    images: x().cast(DType::F64),
-                    noise: self.tensor::<2>("e").cast(DType::F64),
-                    beta: 0.7,
-                })
-            }
-            _ => self.check_step(config, network.clone(), &lesson),
-        });
-        self.check("cost", &values_of(cost(config, &network, lesson())).unwrap(), &mut most);
+        let exact = if self.case == "published" { DType::F64 } else { DType::F32 };
+        most = most.max(self.check_step(config, network_of(exact), &|| lesson(exact)));
+        self.check("cost", &values_of(cost(config, &network, lesson(DType::F32))).unwrap(), &mut most);
         let posterior = network.encode(x(), Phase::Training);
         self.check("mean", &values_of(posterior.mean.clone()).unwrap(), &mut most);
         self.check("log_variance", &values_of(posterior.log_variance.clone()).unwrap(), &mut most);

@@ -1,0 +1,1 @@
+//! Tokenizers: texts as numbers that a text tower knows.

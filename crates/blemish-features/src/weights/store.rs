@@ -8,12 +8,13 @@ use super::pull::{PullFault, download};
 use super::read_open;
 use super::read_state_dict;
 use crate::FeatureError;
+use crate::graph::StateDict;
 use crate::assemble::recognize;
 #[cfg(feature = "pull")]
 use crate::assemble::{assemble, variant_for};
 #[cfg(feature = "pull")]
 use crate::networks;
-use crate::networks::Architecture;
+use crate::networks::{Architecture, ImageText};
 use blemish_data::digest::{hexadecimal, stream_digest};
 use blemish_data::files::{self, Lock, Unfinished};
 use serde::{Deserialize, Serialize};
@@ -125,8 +126,8 @@ impl WeightStore {
         let state = read_state_dict(file)?;
         let name = match name {
             Some(name) => network(name)?.to_owned(),
-            None => match recognize(&state).first() {
-                Some(architecture) => architecture.name().to_owned(),
+            None => match recognize(&state).into_iter().map(Architecture::name).chain(image_texts(&state)).next() {
+                Some(name) => name.to_owned(),
                 None => {
                     return Err(FeatureError::Store(format!(
                         "`{}` fits none of the known networks; name the network if it is a part of one",
@@ -241,7 +242,7 @@ impl WeightStore {
     ) -> Result<StoreEntry, FeatureError> {
         let network = network(name)?;
         let known = published(network).ok_or(FeatureError::NotPublished { network })?;
-        if let Some(cached) = hub.cached(known.repository, CatalogueEntry::FILE) {
+        if let Some(cached) = hub.cached(known.repository, known.file) {
             return self.add_from(&cached, Some(name), known.repository);
         }
         if hub.offline {
@@ -260,7 +261,7 @@ impl WeightStore {
     ) -> Result<StoreEntry, FeatureError> {
         let target = format!("{}.safetensors", known.name);
         let mut file = self.begin(&target)?;
-        download(hub, known.repository, CatalogueEntry::FILE, &mut file, goes_on).map_err(
+        download(hub, known.repository, known.file, &mut file, goes_on).map_err(
             |fault| match fault {
                 PullFault::Stopped => FeatureError::Interrupted,
                 PullFault::Io(source) => self.io(source),
@@ -275,6 +276,12 @@ impl WeightStore {
             FeatureError::WeightFile { reason, .. } => foreign(&reason),
             other => other,
         })?;
+        if known.name.parse::<ImageText>().is_ok() {
+            if !image_texts(&state).any(|name| name == known.name) {
+                return Err(foreign(&"its image tower has other sizes"));
+            }
+            return self.keep(file, known.name.to_owned(), target, known.repository);
+        }
         let architecture = known.name.parse::<Architecture>()?;
         let trunk = networks::build(variant_for(architecture, &state)).cut(&architecture.layers_at(&[16]))?;
         assemble(&trunk, state).map_err(|error| foreign(&error))?;
@@ -296,17 +303,29 @@ fn pull_fault(known: &CatalogueEntry, reason: &str) -> FeatureError {
     FeatureError::Pull {
         network: known.name,
         reason: reason.to_owned(),
-        file: CatalogueEntry::FILE,
+        file: known.file,
         repository: known.repository,
     }
 }
 
+/// Names of the networks of images and texts that a file may hold, by how its image tower cuts images into patches.
+fn image_texts(state: &StateDict) -> impl Iterator<Item = &'static str> {
+    const PATCHES: [&str; 3] = [
+        "visual.conv1.weight",
+        "module.visual.conv1.weight",
+        "vision_model.embeddings.patch_embedding.weight",
+    ];
+    let shape = PATCHES.iter().find_map(|name| Some(state.get(*name)?.shape.clone()));
+    let fits = move |network: &ImageText| shape.as_deref() == Some(&network.patches());
+    ImageText::all().filter(fits).map(ImageText::name)
+}
+
 /// The network of exactly this name, which is also that of its files.
 fn network(name: &str) -> Result<&'static str, FeatureError> {
-    let mut names = Architecture::all().map(Architecture::name);
-    names.find(|known| *known == name).ok_or_else(|| {
-        let known: Vec<&str> = Architecture::all().map(Architecture::name).collect();
-        FeatureError::UnknownNetwork { name: name.to_owned(), known: known.join(", ") }
+    let names = || Architecture::all().map(Architecture::name).chain(ImageText::all().map(ImageText::name));
+    names().find(|known| *known == name).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        FeatureError::UnknownNetwork { name: name.to_owned(), known }
     })
 }
 

@@ -11,6 +11,7 @@ pub mod executors;
 pub mod graph;
 pub mod networks;
 pub mod onnx;
+pub mod transformer;
 pub mod weights;
 
 pub use assemble::assemble;

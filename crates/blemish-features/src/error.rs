@@ -113,7 +113,9 @@ pub enum FeatureError {
         repository: &'static str,
     },
     /// A network without feature maps was named as a backbone of a method that looks at such.
-    #[error("{network} embeds images and texts and gives no feature maps; name a backbone that does, such as resnet18")]
+    #[error(
+        "{network} embeds images and texts and gives no feature maps; name a backbone that does, such as resnet18"
+    )]
     NoMaps {
         /// The network.
         network: &'static str,

@@ -34,12 +34,24 @@ pub(super) fn resized(
         }
         Pixels::U16(values) => {
             let mut out = vec![0_u16; count];
-            convolve::<U16x3>(bytemuck::cast_slice(values), from, bytemuck::cast_slice_mut(&mut out), to, filter)?;
+            convolve::<U16x3>(
+                bytemuck::cast_slice(values),
+                from,
+                bytemuck::cast_slice_mut(&mut out),
+                to,
+                filter,
+            )?;
             Pixels::U16(out)
         }
         Pixels::F32(values) => {
             let mut out = vec![0.0_f32; count];
-            convolve::<F32x3>(bytemuck::cast_slice(values), from, bytemuck::cast_slice_mut(&mut out), to, filter)?;
+            convolve::<F32x3>(
+                bytemuck::cast_slice(values),
+                from,
+                bytemuck::cast_slice_mut(&mut out),
+                to,
+                filter,
+            )?;
             Pixels::F32(out)
         }
     };

@@ -56,7 +56,9 @@ impl Backbone {
     ) -> Result<Self, FeatureError> {
         let state = match &spec.source {
             BackboneSource::Network(architecture) => load_network(*architecture, spec, strides)?,
-            BackboneSource::ImageText(network) => return Err(FeatureError::NoMaps { network: network.name() }),
+            BackboneSource::ImageText(network) => {
+                return Err(FeatureError::NoMaps { network: network.name() });
+            }
             BackboneSource::Onnx(path) => load_onnx(path, spec)?,
         };
         Self::from_state(state, options)

@@ -66,7 +66,9 @@ impl ImageText {
         }
         let network = self.name();
         WeightStore::open()?.find(network)?.ok_or_else(|| match weights::published(network) {
-            Some(known) => FeatureError::NoImageText { network, file: known.file, repository: known.repository },
+            Some(known) => {
+                FeatureError::NoImageText { network, file: known.file, repository: known.repository }
+            }
             None => FeatureError::NoWeights { network },
         })
     }

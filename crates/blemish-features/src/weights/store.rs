@@ -8,10 +8,10 @@ use super::pull::{PullFault, download};
 use super::read_open;
 use super::read_state_dict;
 use crate::FeatureError;
-use crate::graph::StateDict;
 use crate::assemble::recognize;
 #[cfg(feature = "pull")]
 use crate::assemble::{assemble, variant_for};
+use crate::graph::StateDict;
 #[cfg(feature = "pull")]
 use crate::networks;
 use crate::networks::{Architecture, ImageText};
@@ -126,15 +126,18 @@ impl WeightStore {
         let state = read_state_dict(file)?;
         let name = match name {
             Some(name) => network(name)?.to_owned(),
-            None => match recognize(&state).into_iter().map(Architecture::name).chain(image_texts(&state)).next() {
-                Some(name) => name.to_owned(),
-                None => {
-                    return Err(FeatureError::Store(format!(
-                        "`{}` fits none of the known networks; name the network if it is a part of one",
-                        file.display()
-                    )));
+            None => {
+                match recognize(&state).into_iter().map(Architecture::name).chain(image_texts(&state)).next()
+                {
+                    Some(name) => name.to_owned(),
+                    None => {
+                        return Err(FeatureError::Store(format!(
+                            "`{}` fits none of the known networks; name the network if it is a part of one",
+                            file.display()
+                        )));
+                    }
                 }
-            },
+            }
         };
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");
@@ -261,13 +264,11 @@ impl WeightStore {
     ) -> Result<StoreEntry, FeatureError> {
         let target = format!("{}.safetensors", known.name);
         let mut file = self.begin(&target)?;
-        download(hub, known.repository, known.file, &mut file, goes_on).map_err(
-            |fault| match fault {
-                PullFault::Stopped => FeatureError::Interrupted,
-                PullFault::Io(source) => self.io(source),
-                PullFault::Failed(reason) => pull_fault(known, &reason),
-            },
-        )?;
+        download(hub, known.repository, known.file, &mut file, goes_on).map_err(|fault| match fault {
+            PullFault::Stopped => FeatureError::Interrupted,
+            PullFault::Io(source) => self.io(source),
+            PullFault::Failed(reason) => pull_fault(known, &reason),
+        })?;
         // The hub is not believed to have sent what was asked for.
         let foreign = |reason: &dyn std::fmt::Display| {
             pull_fault(known, &format!("what the hub sent are no weights of {} ({reason})", known.name))

@@ -77,7 +77,9 @@ impl ImageTower {
             patches: Linear::new(width, 3 * patch * patch, &conv, None),
             positions,
             first: reader.norm("ln_pre", width, BLOCK_EPSILON),
-            blocks: (0..blocks.layers).map(|layer| Block::read(&mut reader, &block_names(layer), sizes)).collect(),
+            blocks: (0..blocks.layers)
+                .map(|layer| Block::read(&mut reader, &block_names(layer), sizes))
+                .collect(),
             last: reader.norm("ln_post", width, BLOCK_EPSILON),
             projection: reader.linear_transposed("proj", embedding, width),
             tensors: tensors.clone(),
@@ -204,7 +206,10 @@ impl ImageTower {
     fn run(&self, start: &Start, windows: &[Vec<usize>], keeps_all: bool) -> Vec<f32> {
         let width = self.form.blocks.width;
         let length = 1 + windows.first().map_or(0, Vec::len);
-        assert!(windows.iter().all(|window| window.len() + 1 == length), "the windows of a list have one length");
+        assert!(
+            windows.iter().all(|window| window.len() + 1 == length),
+            "the windows of a list have one length"
+        );
         let threads = rayon::current_num_threads();
         let together = (TOKENS / length).clamp(1, windows.len().div_ceil(threads).max(1));
         let kept = if keeps_all { length * width } else { width };
@@ -245,7 +250,10 @@ impl ImageTower {
             let [query, key, value] = Tokens::split(&qkv, width);
             let is_last = layer + 1 == self.blocks.len() && !keeps_all;
             let (heads, query) = match is_last {
-                true => (Heads::cross(count, width / count, 1, length), Tokens { pitch: 3 * width * length, ..query }),
+                true => (
+                    Heads::cross(count, width / count, 1, length),
+                    Tokens { pitch: 3 * width * length, ..query },
+                ),
                 false => (Heads::new(count, width / count, length), query),
             };
             if is_last {

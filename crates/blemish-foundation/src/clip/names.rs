@@ -42,7 +42,8 @@ impl Names {
 pub(super) fn towers(name: &str, form: &Form, state: StateDict) -> Result<Towers, FeatureError> {
     let state = without_wrapper(state);
     let names = Names::of(&state);
-    let mut image = Copier { reader: TensorReader::new(name, names.words(), &state), names, to: StateDict::new() };
+    let mut image =
+        Copier { reader: TensorReader::new(name, names.words(), &state), names, to: StateDict::new() };
     image.image(&form.image);
     let Copier { reader, to, .. } = image;
     let mut text = Copier { reader, names, to: StateDict::new() };
@@ -145,7 +146,9 @@ impl Copier<'_> {
             let [to, from] = ["transformer.resblocks", from].map(|prefix| format!("{prefix}.{layer}"));
             let parts = match self.names {
                 Names::OpenClip(_) => ["ln_1", "attn.out_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"],
-                Names::Transformers => ["layer_norm1", "self_attn.out_proj", "layer_norm2", "mlp.fc1", "mlp.fc2"],
+                Names::Transformers => {
+                    ["layer_norm1", "self_attn.out_proj", "layer_norm2", "mlp.fc1", "mlp.fc2"]
+                }
             };
             let [norm1, projection, norm2, up, down] = parts.map(|part| format!("{from}.{part}"));
             self.pair(&format!("{to}.ln_1"), &norm1, &[width]);

@@ -34,7 +34,8 @@ impl TextTower {
             activation: blocks.activation,
             ..BlockSizes::default()
         };
-        let blocks = (0..blocks.layers).map(|layer| Block::read(&mut reader, &block_names(layer), sizes)).collect();
+        let blocks =
+            (0..blocks.layers).map(|layer| Block::read(&mut reader, &block_names(layer), sizes)).collect();
         let tower = Self {
             form,
             tokens: reader.tensor("token_embedding.weight", &[vocabulary, width]).into_owned(),
@@ -66,14 +67,20 @@ impl TextTower {
         }
         let mut embeddings = vec![Vec::new(); prompts.len()];
         for (length, numbers) in by_length {
-            let tokens = numbers.iter().flat_map(|&number| prompts[number].iter().zip(self.positions.chunks_exact(width)));
+            let tokens = numbers
+                .iter()
+                .flat_map(|&number| prompts[number].iter().zip(self.positions.chunks_exact(width)));
             let mut rows: Vec<f32> = tokens
                 .flat_map(|(&token, position)| {
                     let token = &self.tokens[token as usize * width..][..width];
                     token.iter().zip(position).map(|(token, position)| token + position)
                 })
                 .collect();
-            assert_eq!(rows.len(), numbers.len() * length * width, "a prompt is at most as long as the context");
+            assert_eq!(
+                rows.len(),
+                numbers.len() * length * width,
+                "a prompt is at most as long as the context"
+            );
             self.encoder.forward(&mut rows, length, |_| Mask::Causal, true);
             for (rows, &number) in rows.chunks_exact(length * width).zip(&numbers) {
                 let last = &rows[(length - 1) * width..];

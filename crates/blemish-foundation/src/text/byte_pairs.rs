@@ -113,7 +113,7 @@ fn tokens_of_bytes() -> [u16; 256] {
 /// The words of a text: marks, contractions, letters in a row, single digits, other signs in a row.
 struct Words<'a>(&'a str);
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Blank,
     Letter,
@@ -139,7 +139,8 @@ impl<'a> Iterator for Words<'a> {
         self.0 = self.0.trim_start();
         let first = kind(self.0.chars().next()?);
         let run = || self.0.find(|character| kind(character) != first).unwrap_or(self.0.len());
-        let whole = MARKS.iter().map(|(mark, _)| *mark).chain(CONTRACTIONS).find_map(|whole| begins(self.0, whole));
+        let whole =
+            MARKS.iter().map(|(mark, _)| *mark).chain(CONTRACTIONS).find_map(|whole| begins(self.0, whole));
         let length = match (whole, first) {
             (Some(length), _) => length,
             (None, Kind::Number) => self.0.chars().next().map_or(0, char::len_utf8),

@@ -29,7 +29,8 @@ fn plain(line: &str) -> String {
             push_plain(character, &mut next);
         }
         let next = next.replace("\r\n", "\n").replace(['\r', '\u{2028}', '\u{2029}', '\u{85}'], "\n");
-        let next: String = without_escapes(&next).chars().filter(|character| !is_control(*character)).nfc().collect();
+        let next: String =
+            without_escapes(&next).chars().filter(|character| !is_control(*character)).nfc().collect();
         if next == text {
             return next;
         }
@@ -50,7 +51,12 @@ fn push_plain(character: char, text: &mut String) {
         '\u{3000}' => text.push(' '),
         '\u{fb05}' => text.push_str("\u{17f}t"),
         // Two letters in one character, and letters as wide or as narrow as others of another script.
-        '\u{132}' | '\u{133}' | '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' | '\u{fb00}'..='\u{fb06}' | '\u{ff01}'..='\u{ffef}' => {
+        '\u{132}'
+        | '\u{133}'
+        | '\u{1c4}'..='\u{1cc}'
+        | '\u{1f1}'..='\u{1f3}'
+        | '\u{fb00}'..='\u{fb06}'
+        | '\u{ff01}'..='\u{ffef}' => {
             text.extend([character].into_iter().nfkc());
         }
         other => text.push(other),
@@ -60,9 +66,10 @@ fn push_plain(character: char, text: &mut String) {
 /// What the old code page of Windows has at the place of a control character that nobody types (0x80 to 0x9f); itself where it has nothing.
 pub(super) fn by_code_page(code: u32) -> char {
     const TABLE: [char; 32] = [
-        '\u{20ac}', '\u{81}', '\u{201a}', '\u{192}', '\u{201e}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2c6}', '\u{2030}', '\u{160}',
-        '\u{2039}', '\u{152}', '\u{8d}', '\u{17d}', '\u{8f}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{2022}',
-        '\u{2013}', '\u{2014}', '\u{2dc}', '\u{2122}', '\u{161}', '\u{203a}', '\u{153}', '\u{9d}', '\u{17e}', '\u{178}',
+        '\u{20ac}', '\u{81}', '\u{201a}', '\u{192}', '\u{201e}', '\u{2026}', '\u{2020}', '\u{2021}',
+        '\u{2c6}', '\u{2030}', '\u{160}', '\u{2039}', '\u{152}', '\u{8d}', '\u{17d}', '\u{8f}', '\u{90}',
+        '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2dc}',
+        '\u{2122}', '\u{161}', '\u{203a}', '\u{153}', '\u{9d}', '\u{17e}', '\u{178}',
     ];
     TABLE.get((code as usize).wrapping_sub(0x80)).copied().unwrap_or(char::REPLACEMENT_CHARACTER)
 }

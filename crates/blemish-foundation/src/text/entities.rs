@@ -66,7 +66,8 @@ fn lenient(part: &str) -> Found {
         return Some((text, 1 + length));
     }
     let ends = |character: char| matches!(character, '\t' | '\n' | '\u{c}' | ' ' | '<' | '&' | '#' | ';');
-    let stop = part.char_indices().enumerate().find(|(count, (_, character))| *count == LONGEST || ends(*character));
+    let stop =
+        part.char_indices().enumerate().find(|(count, (_, character))| *count == LONGEST || ends(*character));
     let end = stop.map_or(part.len(), |(_, (at, _))| at);
     let whole = if part[end..].starts_with(';') { end + 1 } else { end };
     if let Some(text) = named(&part[..whole]) {

@@ -37,7 +37,9 @@ pub enum TextError {
         most: usize,
     },
     /// A vocabulary without a token that every text needs.
-    #[error("the vocabulary has no token `{token}`; bring the `vocab.txt` of an uncased BERT, one token a line")]
+    #[error(
+        "the vocabulary has no token `{token}`; bring the `vocab.txt` of an uncased BERT, one token a line"
+    )]
     Vocabulary {
         /// The token.
         token: &'static str,

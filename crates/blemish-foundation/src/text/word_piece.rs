@@ -147,7 +147,8 @@ fn is_accent(character: char) -> bool {
 }
 
 fn is_punctuation(character: char) -> bool {
-    character.is_ascii_punctuation() || character.general_category_group() == GeneralCategoryGroup::Punctuation
+    character.is_ascii_punctuation()
+        || character.general_category_group() == GeneralCategoryGroup::Punctuation
 }
 
 /// The blocks of Chinese characters, which Japanese shares; its own letters and Korean's are words like any other.

@@ -14,6 +14,7 @@
 //! | [`k_means`] | centres of groups of points | textons, histograms, centres of CFA and MSPBA |
 //! | [`image`] | filters, morphology, textures, spectra, registration | the classical methods |
 //! | [`conv`] | convolutions of frozen networks | feature extraction |
+//! | [`transformer`] | linear maps, layer norm and attention on rows of tokens | transformers |
 //! | [`winograd`] | transforms of fast 3x3 convolutions | [`conv`], training |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |
 //! | [`simd`] | loops at the machine's full vector width | the modules above |
@@ -33,8 +34,10 @@ pub mod knn;
 pub mod map;
 mod panels;
 pub mod principal;
+mod product;
 pub mod projection;
 pub mod simd;
+pub mod transformer;
 mod validate;
 pub mod winograd;
 

@@ -17,18 +17,24 @@ pub enum Activation {
     Silu,
     /// 1 / (1 + exp(-x)).
     Sigmoid,
+    /// x Phi(x), Phi being the normal distribution function: GELU (arXiv 1606.08415) without approximation.
+    Gelu,
+    /// x * sigmoid(1.702 x), OpenAI's stand-in for GELU.
+    QuickGelu,
 }
 
 impl Activation {
     /// Applies it to a vector.
     #[inline(always)]
-    pub(super) fn lanes<V: Lanes>(self, x: V) -> V {
+    pub(crate) fn lanes<V: Lanes>(self, x: V) -> V {
         match self {
             Self::None => x,
             Self::Relu => x.max(V::splat(0.0)),
             Self::Relu6 => x.max(V::splat(0.0)).min(V::splat(6.0)),
             Self::Silu => x.mul(sigmoid(x)),
             Self::Sigmoid => sigmoid(x),
+            Self::Gelu => gelu(x),
+            Self::QuickGelu => x.mul(sigmoid(x.mul(V::splat(1.702)))),
         }
     }
 
@@ -69,9 +75,75 @@ fn sigmoid<V: Lanes>(x: V) -> V {
     V::load(&values)
 }
 
+/// x Phi(x), within 1e-7 x max(1, |x|) of it.
+///
+/// 2 Phi(-u) = erfc(u / sqrt(2)) = exp(-u P(u)) for u = |x|, with P fitted for u up to 9, where nothing is left of it. No quotient
+/// and no difference of nearly equal numbers on the way.
+#[inline(always)]
+fn gelu<V: Lanes>(x: V) -> V {
+    const FITTED: [f32; 10] = [
+        6.614_37e-9,
+        -2.506_158_4e-7,
+        3.925_171_8e-6,
+        -3.192_789_5e-5,
+        1.233_026_8e-4,
+        1.408_102_3e-4,
+        -4.979_076_4e-3,
+        3.645_341_8e-2,
+        3.182_765_5e-1,
+        7.978_877e-1,
+    ];
+    let mut values = x.store();
+    for value in &mut values {
+        let size = value.abs().min(9.0);
+        let mut sum = FITTED[0];
+        for coefficient in &FITTED[1..] {
+            sum = size.mul_add(sum, *coefficient);
+        }
+        // max(x, 0) - u Phi(-u), on either side of zero.
+        *value = (-0.5 * size).mul_add(exp(-size * sum), value.max(0.0));
+    }
+    V::load(&values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The complementary error function by its series or continued fraction.
+    fn erfc(x: f64) -> f64 {
+        if x < 2.0 {
+            let mut term = x;
+            let mut sum = x;
+            for n in 1..80 {
+                term *= -x * x / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
+            }
+            return 1.0 - sum * std::f64::consts::FRAC_2_SQRT_PI;
+        }
+        let fraction = (1..120).rev().fold(x, |tail, n| x + f64::from(n) * 0.5 / tail);
+        (-x * x).exp() / (fraction * std::f64::consts::PI.sqrt())
+    }
+
+    #[test]
+    fn gelus_follow_double_precision() {
+        for i in -1200..=1200 {
+            let x = i as f32 * 0.01;
+            let mut values = [x];
+            Activation::Gelu.apply(&mut values);
+            let double = f64::from(x);
+            let tail = 0.5 * double.abs() * erfc(double.abs() / std::f64::consts::SQRT_2);
+            let error = (f64::from(values[0]) - (double.max(0.0) - tail)).abs();
+            assert!(error < 1e-7 * double.abs().max(1.0), "{x}: {error}");
+            let mut values = [x];
+            Activation::QuickGelu.apply(&mut values);
+            let error = (f64::from(values[0]) - double / (1.0 + (-1.702 * double).exp())).abs();
+            assert!(error < 5e-7 * double.abs().max(1.0), "{x}: {error}");
+        }
+        let mut far = [-1e30, 1e30, 0.0];
+        Activation::Gelu.apply(&mut far);
+        assert!(far[0].abs() < 1e-15 && far[1..] == [1e30, 0.0]);
+    }
 
     #[test]
     fn the_sigmoid_follows_double_precision() {

@@ -4,6 +4,7 @@ use super::dense::{Panels, Tiles};
 use super::depthwise::Depthwise;
 use super::winograd::{self, Winograd};
 use super::{Activation, ChannelsLast, Windows, each_chunk};
+use crate::product::{Finish, Product};
 use crate::simd::{LANES, Lanes, widest};
 use crate::winograd::TILE;
 
@@ -182,6 +183,24 @@ impl Convolution {
             bordered = with_border(input, windows, needed);
             &bordered
         };
+        if kernel == 1 && stride == 1 && input.width == windows.width {
+            // Pixels follow each other across rows: a product of as many rows as there are pixels.
+            let activation = epilogue.activation;
+            let product = Product {
+                panels,
+                bias: Some(&self.bias),
+                input: &input.values,
+                input_pitch: input.pitch,
+                rows: windows.height * windows.width,
+                outputs: self.bias.len(),
+                out_pitch: self.bias.len(),
+                finish: match epilogue.residual {
+                    Some(values) => Finish::Residual(values, activation),
+                    None => Finish::Activate(activation),
+                },
+            };
+            return product.run(&mut out.values, is_parallel);
+        }
         // Where pixels are not filled up, a row of the kernel is one run of memory.
         let runs_across = if input.pitch == input.channels { 1 } else { kernel };
         let run_length = input.channels * kernel / runs_across;
@@ -190,8 +209,6 @@ impl Convolution {
             .collect();
         let (length, row_step) = (out.row_length(), stride * input.row_length());
         let rows = rows_of(length + row_step);
-        // Pixels of 1x1 kernels follow each other across rows, so narrow maps fill the tiles too.
-        let is_flat = kernel == 1 && stride == 1;
         each_chunk(&mut out.values, rows * length, is_parallel, |index, out| {
             widest(Tiles {
                 panels,
@@ -200,7 +217,7 @@ impl Convolution {
                 pixel_step: stride * input.pitch,
                 segments: &segments,
                 run_length,
-                width: if is_flat { out.len() / self.bias.len() } else { windows.width },
+                width: windows.width,
                 bias: &self.bias,
                 epilogue: epilogue.from(index * rows * length),
                 out,

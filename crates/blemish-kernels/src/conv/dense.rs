@@ -4,12 +4,12 @@ use super::Epilogue;
 use crate::simd::{Kernel, LANES, Lanes};
 
 /// Vectors of output channels that a packed panel holds side by side.
-pub(super) const PANEL: usize = 2;
+pub(crate) const PANEL: usize = 2;
 
 /// Weights in panels of 32 output channels: for every term of the sum, in order, the weights of those channels. The last panel may
 /// be of 16.
 #[derive(Clone, Debug)]
-pub(super) struct Panels {
+pub(crate) struct Panels {
     terms: usize,
     /// Vectors of output channels.
     vectors: usize,
@@ -37,7 +37,19 @@ impl Panels {
         self.vectors * LANES
     }
 
-    fn panel(&self, first: usize, vectors: usize) -> &[f32] {
+    /// Terms of every sum.
+    pub fn terms(&self) -> usize {
+        self.terms
+    }
+
+    /// Vectors of output channels.
+    pub fn vectors(&self) -> usize {
+        self.vectors
+    }
+
+    /// For every term the weights of so many vectors of channels from `first` on, a multiple of [`PANEL`].
+    #[inline(always)]
+    pub fn panel(&self, first: usize, vectors: usize) -> &[f32] {
         &self.values[first * LANES * self.terms..(first + vectors) * LANES * self.terms]
     }
 }
@@ -116,8 +128,11 @@ impl Tiles<'_> {
         let weights = self.panels.panel(first, VECTORS).as_chunks::<LANES>().0.as_chunks::<VECTORS>().0;
         let start = row * self.row_step + x * self.pixel_step;
         for (segment, weights) in self.segments.iter().zip(weights.chunks_exact(self.run_length)) {
-            let input = &self.input[start + segment..];
-            accumulate::<V, PIXELS, VECTORS>(&mut sums, input, self.pixel_step, weights);
+            let mut rows = [self.input; PIXELS];
+            for (pixel, row) in rows.iter_mut().enumerate() {
+                *row = &self.input[start + segment + pixel * self.pixel_step..];
+            }
+            accumulate::<V, PIXELS, VECTORS>(&mut sums, rows, weights);
         }
         let pitch = self.panels.pitch();
         for (offset, pixel) in sums.into_iter().enumerate() {
@@ -130,18 +145,16 @@ impl Tiles<'_> {
     }
 }
 
-/// sums[pixel] += sum over terms of input[pixel x step + term] x weights[term].
+/// sums[row] += sum over terms of rows[row][term] x weights[term].
 #[inline(always)]
-fn accumulate<V: Lanes, const PIXELS: usize, const VECTORS: usize>(
-    sums: &mut [[V; VECTORS]; PIXELS],
-    input: &[f32],
-    step: usize,
+pub(crate) fn accumulate<V: Lanes, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[V; VECTORS]; ROWS],
+    mut rows: [&[f32]; ROWS],
     weights: &[[[f32; LANES]; VECTORS]],
 ) {
     let terms = weights.len();
-    let mut rows = [input; PIXELS];
-    for (pixel, row) in rows.iter_mut().enumerate() {
-        *row = &input[pixel * step..][..terms];
+    for row in &mut rows {
+        *row = &row[..terms];
     }
     let mut held = *sums;
     for term in 0..terms {
@@ -149,10 +162,10 @@ fn accumulate<V: Lanes, const PIXELS: usize, const VECTORS: usize>(
         for vector in 0..VECTORS {
             weight[vector] = V::load(&weights[term][vector]);
         }
-        for pixel in 0..PIXELS {
-            let value = V::splat(rows[pixel][term]);
+        for row in 0..ROWS {
+            let value = V::splat(rows[row][term]);
             for vector in 0..VECTORS {
-                held[pixel][vector] = weight[vector].mul_add(value, held[pixel][vector]);
+                held[row][vector] = weight[vector].mul_add(value, held[row][vector]);
             }
         }
     }

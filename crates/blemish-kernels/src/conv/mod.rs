@@ -5,7 +5,8 @@
 //!
 //! | kernel | done as |
 //! |---|---|
-//! | 1x1, strided, large | register tiles of pixels x channels straight from the padded map, no patch matrix ([`dense`](self)) |
+//! | 1x1 | the product of rows that transformers use, [`product`](crate::transformer) |
+//! | strided, large | register tiles of pixels x channels straight from the padded map, no patch matrix ([`dense`](self)) |
 //! | 3x3, stride 1 | Winograd's F(4x4, 3x3): a quarter of the multiplications |
 //! | depthwise | pixel by pixel over channels |
 //!
@@ -14,7 +15,7 @@
 
 mod activation;
 mod convolution;
-mod dense;
+pub(crate) mod dense;
 mod depthwise;
 mod pool;
 #[cfg(test)]

@@ -90,7 +90,7 @@ pub(crate) fn at_every_width<K: Kernel>(make: impl Fn() -> K) -> Vec<K::Output> 
 
 /// The last, short chunk of a row, filled up with zeros (which add nothing).
 #[inline(always)]
-fn padded(tail: &[f32]) -> [f32; LANES] {
+pub(crate) fn padded(tail: &[f32]) -> [f32; LANES] {
     let mut chunk = [0.0; LANES];
     chunk[..tail.len()].copy_from_slice(tail);
     chunk

@@ -1,7 +1,8 @@
 //! Known values, and the blur against its definition.
 
 use super::{
-    Border, gaussian_blur, gaussian_weights, resize_aligned, resize_antialiased, resize_bilinear, resize_nearest,
+    Border, gaussian_blur, gaussian_weights, resize_aligned, resize_antialiased, resize_bilinear,
+    resize_nearest,
 };
 
 #[test]

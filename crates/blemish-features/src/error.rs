@@ -123,6 +123,22 @@ pub enum FeatureError {
         /// What there is.
         known: &'static str,
     },
+    /// A tensor of a network that is missing or misshapen.
+    #[error("tensor `{tensor}` of {network} {reason}; the file belongs to another network, or is damaged")]
+    Parameter {
+        /// The network.
+        network: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Words, boxes or points that a network cannot be asked by.
+    #[error("the prompt cannot be used: {reason}")]
+    Prompt {
+        /// Why, and what to change.
+        reason: String,
+    },
     /// An ONNX file that cannot be used.
     #[error("the ONNX file cannot be used: {reason}")]
     Onnx {
@@ -183,10 +199,19 @@ impl FeatureError {
             Self::NoWeights { .. } | Self::NotPublished { .. } | Self::Pull { .. } | Self::Store(_) => {
                 "weights_missing"
             }
-            Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
+            Self::Prompt { .. } => "setting",
+            Self::WeightsMismatch(_)
+            | Self::WeightFile { .. }
+            | Self::Parameter { .. }
+            | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
             Self::Interrupted => "interrupted",
         }
+    }
+
+    /// A tensor that a network cannot take.
+    pub fn parameter(network: &str, tensor: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Parameter { network: network.to_owned(), tensor: tensor.to_owned(), reason: reason.to_string() }
     }
 
     /// A weight file that cannot be read: why, and what to do.

@@ -205,6 +205,9 @@ impl From<FeatureError> for Failure {
                 " with --weights FILE (in an ensemble: --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` \
                  or `blemish weights pull {network}`"
             )),
+            FeatureError::NoImageText { network, .. } => Some(format!(
+                " with --weights FILE, or keep one for good with `blemish weights add FILE --name {network}` or `blemish weights pull {network}`"
+            )),
             FeatureError::NoOnnxLayers { path } => {
                 let path = shell::path(path);
                 Some(format!(

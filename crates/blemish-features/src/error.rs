@@ -99,6 +99,27 @@ pub enum FeatureError {
         /// The network.
         network: &'static str,
     },
+    /// There are no weights for a network of images and texts.
+    #[error(
+        "there are no weights for {network} here; bring `{file}` of the model repository `{repository}`, or another file of this network \
+         under the names of open_clip or transformers"
+    )]
+    NoImageText {
+        /// The network.
+        network: &'static str,
+        /// Name of the published file.
+        file: &'static str,
+        /// Its repository on the hub.
+        repository: &'static str,
+    },
+    /// A network without feature maps was named as a backbone of a method that looks at such.
+    #[error(
+        "{network} embeds images and texts and gives no feature maps; name a backbone that does, such as resnet18"
+    )]
+    NoMaps {
+        /// The network.
+        network: &'static str,
+    },
     /// A user's network came without the names of its feature maps.
     #[error("`{path}` was given without layers; name the tensors that are its feature maps")]
     NoOnnxLayers {
@@ -122,16 +143,6 @@ pub enum FeatureError {
         name: String,
         /// What there is.
         known: &'static str,
-    },
-    /// A tensor of a network that is missing or misshapen.
-    #[error("tensor `{tensor}` of {network} {reason}; the file belongs to another network, or is damaged")]
-    Parameter {
-        /// The network.
-        network: String,
-        /// Name of the tensor.
-        tensor: String,
-        /// What is wrong with it.
-        reason: String,
     },
     /// Words, boxes or points that a network cannot be asked by.
     #[error("the prompt cannot be used: {reason}")]
@@ -194,24 +205,30 @@ impl FeatureError {
             | Self::UnknownTap { .. }
             | Self::RepeatedTap { .. }
             | Self::NoTaps { .. }
+            | Self::NoMaps { .. }
             | Self::NoOnnxLayers { .. }
             | Self::UnknownEngine { .. } => "setting",
-            Self::NoWeights { .. } | Self::NotPublished { .. } | Self::Pull { .. } | Self::Store(_) => {
-                "weights_missing"
-            }
+            Self::NoWeights { .. }
+            | Self::NoImageText { .. }
+            | Self::NotPublished { .. }
+            | Self::Pull { .. }
+            | Self::Store(_) => "weights_missing",
             Self::Prompt { .. } => "setting",
-            Self::WeightsMismatch(_)
-            | Self::WeightFile { .. }
-            | Self::Parameter { .. }
-            | Self::Onnx { .. } => "weights",
+            Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
             Self::Interrupted => "interrupted",
         }
     }
 
-    /// A tensor that a network cannot take.
-    pub fn parameter(network: &str, tensor: &str, reason: impl std::fmt::Display) -> Self {
-        Self::Parameter { network: network.to_owned(), tensor: tensor.to_owned(), reason: reason.to_string() }
+    /// The same, saying which weight file it is about.
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::WeightsMismatch(mut mismatch) => {
+                mismatch.path = Some(path.to_owned());
+                Self::WeightsMismatch(mismatch)
+            }
+            other => other,
+        }
     }
 
     /// A weight file that cannot be read: why, and what to do.

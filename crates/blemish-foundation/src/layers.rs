@@ -1,36 +1,12 @@
 //! Layers of frozen transformers on rows: one row a token or a cell of a map.
 
 use blemish_kernels::conv::{ChannelsLast, ConvSpec, Convolution, Epilogue, Windows};
-pub(crate) use blemish_kernels::transformer::{Activation, Linear};
-use blemish_kernels::transformer::{Heads, Mask, Tokens, attention, layer_norm};
+pub(crate) use blemish_features::transformer::{Activation, Linear, Norm};
+use blemish_kernels::transformer::{Heads, Mask, Tokens, attention};
 
 /// x W^T + b of rows, over all threads.
 pub(crate) fn through(linear: &Linear, rows: &[f32]) -> Vec<f32> {
     linear.forward(rows, Activation::None, true)
-}
-
-/// Layer norm with its gain and bias.
-#[derive(Clone, Debug)]
-pub(crate) struct Norm {
-    gain: Vec<f32>,
-    bias: Vec<f32>,
-    epsilon: f32,
-}
-
-impl Norm {
-    /// Over rows as long as `gain` and `bias`.
-    pub fn new(gain: Vec<f32>, bias: Vec<f32>, epsilon: f32) -> Self {
-        Self { gain, bias, epsilon }
-    }
-
-    /// The rows, normalised.
-    pub fn apply(&self, rows: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; rows.len()];
-        if !rows.is_empty() {
-            layer_norm(rows, &self.gain, &self.bias, self.epsilon, &mut out, true);
-        }
-        out
-    }
 }
 
 /// A two-layer perceptron with a non-linearity between.

@@ -63,5 +63,10 @@ methods! {
         memseg: MemSeg,
     }
 
+    /// Large networks trained on images and texts, which detect with no good images or a handful.
+    family foundation {
+        winclip: WinClip,
+    }
+
     mod classical: Statistical, Structural, FilterBank;
 }

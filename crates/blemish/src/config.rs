@@ -8,8 +8,10 @@ use blemish_core::observer::{Observer, Silent};
 use blemish_core::preset::Preset;
 use blemish_core::settings::Settings;
 use blemish_core::training::TrainingOptions;
-use blemish_data::{Tiling, Transform};
-use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions};
+use blemish_data::{Filter, Tiling, Transform};
+use blemish_features::{
+    Backbone, BackboneSource, BackboneSpec, Device, EngineOptions, FeatureError, ImageText,
+};
 use blemish_methods::registry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,13 +118,40 @@ impl DetectorConfig {
 }
 
 impl DetectorConfig {
+    /// The network of images and texts that the backbone names; where nothing is said, the one that WinCLIP was published with.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if it is a network of another kind.
+    pub(crate) fn image_text(&self) -> Result<ImageText, Error> {
+        match &self.backbone.source {
+            BackboneSource::ImageText(network) => Ok(*network),
+            source if *source == BackboneSpec::default().source => Ok(ImageText::default()),
+            BackboneSource::Network(network) => Err(FeatureError::UnknownNetwork {
+                name: network.name().to_owned(),
+                known: format!("for images and texts {}", ImageText::names()),
+            }
+            .into()),
+            BackboneSource::Onnx(path) => Err(FeatureError::UnknownNetwork {
+                name: path.display().to_string(),
+                known: format!("for images and texts {}", ImageText::names()),
+            }
+            .into()),
+        }
+    }
+
     /// The transform to the only size that the backbone takes, if there is a backbone and it takes only one.
     ///
     /// # Errors
     /// [`Error::Features`] for a backbone that cannot be read.
     pub(crate) fn fixed_transform(&self, needs: Needs) -> Result<Option<Transform>, Error> {
-        if needs.backbone == Backing::None {
-            return Ok(None);
+        match needs.backbone {
+            Backing::None => return Ok(None),
+            // Its position embedding is for one size, and it was trained on images resized along curves.
+            Backing::ImageText => {
+                let size = self.image_text()?.size();
+                return Ok(Some(Transform::resize_to(size, size).with_filter(Filter::Bicubic)));
+            }
+            Backing::Maps(_) => {}
         }
         Ok(self.backbone.fixed_size()?.map(|[height, width]| Transform::resize_to(height, width)))
     }
@@ -287,6 +316,7 @@ impl<'a> FitOptions<'a> {
             seed,
             device: self.engine.device,
             backbone,
+            image_text: None,
             memory_limit: self.memory_limit,
             scratch: self.scratch.clone(),
             training: self.training.clone(),

@@ -12,8 +12,8 @@ use std::time::Duration;
 /// What a fit learns from and with what.
 #[derive(Debug, Args)]
 pub struct LearnArgs {
-    /// Good images: a folder, an MVTec AD or VisA tree, a CSV or JSON list.
-    pub data: PathBuf,
+    /// Good images: a folder, an MVTec AD or VisA tree, a CSV or JSON list. Methods that go by words (winclip) can do without any.
+    pub data: Option<PathBuf>,
     /// Method; `blemish methods` lists them.
     #[arg(long, default_value = "patchcore")]
     pub method: String,

@@ -6,13 +6,14 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
 use crate::terminal::shown_path;
+use blemish::data::layout::Layout;
 use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::file::Claim;
 use blemish::metrics::{Calibration, GroupedBy, Grouping};
 use blemish::{
-    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Precision, Suspect,
+    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Groups, Observer, Precision, Suspect,
     TrainingOptions,
 };
 use blemish_report::shortened;
@@ -141,6 +142,11 @@ fn trains_long(config: &DetectorConfig) -> Result<bool, Failure> {
     Ok(blemish::registry::method(&config.method)?.needs(&config.settings)?.trains_long())
 }
 
+/// Whether there is no folder of images or nothing in it: enough for methods that need none.
+fn holds_nothing(data: Option<&Path>) -> bool {
+    data.is_none_or(|data| std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none()))
+}
+
 /// Data, configuration and options of a fit from the command line; `updatable` is for a model that is to learn on.
 pub fn prepare<'a>(
     args: &LearnArgs,
@@ -150,8 +156,20 @@ pub fn prepare<'a>(
 ) -> Result<(DetectorConfig, Dataset, FitOptions<'a>), Failure> {
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
-    let clip = entry.needs(&settings)?.clip;
-    let (dataset, groups) = open_in_groups(clip, &args.data, &args.layout, &args.groups)?;
+    let needs = entry.needs(&settings)?;
+    let (dataset, groups) = match &args.data {
+        _ if needs.good_images == 0 && holds_nothing(args.data.as_deref()) => {
+            let named = args.data.as_deref().and_then(Path::file_name);
+            let category = named.map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            let root = args.data.as_deref().unwrap_or(Path::new(""));
+            (Dataset::empty(root, Layout::Folder, category), Groups::Auto)
+        }
+        Some(data) => open_in_groups(needs.clip, data, &args.layout, &args.groups)?,
+        None => {
+            let text = format!("{} learns from good images; name a folder of them", args.method);
+            return Err(Failure::usage(text));
+        }
+    };
     let mut config = DetectorConfig {
         method: args.method.clone(),
         transform: None,
@@ -246,7 +264,8 @@ pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure>
 
 fn default_output(category: &str, method: &str) -> PathBuf {
     // Names of checkpoints are longer still.
-    PathBuf::from(format!("{}.blemish", shortened(format!("{category}-{method}"), 180)))
+    let name = if category.is_empty() { method.to_owned() } else { format!("{category}-{method}") };
+    PathBuf::from(format!("{}.blemish", shortened(name, 180)))
 }
 
 /// How a fit, an update or a merge is to run.

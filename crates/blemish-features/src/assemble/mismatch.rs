@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::graph::{Graph, Tensor};
+use crate::graph::Tensor;
 
 /// How many tensors of a kind a message names before it only counts.
 const NAMED: usize = 6;
@@ -28,11 +28,10 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    pub(super) fn new(graph: &Graph, scheme: &'static str) -> Self {
-        let network = graph.name.clone();
+    pub(crate) fn new(network: &str, scheme: &'static str) -> Self {
         Self {
             path: None,
-            network,
+            network: network.to_owned(),
             scheme,
             missing: vec![],
             misshapen: vec![],
@@ -41,12 +40,12 @@ impl Mismatch {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.misshapen.is_empty() && self.foreign.is_empty()
     }
 
     /// Notes what is wrong with the tensor `name`, if anything.
-    pub(super) fn check(&mut self, name: &str, needed: &[usize], found: Option<&Tensor>) {
+    pub(crate) fn check(&mut self, name: &str, needed: &[usize], found: Option<&Tensor>) {
         match found {
             None => self.missing.push((name.to_owned(), needed.to_vec())),
             Some(tensor)
@@ -83,7 +82,9 @@ impl fmt::Display for Mismatch {
             parts.join("; ")
         )?;
         match self.fits.as_slice() {
-            [] => write!(f, "; bring a torchvision or timm state dict of {network}"),
+            [] => {
+                write!(f, "; bring a state dict of {network} as its authors, torchvision or timm publish it")
+            }
             fits => write!(f, "; the file looks like {}", fits.join(" or ")),
         }
     }

@@ -111,7 +111,7 @@ fn best_scheme(
     let schemes = schemes::schemes(architecture, &whole);
     // The first of equals wins: `max_by_key` takes the last, so the order is turned round.
     let Some(scheme) = schemes.into_iter().rev().max_by_key(known) else {
-        return Err(Box::new(Mismatch::new(graph, "no")));
+        return Err(Box::new(Mismatch::new(&graph.name, "no")));
     };
     let mismatch = compare(&scheme, graph, &whole, state);
     if mismatch.is_empty() { Ok(scheme) } else { Err(Box::new(mismatch)) }
@@ -119,7 +119,7 @@ fn best_scheme(
 
 /// Everything that keeps `state` from filling `graph` by `scheme`. `whole` is the network before the cut.
 fn compare(scheme: &Scheme, graph: &Graph, whole: &Graph, state: &StateDict) -> Mismatch {
-    let mut mismatch = Mismatch::new(graph, scheme.name);
+    let mut mismatch = Mismatch::new(&graph.name, scheme.name);
     let kept: BTreeSet<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
     let mut known: BTreeSet<&str> = BTreeSet::new();
     let shapes: BTreeMap<&str, [usize; 4]> = conv_shapes(whole).collect();

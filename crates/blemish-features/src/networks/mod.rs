@@ -12,6 +12,7 @@ mod architecture;
 mod builder;
 mod cut;
 mod efficientnet;
+mod image_text;
 mod inverted_residual;
 mod mobilenet;
 mod resnet;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use analysis::TapInfo;
 pub use architecture::Architecture;
+pub use image_text::ImageText;
 
 use crate::graph::{Graph, Normalization};
 

@@ -7,18 +7,15 @@ pub struct CatalogueEntry {
     pub name: &'static str,
     /// Repository on the hub.
     pub repository: &'static str,
+    /// The file in the repository.
+    pub file: &'static str,
     /// Licence the repository states.
     pub licence: &'static str,
 }
 
-impl CatalogueEntry {
-    /// The file in the repository.
-    pub const FILE: &'static str = "model.safetensors";
-}
-
 /// The weights papers used, where they are published: torchvision's first ImageNet training for the ResNets and VGG, the TensorFlow
-/// ports for the EfficientNets.
-const CATALOGUE: [CatalogueEntry; 17] = [
+/// ports for the EfficientNets; LAION-400M for the CLIP that WinCLIP uses, OpenAI's for the others.
+const CATALOGUE: [CatalogueEntry; 21] = [
     entry("resnet18", "timm/resnet18.tv_in1k", "bsd-3-clause"),
     entry("resnet34", "timm/resnet34.tv_in1k", "bsd-3-clause"),
     entry("resnet50", "timm/resnet50.tv_in1k", "bsd-3-clause"),
@@ -36,10 +33,19 @@ const CATALOGUE: [CatalogueEntry; 17] = [
     entry("efficientnet_lite2", "timm/tf_efficientnet_lite2.in1k", "apache-2.0"),
     entry("mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "apache-2.0"),
     entry("vgg16", "timm/vgg16.tv_in1k", "bsd-3-clause"),
+    image_text("clip_vit_b_16_plus_240", "timm/vit_base_patch16_plus_clip_240.laion400m_e31"),
+    image_text("clip_vit_b_32", "timm/vit_base_patch32_clip_224.openai"),
+    image_text("clip_vit_b_16", "timm/vit_base_patch16_clip_224.openai"),
+    image_text("clip_vit_l_14", "timm/vit_large_patch14_clip_224.openai"),
 ];
 
 const fn entry(name: &'static str, repository: &'static str, licence: &'static str) -> CatalogueEntry {
-    CatalogueEntry { name, repository, licence }
+    CatalogueEntry { name, repository, file: "model.safetensors", licence }
+}
+
+/// Both towers of a CLIP, under open_clip's names.
+const fn image_text(name: &'static str, repository: &'static str) -> CatalogueEntry {
+    CatalogueEntry { name, repository, file: "open_clip_model.safetensors", licence: "mit" }
 }
 
 /// Every published weight file that `pull` knows.
@@ -48,6 +54,6 @@ pub fn catalogue() -> &'static [CatalogueEntry] {
 }
 
 /// The published weights of a network.
-pub(super) fn published(name: &str) -> Option<&'static CatalogueEntry> {
+pub(crate) fn published(name: &str) -> Option<&'static CatalogueEntry> {
     CATALOGUE.iter().find(|entry| entry.name == name)
 }

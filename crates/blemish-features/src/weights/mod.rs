@@ -18,6 +18,7 @@ mod store;
 mod tests;
 mod torch;
 
+pub(crate) use catalogue::published;
 pub use catalogue::{CatalogueEntry, catalogue};
 pub use hub::Hub;
 pub(crate) use safe::read_safetensors;

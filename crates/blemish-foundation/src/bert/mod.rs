@@ -10,11 +10,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::layers::{Activation, Attention, Norm, Perceptron};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, read};
+use blemish_features::transformer::{Activation, BlockNames, BlockSizes, Encoder, Mask, Norm, Order};
 use blemish_features::{FeatureError, StateDict};
-use blemish_kernels::transformer::{Mask, add};
-use std::cell::RefCell;
+use blemish_kernels::transformer::add;
 
 /// Epsilon of its norms.
 const EPSILON: f32 = 1e-12;
@@ -64,15 +63,7 @@ pub struct Bert {
     places: Vec<f32>,
     kinds: Vec<f32>,
     norm: Norm,
-    blocks: Vec<Block>,
-}
-
-#[derive(Debug)]
-struct Block {
-    attention: Attention,
-    after_attention: Norm,
-    perceptron: Perceptron,
-    after: Norm,
+    encoder: Encoder,
 }
 
 /// A text as BERT takes it.
@@ -99,32 +90,33 @@ impl Bert {
     /// A network from its weights; names of tensors that it has no use for are ignored.
     ///
     /// # Errors
-    /// [`FeatureError::Parameter`] for the first tensor that is missing or misshapen.
-    pub fn load(config: BertConfig, state: StateDict) -> Result<Self, FeatureError> {
+    /// [`FeatureError::WeightsMismatch`] with every tensor that is missing or misshapen.
+    pub fn load(config: BertConfig, state: &StateDict) -> Result<Self, FeatureError> {
         let is_prefixed = state.keys().any(|name| name.starts_with("bert.embeddings."));
-        let state = RefCell::new(state);
-        let parameters = Parameters::new(&config.name, &state);
-        Self::from_parameters(config.clone(), &if is_prefixed { parameters.at("bert") } else { parameters })
+        read(&config.name.clone(), "transformers'", state, |parameters| match is_prefixed {
+            true => Self::read(config, &parameters.at("bert")),
+            false => Self::read(config, parameters),
+        })
     }
 
-    /// As [`Self::load`], as a part of another network.
-    pub(crate) fn from_parameters(
-        config: BertConfig,
-        parameters: &Parameters<'_>,
-    ) -> Result<Self, FeatureError> {
-        let BertConfig { vocabulary, width, positions, .. } = config;
+    /// As a part of another network.
+    pub(crate) fn read(config: BertConfig, parameters: &Parameters<'_, '_>) -> Self {
+        let BertConfig { vocabulary, width, positions, heads, hidden, .. } = config;
         let embeddings = parameters.at("embeddings");
-        let blocks = (0..config.depth)
-            .map(|index| Block::load(&config, &parameters.at(format!("encoder.layer.{index}"))))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            words: embeddings.take("word_embeddings.weight", &[vocabulary, width])?,
-            places: embeddings.take("position_embeddings.weight", &[positions, width])?,
-            kinds: embeddings.take("token_type_embeddings.weight", &[KINDS, width])?,
-            norm: embeddings.norm("LayerNorm", width, EPSILON)?,
-            blocks,
+        let sizes =
+            BlockSizes { width, heads, hidden, epsilon: EPSILON, activation: Activation::Gelu, order: Order::After };
+        let blocks = (0..config.depth).map(|index| {
+            let names = BlockNames::bert(&parameters.full(&format!("encoder.layer.{index}")));
+            parameters.block(&names, sizes)
+        });
+        Self {
+            words: embeddings.take("word_embeddings.weight", &[vocabulary, width]),
+            places: embeddings.take("position_embeddings.weight", &[positions, width]),
+            kinds: embeddings.take("token_type_embeddings.weight", &[KINDS, width]),
+            norm: embeddings.norm("LayerNorm", width, EPSILON),
+            encoder: Encoder { blocks: blocks.collect(), last: None },
             config,
-        })
+        }
     }
 
     /// Its sizes.
@@ -147,16 +139,14 @@ impl Bert {
             add(&mut sum, &row(&self.places, text.places.map_or(index, |places| places[index])));
             rows.extend(sum);
         }
-        let mut rows = self.norm.apply(&rows);
+        let mut rows = self.norm.forward(&rows, true);
         let bias: Option<Vec<f32>> = text.seen.filter(|seen| seen.len() != count).map(bias_of);
         let mask = match (&bias, text.seen) {
             (Some(bias), _) => Mask::Bias(bias),
             (None, Some(seen)) => Mask::Keys(seen),
             (None, None) => Mask::None,
         };
-        for block in &self.blocks {
-            rows = block.apply(rows, mask);
-        }
+        self.encoder.forward(&mut rows, count, |_| mask, true);
         Ok(rows)
     }
 
@@ -180,38 +170,6 @@ impl Bert {
             return refuse("its places, kinds and masks are not those of its tokens".into());
         }
         Ok(())
-    }
-}
-
-impl Block {
-    fn load(config: &BertConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
-        let BertConfig { width, heads, hidden, .. } = *config;
-        let own = parameters.at("attention.self");
-        Ok(Self {
-            attention: Attention {
-                query: own.linear("query", width, width)?,
-                key: own.linear("key", width, width)?,
-                value: own.linear("value", width, width)?,
-                out: parameters.linear("attention.output.dense", width, width)?,
-                heads,
-            },
-            after_attention: parameters.norm("attention.output.LayerNorm", width, EPSILON)?,
-            perceptron: Perceptron {
-                first: parameters.linear("intermediate.dense", width, hidden)?,
-                second: parameters.linear("output.dense", hidden, width)?,
-                activation: Activation::Gelu,
-            },
-            after: parameters.norm("output.LayerNorm", width, EPSILON)?,
-        })
-    }
-
-    fn apply(&self, mut rows: Vec<f32>, mask: Mask<'_>) -> Vec<f32> {
-        let found = self.attention.apply(&rows, &rows, &rows, mask);
-        add(&mut rows, &found);
-        let mut rows = self.after_attention.apply(&rows);
-        let changed = self.perceptron.apply(&rows);
-        add(&mut rows, &changed);
-        self.after.apply(&rows)
     }
 }
 

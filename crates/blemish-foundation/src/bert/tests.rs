@@ -22,7 +22,7 @@ fn numbers<T>(golden: &Golden, name: &str, number: impl Fn(f32) -> T) -> Vec<T> 
 #[test]
 fn rows_are_those_of_transformers() {
     let golden = Golden::read("bert");
-    let bert = Bert::load(tiny(), golden.weights()).unwrap();
+    let bert = Bert::load(tiny(), &golden.weights()).unwrap();
     let tokens = numbers(&golden, "tokens", |value| value as u32);
     golden.close(&bert.encode(BertText::new(&tokens)).unwrap(), "plain");
     let kinds = numbers(&golden, "kinds", |value| value as usize);
@@ -40,7 +40,7 @@ fn names_may_have_a_prefix() {
     let golden = Golden::read("bert");
     let prefixed =
         golden.weights().into_iter().map(|(name, tensor)| (format!("bert.{name}"), tensor)).collect();
-    let bert = Bert::load(tiny(), prefixed).unwrap();
+    let bert = Bert::load(tiny(), &prefixed).unwrap();
     let tokens = numbers(&golden, "tokens", |value| value as u32);
     golden.close(&bert.encode(BertText::new(&tokens)).unwrap(), "plain");
 }
@@ -48,7 +48,7 @@ fn names_may_have_a_prefix() {
 #[test]
 fn texts_that_cannot_be_read_are_refused() {
     let golden = Golden::read("bert");
-    let bert = Bert::load(tiny(), golden.weights()).unwrap();
+    let bert = Bert::load(tiny(), &golden.weights()).unwrap();
     for (tokens, words) in [(vec![], "no words"), (vec![1; 21], "at most 20"), (vec![50], "token 50")] {
         let message = bert.encode(BertText::new(&tokens)).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
@@ -57,6 +57,6 @@ fn texts_that_cannot_be_read_are_refused() {
     assert!(bert.encode(text).unwrap_err().to_string().contains("kinds"));
     let mut state = golden.weights();
     state.remove("embeddings.LayerNorm.bias");
-    let message = Bert::load(tiny(), state).unwrap_err().to_string();
+    let message = Bert::load(tiny(), &state).unwrap_err().to_string();
     assert!(message.contains("embeddings.LayerNorm.bias"), "{message}");
 }

@@ -6,7 +6,6 @@ use super::deformable::{Deformable, From};
 use super::{head, multihead, places};
 use crate::layers::{Activation, Attention, Chain, Norm, Perceptron, sum};
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use blemish_kernels::transformer::{Mask, add};
 
 #[derive(Debug)]
@@ -43,29 +42,29 @@ impl Decoder {
     /// `root` is where the maps of moving boxes lie: one for all layers, or one each.
     pub fn load(
         config: &GroundingConfig,
-        parameters: &Parameters<'_>,
-        root: &Parameters<'_>,
-    ) -> Result<Self, FeatureError> {
+        parameters: &Parameters<'_, '_>,
+        root: &Parameters<'_, '_>,
+    ) -> Self {
         let width = config.width;
         let is_shared = !root.has("bbox_embed.1.layers.0.weight");
         let mut moving: Vec<Chain> = Vec::new();
         for index in 0..config.decoder_depth {
             moving.push(match moving.first() {
                 Some(first) if is_shared => first.clone(),
-                _ => head(&root.at(format!("bbox_embed.{index}")), [width, width, width, 4])?,
+                _ => head(&root.at(format!("bbox_embed.{index}")), [width, width, width, 4]),
             });
         }
         let layers = moving
             .into_iter()
             .enumerate()
             .map(|(index, moving)| Layer::load(config, &parameters.at(format!("layers.{index}")), moving))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
+            .collect();
+        Self {
             width,
             layers,
-            placing: head(&parameters.at("reference_points_head"), [2 * width, width, width])?,
-            norm: parameters.norm("layer_norm", width, EPSILON)?,
-        })
+            placing: head(&parameters.at("reference_points_head"), [2 * width, width, width]),
+            norm: parameters.norm("layer_norm", width, EPSILON),
+        }
     }
 
     /// Rows of boxes as the last layer leaves them, and the boxes. `rows` and `boxes` are what they begin with.
@@ -82,7 +81,7 @@ impl Decoder {
                 boxes = moved(&boxes, &layer.moving.apply(&rows));
             }
         }
-        let rows = self.norm.apply(&rows);
+        let rows = self.norm.forward(&rows, true);
         if let Some(layer) = self.layers.last() {
             boxes = moved(&boxes, &layer.moving.apply(&rows));
         }
@@ -93,41 +92,41 @@ impl Decoder {
 impl Layer {
     fn load(
         config: &GroundingConfig,
-        parameters: &Parameters<'_>,
+        parameters: &Parameters<'_, '_>,
         moving: Chain,
-    ) -> Result<Self, FeatureError> {
+    ) -> Self {
         let GroundingConfig { width, decoder_heads: heads, decoder_hidden: hidden, .. } = *config;
         let norm = |name| parameters.norm(name, width, EPSILON);
-        Ok(Self {
-            among: multihead(&parameters.at("self_attn"), width, heads)?,
-            after_among: norm("self_attn_layer_norm")?,
-            to_text: multihead(&parameters.at("encoder_attn_text"), width, heads)?,
-            after_text: norm("encoder_attn_text_layer_norm")?,
-            to_image: Deformable::load(&parameters.at("encoder_attn"), width, heads, config.points)?,
-            after_image: norm("encoder_attn_layer_norm")?,
+        Self {
+            among: multihead(&parameters.at("self_attn"), width, heads),
+            after_among: norm("self_attn_layer_norm"),
+            to_text: multihead(&parameters.at("encoder_attn_text"), width, heads),
+            after_text: norm("encoder_attn_text_layer_norm"),
+            to_image: Deformable::load(&parameters.at("encoder_attn"), width, heads, config.points),
+            after_image: norm("encoder_attn_layer_norm"),
             perceptron: Perceptron {
-                first: parameters.linear("fc1", width, hidden)?,
-                second: parameters.linear("fc2", hidden, width)?,
+                first: parameters.linear("fc1", width, hidden),
+                second: parameters.linear("fc2", hidden, width),
                 activation: Activation::Relu,
             },
-            after: norm("final_layer_norm")?,
+            after: norm("final_layer_norm"),
             moving,
-        })
+        }
     }
 
     fn apply(&self, mut rows: Vec<f32>, placed: &[f32], boxes: &[[f32; 4]], scene: &Scene<'_>) -> Vec<f32> {
         let query = sum(&rows, placed);
         let found = self.among.apply(&query, &query, &rows, Mask::None);
         add(&mut rows, &found);
-        let mut rows = self.after_among.apply(&rows);
+        let mut rows = self.after_among.forward(&rows, true);
         let found = self.to_text.apply(&sum(&rows, placed), scene.text, scene.text, Mask::None);
         add(&mut rows, &found);
-        let mut rows = self.after_text.apply(&rows);
+        let mut rows = self.after_text.forward(&rows, true);
         let found = self.to_image.apply(&sum(&rows, placed), From::Boxes(boxes), scene.image, scene.levels);
         add(&mut rows, &found);
-        let mut rows = self.after_image.apply(&rows);
+        let mut rows = self.after_image.forward(&rows, true);
         let changed = self.perceptron.apply(&rows);
         add(&mut rows, &changed);
-        self.after.apply(&rows)
+        self.after.forward(&rows, true)
     }
 }

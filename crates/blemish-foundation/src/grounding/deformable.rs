@@ -3,7 +3,6 @@
 use super::config::LEVELS;
 use crate::layers::{Linear, through};
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use blemish_kernels::simd::{Kernel, Lanes, functions::exp, widest};
 use rayon::prelude::*;
 
@@ -31,20 +30,20 @@ pub(super) enum From<'a> {
 
 impl Deformable {
     pub fn load(
-        parameters: &Parameters<'_>,
+        parameters: &Parameters<'_, '_>,
         width: usize,
         heads: usize,
         points: usize,
-    ) -> Result<Self, FeatureError> {
+    ) -> Self {
         let places = heads * LEVELS * points;
-        Ok(Self {
-            offsets: parameters.linear("sampling_offsets", width, 2 * places)?,
-            weights: parameters.linear("attention_weights", width, places)?,
-            value: parameters.linear("value_proj", width, width)?,
-            out: parameters.linear("output_proj", width, width)?,
+        Self {
+            offsets: parameters.linear("sampling_offsets", width, 2 * places),
+            weights: parameters.linear("attention_weights", width, places),
+            value: parameters.linear("value_proj", width, width),
+            out: parameters.linear("output_proj", width, width),
             heads,
             points,
-        })
+        }
     }
 
     /// What queries find in an image whose levels (height, width) follow each other in `rows`.

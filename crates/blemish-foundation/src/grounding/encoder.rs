@@ -5,7 +5,6 @@ use super::deformable::{Deformable, From};
 use super::multihead;
 use crate::layers::{Activation, Attention, Linear, Norm, Perceptron, sum, through};
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use blemish_kernels::transformer::{Heads, Mask, Tokens, add, attention};
 
 #[derive(Debug)]
@@ -30,12 +29,12 @@ pub(super) struct Scene<'a> {
 }
 
 impl EncoderLayer {
-    pub fn load(config: &GroundingConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
-        Ok(Self {
-            fusion: Fusion::load(config, &parameters.at("fusion_layer"))?,
-            text: TextLayer::load(config, &parameters.at("text_enhancer_layer"))?,
-            image: ImageLayer::load(config, &parameters.at("deformable_layer"))?,
-        })
+    pub fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
+        Self {
+            fusion: Fusion::load(config, &parameters.at("fusion_layer")),
+            text: TextLayer::load(config, &parameters.at("text_enhancer_layer")),
+            image: ImageLayer::load(config, &parameters.at("deformable_layer")),
+        }
     }
 
     pub fn apply(&self, image: &mut Vec<f32>, text: &mut Vec<f32>, scene: &Scene<'_>) {
@@ -63,28 +62,28 @@ struct Fusion {
 }
 
 impl Fusion {
-    fn load(config: &GroundingConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
         let (width, inner) = (config.width, config.encoder_hidden / 2);
         let attn = parameters.at("attn");
         let into = |name| attn.linear(name, width, inner);
         let back = |name| attn.linear(name, inner, width);
-        Ok(Self {
+        Self {
             heads: config.encoder_heads / 2,
-            image_norm: parameters.norm("layer_norm_vision", width, EPSILON)?,
-            text_norm: parameters.norm("layer_norm_text", width, EPSILON)?,
-            image_key: into("vision_proj")?,
-            text_key: into("text_proj")?,
-            image_value: into("values_vision_proj")?,
-            text_value: into("values_text_proj")?,
-            image_out: back("out_vision_proj")?,
-            text_out: back("out_text_proj")?,
-            image_share: parameters.take("vision_param", &[width])?,
-            text_share: parameters.take("text_param", &[width])?,
-        })
+            image_norm: parameters.norm("layer_norm_vision", width, EPSILON),
+            text_norm: parameters.norm("layer_norm_text", width, EPSILON),
+            image_key: into("vision_proj"),
+            text_key: into("text_proj"),
+            image_value: into("values_vision_proj"),
+            text_value: into("values_text_proj"),
+            image_out: back("out_vision_proj"),
+            text_out: back("out_text_proj"),
+            image_share: parameters.take("vision_param", &[width]),
+            text_share: parameters.take("text_param", &[width]),
+        }
     }
 
     fn apply(&self, image: &mut Vec<f32>, text: &mut Vec<f32>) {
-        let (image_rows, text_rows) = (self.image_norm.apply(image), self.text_norm.apply(text));
+        let (image_rows, text_rows) = (self.image_norm.forward(image, true), self.text_norm.forward(text, true));
         let (image_key, text_key) =
             (through(&self.image_key, &image_rows), through(&self.text_key, &text_rows));
         let looked = |query: &[f32], key: &[f32], value: Vec<f32>| {
@@ -121,28 +120,28 @@ struct TextLayer {
 }
 
 impl TextLayer {
-    fn load(config: &GroundingConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
         let (width, hidden) = (config.width, config.encoder_hidden / 2);
-        Ok(Self {
-            attention: multihead(&parameters.at("self_attn"), width, config.encoder_heads / 2)?,
-            after_attention: parameters.norm("layer_norm_before", width, EPSILON)?,
+        Self {
+            attention: multihead(&parameters.at("self_attn"), width, config.encoder_heads / 2),
+            after_attention: parameters.norm("layer_norm_before", width, EPSILON),
             perceptron: Perceptron {
-                first: parameters.linear("fc1", width, hidden)?,
-                second: parameters.linear("fc2", hidden, width)?,
+                first: parameters.linear("fc1", width, hidden),
+                second: parameters.linear("fc2", hidden, width),
                 activation: Activation::Relu,
             },
-            after: parameters.norm("layer_norm_after", width, EPSILON)?,
-        })
+            after: parameters.norm("layer_norm_after", width, EPSILON),
+        }
     }
 
     fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
         let placed = sum(rows, scene.text_places);
         let found = self.attention.apply(&placed, &placed, rows, Mask::Bias(scene.text_bias));
         add(rows, &found);
-        let mut normed = self.after_attention.apply(rows);
+        let mut normed = self.after_attention.forward(rows, true);
         let changed = self.perceptron.apply(&normed);
         add(&mut normed, &changed);
-        *rows = self.after.apply(&normed);
+        *rows = self.after.forward(&normed, true);
     }
 }
 
@@ -155,28 +154,28 @@ struct ImageLayer {
 }
 
 impl ImageLayer {
-    fn load(config: &GroundingConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
         let (width, hidden) = (config.width, config.encoder_hidden);
         let own = parameters.at("self_attn");
-        Ok(Self {
-            attention: Deformable::load(&own, width, config.encoder_heads, config.points)?,
-            after_attention: parameters.norm("self_attn_layer_norm", width, EPSILON)?,
+        Self {
+            attention: Deformable::load(&own, width, config.encoder_heads, config.points),
+            after_attention: parameters.norm("self_attn_layer_norm", width, EPSILON),
             perceptron: Perceptron {
-                first: parameters.linear("fc1", width, hidden)?,
-                second: parameters.linear("fc2", hidden, width)?,
+                first: parameters.linear("fc1", width, hidden),
+                second: parameters.linear("fc2", hidden, width),
                 activation: Activation::Relu,
             },
-            after: parameters.norm("final_layer_norm", width, EPSILON)?,
-        })
+            after: parameters.norm("final_layer_norm", width, EPSILON),
+        }
     }
 
     fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
         let placed = sum(rows, scene.image_places);
         let found = self.attention.apply(&placed, From::Points(scene.points), rows, scene.levels);
         add(rows, &found);
-        let mut normed = self.after_attention.apply(rows);
+        let mut normed = self.after_attention.forward(rows, true);
         let changed = self.perceptron.apply(&normed);
         add(&mut normed, &changed);
-        *rows = self.after.apply(&normed);
+        *rows = self.after.forward(&normed, true);
     }
 }

@@ -5,7 +5,7 @@ use super::places;
 use super::swin::{Map, Swin};
 use crate::layers::{Conv3, Linear, through};
 use crate::parameters::Parameters;
-use blemish_features::{FeatureError, Normalization};
+use blemish_features::Normalization;
 use blemish_kernels::map::resize_antialiased;
 use blemish_kernels::transformer::add;
 
@@ -50,7 +50,7 @@ pub(super) struct ImagePart {
 }
 
 impl ImagePart {
-    pub fn load(config: &GroundingConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    pub fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
         let width = config.width;
         let channels = |stage: usize| config.swin.width << (stage - 1);
         let input = parameters.at("input_proj_vision");
@@ -59,24 +59,24 @@ impl ImagePart {
             .enumerate()
             .map(|(level, stage)| {
                 let convolution = input.at(format!("{level}.0"));
-                let weight = convolution.take("weight", &[width, channels(*stage), 1, 1])?;
-                let bias = convolution.take("bias", &[width])?;
+                let weight = convolution.take("weight", &[width, channels(*stage), 1, 1]);
+                let bias = convolution.take("bias", &[width]);
                 let linear = Linear::new(width, channels(*stage), &weight, Some(&bias));
-                Ok((linear, GroupNorm::load(&input.at(format!("{level}.1")), width)?))
+                (linear, GroupNorm::load(&input.at(format!("{level}.1")), width))
             })
-            .collect::<Result<_, FeatureError>>()?;
+            .collect::<_>();
         let convolution = input.at("3.0");
         let inputs = channels(STAGES[2]);
-        let weight = convolution.take("weight", &[width, inputs, 3, 3])?;
-        let further = Conv3::new([inputs, width, 2], &weight, &convolution.take("bias", &[width])?);
-        Ok(Self {
+        let weight = convolution.take("weight", &[width, inputs, 3, 3]);
+        let further = Conv3::new([inputs, width, 2], &weight, &convolution.take("bias", &[width]));
+        Self {
             sides: config.sides,
             width,
-            backbone: Swin::load(&config.swin, &STAGES, &parameters.at("backbone.conv_encoder.model"))?,
+            backbone: Swin::load(&config.swin, &STAGES, &parameters.at("backbone.conv_encoder.model")),
             narrow,
-            further: (further, GroupNorm::load(&input.at("3.1"), width)?),
-            levels: parameters.take("level_embed", &[LEVELS, width])?,
-        })
+            further: (further, GroupNorm::load(&input.at("3.1"), width)),
+            levels: parameters.take("level_embed", &[LEVELS, width]),
+        }
     }
 
     pub fn look(&self, rgb: &[f32], size: (usize, usize)) -> GroundingImage {
@@ -128,8 +128,8 @@ pub(super) struct GroupNorm {
 }
 
 impl GroupNorm {
-    fn load(parameters: &Parameters<'_>, width: usize) -> Result<Self, FeatureError> {
-        Ok(Self { gain: parameters.take("weight", &[width])?, bias: parameters.take("bias", &[width])? })
+    fn load(parameters: &Parameters<'_, '_>, width: usize) -> Self {
+        Self { gain: parameters.take("weight", &[width]), bias: parameters.take("bias", &[width]) }
     }
 
     fn apply(&self, mut rows: Vec<f32>) -> Vec<f32> {

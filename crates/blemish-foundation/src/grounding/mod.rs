@@ -29,7 +29,7 @@ pub use image::GroundingImage;
 
 use crate::bert::{Bert, BertText, bias_of};
 use crate::layers::{Attention, Chain, Linear, Norm, through};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, read};
 use blemish_features::{FeatureError, StateDict};
 use boxes::{highest, proposals, sigmoid};
 use config::EPSILON;
@@ -37,7 +37,6 @@ use decoder::Decoder;
 use encoder::EncoderLayer;
 use image::ImagePart;
 use phrases::Phrases;
-use std::cell::RefCell;
 
 /// A Grounding DINO, ready to run.
 #[derive(Debug)]
@@ -106,29 +105,29 @@ impl GroundingBox {
 }
 
 impl GroundingDino {
-    /// A network from its weights; names of tensors that it has no use for are ignored.
+    /// A network from its weights, with the names of either; names of tensors that it has no use for are ignored.
     ///
     /// # Errors
-    /// [`FeatureError::Parameter`] for the first tensor that is missing or misshapen.
+    /// [`FeatureError::WeightsMismatch`] with every tensor that is missing or misshapen.
     pub fn load(config: GroundingConfig, state: StateDict) -> Result<Self, FeatureError> {
-        let state = RefCell::new(names::unified(state));
-        let root = Parameters::new(&config.name, &state);
-        let parameters = root.at("model");
-        let width = config.width;
-        let encoder = (0..config.encoder_depth)
-            .map(|index| EncoderLayer::load(&config, &parameters.at(format!("encoder.layers.{index}"))))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            bert: Bert::from_parameters(config.bert.clone(), &parameters.at("text_backbone"))?,
-            text_projection: parameters.linear("text_projection", config.bert.width, width)?,
-            image: ImagePart::load(&config, &parameters)?,
-            encoder,
-            proposing: parameters.linear("enc_output", width, width)?,
-            proposing_norm: parameters.norm("enc_output_norm", width, EPSILON)?,
-            proposing_box: head(&parameters.at("encoder_output_bbox_embed"), [width, width, width, 4])?,
-            queries: parameters.take("query_position_embeddings.weight", &[config.boxes, width])?,
-            decoder: Decoder::load(&config, &parameters.at("decoder"), &root)?,
-            config,
+        let state = names::unified(state);
+        read(&config.name.clone(), "transformers'", &state, |root| {
+            let parameters = root.at("model");
+            let width = config.width;
+            let encoder = (0..config.encoder_depth)
+                .map(|index| EncoderLayer::load(&config, &parameters.at(format!("encoder.layers.{index}"))));
+            Self {
+                bert: Bert::read(config.bert.clone(), &parameters.at("text_backbone")),
+                text_projection: parameters.linear("text_projection", config.bert.width, width),
+                image: ImagePart::load(&config, &parameters),
+                encoder: encoder.collect(),
+                proposing: parameters.linear("enc_output", width, width),
+                proposing_norm: parameters.norm("enc_output_norm", width, EPSILON),
+                proposing_box: head(&parameters.at("encoder_output_bbox_embed"), [width, width, width, 4]),
+                queries: parameters.take("query_position_embeddings.weight", &[config.boxes, width]),
+                decoder: Decoder::load(&config, &parameters.at("decoder"), root),
+                config,
+            }
         })
     }
 
@@ -210,7 +209,7 @@ impl GroundingDino {
         {
             row.fill(0.0);
         }
-        let candidates = self.proposing_norm.apply(&through(&self.proposing, &kept));
+        let candidates = self.proposing_norm.forward(&through(&self.proposing, &kept), true);
         let scores: Vec<f32> = through(likeness, &candidates)
             .chunks_exact(likeness.outputs())
             .map(|scores| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max))
@@ -232,19 +231,18 @@ impl GroundingDino {
 }
 
 /// Attention of rows of `width` values.
-fn multihead(parameters: &Parameters<'_>, width: usize, heads: usize) -> Result<Attention, FeatureError> {
-    Ok(Attention {
-        query: parameters.linear("query", width, width)?,
-        key: parameters.linear("key", width, width)?,
-        value: parameters.linear("value", width, width)?,
-        out: parameters.linear("out_proj", width, width)?,
+fn multihead(parameters: &Parameters<'_, '_>, width: usize, heads: usize) -> Attention {
+    Attention {
+        query: parameters.linear("query", width, width),
+        key: parameters.linear("key", width, width),
+        value: parameters.linear("value", width, width),
+        out: parameters.linear("out_proj", width, width),
         heads,
-    })
+    }
 }
 
 /// Maps between rows of these lengths, with rectifiers between.
-fn head<const N: usize>(parameters: &Parameters<'_>, lengths: [usize; N]) -> Result<Chain, FeatureError> {
+fn head<const N: usize>(parameters: &Parameters<'_, '_>, lengths: [usize; N]) -> Chain {
     let maps = lengths.windows(2).enumerate();
-    let maps = maps.map(|(index, pair)| parameters.linear(&format!("layers.{index}"), pair[0], pair[1]));
-    Ok(Chain(maps.collect::<Result<_, _>>()?))
+    Chain(maps.map(|(index, pair)| parameters.linear(&format!("layers.{index}"), pair[0], pair[1])).collect())
 }

@@ -3,7 +3,6 @@
 use super::config::{EPSILON, SwinConfig};
 use crate::layers::{Activation, Linear, Norm, Perceptron, squares, through};
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use blemish_kernels::transformer::{Heads, Mask, Tokens, attention};
 
 /// What is added to the score of a query and a key that are neighbours only because the shift went around the border.
@@ -53,8 +52,8 @@ impl Swin {
     pub fn load(
         config: &SwinConfig,
         outputs: &[usize],
-        parameters: &Parameters<'_>,
-    ) -> Result<Self, FeatureError> {
+        parameters: &Parameters<'_, '_>,
+    ) -> Self {
         let embeddings = parameters.at("embeddings");
         let last = config.depths.len() - 1;
         let stages = (0..=last).map(|stage| {
@@ -65,45 +64,45 @@ impl Swin {
                     let shift = if block % 2 == 1 { config.window / 2 } else { 0 };
                     Block::load(config, width, config.heads[stage], shift, &at.at(format!("blocks.{block}")))
                 })
-                .collect::<Result<_, FeatureError>>()?;
+                .collect::<_>();
             let name = format!("hidden_states_norms.stage{}", stage + 1);
             let out = match outputs.contains(&(stage + 1)) {
-                true => Some(parameters.norm(&name, width, EPSILON)?),
+                true => Some(parameters.norm(&name, width, EPSILON)),
                 false => None,
             };
             let merge = match stage < last {
                 true => Some((
-                    at.norm("downsample.norm", 4 * width, EPSILON)?,
-                    at.linear_without_bias("downsample.reduction", 4 * width, 2 * width)?,
+                    at.norm("downsample.norm", 4 * width, EPSILON),
+                    at.linear_without_bias("downsample.reduction", 4 * width, 2 * width),
                 )),
                 false => None,
             };
-            Ok(Stage { blocks, out, merge })
+            Stage { blocks, out, merge }
         });
-        Ok(Self {
+        Self {
             patch: config.patch,
-            patches: embeddings.patches("patch_embeddings.projection", 3, config.patch, config.width)?,
-            norm: embeddings.norm("norm", config.width, EPSILON)?,
-            stages: stages.collect::<Result<_, FeatureError>>()?,
-        })
+            patches: embeddings.patches("patch_embeddings.projection", 3, config.patch, config.width),
+            norm: embeddings.norm("norm", config.width, EPSILON),
+            stages: stages.collect::<_>(),
+        }
     }
 
     /// Maps of a normalised image, 3 x height x width.
     pub fn apply(&self, planes: &[f32], size: (usize, usize)) -> Vec<Map> {
         let (planes, (height, width)) = filled(planes, size, self.patch);
         let rows = through(&self.patches, &squares(&planes, [3, height, width], self.patch));
-        let mut map = Map { rows: self.norm.apply(&rows), size: (height / self.patch, width / self.patch) };
+        let mut map = Map { rows: self.norm.forward(&rows, true), size: (height / self.patch, width / self.patch) };
         let mut maps = Vec::new();
         for stage in &self.stages {
             for block in &stage.blocks {
                 block.apply(&mut map);
             }
             if let Some(norm) = &stage.out {
-                maps.push(Map { rows: norm.apply(&map.rows), size: map.size });
+                maps.push(Map { rows: norm.forward(&map.rows, true), size: map.size });
             }
             if let Some((norm, linear)) = &stage.merge {
                 let merged = merged(&map);
-                map = Map { rows: through(linear, &norm.apply(&merged.rows)), size: merged.size };
+                map = Map { rows: through(linear, &norm.forward(&merged.rows, true)), size: merged.size };
             }
         }
         maps
@@ -145,43 +144,43 @@ impl Block {
         width: usize,
         heads: usize,
         shift: usize,
-        parameters: &Parameters<'_>,
-    ) -> Result<Self, FeatureError> {
+        parameters: &Parameters<'_, '_>,
+    ) -> Self {
         let window = config.window;
         let own = parameters.at("attention.self");
         let entries = (2 * window - 1) * (2 * window - 1);
-        let table = own.take("relative_position_bias_table", &[entries, heads])?;
+        let table = own.take("relative_position_bias_table", &[entries, heads]);
         let hidden = config.spread * width;
-        Ok(Self {
-            before: parameters.norm("layernorm_before", width, EPSILON)?,
-            query: own.linear("query", width, width)?,
-            key: own.linear("key", width, width)?,
-            value: own.linear("value", width, width)?,
-            out: parameters.linear("attention.output.dense", width, width)?,
+        Self {
+            before: parameters.norm("layernorm_before", width, EPSILON),
+            query: own.linear("query", width, width),
+            key: own.linear("key", width, width),
+            value: own.linear("value", width, width),
+            out: parameters.linear("attention.output.dense", width, width),
             heads,
             window,
             shift,
             biases: biases(&table, heads, window, shift),
-            after: parameters.norm("layernorm_after", width, EPSILON)?,
+            after: parameters.norm("layernorm_after", width, EPSILON),
             perceptron: Perceptron {
-                first: parameters.linear("intermediate.dense", width, hidden)?,
-                second: parameters.linear("output.dense", hidden, width)?,
+                first: parameters.linear("intermediate.dense", width, hidden),
+                second: parameters.linear("output.dense", hidden, width),
                 activation: Activation::Gelu,
             },
-        })
+        }
     }
 
     fn apply(&self, map: &mut Map) {
         let width = self.out.inputs();
         let windows = Windows { size: map.size, side: self.window, shift: self.shift, width };
-        let rows = windows.split(&self.before.apply(&map.rows));
+        let rows = windows.split(&self.before.forward(&map.rows, true));
         let [query, key, value] = [&self.query, &self.key, &self.value].map(|map| through(map, &rows));
         let sizes = Heads::new(self.heads, width / self.heads, self.window * self.window);
         let mut found = vec![0.0; rows.len()];
         let tokens = [&query, &key, &value].map(|rows| Tokens::new(rows, width));
         attention(sizes, tokens, |window| Mask::Bias(self.bias(&windows, window)), &mut found, true);
         self.out.add_to(&windows.join(&found), &mut map.rows, true);
-        let normed = self.after.apply(&map.rows);
+        let normed = self.after.forward(&map.rows, true);
         self.perceptron.add_to(&normed, &mut map.rows);
     }
 

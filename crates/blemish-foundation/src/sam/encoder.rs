@@ -4,7 +4,6 @@ use super::config::SamConfig;
 use super::relative::Relative;
 use crate::layers::{Activation, Conv3, Linear, Norm, Perceptron, squares, through};
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use blemish_kernels::transformer::{Heads, Mask, Tokens, add, attention};
 
 /// Epsilon of its norms.
@@ -44,28 +43,28 @@ struct Neck {
 }
 
 impl ImageEncoder {
-    pub fn load(config: &SamConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    pub fn load(config: &SamConfig, parameters: &Parameters<'_, '_>) -> Self {
         let SamConfig { width, embedding, .. } = *config;
         let grid = config.grid();
         let blocks = (0..config.depth)
             .map(|index| Block::load(config, index, &parameters.at(format!("layers.{index}"))))
-            .collect::<Result<_, _>>()?;
+            .collect();
         let neck = parameters.at("neck");
-        let narrow = neck.at("conv1").take("weight", &[embedding, width, 1, 1])?;
-        let mix = neck.at("conv2").take("weight", &[embedding, embedding, 3, 3])?;
-        Ok(Self {
+        let narrow = neck.at("conv1").take("weight", &[embedding, width, 1, 1]);
+        let mix = neck.at("conv2").take("weight", &[embedding, embedding, 3, 3]);
+        Self {
             side: config.side,
             patch: config.patch,
-            patches: parameters.patches("patch_embed.projection", 3, config.patch, width)?,
-            position: parameters.take("pos_embed", &[1, grid, grid, width])?,
+            patches: parameters.patches("patch_embed.projection", 3, config.patch, width),
+            position: parameters.take("pos_embed", &[1, grid, grid, width]),
             blocks,
             neck: Neck {
                 narrow: Linear::new(embedding, width, &narrow, None),
-                first: neck.norm("layer_norm1", embedding, EPSILON)?,
+                first: neck.norm("layer_norm1", embedding, EPSILON),
                 mix: Conv3::new([embedding, embedding, 1], &mix, &vec![0.0; embedding]),
-                second: neck.norm("layer_norm2", embedding, EPSILON)?,
+                second: neck.norm("layer_norm2", embedding, EPSILON),
             },
-        })
+        }
     }
 
     /// The embedding of a normalised image, 3 x side x side: a row a patch.
@@ -76,36 +75,36 @@ impl ImageEncoder {
         for block in &self.blocks {
             block.apply(&mut rows, grid);
         }
-        let rows = self.neck.first.apply(&through(&self.neck.narrow, &rows));
+        let rows = self.neck.first.forward(&through(&self.neck.narrow, &rows), true);
         let (rows, _) = self.neck.mix.apply(rows, (grid, grid));
-        self.neck.second.apply(&rows)
+        self.neck.second.forward(&rows, true)
     }
 }
 
 impl Block {
-    fn load(config: &SamConfig, index: usize, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    fn load(config: &SamConfig, index: usize, parameters: &Parameters<'_, '_>) -> Self {
         let SamConfig { width, heads, hidden, .. } = *config;
         let window = (!config.global.contains(&index)).then_some(config.window);
         let attn = parameters.at("attn");
-        Ok(Self {
-            before: parameters.norm("layer_norm1", width, EPSILON)?,
-            joined: attn.linear("qkv", width, 3 * width)?,
-            out: attn.linear("proj", width, width)?,
+        Self {
+            before: parameters.norm("layer_norm1", width, EPSILON),
+            joined: attn.linear("qkv", width, 3 * width),
+            out: attn.linear("proj", width, width),
             heads,
-            relative: Relative::load(&attn, window.unwrap_or(config.grid()), width / heads)?,
+            relative: Relative::load(&attn, window.unwrap_or(config.grid()), width / heads),
             window,
-            after: parameters.norm("layer_norm2", width, EPSILON)?,
+            after: parameters.norm("layer_norm2", width, EPSILON),
             perceptron: Perceptron {
-                first: parameters.linear("mlp.lin1", width, hidden)?,
-                second: parameters.linear("mlp.lin2", hidden, width)?,
+                first: parameters.linear("mlp.lin1", width, hidden),
+                second: parameters.linear("mlp.lin2", hidden, width),
                 activation: Activation::Gelu,
             },
-        })
+        }
     }
 
     fn apply(&self, rows: &mut [f32], grid: usize) {
         let width = self.out.inputs();
-        let normed = self.before.apply(rows);
+        let normed = self.before.forward(rows, true);
         let found = match self.window {
             None => self.attend(&normed, grid),
             Some(side) => {
@@ -114,7 +113,7 @@ impl Block {
             }
         };
         self.out.add_to(&found, rows, true);
-        self.perceptron.add_to(&self.after.apply(rows), rows);
+        self.perceptron.add_to(&self.after.forward(rows, true), rows);
     }
 
     /// Attention within squares of side x side rows, which follow each other.

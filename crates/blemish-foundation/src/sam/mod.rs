@@ -21,13 +21,12 @@ pub use config::SamConfig;
 pub use decoder::SamMasks;
 pub use prompts::{Point, SamPrompt};
 
-use crate::parameters::Parameters;
+use crate::parameters::read;
 use blemish_features::{FeatureError, StateDict};
 use blemish_kernels::map::{resize_antialiased, resize_bilinear};
 use decoder::MaskDecoder;
 use encoder::ImageEncoder;
 use prompts::PromptEncoder;
-use std::cell::RefCell;
 
 /// Mean and deviation of pixels that the network was trained with, of values in [0, 255].
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
@@ -62,18 +61,19 @@ impl SamImage {
 }
 
 impl Sam {
-    /// A network from its weights; names of tensors that it has no use for are ignored.
+    /// A network from its weights, with the names of either; names of tensors that it has no use for are ignored.
     ///
     /// # Errors
-    /// [`FeatureError::Parameter`] for the first tensor that is missing or misshapen.
+    /// [`FeatureError::WeightsMismatch`] with every tensor that is missing or misshapen.
     pub fn load(config: SamConfig, state: StateDict) -> Result<Self, FeatureError> {
-        let state = RefCell::new(names::unified(state));
-        let parameters = Parameters::new(&config.name, &state);
-        let prompts = PromptEncoder::load(&config, &parameters.at("prompt_encoder"))?;
-        let encoder = ImageEncoder::load(&config, &parameters.at("vision_encoder"))?;
-        let decoder = MaskDecoder::load(&config, &parameters.at("mask_decoder"))?;
-        let places = prompts.patch_places();
-        Ok(Self { config, encoder, prompts, decoder, places })
+        let state = names::unified(state);
+        read(&config.name.clone(), "transformers'", &state, |parameters| {
+            let prompts = PromptEncoder::load(&config, &parameters.at("prompt_encoder"));
+            let encoder = ImageEncoder::load(&config, &parameters.at("vision_encoder"));
+            let decoder = MaskDecoder::load(&config, &parameters.at("mask_decoder"));
+            let places = prompts.patch_places();
+            Self { config, encoder, prompts, decoder, places }
+        })
     }
 
     /// Its sizes.

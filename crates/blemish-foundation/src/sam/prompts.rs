@@ -3,7 +3,6 @@
 use super::config::SamConfig;
 use crate::layers::{Activation, Linear, Norm, squares, through};
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use std::f32::consts::TAU;
 
 /// Epsilon of its norms.
@@ -52,37 +51,37 @@ struct MaskEmbedding {
 }
 
 impl PromptEncoder {
-    pub fn load(config: &SamConfig, parameters: &Parameters<'_>) -> Result<Self, FeatureError> {
+    pub fn load(config: &SamConfig, parameters: &Parameters<'_, '_>) -> Self {
         let SamConfig { embedding, mask_channels, .. } = *config;
         let row = |name: &str| parameters.take(name, &[1, embedding]);
         let mask = parameters.at("mask_embed");
         let third = mask.at("conv3");
-        let weight = third.take("weight", &[embedding, mask_channels, 1, 1])?;
-        Ok(Self {
+        let weight = third.take("weight", &[embedding, mask_channels, 1, 1]);
+        Self {
             side: config.side,
             grid: config.grid(),
-            frequencies: parameters.take("shared_embedding.positional_embedding", &[2, embedding / 2])?,
+            frequencies: parameters.take("shared_embedding.positional_embedding", &[2, embedding / 2]),
             kinds: [
-                row("point_embed.0.weight")?,
-                row("point_embed.1.weight")?,
-                row("point_embed.2.weight")?,
-                row("point_embed.3.weight")?,
+                row("point_embed.0.weight"),
+                row("point_embed.1.weight"),
+                row("point_embed.2.weight"),
+                row("point_embed.3.weight"),
             ],
-            no_point: row("not_a_point_embed.weight")?,
-            no_mask: row("no_mask_embed.weight")?,
+            no_point: row("not_a_point_embed.weight"),
+            no_mask: row("no_mask_embed.weight"),
             mask: MaskEmbedding {
-                first: mask.patches("conv1", 1, 2, mask_channels / 4)?,
-                first_norm: mask.norm("layer_norm1", mask_channels / 4, EPSILON)?,
-                second: mask.patches("conv2", mask_channels / 4, 2, mask_channels)?,
-                second_norm: mask.norm("layer_norm2", mask_channels, EPSILON)?,
+                first: mask.patches("conv1", 1, 2, mask_channels / 4),
+                first_norm: mask.norm("layer_norm1", mask_channels / 4, EPSILON),
+                second: mask.patches("conv2", mask_channels / 4, 2, mask_channels),
+                second_norm: mask.norm("layer_norm2", mask_channels, EPSILON),
                 third: Linear::new(
                     embedding,
                     mask_channels,
                     &weight,
-                    Some(&third.take("bias", &[embedding])?),
+                    Some(&third.take("bias", &[embedding])),
                 ),
             },
-        })
+        }
     }
 
     /// Sines and cosines of a place, given as shares of the image's sides: random Fourier features (arXiv 2006.10739).
@@ -139,11 +138,11 @@ impl PromptEncoder {
 impl MaskEmbedding {
     fn apply(&self, mask: &[f32], side: usize) -> Vec<f32> {
         let rows = through(&self.first, &squares(mask, [1, side, side], 2));
-        let mut rows = self.first_norm.apply(&rows);
+        let mut rows = self.first_norm.forward(&rows, true);
         Activation::Gelu.apply(&mut rows);
         let planes = planes_of(&rows, self.first.outputs());
         let rows = through(&self.second, &squares(&planes, [self.first.outputs(), side / 2, side / 2], 2));
-        let mut rows = self.second_norm.apply(&rows);
+        let mut rows = self.second_norm.forward(&rows, true);
         Activation::Gelu.apply(&mut rows);
         through(&self.third, &rows)
     }

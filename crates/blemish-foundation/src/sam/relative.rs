@@ -4,7 +4,6 @@
 //! arXiv 2112.01526); q is not scaled.
 
 use crate::parameters::Parameters;
-use blemish_features::FeatureError;
 use blemish_kernels::simd::{Kernel, Lanes, widest};
 use rayon::prelude::*;
 
@@ -20,18 +19,18 @@ pub(super) struct Relative {
 
 impl Relative {
     /// For squares of side x side tokens and heads of `head` values.
-    pub fn load(parameters: &Parameters<'_>, side: usize, head: usize) -> Result<Self, FeatureError> {
+    pub fn load(parameters: &Parameters<'_, '_>, side: usize, head: usize) -> Self {
         let spread = |name| {
-            let table = parameters.take(name, &[2 * side - 1, head])?;
+            let table = parameters.take(name, &[2 * side - 1, head]);
             let mut spread = Vec::with_capacity(side * side * head);
             for query in 0..side {
                 for at in 0..head {
                     spread.extend((0..side).map(|key| table[(query + side - 1 - key) * head + at]));
                 }
             }
-            Ok::<_, FeatureError>(spread)
+            spread
         };
-        Ok(Self { side, head, rows: spread("rel_pos_h")?, columns: spread("rel_pos_w")? })
+        Self { side, head, rows: spread("rel_pos_h"), columns: spread("rel_pos_w") }
     }
 
     /// What is added by rows and by columns, heads x tokens x side each, for every square of tokens; queries are the first values of

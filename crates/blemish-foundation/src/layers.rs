@@ -1,7 +1,7 @@
 //! Layers of frozen transformers on rows: one row a token or a cell of a map.
 
-use blemish_kernels::conv::{ChannelsLast, ConvSpec, Convolution, Epilogue, Windows};
 pub(crate) use blemish_features::transformer::{Activation, Linear, Norm};
+use blemish_kernels::conv::{ChannelsLast, ConvSpec, Convolution, Epilogue, Windows};
 use blemish_kernels::transformer::{Heads, Mask, Tokens, attention};
 
 /// x W^T + b of rows, over all threads.

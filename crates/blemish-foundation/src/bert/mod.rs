@@ -103,8 +103,14 @@ impl Bert {
     pub(crate) fn read(config: BertConfig, parameters: &Parameters<'_, '_>) -> Self {
         let BertConfig { vocabulary, width, positions, heads, hidden, .. } = config;
         let embeddings = parameters.at("embeddings");
-        let sizes =
-            BlockSizes { width, heads, hidden, epsilon: EPSILON, activation: Activation::Gelu, order: Order::After };
+        let sizes = BlockSizes {
+            width,
+            heads,
+            hidden,
+            epsilon: EPSILON,
+            activation: Activation::Gelu,
+            order: Order::After,
+        };
         let blocks = (0..config.depth).map(|index| {
             let names = BlockNames::bert(&parameters.full(&format!("encoder.layer.{index}")));
             parameters.block(&names, sizes)

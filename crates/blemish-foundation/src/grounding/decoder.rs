@@ -90,11 +90,7 @@ impl Decoder {
 }
 
 impl Layer {
-    fn load(
-        config: &GroundingConfig,
-        parameters: &Parameters<'_, '_>,
-        moving: Chain,
-    ) -> Self {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>, moving: Chain) -> Self {
         let GroundingConfig { width, decoder_heads: heads, decoder_hidden: hidden, .. } = *config;
         let norm = |name| parameters.norm(name, width, EPSILON);
         Self {

@@ -29,12 +29,7 @@ pub(super) enum From<'a> {
 }
 
 impl Deformable {
-    pub fn load(
-        parameters: &Parameters<'_, '_>,
-        width: usize,
-        heads: usize,
-        points: usize,
-    ) -> Self {
+    pub fn load(parameters: &Parameters<'_, '_>, width: usize, heads: usize, points: usize) -> Self {
         let places = heads * LEVELS * points;
         Self {
             offsets: parameters.linear("sampling_offsets", width, 2 * places),

@@ -83,7 +83,8 @@ impl Fusion {
     }
 
     fn apply(&self, image: &mut Vec<f32>, text: &mut Vec<f32>) {
-        let (image_rows, text_rows) = (self.image_norm.forward(image, true), self.text_norm.forward(text, true));
+        let (image_rows, text_rows) =
+            (self.image_norm.forward(image, true), self.text_norm.forward(text, true));
         let (image_key, text_key) =
             (through(&self.image_key, &image_rows), through(&self.text_key, &text_rows));
         let looked = |query: &[f32], key: &[f32], value: Vec<f32>| {

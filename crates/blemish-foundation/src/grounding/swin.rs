@@ -49,11 +49,7 @@ pub(super) struct Map {
 
 impl Swin {
     /// `outputs` names the stages whose maps are given, counted from 1.
-    pub fn load(
-        config: &SwinConfig,
-        outputs: &[usize],
-        parameters: &Parameters<'_, '_>,
-    ) -> Self {
+    pub fn load(config: &SwinConfig, outputs: &[usize], parameters: &Parameters<'_, '_>) -> Self {
         let embeddings = parameters.at("embeddings");
         let last = config.depths.len() - 1;
         let stages = (0..=last).map(|stage| {
@@ -91,7 +87,8 @@ impl Swin {
     pub fn apply(&self, planes: &[f32], size: (usize, usize)) -> Vec<Map> {
         let (planes, (height, width)) = filled(planes, size, self.patch);
         let rows = through(&self.patches, &squares(&planes, [3, height, width], self.patch));
-        let mut map = Map { rows: self.norm.forward(&rows, true), size: (height / self.patch, width / self.patch) };
+        let mut map =
+            Map { rows: self.norm.forward(&rows, true), size: (height / self.patch, width / self.patch) };
         let mut maps = Vec::new();
         for stage in &self.stages {
             for block in &stage.blocks {

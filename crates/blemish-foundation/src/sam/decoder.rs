@@ -156,12 +156,7 @@ impl Layer {
     }
 }
 
-fn attention(
-    parameters: &Parameters<'_, '_>,
-    width: usize,
-    inner: usize,
-    heads: usize,
-) -> Attention {
+fn attention(parameters: &Parameters<'_, '_>, width: usize, inner: usize, heads: usize) -> Attention {
     Attention {
         query: parameters.linear("q_proj", width, inner),
         key: parameters.linear("k_proj", width, inner),
@@ -172,11 +167,7 @@ fn attention(
 }
 
 /// Maps from `input` over `hidden` to `output` values, `depth` of them.
-fn chain(
-    parameters: &Parameters<'_, '_>,
-    [input, hidden, output]: [usize; 3],
-    depth: usize,
-) -> Chain {
+fn chain(parameters: &Parameters<'_, '_>, [input, hidden, output]: [usize; 3], depth: usize) -> Chain {
     let mut maps = vec![parameters.linear("proj_in", input, hidden)];
     for index in 0..depth.saturating_sub(2) {
         maps.push(parameters.linear(&format!("layers.{index}"), hidden, hidden));

@@ -144,6 +144,12 @@ pub enum FeatureError {
         /// What there is.
         known: &'static str,
     },
+    /// Words, boxes or points that a network cannot be asked by.
+    #[error("the prompt cannot be used: {reason}")]
+    Prompt {
+        /// Why, and what to change.
+        reason: String,
+    },
     /// An ONNX file that cannot be used.
     #[error("the ONNX file cannot be used: {reason}")]
     Onnx {
@@ -207,6 +213,7 @@ impl FeatureError {
             | Self::NotPublished { .. }
             | Self::Pull { .. }
             | Self::Store(_) => "weights_missing",
+            Self::Prompt { .. } => "setting",
             Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
             Self::Interrupted => "interrupted",

@@ -171,6 +171,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("trim fewer", "--trim N"),
     ("good images that it has not seen", "--with-good IMAGES"),
     ("no labelled test images", "--test-dir DIR, or a labelled data set"),
+    ("take all of them", "--category NAME, or --all-categories for one model of all"),
     ("there is no method", "`blemish methods` describes them"),
     ("has no such setting", "`blemish methods NAME` describes them"),
     ("find suspects with another method", "--method NAME"),

@@ -55,6 +55,7 @@ methods! {
         fanogan: Fanogan,
         edgrec: EdgRec,
         mnad: Mnad,
+        uniad: Uniad,
     }
 
     /// Networks that learn from defects made up on good images.

@@ -5,7 +5,7 @@ use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
-use crate::terminal::shown_path;
+use crate::terminal::{shown, shown_path};
 use blemish::data::layout::Layout;
 use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
@@ -17,6 +17,7 @@ use blemish::{
     TrainingOptions,
 };
 use blemish_report::shortened;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -212,7 +213,23 @@ pub fn in_words(calibration: &Calibration) -> String {
         }
         None => "",
     };
-    format!("{thresholds}calibrated on {}\n{}{option}{groups}", calibration.origin(), calibration.promise())
+    let mut text =
+        format!("{thresholds}calibrated on {}\n{}{option}{groups}", calibration.origin(), calibration.promise());
+    for one in &calibration.categories {
+        text += &format!("\n  {}: {}", shown(&one.category), of_category(&one.calibration));
+    }
+    text
+}
+
+/// The thresholds of one of several categories, in a line.
+fn of_category(calibration: &Calibration) -> String {
+    let images = calibration.images();
+    match (calibration.image_threshold, calibration.pixel_threshold) {
+        (Some(image), Some(pixel)) => {
+            format!("image score {image:.4}, pixel score {pixel:.4}, by {images} good images of its own")
+        }
+        _ => format!("the thresholds of all, since its own {images} good images are too few"),
+    }
 }
 
 /// A calibration without its scores, for machines.
@@ -226,6 +243,11 @@ pub fn summary(calibration: &Calibration) -> serde_json::Value {
         "grouping": calibration.grouping,
         "origin": calibration.origin(),
         "promise": calibration.promise(),
+        "categories": calibration.categories.iter().map(|one| (one.category.clone(), json!({
+            "image_threshold": one.calibration.image_threshold,
+            "pixel_threshold": one.calibration.pixel_threshold,
+            "images": one.calibration.images(),
+        }))).collect::<serde_json::Map<_, _>>(),
     })
 }
 

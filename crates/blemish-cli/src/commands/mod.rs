@@ -77,6 +77,7 @@ fn open_options(clip: usize, layout: &LayoutArgs) -> OpenOptions {
         test_dir: layout.test_dir.clone(),
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
+        all_categories: layout.all_categories,
         skip_bad: layout.skip_bad,
         trust_folders: layout.trust_folders,
         frames: layout.frames || clip > 1,

@@ -16,7 +16,7 @@
 //! | [`resize`], [`upsample`] | maps to another size: bilinear with or without aligned corners, nearest |
 //! | [`max_pool`], [`average_pool`], [`adaptive_average_pool`] | maps to smaller ones |
 //! | [`Sspcab`] | maps, each value predicted from around; has a loss of its own |
-//! | [`MultiHeadAttention`], [`attend`] | tokens |
+//! | [`MultiHeadAttention`] | tokens |
 //! | [`Embedding`], [`GridEmbedding`], [`sinusoid`] | numbers, positions and times to vectors |
 //! | [`Dropout`] | any; from a random source that the caller seeds |
 //! | [`Relu`], [`Activation`] | any, value by value |
@@ -53,7 +53,7 @@ mod transposed_conv;
 
 pub use act_norm::ActNorm;
 pub use activation::{Activation, Relu};
-pub use attention::{MultiHeadAttention, attend};
+pub use attention::MultiHeadAttention;
 pub use batch_norm::BatchNorm2d;
 pub use conv::Conv;
 pub use conv_unit::{ConvUnit, Convolution};

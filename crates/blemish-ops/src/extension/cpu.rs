@@ -2,6 +2,7 @@
 
 use super::Operations;
 use crate::adam::{self, AdamStep};
+use crate::attention::{Attention, Extras};
 use crate::batch_norm::BatchNorm;
 use crate::convolution;
 use crate::coupling::{self, Coupling};
@@ -50,6 +51,10 @@ fn extent(shape: &Shape) -> [usize; 2] {
 
 fn norm(shape: &Shape, epsilon: f64, slope: f64) -> BatchNorm {
     BatchNorm { channels: shape[1], positions: extent(shape)[1], epsilon, slope }
+}
+
+fn attention(q: &Shape, k: &Shape, heads: usize) -> Attention {
+    Attention { batch: q[0], heads, queries: q[1], keys: k[1], features: q[2] / heads }
 }
 
 fn plane(shape: &Shape) -> Plane {
@@ -237,6 +242,50 @@ impl Operations for Flex {
             let weights = dense::weight_gradient(sizes, x, gradient);
             let bias = dense::bias_gradient(sizes[2], gradient);
             (tensor(weights, Shape::from([sizes[1], sizes[2]])), tensor(bias, Shape::from([sizes[2]])))
+        })
+    }
+
+    fn attend(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        mask: FlexTensor,
+        kept: FlexTensor,
+        heads: usize,
+    ) -> (FlexTensor, FlexTensor) {
+        let shape = q.shape();
+        let sizes = attention(&shape, &k.shape(), heads);
+        let pairs = Shape::from([sizes.batch, heads, sizes.queries, sizes.keys]);
+        let [q, k, v, mask, kept] = [q, k, v, mask, kept].map(|tensor| tensor.to_contiguous());
+        by_type!(q, T => {
+            let extras = Extras { mask: mask.storage::<T>(), kept: kept.storage::<T>() };
+            let inputs = [q.storage::<T>(), k.storage::<T>(), v.storage::<T>()];
+            let [y, weights] = sizes.forward(inputs, extras);
+            (tensor(y, shape), tensor(weights, pairs))
+        })
+    }
+
+    fn attend_gradient(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        weights: FlexTensor,
+        kept: FlexTensor,
+        gradient: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (of_queries, of_keys) = (q.shape(), k.shape());
+        let sizes = attention(&of_queries, &of_keys, weights.shape()[1]);
+        let [q, k, v, weights, kept, gradient] =
+            [q, k, v, weights, kept, gradient].map(|tensor| tensor.to_contiguous());
+        by_type!(q, T => {
+            let inputs = [q.storage::<T>(), k.storage::<T>(), v.storage::<T>()];
+            let [q, k, v] = sizes.backward(
+                inputs,
+                weights.storage::<T>(),
+                kept.storage::<T>(),
+                gradient.storage::<T>(),
+            );
+            (tensor(q, of_queries), tensor(k, of_keys.clone()), tensor(v, of_keys))
         })
     }
 

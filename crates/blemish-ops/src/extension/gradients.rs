@@ -131,6 +131,22 @@ impl<B: Operations> Backward<B, 3> for Dense {
 }
 
 #[derive(Debug)]
+struct Attend;
+
+impl<B: Operations> Backward<B, 3> for Attend {
+    type State = ([FloatTensor<B>; 3], FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let ([q, k, v], weights, kept) = ops.state;
+        let (q, k, v) = B::attend_gradient(q, k, v, weights, kept, gradient);
+        for (node, gradient) in ops.parents.into_iter().zip([q, k, v]) {
+            node.into_iter().for_each(|node| grads.register::<B>(node.id, gradient.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Couple;
 
 impl<B: Operations> Backward<B, 2> for Couple {
@@ -323,6 +339,35 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (weights, bias) = B::dense_weight_gradient(x.into_primitive(), gradient.into_primitive());
         (constant(weights), constant(bias))
+    }
+
+    fn attend(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
+        heads: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [q.node(), k.node(), v.node()];
+        let [q, k, v, mask, kept] = [q, k, v, mask, kept].map(|tensor| tensor.into_primitive());
+        let (y, weights) = B::attend(q.clone(), k.clone(), v.clone(), mask, kept.clone(), heads);
+        let state = ([q, k, v], weights.clone(), kept);
+        (tracked!(Attend, nodes, state, y), constant(weights))
+    }
+
+    fn attend_gradient(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inner = [q, k, v, weights, kept, gradient].map(|tensor| tensor.into_primitive());
+        let [q, k, v, weights, kept, gradient] = inner;
+        let (q, k, v) = B::attend_gradient(q, k, v, weights, kept, gradient);
+        (constant(q), constant(k), constant(v))
     }
 
     fn couple(x: FloatTensor<Self>, raw: FloatTensor<Self>, coupling: Coupling) -> FloatTensor<Self> {

@@ -1,5 +1,6 @@
 //! What a user does, end to end, on the real binary.
 
+mod categories;
 mod data;
 mod decisions;
 mod scores;

@@ -55,6 +55,7 @@ methods! {
         fanogan: Fanogan,
         edgrec: EdgRec,
         mnad: Mnad,
+        ddad: Ddad,
     }
 
     /// Networks that learn from defects made up on good images.

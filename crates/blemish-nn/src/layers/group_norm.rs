@@ -34,6 +34,12 @@ impl GroupNorm {
         Self { gain, shift, groups, epsilon: 1e-5 }
     }
 
+    /// Of `groups` groups, or the most below that which share the channels evenly.
+    pub fn at_most(groups: usize, channels: usize, init: &Init) -> Self {
+        let fitting = (1..=groups.min(channels)).rev().find(|&groups| channels.is_multiple_of(groups));
+        Self::new(fitting.unwrap_or(1), channels, init)
+    }
+
     /// With another constant that keeps quotients finite.
     pub fn with_epsilon(self, epsilon: f64) -> Self {
         Self { epsilon, ..self }

@@ -77,8 +77,7 @@ mod tests {
             let (head, within) = (channel / 2, channel % 2);
             weight[(head * 6 + 4 + within) * channels + channel] = 1.0;
         }
-        layer.projections =
-            Conv::of(init.of(weight, [12, 4, 1, 1]), init.constant(0.0, [12]));
+        layer.projections = Conv::of(init.of(weight, [12, 4, 1, 1]), init.constant(0.0, [12]));
         let unit = (0..16).map(|at| f32::from(u8::from(at / 4 == at % 4))).collect();
         layer.output = Conv::of(init.of(unit, [4, 4, 1, 1]), init.constant(0.0, [4]));
         let x = random([1, 4, 2, 3], 3);

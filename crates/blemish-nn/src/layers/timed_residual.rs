@@ -9,7 +9,7 @@ use super::pooling::{Window, average_pool};
 use super::resize::{Interpolation, upsample};
 use crate::init::Init;
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 /// What a block does to the size of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +85,9 @@ impl TimedResidual {
     /// # Panics
     /// If the shapes do not fit each other.
     pub fn forward(&self, x: Tensor<4>, shift: Tensor<2>, dropout: Option<&mut Dropout>) -> Tensor<4> {
-        let h = self.scaling.apply(activation::silu(self.first_norm.forward(x.clone())));
+        let h = self.scaling.apply(self.first_norm.forward_silu(x.clone()));
         let h = self.first.forward(h) + along_images(shift);
-        let h = activation::silu(self.second_norm.forward(h));
+        let h = self.second_norm.forward_silu(h);
         let h = match dropout {
             Some(dropout) => dropout.apply(h),
             None => h,
@@ -113,7 +113,10 @@ mod tests {
         let x = random([1, 4, 2, 2], 1);
         let shift = || random([1, 4], 2);
         let block = |scaling, init: &mut Init| TimedResidual::new([4, 4], 3, 2, scaling, init);
-        assert_eq!(values(block(Scaling::Same, &mut init).forward(x.clone(), shift(), None)), values(x.clone()));
+        assert_eq!(
+            values(block(Scaling::Same, &mut init).forward(x.clone(), shift(), None)),
+            values(x.clone())
+        );
         let halved = block(Scaling::Halved, &mut init).forward(x.clone(), shift(), None);
         close(&values(halved), &values(x.clone().mean_dim(3).mean_dim(2)), 1e-12);
         let doubled = values(block(Scaling::Doubled, &mut init).forward(x.clone(), shift(), None));

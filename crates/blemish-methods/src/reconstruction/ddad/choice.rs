@@ -92,11 +92,13 @@ impl Trial {
 /// How well maps tell defects: the mean of the AUROC of images, by the maxima of their maps, and of the AUROC of pixels; 0 without defects.
 pub(super) fn separation(good: &[Vec<f32>], defective: &[(Vec<f32>, &[f32])]) -> f64 {
     let largest = |map: &[f32]| f64::from(map.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let maps = || good.iter().map(|map| (map, None)).chain(defective.iter().map(|(map, mask)| (map, Some(*mask))));
+    let maps =
+        || good.iter().map(|map| (map, None)).chain(defective.iter().map(|(map, mask)| (map, Some(*mask))));
     let scores: Vec<f64> = maps().map(|(map, _)| largest(map)).collect();
     let labels: Vec<bool> = maps().map(|(_, mask)| mask.is_some()).collect();
     let pixels: Vec<f64> = maps().flat_map(|(map, _)| map.iter().map(|&value| f64::from(value))).collect();
-    let marks = maps().flat_map(|(map, mask)| (0..map.len()).map(move |at| mask.is_some_and(|mask| mask[at] > 0.5)));
+    let marks =
+        maps().flat_map(|(map, mask)| (0..map.len()).map(move |at| mask.is_some_and(|mask| mask[at] > 0.5)));
     let (of_images, of_pixels) = (auroc(&scores, &labels), auroc(&pixels, &marks.collect::<Vec<_>>()));
     match (of_images, of_pixels) {
         (Ok(images), Ok(pixels)) => (images + pixels) / 2.0,
@@ -137,7 +139,8 @@ pub(super) fn choose(
         let ratio = compare::ratio(&good.iter().map(Differences::maxima).collect::<Vec<_>>());
         let separation = if is_choice {
             let finished = |found: &Differences| finished(config, found, ratio, size);
-            let defective = for_each(&trial.defective, size, |(image, mask)| Ok((finished(&of(image)?), &mask[..])))?;
+            let defective =
+                for_each(&trial.defective, size, |(image, mask)| Ok((finished(&of(image)?), &mask[..])))?;
             separation(&good.iter().map(finished).collect::<Vec<_>>(), &defective)
         } else {
             0.0

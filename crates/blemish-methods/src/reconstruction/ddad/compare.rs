@@ -34,7 +34,8 @@ impl Differences {
 /// D_p, the mean over channels of |x - y| of images of 3 x H x W values in [-1, 1].
 pub(super) fn pixels(one: &[f32], other: &[f32]) -> Vec<f32> {
     let plane = one.len() / 3;
-    let mean = |at: usize| (0..3).map(|c| (one[c * plane + at] - other[c * plane + at]).abs()).sum::<f32>() / 3.0;
+    let mean =
+        |at: usize| (0..3).map(|c| (one[c * plane + at] - other[c * plane + at]).abs()).sum::<f32>() / 3.0;
     (0..plane).map(mean).collect()
 }
 

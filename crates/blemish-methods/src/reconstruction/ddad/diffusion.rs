@@ -206,10 +206,6 @@ impl Path {
         Self { way, beginning: way.beginning(&shares), looks, shifts }
     }
 
-    pub(super) fn way(&self) -> Way {
-        self.way
-    }
-
     /// Number of noise maps that a reconstruction takes: one for the start, and one for every look but the last where new noise is wanted.
     pub(super) fn draws(&self) -> usize {
         1 + if self.way.eta > 0.0 { self.looks.len() - 1 } else { 0 }

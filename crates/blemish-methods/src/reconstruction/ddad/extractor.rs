@@ -49,7 +49,11 @@ impl Extractor {
     ///
     /// # Errors
     /// As [`Backbone::extract`].
-    pub(super) fn compared(&self, images: &[&[f32]], (height, width): (usize, usize)) -> Result<Vec<FeatureMap>, Error> {
+    pub(super) fn compared(
+        &self,
+        images: &[&[f32]],
+        (height, width): (usize, usize),
+    ) -> Result<Vec<FeatureMap>, Error> {
         let mut maps = all_maps(&self.backbone, images, (height, width))?;
         Ok(maps.split_off(maps.len().saturating_sub(COMPARED)))
     }
@@ -90,7 +94,11 @@ fn in_unit_range(images: &[&[f32]]) -> Vec<f32> {
     images.iter().flat_map(|image| image.iter().map(|value| (value + 1.0) / 2.0)).collect()
 }
 
-fn all_maps(backbone: &Backbone, images: &[&[f32]], (height, width): (usize, usize)) -> Result<Vec<FeatureMap>, Error> {
+fn all_maps(
+    backbone: &Backbone,
+    images: &[&[f32]],
+    (height, width): (usize, usize),
+) -> Result<Vec<FeatureMap>, Error> {
     Ok(backbone.extract(&in_unit_range(images), [images.len(), height, width])?)
 }
 
@@ -124,7 +132,8 @@ impl School<'_> {
         let numbers = batch_of(step, self.chosen.len(), self.batch, !self.seed);
         let half = (numbers.len() / 2).max(1);
         let size = self.images.sizes()[0];
-        let of = |numbers: &[usize]| -> Vec<usize> { numbers.iter().map(|&number| self.chosen[number]).collect() };
+        let of =
+            |numbers: &[usize]| -> Vec<usize> { numbers.iter().map(|&number| self.chosen[number]).collect() };
         let (targets, sources) = (of(&numbers[..half]), of(&numbers[numbers.len() - half..]));
         let inner = device_of(self.network);
         let shape = [half, 3, size.height, size.width];
@@ -145,7 +154,8 @@ impl School<'_> {
         let made = self.path.reconstruct(self.network, tensor(&sources), tensor(&targets), &noise);
         let made = values_of(made)?;
         let seen = self.images.values(0, &targets);
-        let all: Vec<&[f32]> = made.chunks_exact(size.values()).chain(seen.chunks_exact(size.values())).collect();
+        let all: Vec<&[f32]> =
+            made.chunks_exact(size.values()).chain(seen.chunks_exact(size.values())).collect();
         let normalised = self.backbone.normalized(&in_unit_range(&all), size.height * size.width);
         let images = TensorData::new(normalised, [2 * half, 3, size.height, size.width]);
         let frozen = all_maps(self.backbone, &all, size.grid())?;
@@ -166,17 +176,23 @@ fn turned(one: Tensor<4>, other: Tensor<4>) -> Tensor<1> {
     -cosine.sum() / count as f64 + 1.0
 }
 
-/// The loss of the extractor phi beside what it was at first, psi, over all layers:
-/// 1 - cos(phi(made), phi(seen)) + l (1 - cos(phi(seen), psi(seen))) + l (1 - cos(phi(made), psi(made))).
+/// The loss of an extractor, see [`loss_of`].
 pub(super) fn loss(encoder: &Encoder, lesson: Lesson, distillation: f64) -> Tensor<1> {
-    let Lesson { images, frozen } = lesson;
-    let half = images.dims()[0] / 2;
+    loss_of(encoder.forward(lesson.images), lesson.frozen, distillation)
+}
+
+/// The loss of maps of an extractor phi beside what it gave at first, psi, one each a layer, of reconstructions (made), then of as many
+/// images (seen). The sum over all layers of
+/// 1 - cos(phi(made), phi(seen)) + l (1 - cos(phi(seen), psi(seen))) + l (1 - cos(phi(made), psi(made))).
+pub(super) fn loss_of(maps: Vec<Tensor<4>>, frozen: Vec<Tensor<4>>, distillation: f64) -> Tensor<1> {
     let of_layer = |(map, frozen): (Tensor<4>, Tensor<4>)| {
+        let half = map.dims()[0] / 2;
         let made = map.clone().narrow(0, 0, half);
         let seen = map.clone().narrow(0, half, half);
         // Twice: the mean is one over made and seen images.
         turned(made, seen) + turned(map, frozen) * (2.0 * distillation)
     };
-    let layers = encoder.forward(images).into_iter().zip(frozen).map(of_layer);
-    layers.reduce(|sum, layer| sum + layer).unwrap_or_else(|| Tensor::zeros([1], &device_of(encoder)))
+    let layers = maps.into_iter().zip(frozen).map(of_layer);
+    // A backbone has a layer at least.
+    layers.reduce(|sum, layer| sum + layer).unwrap_or_else(|| Tensor::zeros([1], &Device::flex().autodiff()))
 }

@@ -40,12 +40,21 @@ pub(super) fn check(config: &DdadConfig) -> Result<(), Error> {
     };
     let (width, heads) = (config.width(), config.heads());
     if !width.is_multiple_of(2) {
-        return fail("width", format!("times are embedded in pairs, and {width} is odd"), "use an even width");
+        return fail(
+            "width",
+            format!("times are embedded in pairs, and {width} is odd"),
+            "use an even width",
+        );
     }
-    if config.multipliers.is_empty() || config.multipliers.len() > 8 || config.multipliers.iter().any(|&m| m == 0 || m > 16) {
+    if config.multipliers.is_empty()
+        || config.multipliers.len() > 8
+        || config.multipliers.iter().any(|&m| m == 0 || m > 16)
+    {
         return fail("multipliers", "there must be 1 to 8 of them, each 1 to 16".into(), "use [1,2,4,4]");
     }
-    if let Some(channels) = config.multipliers.iter().map(|m| m * width).find(|channels| !channels.is_multiple_of(heads)) {
+    if let Some(channels) =
+        config.multipliers.iter().map(|m| m * width).find(|channels| !channels.is_multiple_of(heads))
+    {
         return fail("heads", format!("{heads} heads cannot share {channels} channels"), "use fewer heads");
     }
     match config.skip {
@@ -62,7 +71,9 @@ pub(super) fn check_size((height, width): Size, config: &DdadConfig) -> Result<(
     if height.is_multiple_of(unit) && width.is_multiple_of(unit) {
         return Ok(());
     }
-    Err(format!("images of {width}x{height} cannot be halved as often as there are multipliers; use sides that are multiples of {unit}"))
+    Err(format!(
+        "images of {width}x{height} cannot be halved as often as there are multipliers; use sides that are multiples of {unit}"
+    ))
 }
 
 /// The images in [-1, 1].
@@ -94,7 +105,11 @@ pub(super) fn adaptation_plan(config: &DdadConfig, images: usize) -> Plan {
 }
 
 /// Fits.
-pub(super) fn fit(config: &DdadConfig, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Ddad, Error> {
+pub(super) fn fit(
+    config: &DdadConfig,
+    good: &dyn TrainingSet,
+    context: &FitContext<'_>,
+) -> Result<Ddad, Error> {
     check(config)?;
     let backbone = context.require_backbone(NAME)?;
     let images = read(good, context)?;
@@ -108,7 +123,8 @@ pub(super) fn fit(config: &DdadConfig, good: &dyn TrainingSet, context: &FitCont
     let other = DdadConfig::of(config.preset.other());
     let ratio = work(&other, (other.side, other.side), learned.len()) / work(config, size, learned.len());
     let trainings = 1 + usize::from(config.adapt_epochs > 0);
-    let trainer = Trainer::new(NAME, config, images.digest(), trainings, context)?.beside(other.preset, ratio);
+    let trainer =
+        Trainer::new(NAME, config, images.digest(), trainings, context)?.beside(other.preset, ratio);
     let device = trainer.device();
     let network = UNet::new(&shape(config, size), &mut Init::new(context.seed, &device));
     let (shares, pixels) = (shares(), size.0 * size.1);
@@ -140,13 +156,20 @@ pub(super) fn fit(config: &DdadConfig, good: &dyn TrainingSet, context: &FitCont
         }
     };
     let chosen = choose(config, (&network, &extractor), &images, &looked_at, context)?;
-    let config = DdadConfig {
-        w: Guidance::Given(chosen.way.w),
-        skip: Skip::Given(chosen.way.skip),
-        ..config.clone()
-    };
+    let config =
+        DdadConfig { w: Guidance::Given(chosen.way.w), skip: Skip::Given(chosen.way.skip), ..config.clone() };
     let seed = context.seed;
-    Ok(Ddad { config, network, curve, extractor, adaptation, painter: chosen.painter, ratio: chosen.ratio, seed, size })
+    Ok(Ddad {
+        config,
+        network,
+        curve,
+        extractor,
+        adaptation,
+        painter: chosen.painter,
+        ratio: chosen.ratio,
+        seed,
+        size,
+    })
 }
 
 /// How images are reconstructed for the extractor to learn from.

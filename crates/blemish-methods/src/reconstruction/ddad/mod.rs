@@ -200,7 +200,11 @@ impl Method for Ddad {
         fit::check(&config)?;
         let size = match state.u32("size", 1)?.1[..] {
             [height, width] if height > 0 && width > 0 => (height as usize, width as usize),
-            _ => return Err(StateError { name: "size".into(), reason: "is not a height and a width".into() }.into()),
+            _ => {
+                return Err(
+                    StateError { name: "size".into(), reason: "is not a height and a width".into() }.into()
+                );
+            }
         };
         fit::check_size(size, &config).map_err(|reason| StateError { name: "size".into(), reason })?;
         let device = scoring_device(device)?;

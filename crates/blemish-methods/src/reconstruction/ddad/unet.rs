@@ -147,7 +147,8 @@ impl UNet {
         let block = |channels: [usize; 2], scaling, init: &mut Init| {
             TimedResidual::new(channels, time, shape.groups, scaling, init)
         };
-        let attention = |channels, init: &mut Init| MapAttention::new(channels, shape.heads, shape.groups, init);
+        let attention =
+            |channels, init: &mut Init| MapAttention::new(channels, shape.heads, shape.groups, init);
         let stage = |channels: [usize; 2], level: usize, init: &mut Init| Stage {
             block: block(channels, Scaling::Same, init),
             attention: (level >= shape.attention).then(|| attention(channels[1], init)),
@@ -235,7 +236,7 @@ impl UNet {
                 x = run(next, x, &mut shifts, dropout.as_deref_mut());
             }
         }
-        self.output.forward(silu(self.norm.forward(x)))
+        self.output.forward(self.norm.forward_silu(x))
     }
 }
 

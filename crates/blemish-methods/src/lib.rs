@@ -56,6 +56,7 @@ methods! {
         edgrec: EdgRec,
         mnad: Mnad,
         uniad: Uniad,
+        ddad: Ddad,
     }
 
     /// Networks that learn from defects made up on good images.

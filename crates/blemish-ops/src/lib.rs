@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`convolve`], [`convolve_transposed`] | convolution through a column buffer of every image |
 //! | [`batch_norm_relu`] | twenty passes over the maps of each normalisation and ReLU |
+//! | [`group_norm_silu`] | a dozen passes over the maps of each normalisation and SiLU |
 //! | [`max_pairs`] | indices of eight bytes for every value |
 //! | [`map_linearly`] | products with matrices that are nearly all zero |
 //! | [`dense`] | products of copies that were transposed first |
@@ -27,6 +28,7 @@ mod direct;
 mod distance;
 mod extension;
 mod geometry;
+mod group_norm;
 mod linear_map;
 mod part;
 mod permutation;
@@ -145,6 +147,39 @@ pub fn batch_norm_relu(
     let (x, gain, shift) = (x.into_dispatch(), gain.into_dispatch(), shift.into_dispatch());
     let (y, mean, variance) = Dispatch::norm(x, gain, shift, [epsilon, slope]);
     (Tensor::from_dispatch(y), Tensor::from_dispatch(mean), Tensor::from_dispatch(variance))
+}
+
+/// Group normalisation, then SiLU: x is batch x channels x height x width, `groups` groups of neighbouring channels.
+///
+/// y = z / (1 + exp(-z)), z = gain (x - m) / sqrt(v + epsilon) + shift, with m and v mean and biased variance of a group over its channels
+/// and all positions of an image.
+///
+/// # Panics
+/// If the shapes do not fit each other or the groups do not share the channels evenly.
+pub fn group_norm_silu(
+    x: Tensor<4>,
+    gain: Tensor<1>,
+    shift: Tensor<1>,
+    groups: usize,
+    epsilon: f64,
+) -> Tensor<4> {
+    let shape @ [batch, channels, height, width] = x.dims();
+    assert!(
+        gain.dims() == [channels]
+            && shift.dims() == [channels]
+            && groups > 0
+            && channels.is_multiple_of(groups),
+        "a norm of {groups} groups and other channels than {channels}"
+    );
+    if !is_ours(&x) || x.dims().contains(&0) {
+        let rows = x.reshape([batch * groups, channels / groups * height * width]);
+        let centred = rows.clone() - rows.mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let x = (centred / (variance + epsilon).sqrt()).reshape(shape);
+        return activation::silu(x * gain.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1]));
+    }
+    let (x, gain, shift) = (x.into_dispatch(), gain.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::group_norm(x, gain, shift, groups, epsilon))
 }
 
 /// The largest of each 2 x 2 values of x (batch x channels x height x width); a last odd row or column is left out. The gradient goes to the

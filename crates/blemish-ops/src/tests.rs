@@ -1,7 +1,7 @@
 use crate::{
     AdamKind, AdamStep, Clamp, Coupling, LinearMap, adam_step, attend, attention, batch_norm_relu, channels,
-    convolve, couple, dense, inverse_order, map_linearly, max_pairs, permute_channels, row_distances,
-    scalars, scale_and_shift, square_sum, with_products_in,
+    convolve, couple, dense, group_norm_silu, inverse_order, map_linearly, max_pairs, permute_channels,
+    row_distances, scalars, scale_and_shift, square_sum, with_products_in,
 };
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
@@ -375,6 +375,33 @@ fn normalised_maps_and_their_gradients_equal_burns_own() {
         close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-8);
         close(&values(gain.grad(&ours).unwrap()), &values(gain.grad(&theirs).unwrap()), 1e-8);
         close(&values(shift.grad(&ours).unwrap()), &values(shift.grad(&theirs).unwrap()), 1e-8);
+    }
+}
+
+#[test]
+fn normalised_groups_and_their_gradients_equal_burns_own() {
+    for (shape, groups) in [([3, 4, 5, 7], 2), ([2, 6, 50, 45], 3), ([2, 4, 1, 1], 1), ([1, 3, 4, 4], 3)] {
+        let [batch, channels, height, width] = shape;
+        let x = Tensor::from_inner(random(shape, 1).inner() * 2.0 + 100.0).require_grad();
+        let (gain, shift) = (random([channels], 2), random([channels], 3));
+        let ours = group_norm_silu(x.clone(), gain.clone(), shift.clone(), groups, 1e-5);
+        let rows = x.clone().reshape([batch * groups, channels / groups * height * width]);
+        let off = rows.clone() - rows.mean_dim(1);
+        let normed = off.clone() / ((off.clone() * off).mean_dim(1) + 1e-5).sqrt();
+        let along = |line: Tensor<1>| line.reshape([1, channels, 1, 1]);
+        let z = normed.reshape(shape) * along(gain.clone()) + along(shift.clone());
+        let theirs = z.clone() / ((-z).exp() + 1.0);
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-9);
+        let (ours, theirs) = (weighted(ours), weighted(theirs));
+        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-8);
+        close(&values(gain.grad(&ours).unwrap()), &values(gain.grad(&theirs).unwrap()), 1e-8);
+        close(&values(shift.grad(&ours).unwrap()), &values(shift.grad(&theirs).unwrap()), 1e-8);
+        // In single precision, whose exponential is another.
+        let single = |tensor: Tensor<4>| tensor.inner().cast(DType::F32);
+        let line = |tensor: Tensor<1>| tensor.inner().cast(DType::F32);
+        let found = group_norm_silu(single(x.clone()), line(gain.clone()), line(shift.clone()), groups, 1e-5);
+        let exact = group_norm_silu(x.inner(), gain.inner(), shift.inner(), groups, 1e-5);
+        close(&values(found.cast(DType::F64)), &values(exact), 2e-5);
     }
 }
 

@@ -8,6 +8,8 @@
 //! | [`ConvUnit`] | convolution, normalisation, activation: what encoders, decoders and U-Nets are made of |
 //! | [`Strided`] | the blocks of DCGAN's encoders and decoders, which halve and double maps |
 //! | [`ResidualBlock`] | two convolutions beside a shortcut |
+//! | [`TimedResidual`], [`TimeEmbedding`] | the block of diffusion networks and the vectors of times that it takes |
+//! | [`MapAttention`] | maps: each position looks at all others |
 //! | [`CoordinateAttention`] | maps: weights of rows and of columns |
 //! | [`BatchNorm`], [`BatchNorm2d`] | rows, maps; by the batch in training, by stored moments in scoring |
 //! | [`GroupNorm`], [`MapNorm`], [`LayerNorm`] | maps by groups of channels, whole maps, tokens |
@@ -37,6 +39,7 @@ mod gain;
 mod group_norm;
 mod layer_norm;
 pub(crate) mod linear_maps;
+mod map_attention;
 mod map_norm;
 mod norm;
 mod phase;
@@ -49,6 +52,8 @@ mod sspcab;
 mod standardise;
 mod strided;
 mod subnet;
+mod time_embedding;
+mod timed_residual;
 mod transposed_conv;
 
 pub use act_norm::ActNorm;
@@ -64,6 +69,7 @@ pub use embedding::{Embedding, GridEmbedding, sinusoid};
 pub use gain::Gain;
 pub use group_norm::GroupNorm;
 pub use layer_norm::LayerNorm;
+pub use map_attention::MapAttention;
 pub use map_norm::MapNorm;
 pub use norm::Norm;
 pub use phase::Phase;
@@ -75,4 +81,6 @@ pub use running::Running;
 pub use sspcab::{CornerActivation, CornerPadding, Sspcab, SspcabOptions};
 pub use strided::{NormKind, Start, Strided};
 pub use subnet::{Layer, Subnet};
+pub use time_embedding::TimeEmbedding;
+pub use timed_residual::{Scaling, TimedResidual};
 pub use transposed_conv::TransposedConv;

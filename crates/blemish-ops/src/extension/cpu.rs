@@ -9,6 +9,7 @@ use crate::coupling::{self, Coupling};
 use crate::dense;
 use crate::distance;
 use crate::geometry::Geometry;
+use crate::group_norm::GroupNorm;
 use crate::linear_map::{self, LinearMap};
 use crate::part;
 use crate::permutation;
@@ -55,6 +56,10 @@ fn norm(shape: &Shape, epsilon: f64, slope: f64) -> BatchNorm {
 
 fn attention(q: &Shape, k: &Shape, heads: usize) -> Attention {
     Attention { batch: q[0], heads, queries: q[1], keys: k[1], features: q[2] / heads }
+}
+
+fn group_norm(shape: &Shape, groups: usize, epsilon: f64) -> GroupNorm {
+    GroupNorm { channels: shape[1], positions: extent(shape)[1], groups, epsilon }
 }
 
 fn plane(shape: &Shape) -> Plane {
@@ -190,6 +195,40 @@ impl Operations for Flex {
             let moments: Vec<_> = moments.map(|(mean, variance)| (mean.wide(), variance.wide())).collect();
             let line = [gain.storage::<T>(), shift.storage::<T>()];
             let made = norm.backward(x.storage::<T>(), line, &moments, gradient.storage_mut::<T>());
+            let [gain, shift] = made.map(|made| tensor(made, Shape::from([norm.channels])));
+            (gradient, gain, shift)
+        })
+    }
+
+    fn group_norm(
+        x: FlexTensor,
+        gain: FlexTensor,
+        shift: FlexTensor,
+        groups: usize,
+        epsilon: f64,
+    ) -> FlexTensor {
+        let norm = group_norm(&x.shape(), groups, epsilon);
+        let (x, gain, shift) = (x.to_contiguous(), gain.to_contiguous(), shift.to_contiguous());
+        by_type!(x, T => {
+            let line = [gain.storage::<T>(), shift.storage::<T>()];
+            tensor(norm.forward(x.storage::<T>(), line), x.shape())
+        })
+    }
+
+    fn group_norm_gradient(
+        x: FlexTensor,
+        gain: FlexTensor,
+        shift: FlexTensor,
+        gradient: FlexTensor,
+        groups: usize,
+        epsilon: f64,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let norm = group_norm(&x.shape(), groups, epsilon);
+        let (x, gain, shift) = (x.to_contiguous(), gain.to_contiguous(), shift.to_contiguous());
+        let mut gradient = own(gradient);
+        by_type!(x, T => {
+            let line = [gain.storage::<T>(), shift.storage::<T>()];
+            let made = norm.backward(x.storage::<T>(), line, gradient.storage_mut::<T>());
             let [gain, shift] = made.map(|made| tensor(made, Shape::from([norm.channels])));
             (gradient, gain, shift)
         })

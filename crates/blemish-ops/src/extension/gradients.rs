@@ -79,6 +79,22 @@ impl<B: Operations> Backward<B, 3> for Norm {
 }
 
 #[derive(Debug)]
+struct GroupNorm;
+
+impl<B: Operations> Backward<B, 3> for GroupNorm {
+    type State = ([FloatTensor<B>; 3], usize, f64);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let ([x, gain, shift], groups, epsilon) = ops.state;
+        let (x, gain, shift) = B::group_norm_gradient(x, gain, shift, gradient, groups, epsilon);
+        for (node, gradient) in ops.parents.into_iter().zip([x, gain, shift]) {
+            node.into_iter().for_each(|node| grads.register::<B>(node.id, gradient.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct MaxPairs;
 
 impl<B: Operations> Backward<B, 1> for MaxPairs {
@@ -302,6 +318,33 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         let inner = [x, gain, shift, mean, variance, gradient].map(|tensor| tensor.into_primitive());
         let [x, gain, shift, mean, variance, gradient] = inner;
         let made = B::norm_gradient(x, gain, shift, mean, variance, gradient, constants);
+        (constant(made.0), constant(made.1), constant(made.2))
+    }
+
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        groups: usize,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), gain.node(), shift.node()];
+        let line = [x, gain, shift].map(|tensor| tensor.into_primitive());
+        let [x, gain, shift] = line.clone();
+        let out = B::group_norm(x, gain, shift, groups, epsilon);
+        tracked!(GroupNorm, nodes, (line, groups, epsilon), out)
+    }
+
+    fn group_norm_gradient(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        groups: usize,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [x, gain, shift, gradient] = [x, gain, shift, gradient].map(|tensor| tensor.into_primitive());
+        let made = B::group_norm_gradient(x, gain, shift, gradient, groups, epsilon);
         (constant(made.0), constant(made.1), constant(made.2))
     }
 

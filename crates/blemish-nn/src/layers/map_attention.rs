@@ -1,9 +1,9 @@
 //! Attention between the positions of a map.
 
-use super::attention::attend;
 use super::conv::Conv;
 use super::group_norm::GroupNorm;
 use crate::init::Init;
+use blemish_ops::attend;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -45,10 +45,10 @@ impl MapAttention {
         let shape @ [batch, channels, height, width] = x.dims();
         let (features, tokens) = (channels / self.heads, height * width);
         let all = self.projections.forward(self.norm.forward(x.clone()));
-        let all = all.reshape([batch, self.heads, 3 * features, tokens]);
-        let [q, k, v] =
-            [0, 1, 2].map(|part| all.clone().narrow(2, part * features, features).swap_dims(2, 3));
-        let seen = attend(q, k, v, None, None).swap_dims(2, 3).reshape(shape);
+        // Each head lies by itself, as an image of its own would.
+        let all = all.reshape([batch * self.heads, 3 * features, tokens]);
+        let parts = [0, 1, 2].map(|part| all.clone().narrow(1, part * features, features).swap_dims(1, 2));
+        let seen = attend(parts, 1, None, None).swap_dims(1, 2).reshape(shape);
         x + self.output.forward(seen)
     }
 }

@@ -104,8 +104,9 @@ fn paste(map: &FeatureMap, whole: &mut FeatureMap, row: &Span, column: &Span, ea
     for channel in 0..map.channels {
         for y in down.0.clone().filter(|&y| y < map.height && y + down.1 < whole.height) {
             let from = &map.data[(channel * map.height + y) * map.width..][..map.width];
-            let to = &mut whole.data[(channel * whole.height + y + down.1) * whole.width..][..whole.width];
-            for x in across.0.clone().filter(|&x| x < map.width && x + across.1 < to.len()) {
+            let limit = whole.width;
+            let to = &mut whole.data[(channel * whole.height + y + down.1) * limit..][..limit];
+            for x in across.0.clone().filter(|&x| x < map.width && x + across.1 < limit) {
                 to[x + across.1] = from[x];
             }
         }

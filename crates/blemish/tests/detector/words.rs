@@ -46,7 +46,8 @@ fn good_images_are_left_out_one_by_one_to_calibrate_and_count_in_scores() {
     let own = detector.judge("own", &image(0)).unwrap();
     assert_eq!(calibration.p_value(own.score), 1.0, "{own:?}");
     assert!(own.decision.is_some());
-    let uncalibrated = DetectorConfig { calibration: CalibrationConfig { folds: 0, ..Default::default() }, ..config };
+    let uncalibrated =
+        DetectorConfig { calibration: CalibrationConfig { folds: 0, ..Default::default() }, ..config };
     let same = Detector::fit(&uncalibrated, &good, &FitOptions::default()).unwrap();
     assert_eq!(same.judge("own", &image(0)).unwrap().score, own.score);
 }

@@ -267,6 +267,20 @@ fn a_batch_and_threads_change_no_bit() {
     }
 }
 
+#[test]
+fn rows_and_columns_beyond_whole_patches_change_nothing() {
+    let golden = golden();
+    let (case, settings) = cases()[0];
+    let graph = vit::build("tiny", &settings).cut(&["1"]).unwrap();
+    let weights = assemble_tower(&graph, &settings, &state_of(&golden, case)).unwrap();
+    // 21 x 30 loses a row and two columns to 20 x 28.
+    let image = &golden["image.other"].data;
+    let rows = image.chunks(21 * 30).flat_map(|plane| plane.chunks(30).take(20));
+    let cut: Vec<f32> = rows.flat_map(|row| &row[..28]).copied().collect();
+    let whole = run(&graph, &weights, Engine::Native, image, [21, 30]);
+    assert_eq!(whole, run(&graph, &weights, Engine::Native, &cut, [20, 28]));
+}
+
 /// A gated step on its own, by every engine.
 #[test]
 fn gated_steps_follow_their_formula() {

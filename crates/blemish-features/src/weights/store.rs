@@ -2,6 +2,7 @@
 
 use super::catalogue::{CatalogueEntry, published};
 use super::hub::Hub;
+use super::prompted::{prompted_names, recognize_prompted};
 #[cfg(feature = "pull")]
 use super::pull::{PullFault, download};
 #[cfg(feature = "pull")]
@@ -127,8 +128,8 @@ impl WeightStore {
         let name = match name {
             Some(name) => network(name)?.to_owned(),
             None => {
-                match recognize(&state).into_iter().map(Architecture::name).chain(image_texts(&state)).next()
-                {
+                let trunks = recognize(&state).into_iter().map(Architecture::name);
+                match trunks.chain(image_texts(&state)).chain(recognize_prompted(&state)).next() {
                     Some(name) => name.to_owned(),
                     None => {
                         return Err(FeatureError::Store(format!(
@@ -277,6 +278,12 @@ impl WeightStore {
             FeatureError::WeightFile { reason, .. } => foreign(&reason),
             other => other,
         })?;
+        if prompted_names().any(|name| name == known.name) {
+            if recognize_prompted(&state) != Some(known.name) {
+                return Err(foreign(&"it has other sizes"));
+            }
+            return self.keep(file, known.name.to_owned(), target, known.repository);
+        }
         if known.name.parse::<ImageText>().is_ok() {
             if !image_texts(&state).any(|name| name == known.name) {
                 return Err(foreign(&"its image tower has other sizes"));
@@ -323,7 +330,8 @@ fn image_texts(state: &StateDict) -> impl Iterator<Item = &'static str> {
 
 /// The network of exactly this name, which is also that of its files.
 fn network(name: &str) -> Result<&'static str, FeatureError> {
-    let names = || Architecture::all().map(Architecture::name).chain(ImageText::all().map(ImageText::name));
+    let trunks = || Architecture::all().map(Architecture::name);
+    let names = || trunks().chain(ImageText::all().map(ImageText::name)).chain(prompted_names());
     names().find(|known| *known == name).ok_or_else(|| {
         let known = names().collect::<Vec<_>>().join(", ");
         FeatureError::UnknownNetwork { name: name.to_owned(), known }

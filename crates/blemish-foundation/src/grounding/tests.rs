@@ -96,8 +96,7 @@ fn a_phrase_is_the_tokens_that_score_high_without_full_stops() {
     let tokens = tokens(&golden);
     let found = &network.detect(&image, &network.read(&tokens).unwrap())[0];
     assert_eq!(found.score(), found.scores.iter().copied().fold(0.0, f32::max));
-    let all: Vec<u32> = tokens.iter().copied().filter(|token| ![101, 102, 1012].contains(token)).collect();
-    assert_eq!(found.phrase(&tokens, 0.0), all);
+    assert_eq!(found.phrase(&tokens, 0.0), [1, 2, 3, 5, 7, 8]);
     assert!(found.phrase(&tokens, 1.0).is_empty());
 }
 

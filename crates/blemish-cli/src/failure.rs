@@ -209,6 +209,10 @@ impl From<FeatureError> for Failure {
             FeatureError::NoImageText { network, .. } => Some(format!(
                 " with --weights FILE, or keep one for good with `blemish weights add FILE --name {network}` or `blemish weights pull {network}`"
             )),
+            FeatureError::NoPrompted { network, .. } => Some(format!(
+                ", and keep it with `blemish weights add FILE --name {network}`, or `blemish weights pull {network}`; `--set` names a file \
+                 for one fit"
+            )),
             FeatureError::NoOnnxLayers { path } => {
                 let path = shell::path(path);
                 Some(format!(

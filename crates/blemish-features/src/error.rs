@@ -112,6 +112,18 @@ pub enum FeatureError {
         /// Its repository on the hub.
         repository: &'static str,
     },
+    /// There are no weights for a network that is asked by phrases or boxes.
+    #[error(
+        "there are no weights for {network} here; bring `{file}` of the repository `{repository}`, or the checkpoint of its authors"
+    )]
+    NoPrompted {
+        /// The network.
+        network: &'static str,
+        /// Name of the published file.
+        file: &'static str,
+        /// Its repository on the hub.
+        repository: &'static str,
+    },
     /// A network without feature maps was named as a backbone of a method that looks at such.
     #[error(
         "{network} embeds images and texts and gives no feature maps; name a backbone that does, such as resnet18"
@@ -210,6 +222,7 @@ impl FeatureError {
             | Self::UnknownEngine { .. } => "setting",
             Self::NoWeights { .. }
             | Self::NoImageText { .. }
+            | Self::NoPrompted { .. }
             | Self::NotPublished { .. }
             | Self::Pull { .. }
             | Self::Store(_) => "weights_missing",

@@ -74,26 +74,39 @@ pub(crate) fn sum(a: &[f32], b: &[f32]) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
-/// A 3x3 convolution with a border of one zero, on rows of a map.
+/// A convolution on rows of a map, with as many zeros around it as keep its size at a stride of 1.
 #[derive(Clone, Debug)]
-pub(crate) struct Conv3 {
+pub(crate) struct Conv {
     convolution: Convolution,
+    kernel: usize,
     stride: usize,
 }
 
-impl Conv3 {
-    /// Weights outputs x inputs x 3 x 3, one bias an output.
-    pub fn new([inputs, outputs, stride]: [usize; 3], weights: &[f32], bias: &[f32]) -> Self {
-        let spec = ConvSpec { in_channels: inputs, out_channels: outputs, kernel: 3, stride, groups: 1 };
-        Self { convolution: Convolution::new(spec, weights, bias), stride }
+impl Conv {
+    /// [inputs, outputs, kernel] with an odd kernel; weights outputs x inputs / groups x kernel x kernel, one bias an output.
+    pub fn new(
+        [inputs, outputs, kernel]: [usize; 3],
+        stride: usize,
+        groups: usize,
+        weights: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        let spec = ConvSpec { in_channels: inputs, out_channels: outputs, kernel, stride, groups };
+        Self { convolution: Convolution::new(spec, weights, bias), kernel, stride }
     }
 
     /// The outputs, and their height and width.
-    pub fn apply(&self, rows: Vec<f32>, (height, width): (usize, usize)) -> (Vec<f32>, (usize, usize)) {
+    pub fn apply(
+        &self,
+        rows: Vec<f32>,
+        (height, width): (usize, usize),
+        activation: Activation,
+    ) -> (Vec<f32>, (usize, usize)) {
         let size = (height.div_ceil(self.stride), width.div_ceil(self.stride));
-        let windows = Windows { top: 1, left: 1, height: size.0, width: size.1 };
+        let border = self.kernel / 2;
+        let windows = Windows { top: border, left: border, height: size.0, width: size.1 };
         let input = ChannelsLast::from_rows(rows, height, width);
-        let out = self.convolution.apply(&input, windows, Epilogue::default(), Vec::new(), true);
+        let out = self.convolution.apply(&input, windows, Epilogue::new(None, activation), Vec::new(), true);
         (out.into_rows(), size)
     }
 }

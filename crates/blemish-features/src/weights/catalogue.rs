@@ -18,7 +18,7 @@ pub struct CatalogueEntry {
 /// as a backbone (`vit_..._clip_...`, the image tower) and as a network of images and texts (`clip_...`).
 ///
 /// Their digests are checked against what the hub states, none is known beforehand.
-const CATALOGUE: [CatalogueEntry; 37] = [
+const CATALOGUE: [CatalogueEntry; 41] = [
     entry("resnet18", "timm/resnet18.tv_in1k", "bsd-3-clause"),
     entry("resnet34", "timm/resnet34.tv_in1k", "bsd-3-clause"),
     entry("resnet50", "timm/resnet50.tv_in1k", "bsd-3-clause"),
@@ -56,6 +56,10 @@ const CATALOGUE: [CatalogueEntry; 37] = [
     image_text("clip_vit_b_32", "timm/vit_base_patch32_clip_224.openai"),
     image_text("clip_vit_b_16", "timm/vit_base_patch16_clip_224.openai"),
     image_text("clip_vit_l_14", "timm/vit_large_patch14_clip_224.openai"),
+    entry("grounding_dino_tiny", "IDEA-Research/grounding-dino-tiny", "apache-2.0"),
+    entry("sam_vit_b", "facebook/sam-vit-base", "apache-2.0"),
+    entry("sam_vit_l", "facebook/sam-vit-large", "apache-2.0"),
+    entry("sam_vit_h", "facebook/sam-vit-huge", "apache-2.0"),
 ];
 
 const fn entry(name: &'static str, repository: &'static str, licence: &'static str) -> CatalogueEntry {

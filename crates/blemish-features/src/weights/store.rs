@@ -2,6 +2,7 @@
 
 use super::catalogue::{CatalogueEntry, published};
 use super::hub::Hub;
+use super::prompted::{prompted_names, recognize_prompted};
 #[cfg(feature = "pull")]
 use super::pull::{PullFault, download};
 #[cfg(feature = "pull")]
@@ -126,14 +127,17 @@ impl WeightStore {
         let state = read_state_dict(file)?;
         let name = match name {
             Some(name) => network(name)?.to_owned(),
-            // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
-            None => match image_texts(&state).next().or_else(|| Some(recognize(&state).first()?.name())) {
-                Some(name) => name.to_owned(),
-                None => {
-                    return Err(FeatureError::Store(format!(
-                        "`{}` fits none of the known networks; name the network if it is a part of one",
-                        file.display()
-                    )));
+            None => {
+                // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
+                let trunks = recognize(&state).into_iter().map(Architecture::name);
+                match image_texts(&state).chain(trunks).chain(recognize_prompted(&state)).next() {
+                    Some(name) => name.to_owned(),
+                    None => {
+                        return Err(FeatureError::Store(format!(
+                            "`{}` fits none of the known networks; name the network if it is a part of one",
+                            file.display()
+                        )));
+                    }
                 }
             },
         };
@@ -275,6 +279,12 @@ impl WeightStore {
             FeatureError::WeightFile { reason, .. } => foreign(&reason),
             other => other,
         })?;
+        if prompted_names().any(|name| name == known.name) {
+            if recognize_prompted(&state) != Some(known.name) {
+                return Err(foreign(&"it has other sizes"));
+            }
+            return self.keep(file, known.name.to_owned(), target, known.repository);
+        }
         if known.name.parse::<ImageText>().is_ok() {
             if !image_texts(&state).any(|name| name == known.name) {
                 return Err(foreign(&"its image tower has other sizes"));
@@ -322,7 +332,8 @@ fn image_texts(state: &StateDict) -> impl Iterator<Item = &'static str> {
 
 /// The network of exactly this name, which is also that of its files.
 fn network(name: &str) -> Result<&'static str, FeatureError> {
-    let names = || Architecture::all().map(Architecture::name).chain(ImageText::all().map(ImageText::name));
+    let trunks = || Architecture::all().map(Architecture::name);
+    let names = || trunks().chain(ImageText::all().map(ImageText::name)).chain(prompted_names());
     names().find(|known| *known == name).ok_or_else(|| {
         let known = names().collect::<Vec<_>>().join(", ");
         FeatureError::UnknownNetwork { name: name.to_owned(), known }

@@ -14,12 +14,13 @@ use crate::parameters::{Parameters, read};
 use blemish_features::transformer::{Activation, BlockNames, BlockSizes, Encoder, Mask, Norm, Order};
 use blemish_features::{FeatureError, StateDict};
 use blemish_kernels::transformer::add;
+use serde::{Deserialize, Serialize};
 
 /// Epsilon of its norms.
 const EPSILON: f32 = 1e-12;
 
 /// Sizes of a BERT.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BertConfig {
     /// Name for messages.
     pub name: String,

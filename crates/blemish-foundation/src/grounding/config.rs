@@ -1,9 +1,12 @@
 //! Sizes of the published network.
 
 use crate::bert::BertConfig;
+use blemish_features::StateDict;
+use blemish_features::weights::recognize_prompted;
+use serde::{Deserialize, Serialize};
 
 /// Sizes of a Grounding DINO with a Swin backbone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroundingConfig {
     /// Name for messages.
     pub name: String,
@@ -36,7 +39,7 @@ pub struct GroundingConfig {
 }
 
 /// Sizes of a Swin transformer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwinConfig {
     /// Side of a patch, in pixels.
     pub patch: usize,
@@ -79,6 +82,11 @@ impl GroundingConfig {
             boxes: 900,
             most_tokens: 256,
         }
+    }
+
+    /// The published network that weights belong to.
+    pub fn recognize(state: &StateDict) -> Option<Self> {
+        (recognize_prompted(state)? == "grounding_dino_tiny").then(Self::tiny)
     }
 }
 

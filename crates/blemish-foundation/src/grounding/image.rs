@@ -3,7 +3,7 @@
 use super::config::{EPSILON, GroundingConfig, LEVELS};
 use super::places;
 use super::swin::{Map, Swin};
-use crate::layers::{Conv3, Linear, through};
+use crate::layers::{Activation, Conv, Linear, through};
 use crate::parameters::Parameters;
 use blemish_features::Normalization;
 use blemish_kernels::map::resize_antialiased;
@@ -44,7 +44,7 @@ pub(super) struct ImagePart {
     width: usize,
     backbone: Swin,
     narrow: Vec<(Linear, GroupNorm)>,
-    further: (Conv3, GroupNorm),
+    further: (Conv, GroupNorm),
     /// What is added to the places of each level.
     levels: Vec<f32>,
 }
@@ -68,7 +68,7 @@ impl ImagePart {
         let convolution = input.at("3.0");
         let inputs = channels(STAGES[2]);
         let weight = convolution.take("weight", &[width, inputs, 3, 3]);
-        let further = Conv3::new([inputs, width, 2], &weight, &convolution.take("bias", &[width]));
+        let further = Conv::new([inputs, width, 3], 2, 1, &weight, &convolution.take("bias", &[width]));
         Self {
             sides: config.sides,
             width,
@@ -95,7 +95,7 @@ impl ImagePart {
             levels.push(*size);
         }
         if let Some(last) = maps.last() {
-            let (further, size) = self.further.0.apply(last.rows.clone(), last.size);
+            let (further, size) = self.further.0.apply(last.rows.clone(), last.size, Activation::None);
             rows.extend(self.further.1.apply(further));
             levels.push(size);
         }

@@ -94,13 +94,11 @@ impl GroundingBox {
         self.scores.iter().copied().fold(0.0, f32::max)
     }
 
-    /// The tokens that score above a threshold, without those that end phrases.
-    pub fn phrase(&self, tokens: &[u32], threshold: f32) -> Vec<u32> {
-        let scored = tokens.iter().zip(&self.scores);
-        scored
-            .filter(|(token, score)| **score > threshold && !phrases::is_end(**token))
-            .map(|(token, _)| *token)
-            .collect()
+    /// Which tokens of the caption score above a threshold, without those that end phrases.
+    pub fn phrase(&self, tokens: &[u32], threshold: f32) -> Vec<usize> {
+        let scored = tokens.iter().zip(&self.scores).enumerate();
+        let counts = |(token, score): (&u32, &f32)| *score > threshold && !phrases::is_end(*token);
+        scored.filter(|(_, pair)| counts(*pair)).map(|(place, _)| place).collect()
     }
 }
 

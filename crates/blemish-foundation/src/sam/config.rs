@@ -1,9 +1,11 @@
 //! Sizes of the published networks.
 
 use blemish_features::StateDict;
+use blemish_features::weights::recognize_prompted;
+use serde::{Deserialize, Serialize};
 
 /// Sizes of a Segment Anything network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SamConfig {
     /// Name for messages.
     pub name: String,
@@ -39,6 +41,22 @@ pub struct SamConfig {
     pub quality_depth: usize,
     /// Masks for prompts of several meanings, beside the one for clear prompts.
     pub alternatives: usize,
+    /// The sizes of a TinyViT that takes the place of the vision transformer, whose width, depth, heads, hidden, window and global count
+    /// for nothing then.
+    pub tiny: Option<TinyVitConfig>,
+}
+
+/// Sizes of a TinyViT, each for its first, convolutional stage and the further ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TinyVitConfig {
+    /// Length of a row.
+    pub widths: Vec<usize>,
+    /// Number of blocks.
+    pub depths: Vec<usize>,
+    /// Heads of the attention; of the first stage nothing.
+    pub heads: Vec<usize>,
+    /// Side of the windows, in rows; of the first stage nothing.
+    pub windows: Vec<usize>,
 }
 
 impl SamConfig {
@@ -61,6 +79,7 @@ impl SamConfig {
             quality_hidden: 256,
             quality_depth: 3,
             alternatives: 3,
+            tiny: None,
         }
     }
 
@@ -79,11 +98,23 @@ impl SamConfig {
         Self::of("sam_vit_h", 1280, 32, 16, [7, 15, 23, 31])
     }
 
-    /// The published network that weights belong to, by the length of its rows.
+    /// MobileSAM: 10 million parameters.
+    pub fn mobile() -> Self {
+        let tiny = TinyVitConfig {
+            widths: vec![64, 128, 160, 320],
+            depths: vec![2, 2, 6, 2],
+            heads: vec![2, 4, 5, 10],
+            windows: vec![7, 7, 14, 7],
+        };
+        Self { name: "mobile_sam".into(), tiny: Some(tiny), ..Self::base() }
+    }
+
+    /// The published network that weights belong to, by its sizes.
     pub fn recognize(state: &StateDict) -> Option<Self> {
-        let names = ["image_encoder.pos_embed", "vision_encoder.pos_embed"];
-        let width = *names.iter().find_map(|name| state.get(*name))?.shape.last()?;
-        [Self::base(), Self::large(), Self::huge()].into_iter().find(|config| config.width == width)
+        let name = recognize_prompted(state)?;
+        [Self::base(), Self::large(), Self::huge(), Self::mobile()]
+            .into_iter()
+            .find(|config| config.name == name)
     }
 
     /// Patches along a side.

@@ -2,7 +2,7 @@
 
 use super::config::SamConfig;
 use super::relative::Relative;
-use crate::layers::{Activation, Conv3, Linear, Norm, Perceptron, squares, through};
+use crate::layers::{Activation, Conv, Linear, Norm, Perceptron, squares, through};
 use crate::parameters::Parameters;
 use blemish_kernels::transformer::{Heads, Mask, Tokens, add, attention};
 
@@ -34,11 +34,12 @@ struct Block {
     perceptron: Perceptron,
 }
 
+/// From the encoder's rows to those of the embedding.
 #[derive(Debug)]
-struct Neck {
+pub(super) struct Neck {
     narrow: Linear,
     first: Norm,
-    mix: Conv3,
+    mix: Conv,
     second: Norm,
 }
 
@@ -49,21 +50,13 @@ impl ImageEncoder {
         let blocks = (0..config.depth)
             .map(|index| Block::load(config, index, &parameters.at(format!("layers.{index}"))))
             .collect();
-        let neck = parameters.at("neck");
-        let narrow = neck.at("conv1").take("weight", &[embedding, width, 1, 1]);
-        let mix = neck.at("conv2").take("weight", &[embedding, embedding, 3, 3]);
         Self {
             side: config.side,
             patch: config.patch,
             patches: parameters.patches("patch_embed.projection", 3, config.patch, width),
             position: parameters.take("pos_embed", &[1, grid, grid, width]),
             blocks,
-            neck: Neck {
-                narrow: Linear::new(embedding, width, &narrow, None),
-                first: neck.norm("layer_norm1", embedding, EPSILON),
-                mix: Conv3::new([embedding, embedding, 1], &mix, &vec![0.0; embedding]),
-                second: neck.norm("layer_norm2", embedding, EPSILON),
-            },
+            neck: Neck::load(&parameters.at("neck"), width, embedding),
         }
     }
 
@@ -75,9 +68,26 @@ impl ImageEncoder {
         for block in &self.blocks {
             block.apply(&mut rows, grid);
         }
-        let rows = self.neck.first.forward(&through(&self.neck.narrow, &rows), true);
-        let (rows, _) = self.neck.mix.apply(rows, (grid, grid));
-        self.neck.second.forward(&rows, true)
+        self.neck.apply(&rows, grid)
+    }
+}
+
+impl Neck {
+    pub fn load(parameters: &Parameters<'_, '_>, width: usize, embedding: usize) -> Self {
+        let narrow = parameters.at("conv1").take("weight", &[embedding, width, 1, 1]);
+        let mix = parameters.at("conv2").take("weight", &[embedding, embedding, 3, 3]);
+        Self {
+            narrow: Linear::new(embedding, width, &narrow, None),
+            first: parameters.norm("layer_norm1", embedding, EPSILON),
+            mix: Conv::new([embedding, embedding, 3], 1, 1, &mix, &vec![0.0; embedding]),
+            second: parameters.norm("layer_norm2", embedding, EPSILON),
+        }
+    }
+
+    pub fn apply(&self, rows: &[f32], grid: usize) -> Vec<f32> {
+        let rows = self.first.forward(&through(&self.narrow, rows), true);
+        let (rows, _) = self.mix.apply(rows, (grid, grid), Activation::None);
+        self.second.forward(&rows, true)
     }
 }
 
@@ -134,10 +144,10 @@ impl Block {
 }
 
 /// Windows over a square grid of rows, the last ones filled up with zeros.
-struct Tiles {
-    grid: usize,
-    side: usize,
-    width: usize,
+pub(super) struct Tiles {
+    pub grid: usize,
+    pub side: usize,
+    pub width: usize,
 }
 
 impl Tiles {
@@ -155,7 +165,7 @@ impl Tiles {
         }
     }
 
-    fn split(&self, rows: &[f32]) -> Vec<f32> {
+    pub fn split(&self, rows: &[f32]) -> Vec<f32> {
         let across = self.grid.div_ceil(self.side);
         let mut windows = vec![0.0; across * across * self.side * self.side * self.width];
         self.runs(|from, to, length| {
@@ -165,7 +175,7 @@ impl Tiles {
         windows
     }
 
-    fn join(&self, windows: &[f32]) -> Vec<f32> {
+    pub fn join(&self, windows: &[f32]) -> Vec<f32> {
         let mut rows = vec![0.0; self.grid * self.grid * self.width];
         self.runs(|to, from, length| {
             let length = length * self.width;

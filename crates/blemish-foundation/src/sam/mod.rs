@@ -6,7 +6,7 @@
 //!       -> 1024, the zeros' part cut off, the image's size; above 0 is inside
 //! ```
 //!
-//! Weights are those of segment-anything's checkpoints or of transformers' files, told apart by their names.
+//! Weights are those of segment-anything's checkpoints or of transformers' files, told apart by their names, or MobileSAM's checkpoint.
 
 mod config;
 mod decoder;
@@ -16,8 +16,9 @@ mod prompts;
 mod relative;
 #[cfg(test)]
 mod tests;
+mod tiny_vit;
 
-pub use config::SamConfig;
+pub use config::{SamConfig, TinyVitConfig};
 pub use decoder::SamMasks;
 pub use prompts::{Point, SamPrompt};
 
@@ -27,6 +28,7 @@ use blemish_kernels::map::{resize_antialiased, resize_bilinear};
 use decoder::MaskDecoder;
 use encoder::ImageEncoder;
 use prompts::PromptEncoder;
+use tiny_vit::TinyVit;
 
 /// Mean and deviation of pixels that the network was trained with, of values in [0, 255].
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
@@ -36,11 +38,18 @@ const DEVIATION: [f32; 3] = [58.395, 57.12, 57.375];
 #[derive(Debug)]
 pub struct Sam {
     config: SamConfig,
-    encoder: ImageEncoder,
+    encoder: Encoder,
     prompts: PromptEncoder,
     decoder: MaskDecoder,
     /// Where patches lie, a row each.
     places: Vec<f32>,
+}
+
+/// The part that looks at images.
+#[derive(Debug)]
+enum Encoder {
+    Vit(ImageEncoder),
+    Tiny(TinyVit),
 }
 
 /// What the network has seen of an image, for any number of prompts.
@@ -69,7 +78,11 @@ impl Sam {
         let state = names::unified(state);
         read(&config.name.clone(), "transformers'", &state, |parameters| {
             let prompts = PromptEncoder::load(&config, &parameters.at("prompt_encoder"));
-            let encoder = ImageEncoder::load(&config, &parameters.at("vision_encoder"));
+            let vision = parameters.at("vision_encoder");
+            let encoder = match &config.tiny {
+                None => Encoder::Vit(ImageEncoder::load(&config, &vision)),
+                Some(tiny) => Encoder::Tiny(TinyVit::load(&config, tiny, &vision)),
+            };
             let decoder = MaskDecoder::load(&config, &parameters.at("mask_decoder"));
             let places = prompts.patch_places();
             Self { config, encoder, prompts, decoder, places }
@@ -90,11 +103,12 @@ impl Sam {
             return Err(FeatureError::BadInput { found: rgb.len(), size: [1, height, width] });
         }
         let scaled = self.scaled((height, width));
-        Ok(SamImage {
-            rows: self.encoder.apply(&self.prepared(rgb, (height, width))),
-            size: (height, width),
-            scaled,
-        })
+        let planes = self.prepared(rgb, (height, width));
+        let rows = match &self.encoder {
+            Encoder::Vit(encoder) => encoder.apply(&planes),
+            Encoder::Tiny(encoder) => encoder.apply(&planes),
+        };
+        Ok(SamImage { rows, size: (height, width), scaled })
     }
 
     /// Sides of an image on the network's square.

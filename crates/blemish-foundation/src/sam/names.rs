@@ -65,6 +65,29 @@ fn renamed(name: &str) -> String {
     name
 }
 
+/// The same weights by the names of segment-anything's checkpoints; the inverse of [`unified`].
+#[cfg(test)]
+pub(super) fn original(state: StateDict) -> StateDict {
+    let back = |name: String| {
+        let mut name = name;
+        for perceptron in ["iou_prediction_head", "output_hypernetworks_mlps"] {
+            if name.contains(perceptron) {
+                name = name
+                    .replacen(".proj_out.", ".layers.2.", 1)
+                    .replacen(".layers.0.", ".layers.1.", 1)
+                    .replacen(".proj_in.", ".layers.0.", 1);
+            }
+        }
+        for (before, after) in
+            PARTS.iter().chain(&LATER).rev().filter(|(before, _)| *before != "mask_downscaling.")
+        {
+            name = name.replacen(after, before, 1);
+        }
+        name.replacen("mask_embed.", "mask_downscaling.", 1)
+    };
+    state.into_iter().map(|(name, tensor)| (back(name), tensor)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::renamed;

@@ -1,6 +1,6 @@
 //! Equality with transformers' SamModel on seeded random weights (`tests/golden/make_sam.py`), and what is refused.
 
-use super::{Point, Sam, SamConfig, SamPrompt};
+use super::{Point, Sam, SamConfig, SamPrompt, TinyVitConfig};
 use crate::golden::Golden;
 
 /// The sizes of the committed golden file.
@@ -66,6 +66,29 @@ fn masks_are_those_of_transformers_at_the_published_width() {
     let config = SamConfig::recognize(&weights).unwrap();
     assert_eq!(config, SamConfig::base());
     compare(&golden, &Sam::load(config, weights).unwrap());
+}
+
+/// The sizes of the committed golden file of MobileSAM's encoder.
+fn tiny_mobile() -> SamConfig {
+    let encoder = TinyVitConfig {
+        widths: vec![8, 12, 16, 24],
+        depths: vec![1, 1, 2, 1],
+        heads: vec![1, 2, 4, 3],
+        windows: vec![3, 5, 3, 4],
+    };
+    SamConfig { patch: 16, tiny: Some(encoder), ..tiny() }
+}
+
+#[test]
+fn the_small_encoder_is_that_of_timm() {
+    let golden = Golden::read("mobile_sam");
+    // Prompts and decoder are those of the other golden file.
+    let own = |name: &String| name.starts_with("image_encoder.");
+    let others = super::names::original(Golden::read("sam").weights());
+    let weights = golden.weights().into_iter().chain(others.into_iter().filter(|(name, _)| !own(name)));
+    let sam = Sam::load(tiny_mobile(), weights.collect()).unwrap();
+    let image = sam.look(golden.values("image"), golden.size("image")).unwrap();
+    golden.close(image.rows(), "embedding");
 }
 
 #[test]

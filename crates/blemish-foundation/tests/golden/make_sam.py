@@ -10,37 +10,20 @@ import sys
 from pathlib import Path
 
 import torch
-from golden import seed, write
-from transformers import SamConfig, SamImageProcessor, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
+from golden import sam_pixels, seed, tiny_sam, write
+from transformers import SamConfig, SamImageProcessor, SamModel
 
 torch.set_num_threads(1)
 published = Path(sys.argv[2]) if sys.argv[1:2] == ["--published"] else None
 
-if published:
-    config = SamConfig()
-else:
-    vision = SamVisionConfig(
-        hidden_size=16, output_channels=32, num_hidden_layers=3, num_attention_heads=2, image_size=96, patch_size=8, window_size=5,
-        global_attn_indexes=[1], num_pos_feats=16, mlp_dim=24,
-    )
-    prompts = SamPromptEncoderConfig(hidden_size=32, image_size=96, patch_size=8, mask_input_channels=8)
-    decoder = SamMaskDecoderConfig(hidden_size=32, mlp_dim=40, num_attention_heads=2, iou_head_hidden_dim=24)
-    config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
-
-model = seed(SamModel(config), 20)
+model = seed(SamModel(SamConfig()), 20) if published else tiny_sam()
+config = model.config
 generator = torch.Generator().manual_seed(21)
 side = config.vision_config.image_size
 height, width = (37, 60) if not published else (600, 975)
 image = torch.rand(3, height, width, generator=generator)
 
-# The image as the network takes it, in single precision throughout.
-scale = side / max(height, width)
-scaled = (int(height * scale + 0.5), int(width * scale + 0.5))
-resized = torch.nn.functional.interpolate(image[None], scaled, mode="bilinear", antialias=True)[0]
-mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
-pixels = (255 * resized - mean[:, None, None]) / std[:, None, None]
-pixels = torch.nn.functional.pad(pixels, (0, side - scaled[1], 0, side - scaled[0]))[None]
-
+pixels, scaled = sam_pixels(image, side)
 to_square = torch.tensor([scaled[1] / width, scaled[0] / height])
 box = torch.tensor([5.0, 4.0, 41.5, 30.0]) * (width / 60)
 points = torch.tensor([[20.0, 11.0], [50.0, 3.0]]) * (width / 60)

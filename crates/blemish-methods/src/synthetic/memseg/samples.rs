@@ -5,6 +5,7 @@ use super::foreground::{Foregrounds, median_image};
 use crate::shared::defects::{DefectSample, Maker, digest_of, textures};
 use crate::shared::kept::{Kept, Planes};
 use crate::shared::trainer::batch_of;
+use crate::shared::sheet::sheet;
 use blemish_core::error::Error;
 use blemish_core::method::{FitContext, Pass, TrainingSet};
 use blemish_data::synth::kit::{Simulation, Textures};

@@ -9,6 +9,7 @@ use super::scoring::{Painter, for_each};
 use super::unet::UNet;
 use crate::shared::defects::{Defects, Maker};
 use crate::shared::kept::Kept;
+use crate::shared::sheet::sheet;
 use blemish_core::error::Error;
 use blemish_core::method::FitContext;
 use blemish_data::loader::order_of;
@@ -27,6 +28,9 @@ const HELD_OUT: usize = 16;
 
 /// Of so many images one is held out.
 const SHARE: usize = 10;
+
+/// Defective images in the picture.
+const SHOWN: usize = 4;
 
 /// Defects for each good image.
 const DEFECTS: u64 = 2;
@@ -86,6 +90,33 @@ impl Trial {
         };
         let count = good.len() as u64 * DEFECTS;
         Self { defective: (0..count).into_par_iter().filter_map(lay).collect(), good }
+    }
+}
+
+impl Trial {
+    /// Gives the observer a picture: a good image and defective ones, what they become, and their maps, a row each.
+    fn show(
+        &self,
+        config: &DdadConfig,
+        Chosen { painter, ratio, .. }: &Chosen,
+        (network, extractor): (&UNet, &Extractor),
+        size: Size,
+        context: &FitContext<'_>,
+    ) -> Result<(), Error> {
+        let unit = |image: &[f32]| image.iter().map(|value| (value + 1.0) / 2.0).collect::<Vec<_>>();
+        let mut rows = Vec::new();
+        let mut brightest = 0.0f32;
+        for image in self.good.iter().take(1).chain(self.defective.iter().map(|(image, _)| image).take(SHOWN))
+        {
+            let map = finished(config, &painter.differences(network, extractor, image)?, *ratio, size);
+            brightest = map.iter().copied().fold(brightest, f32::max);
+            rows.push(vec![unit(image), unit(&painter.paint(network, image)?), map.repeat(3)]);
+        }
+        let scale = |map: &mut Vec<f32>| map.iter_mut().for_each(|value| *value /= brightest.max(1e-12));
+        rows.iter_mut().filter_map(|row| row.last_mut()).for_each(scale);
+        let (size, planes) = sheet(&rows, size);
+        context.observer.picture(&format!("{NAME}-reconstructions"), size, &planes);
+        Ok(())
     }
 }
 
@@ -149,8 +180,10 @@ pub(super) fn choose(
             best = Some((separation, Chosen { painter, way, ratio }));
         }
     }
-    best.map(|(_, chosen)| chosen)
-        .ok_or_else(|| Error::Fit { method: NAME, reason: "there is no way to reconstruct".into() })
+    let (_, chosen) =
+        best.ok_or_else(|| Error::Fit { method: NAME, reason: "there is no way to reconstruct".into() })?;
+    trial.show(config, &chosen, (network, extractor), size, context)?;
+    Ok(chosen)
 }
 
 /// The published way as far as it is open, where nothing can be tried.

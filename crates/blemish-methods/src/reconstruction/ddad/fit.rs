@@ -130,7 +130,7 @@ pub(super) fn fit(
     let (shares, pixels) = (shares(), size.0 * size.1);
     let (_, kept) = shape(config, size).cost(pixels);
     let trained = trainer.run(
-        "the noise",
+        "denoiser",
         network,
         plan(config, learned.len(), pixels),
         config.batch().min(learned.len()) * kept,
@@ -191,7 +191,7 @@ fn adapt(
     let encoder = Encoder::new(school.backbone, 0, &Init::blank(&device))?;
     let size = school.images.sizes()[0];
     let trained = trainer.run(
-        "the extractor",
+        "extractor",
         encoder,
         adaptation_plan(config, school.chosen.len()),
         config.adapt_batch * kept_of(school.backbone, size.grid()),

@@ -22,6 +22,7 @@
 //! reconstruction keeps: with none, good detail is lost; with much, defects stay. `w=auto` tries 0 to 11 on good images that were held out of
 //! the training (a tenth, at most 16) and on defects made up on them, and takes the best mean of the AUROC of images and of pixels;
 //! `skip=auto` tries ten and five steps as well. No test image is looked at. A number given counts instead.
+//! `blemish fit --pictures DIR` draws what became of some of these images.
 //!
 //! The flow of a fit: `unet` (the network), `diffusion` (steps, noise, the way back), `extractor` (its adaptation), `choice` (w and steps),
 //! `compare` (D_p, D_f, map), `scoring`. `variant=small` with `preset=paper` is the smaller network of the paper, DDAD-S.

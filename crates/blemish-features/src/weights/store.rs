@@ -139,7 +139,7 @@ impl WeightStore {
                         )));
                     }
                 }
-            },
+            }
         };
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");

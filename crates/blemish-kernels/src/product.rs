@@ -113,10 +113,6 @@ impl Block<'_, '_> {
         let column = first * LANES;
         let whole = outputs - column >= VECTORS * LANES;
         let (is_first, is_last) = (stretch.start == 0, stretch.end == panels.terms());
-        let activation = match finish {
-            Finish::Activate(activation) | Finish::Residual(_, activation) if is_last => activation,
-            _ => Activation::None,
-        };
         let mut start = [V::splat(0.0); VECTORS];
         if let (Some(bias), true) = (bias, is_first) {
             for (start, bias) in start.iter_mut().zip(&bias.as_chunks::<LANES>().0[first..]) {
@@ -128,11 +124,15 @@ impl Block<'_, '_> {
             // A tile that is not full takes the last row again and again, and drops what comes of it.
             let count = TILE.min(rows - row);
             let mut sums = [start; TILE];
+            // Loops over whole tiles, so that sums stay in registers.
             if carries {
-                for (offset, sums) in sums.iter_mut().enumerate().take(count) {
-                    let at = (row + offset) * out_pitch + column;
-                    for (vector, sum) in sums.iter_mut().enumerate() {
-                        *sum = sum.add(load(self.out, at, vector, whole, outputs - column));
+                for offset in 0..TILE {
+                    if offset < count {
+                        let at = (row + offset) * out_pitch + column;
+                        for vector in 0..VECTORS {
+                            let before = load(self.out, at, vector, whole, outputs - column);
+                            sums[offset][vector] = sums[offset][vector].add(before);
+                        }
                     }
                 }
             }
@@ -141,17 +141,46 @@ impl Block<'_, '_> {
                 *line = &input[(row + offset.min(count - 1)) * input_pitch + stretch.start..];
             }
             accumulate::<V, TILE, VECTORS>(&mut sums, lines, weights);
-            for (offset, sums) in sums.into_iter().enumerate().take(count) {
-                let at = (row + offset) * out_pitch + column;
-                for (vector, sum) in sums.into_iter().enumerate() {
-                    let sum = match finish {
-                        Finish::Residual(values, _) if is_last => {
-                            sum.add(load(values, at, vector, whole, outputs - column))
-                        }
-                        _ => sum,
-                    };
-                    store(self.out, at, vector, whole, outputs - column, activation.lanes(sum));
+            for offset in 0..TILE {
+                if offset < count {
+                    let at = (row + offset) * out_pitch + column;
+                    for vector in 0..VECTORS {
+                        store(self.out, at, vector, whole, outputs - column, sums[offset][vector]);
+                    }
                 }
+            }
+            let (residual, activation) = match finish {
+                Finish::Activate(activation) => (None, activation),
+                Finish::Residual(values, activation) => (Some(values), activation),
+                Finish::Add => (None, Activation::None),
+            };
+            if is_last && (residual.is_some() || activation != Activation::None) {
+                self.finish::<V>(row..row + count, column, VECTORS, residual, activation);
+            }
+        }
+    }
+
+    /// Adds residuals to sums that have just been stored, and applies the non-linearity.
+    #[inline(always)]
+    fn finish<V: Lanes>(
+        &mut self,
+        rows: std::ops::Range<usize>,
+        column: usize,
+        vectors: usize,
+        residual: Option<&[f32]>,
+        activation: Activation,
+    ) {
+        let Product { outputs, out_pitch, .. } = self.product;
+        let left = outputs - column;
+        let whole = left >= vectors * LANES;
+        for row in rows {
+            let at = row * out_pitch + column;
+            for vector in 0..vectors {
+                let mut sum: V = load(self.out, at, vector, whole, left);
+                if let Some(values) = residual {
+                    sum = sum.add(load(values, at, vector, whole, left));
+                }
+                store(self.out, at, vector, whole, left, activation.lanes(sum));
             }
         }
     }

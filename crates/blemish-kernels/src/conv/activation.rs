@@ -1,6 +1,6 @@
 //! Pointwise non-linearities, by arithmetic alone so that the bits do not depend on a mathematics library.
 
-use crate::simd::functions::exp;
+use crate::simd::functions::exp_lanes;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 
 /// A pointwise non-linearity.
@@ -68,11 +68,8 @@ impl Kernel for Apply<'_> {
 /// 1 / (1 + exp(-x)), within 2e-7 of it.
 #[inline(always)]
 fn sigmoid<V: Lanes>(x: V) -> V {
-    let mut values = x.store();
-    for value in &mut values {
-        *value = 1.0 / (1.0 + exp(-*value));
-    }
-    V::load(&values)
+    let one = V::splat(1.0);
+    one.div(one.add(exp_lanes(V::splat(0.0).sub(x))))
 }
 
 /// x Phi(x), within 1e-7 x max(1, |x|) of it.
@@ -93,17 +90,16 @@ fn gelu<V: Lanes>(x: V) -> V {
         3.182_765_5e-1,
         7.978_877e-1,
     ];
-    let mut values = x.store();
-    for value in &mut values {
-        let size = value.abs().min(9.0);
-        let mut sum = FITTED[0];
-        for coefficient in &FITTED[1..] {
-            sum = size.mul_add(sum, *coefficient);
-        }
-        // max(x, 0) - u Phi(-u), on either side of zero.
-        *value = (-0.5 * size).mul_add(exp(-size * sum), value.max(0.0));
+    let zero = V::splat(0.0);
+    // Of two that do not compare the second is taken, so NaN stays.
+    let size = V::splat(9.0).min(x.max(zero.sub(x)));
+    let mut sum = V::splat(FITTED[0]);
+    for coefficient in &FITTED[1..] {
+        sum = size.mul_add(sum, V::splat(*coefficient));
     }
-    V::load(&values)
+    let tail = exp_lanes(zero.sub(size).mul(sum));
+    // max(x, 0) - u Phi(-u), on either side of zero.
+    size.mul(V::splat(-0.5)).mul_add(tail, x.max(zero))
 }
 
 #[cfg(test)]

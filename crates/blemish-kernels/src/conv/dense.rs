@@ -32,6 +32,37 @@ impl Panels {
         Self { terms, vectors, values }
     }
 
+    /// Packs a matrix whose rows, one an output channel, hold the terms, each times `scale`.
+    pub fn from_rows<'a>(
+        channels: usize,
+        terms: usize,
+        scale: f32,
+        row: impl Fn(usize) -> &'a [f32],
+    ) -> Self {
+        let vectors = channels.div_ceil(LANES);
+        let mut values = vec![0.0; vectors * LANES * terms];
+        // Without terms there is nothing to place.
+        for channel in (0..channels).take_while(|_| terms > 0) {
+            let (start, lane, width) = place(channel, vectors, terms);
+            let slots = values[start + lane..].iter_mut().step_by(width);
+            slots.zip(&row(channel)[..terms]).for_each(|(slot, value)| *slot = value * scale);
+        }
+        Self { terms, vectors, values }
+    }
+
+    /// Packs a matrix whose columns, one a term, hold the output channels.
+    pub fn from_columns<'a>(channels: usize, terms: usize, column: impl Fn(usize) -> &'a [f32]) -> Self {
+        let vectors = channels.div_ceil(LANES);
+        let mut values = vec![0.0; vectors * LANES * terms];
+        for term in 0..terms {
+            for (panel, part) in column(term)[..channels].chunks(PANEL * LANES).enumerate() {
+                let (start, _, width) = place(panel * PANEL * LANES, vectors, terms);
+                values[start + term * width..][..part.len()].copy_from_slice(part);
+            }
+        }
+        Self { terms, vectors, values }
+    }
+
     /// Values a pixel of the output takes.
     pub fn pitch(&self) -> usize {
         self.vectors * LANES
@@ -52,6 +83,13 @@ impl Panels {
     pub fn panel(&self, first: usize, vectors: usize) -> &[f32] {
         &self.values[first * LANES * self.terms..(first + vectors) * LANES * self.terms]
     }
+}
+
+/// Where the panel of a channel begins, its lane there, and the lanes of the panel.
+fn place(channel: usize, vectors: usize, terms: usize) -> (usize, usize, usize) {
+    let first = channel / (PANEL * LANES) * PANEL;
+    let width = (vectors - first).min(PANEL) * LANES;
+    (first * LANES * terms, channel - first * LANES, width)
 }
 
 /// Sums of products for `rows` rows of `width` pixels: out = sum over segments and their terms of input x weight, then the

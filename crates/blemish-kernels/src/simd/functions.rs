@@ -2,6 +2,7 @@
 //!
 //! To be called inside a [`Kernel`](super::Kernel), where they compile for the width of its vectors.
 
+use super::Lanes;
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, LOG2_E};
 
 /// A polynomial, the highest coefficient first.
@@ -14,21 +15,38 @@ fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     sum
 }
 
+// Adding and taking away 1.5 x 2^23 rounds to the nearest integer.
+const ROUND: f32 = 12_582_912.0;
+// ln(2) in two parts, the first with so few bits that n times it is exact.
+const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+/// The exponential's polynomial.
+const TAYLOR: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
+/// [`exp`] of sixteen values, to the same bits; NaN stays NaN.
+#[inline(always)]
+pub fn exp_lanes<V: Lanes>(x: V) -> V {
+    // The constant comes first: of two that do not compare, the second is taken.
+    let x = V::splat(87.0).min(V::splat(-87.0).max(x));
+    let rounded = x.mul_add(V::splat(LOG2_E), V::splat(ROUND));
+    let n = rounded.sub(V::splat(ROUND));
+    let r = n.mul_add(V::splat(-LN_2_LOW), n.mul_add(V::splat(-LN_2_HIGH), x));
+    let mut sum = V::splat(TAYLOR[0]);
+    for coefficient in &TAYLOR[1..] {
+        sum = r.mul_add(sum, V::splat(*coefficient));
+    }
+    sum.mul(rounded.power_of_two())
+}
+
 /// exp(x) for |x| up to 87, beyond which it is taken at 87; relative error below 2e-7.
 ///
 /// 2^n exp(r) with |r| at most ln(2) / 2, exp(r) by its Taylor polynomial of degree 7.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // Adding and taking away 1.5 x 2^23 rounds to the nearest integer.
-    const ROUND: f32 = 12_582_912.0;
-    // ln(2) in two parts, the first with so few bits that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = x.clamp(-87.0, 87.0);
     let n = x.mul_add(LOG2_E, ROUND) - ROUND;
     let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
-    let taylor = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    polynomial(r, taylor) * f32::from_bits((((n as i32) + 127) << 23) as u32)
+    polynomial(r, TAYLOR) * f32::from_bits((((n as i32) + 127) << 23) as u32)
 }
 
 /// tanh(x), relative error below 4e-7.
@@ -78,6 +96,31 @@ mod tests {
         follows(exp, f64::exp, 2e-7);
         follows(tanh, f64::tanh, 4e-7);
         follows(atan, f64::atan, 3e-7);
+    }
+
+    struct Exponentials([f32; 16]);
+
+    impl crate::simd::Kernel for Exponentials {
+        type Output = [f32; 16];
+        #[inline(always)]
+        fn run<V: Lanes>(self) -> [f32; 16] {
+            exp_lanes(V::load(&self.0)).store()
+        }
+    }
+
+    #[test]
+    fn sixteen_exponentials_have_the_bits_of_single_ones() {
+        let values = (-1600..1600).map(|i| i as f32 * 0.0613).chain([f32::INFINITY, f32::NEG_INFINITY, -0.0]);
+        let values: Vec<f32> = values.collect();
+        for chunk in values.chunks_exact(16).chain([values.last_chunk::<16>().unwrap().as_slice()]) {
+            let chunk: [f32; 16] = chunk.try_into().unwrap();
+            let single = chunk.map(|value| exp(value).to_bits());
+            for at_width in crate::simd::at_every_width(|| Exponentials(chunk)) {
+                assert_eq!(at_width.map(f32::to_bits), single, "{chunk:?}");
+            }
+        }
+        let many = crate::simd::at_every_width(|| Exponentials([f32::NAN; 16]));
+        assert!(many.iter().flatten().all(|value| value.is_nan()));
     }
 
     #[test]

@@ -31,11 +31,20 @@ pub trait Lanes: Copy {
     fn min(self, other: Self) -> Self;
     /// self x factor + addend, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// self / other.
+    fn div(self, other: Self) -> Self;
+    /// 2^n where n + 1.5 x 2^23 is held, for whole n from -126 to 127.
+    fn power_of_two(self) -> Self;
+    /// self, but zero where `test` is below `limit`.
+    fn zero_below(self, test: Self, limit: f32) -> Self;
     /// Whether any value is at most `limit`.
     fn any_at_most(self, limit: f32) -> bool;
     /// The sum, folded in halves: 16, 8, 4, 2, 1.
     fn sum(self) -> f32;
 }
+
+/// The bits of 1.
+const ONE: u32 = 127 << 23;
 
 /// For every machine.
 #[derive(Clone, Copy)]
@@ -108,6 +117,27 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn div(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value /= other;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        Self(self.0.map(|value| f32::from_bits((value.to_bits() << 23).wrapping_add(ONE))))
+    }
+
+    #[inline(always)]
+    fn zero_below(mut self, test: Self, limit: f32) -> Self {
+        for (value, test) in self.0.iter_mut().zip(test.0) {
+            *value = if test < limit { 0.0 } else { *value };
+        }
+        self
+    }
+
+    #[inline(always)]
     fn any_at_most(self, limit: f32) -> bool {
         self.0.iter().any(|&value| value <= limit)
     }
@@ -134,7 +164,7 @@ pub use x86::{Avx2, Avx512};
 /// and cover exactly the arrays that they are given.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Lanes};
+    use super::{LANES, Lanes, ONE};
     use std::arch::x86_64::*;
 
     /// One register of AVX-512.
@@ -219,6 +249,30 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_div_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn power_of_two(self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe {
+                let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(self.0));
+                _mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_set1_epi32(ONE as i32)))
+            })
+        }
+
+        #[inline(always)]
+        fn zero_below(self, test: Self, limit: f32) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe {
+                let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(test.0, _mm512_set1_ps(limit));
+                _mm512_mask_mov_ps(self.0, below, _mm512_setzero_ps())
+            })
+        }
+
+        #[inline(always)]
         fn any_at_most(self, limit: f32) -> bool {
             // SAFETY: see the module.
             unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(self.0, _mm512_set1_ps(limit)) != 0 }
@@ -298,6 +352,36 @@ mod x86 {
             // SAFETY: see the module.
             unsafe {
                 Self(_mm256_fmadd_ps(self.0, factor.0, addend.0), _mm256_fmadd_ps(self.1, factor.1, addend.1))
+            }
+        }
+
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            unsafe { Self(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn power_of_two(self) -> Self {
+            // SAFETY: see the module.
+            unsafe {
+                let one = _mm256_set1_epi32(ONE as i32);
+                let power = |half: __m256| {
+                    let shifted = _mm256_slli_epi32::<23>(_mm256_castps_si256(half));
+                    _mm256_castsi256_ps(_mm256_add_epi32(shifted, one))
+                };
+                Self(power(self.0), power(self.1))
+            }
+        }
+
+        #[inline(always)]
+        fn zero_below(self, test: Self, limit: f32) -> Self {
+            // SAFETY: see the module.
+            unsafe {
+                let limit = _mm256_set1_ps(limit);
+                let low = _mm256_cmp_ps::<_CMP_LT_OQ>(test.0, limit);
+                let high = _mm256_cmp_ps::<_CMP_LT_OQ>(test.1, limit);
+                Self(_mm256_andnot_ps(low, self.0), _mm256_andnot_ps(high, self.1))
             }
         }
 

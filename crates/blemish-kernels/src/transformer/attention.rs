@@ -3,7 +3,7 @@
 use super::Activation;
 use crate::conv::dense::Panels;
 use crate::product::{Finish, Product};
-use crate::simd::functions::exp;
+use crate::simd::functions::exp_lanes;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 use rayon::prelude::*;
 
@@ -160,7 +160,7 @@ struct Head {
     values: Panels,
 }
 
-impl Sequence<'_, '_> {
+impl<'a> Sequence<'a, '_> {
     fn run(&self, out: &mut [f32], is_parallel: bool) {
         let Heads { count, queries, .. } = self.heads;
         let total = self.heads.total();
@@ -195,12 +195,11 @@ impl Sequence<'_, '_> {
 
     fn pack(&self, head: usize) -> Head {
         let Heads { width, keys, scale, .. } = self.heads;
-        let from = |tokens: Tokens<'_>, token: usize, at: usize| {
-            tokens.values[token * tokens.pitch + head * width + at]
-        };
+        let row =
+            |tokens: Tokens<'a>, token: usize| &tokens.values[token * tokens.pitch + head * width..][..width];
         Head {
-            keys: Panels::new(keys, width, |token, at| from(self.key, token, at) * scale),
-            values: Panels::new(width, keys, |at, token| from(self.value, token, at)),
+            keys: Panels::from_rows(keys, width, scale, |token| row(self.key, token)),
+            values: Panels::from_columns(width, keys, |token| row(self.value, token)),
         }
     }
 
@@ -284,32 +283,32 @@ impl Kernel for Softmax<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) -> f32 {
         let (chunks, tail) = self.scores.as_chunks_mut::<LANES>();
-        let mut greatest = V::splat(f32::NEG_INFINITY);
+        let mut last = [f32::NEG_INFINITY; LANES];
+        last[..tail.len()].copy_from_slice(tail);
+        let mut greatest = V::load(&last);
         for chunk in chunks.iter() {
             greatest = V::load(chunk).max(greatest);
         }
-        let greatest = greatest.store().into_iter().chain(tail.iter().copied());
-        let greatest = greatest.fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+        let greatest = greatest.store().into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
         if greatest == f32::NEG_INFINITY {
             self.scores.fill(0.0);
             return 0.0;
         }
-        let weight = |score: f32| {
-            let below = score - greatest;
-            if below < -87.0 { 0.0 } else { exp(below) }
-        };
-        let mut sum = V::splat(0.0);
+        let end = weight(V::load(&last), greatest);
+        tail.copy_from_slice(&end.store()[..tail.len()]);
+        let mut sum = end;
         for chunk in chunks {
-            for score in chunk.iter_mut() {
-                *score = weight(*score);
-            }
-            sum = sum.add(V::load(chunk));
+            let weight = weight(V::load(chunk), greatest);
+            *chunk = weight.store();
+            sum = sum.add(weight);
         }
-        let mut rest = 0.0;
-        for score in tail {
-            *score = weight(*score);
-            rest += *score;
-        }
-        1.0 / (sum.sum() + rest)
+        1.0 / sum.sum()
     }
+}
+
+/// exp(score - greatest), zero where nothing would be left of it.
+#[inline(always)]
+fn weight<V: Lanes>(scores: V, greatest: f32) -> V {
+    let below = scores.sub(V::splat(greatest));
+    exp_lanes(below).zero_below(below, -87.0)
 }

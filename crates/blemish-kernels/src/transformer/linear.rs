@@ -27,7 +27,7 @@ impl Linear {
             bias.resize(outputs.next_multiple_of(LANES), 0.0);
             bias
         });
-        let panels = Panels::new(outputs, inputs, |output, input| weights[output * inputs + input]);
+        let panels = Panels::from_rows(outputs, inputs, 1.0, |output| &weights[output * inputs..]);
         Self { outputs, bias, panels }
     }
 

@@ -67,15 +67,14 @@ impl Kernel for LayerNorm<'_> {
                 squares = difference.mul_add(difference, squares);
             }
             let scale = V::splat(1.0 / (squares.sum() * share + self.epsilon).sqrt());
-            let finish = |x: V, gain: V, bias: V| x.sub(mean).mul(scale).mul_add(gain, bias);
             let ((gains, gain_tail), (biases, bias_tail)) = (self.gain.as_chunks(), self.bias.as_chunks());
             let (outs, out_tail) = out.as_chunks_mut::<LANES>();
             for (((out, x), gain), bias) in outs.iter_mut().zip(chunks).zip(gains).zip(biases) {
-                *out = finish(V::load(x), V::load(gain), V::load(bias)).store();
+                *out = V::load(x).sub(mean).mul(scale).mul_add(V::load(gain), V::load(bias)).store();
             }
             if !tail.is_empty() {
                 let [x, gain, bias] = [tail, gain_tail, bias_tail].map(|tail| V::load(&padded(tail)));
-                out_tail.copy_from_slice(&finish(x, gain, bias).store()[..tail.len()]);
+                out_tail.copy_from_slice(&x.sub(mean).mul(scale).mul_add(gain, bias).store()[..tail.len()]);
             }
         }
     }

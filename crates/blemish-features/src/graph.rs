@@ -56,6 +56,21 @@ pub enum Activation {
     Silu,
     /// 1 / (1 + exp(-x)).
     Sigmoid,
+    /// x Phi(x) with the normal distribution function.
+    Gelu,
+    /// x * sigmoid(1.702 x), OpenAI's stand-in for GELU.
+    QuickGelu,
+}
+
+/// How a table of position embeddings, one for each patch of the size a transformer was trained at, is brought to another size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resample {
+    /// Bicubic, as transformers does for most networks.
+    Bicubic,
+    /// Bicubic with steps of m / (n + 0.1) for m positions brought to n: DINOv2's own code, for the networks without registers.
+    Offset,
+    /// Bicubic with a wider window where positions become fewer: timm, open_clip, and DINOv2 with registers.
+    Antialias,
 }
 
 /// What a node computes from its inputs.
@@ -95,6 +110,39 @@ pub enum Op {
     Multiply,
     /// Concatenation along channels.
     Concat,
+    /// A map's pixels as a sequence of tokens, N x C x T x 1: first the tokens `{node}.prefix` (prefix x C), then the pixels in the order of
+    /// reading, with the table `{node}.positions` (side x side x C), brought to the map's size, added to them.
+    Tokens {
+        /// Tokens before the pixels: class and registers.
+        prefix: usize,
+        /// Rows, and columns, of the table.
+        side: usize,
+        /// How the table is brought to other sizes.
+        resample: Resample,
+    },
+    /// The tokens behind the first `prefix` as a map of the second input's size.
+    Grid {
+        /// Tokens to leave out.
+        prefix: usize,
+    },
+    /// One token, N x C x 1 x 1.
+    Pick {
+        /// Its number.
+        token: usize,
+    },
+    /// Every position to mean 0 and variance 1 over its channels, times `{node}.weight` plus `{node}.bias` (C each).
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// softmax(q k / sqrt(d)) v among all positions, for every head of d channels; queries, keys and values are a third of the input's channels
+    /// each.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+    },
+    /// act(a) b for the halves (a, b) of the channels; SwiGLU for SiLU.
+    Gate(Activation),
 }
 
 /// One step of a network.

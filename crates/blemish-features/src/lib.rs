@@ -11,7 +11,10 @@ pub mod executors;
 pub mod graph;
 pub mod networks;
 pub mod onnx;
+mod positions;
 pub mod transformer;
+#[cfg(test)]
+mod vit_tests;
 pub mod weights;
 
 pub use assemble::assemble;

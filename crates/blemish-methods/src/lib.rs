@@ -27,6 +27,7 @@ methods! {
         pni: Pni,
         cfa: Cfa,
         mspba: Mspba,
+        anomalydino: AnomalyDino,
     }
 
     /// Normalizing flows: exact likelihood of frozen features, learned by the one training loop.

@@ -12,6 +12,7 @@ use blemish_data::{Filter, Tiling, Transform};
 use blemish_features::{
     Backbone, BackboneSource, BackboneSpec, Device, EngineOptions, FeatureError, ImageText,
 };
+use blemish_foundation::clip::Clip;
 use blemish_methods::registry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct DetectorConfig {
     pub backbone: BackboneSpec,
     /// Further backbones, each with models of its own whose maps and scores are averaged with the others'.
     pub ensemble: Vec<BackboneSpec>,
+    /// A network of images and texts that is in memory already, for methods that look through one; `None` loads the one that `backbone` names.
+    pub image_text: Option<Arc<Clip>>,
     /// How images become input. `None` is what the method's variant prescribes, and for tiles the images' own size; the default method and
     /// backbone choose by the images, see [`Self::choose_inputs`].
     pub transform: Option<Transform>,
@@ -51,6 +54,7 @@ impl Default for DetectorConfig {
             settings: Settings::new(),
             backbone: BackboneSpec::default(),
             ensemble: Vec::new(),
+            image_text: None,
             transform: None,
             tiles: None,
             input_sizes: Vec::new(),
@@ -122,7 +126,7 @@ impl DetectorConfig {
     ///
     /// # Errors
     /// [`Error::Features`] if it is a network of another kind.
-    pub(crate) fn image_text(&self) -> Result<ImageText, Error> {
+    pub(crate) fn named_image_text(&self) -> Result<ImageText, Error> {
         match &self.backbone.source {
             BackboneSource::ImageText(network) => Ok(*network),
             source if *source == BackboneSpec::default().source => Ok(ImageText::default()),
@@ -148,7 +152,10 @@ impl DetectorConfig {
             Backing::None => return Ok(None),
             // Its position embedding is for one size, and it was trained on images resized along curves.
             Backing::ImageText => {
-                let size = self.image_text()?.size();
+                let size = match &self.image_text {
+                    Some(network) => network.image().form().size,
+                    None => self.named_image_text()?.size(),
+                };
                 return Ok(Some(Transform::resize_to(size, size).with_filter(Filter::Bicubic)));
             }
             Backing::Maps(_) => {}

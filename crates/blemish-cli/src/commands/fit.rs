@@ -178,6 +178,7 @@ pub fn prepare<'a>(
         settings,
         backbone: backbone_spec(&args.backbone)?,
         ensemble: ensemble_specs(&args.backbone)?,
+        image_text: None,
         seed: args.seed,
         calibration: CalibrationConfig { folds: args.folds, groups, ..CalibrationConfig::default() },
         trim: None,

@@ -6,11 +6,14 @@
 mod fold;
 mod mismatch;
 mod schemes;
+mod transformers;
 
 #[cfg(test)]
 mod tests;
 
 pub use mismatch::Mismatch;
+#[cfg(test)]
+pub(crate) use transformers::assemble as assemble_tower;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +38,12 @@ const WRAPPERS: [&str; 4] = ["module.", "model.", "backbone.", "net."];
 pub fn assemble(graph: &Graph, state: StateDict) -> Result<Weights, FeatureError> {
     let architecture: Architecture = graph.name.parse()?;
     let mut state = unwrapped(state);
+    if let Some(settings) = networks::vit::settings(architecture) {
+        return transformers::assemble(graph, &settings, &state).map_err(|mut mismatch| {
+            mismatch.fits = recognize(&state).into_iter().map(Architecture::name).collect();
+            FeatureError::WeightsMismatch(mismatch)
+        });
+    }
     let scheme = match best_scheme(architecture, graph, &state) {
         Ok(scheme) => scheme,
         Err(mut mismatch) => {
@@ -59,7 +68,10 @@ pub fn assemble(graph: &Graph, state: StateDict) -> Result<Weights, FeatureError
 pub fn recognize(state: &StateDict) -> Vec<Architecture> {
     let fits = |architecture: &Architecture| {
         let trunk = networks::build(*architecture).cut(&architecture.layers_at(&[16]));
-        trunk.is_ok_and(|trunk| best_scheme(*architecture, &trunk, state).is_ok())
+        trunk.is_ok_and(|trunk| match networks::vit::settings(*architecture) {
+            Some(settings) => transformers::explains(&trunk, &settings, state),
+            None => best_scheme(*architecture, &trunk, state).is_ok(),
+        })
     };
     Architecture::all().filter(fits).collect()
 }
@@ -77,6 +89,9 @@ pub(crate) fn variant_for(architecture: Architecture, state: &StateDict) -> Arch
 /// Linear layers may also come as out x in.
 pub fn expected_tensors(architecture: Architecture) -> BTreeMap<&'static str, Shapes> {
     let whole = networks::build(architecture);
+    if let Some(settings) = networks::vit::settings(architecture) {
+        return transformers::expected_tensors(&whole, &settings);
+    }
     let shapes: BTreeMap<&str, [usize; 4]> = conv_shapes(&whole).collect();
     let tensors = |scheme: Scheme| {
         let sources = scheme.sources.iter().filter_map(|source| {

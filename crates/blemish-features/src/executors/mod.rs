@@ -8,6 +8,7 @@ mod options;
 #[cfg(feature = "ort")]
 mod ort;
 mod rten;
+mod sized;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::onnx::{self, FixedSize, Prepared};
 use native::NativeExecutor;
 use onnx_checked::CheckedExecutor;
 use rten::RtenExecutor;
+use sized::SizedExecutor;
 
 /// Loads a built-in network into an engine.
 ///
@@ -30,19 +32,29 @@ pub fn build(
     options: &EngineOptions,
 ) -> Result<Box<dyn Executor>, FeatureError> {
     check(options.device)?;
-    let outputs = || graph.taps.iter().map(|tap| onnx::tap_output(&tap.name)).collect::<Vec<_>>();
+    let outputs: Vec<String> = graph.taps.iter().map(|tap| onnx::tap_output(&tap.name)).collect();
+    let threads = options.thread_count();
+    // The graph of a transformer is made for one size of image.
+    let has_sizes = !graph.is_convolutional();
     match choose(options) {
         Engine::Burn => build_burn(graph, weights, options),
-        Engine::Ort => build_ort(&onnx::emit(graph, weights), onnx::INPUT, &outputs(), options),
-        Engine::Auto | Engine::Native => {
-            Ok(Box::new(NativeExecutor::new(graph, weights, options.thread_count())?))
+        Engine::Ort if has_sizes => {
+            let options = options.clone();
+            let make = move |bytes: Vec<u8>| build_ort(&bytes, onnx::INPUT, &outputs, &options);
+            Ok(Box::new(SizedExecutor::new(graph, weights, Box::new(make))))
         }
-        Engine::Rten => Ok(Box::new(RtenExecutor::new(
-            onnx::emit(graph, weights),
-            onnx::INPUT,
-            &outputs(),
-            options.thread_count(),
-        )?)),
+        Engine::Ort => build_ort(&onnx::emit(graph, weights), onnx::INPUT, &outputs, options),
+        Engine::Auto | Engine::Native => Ok(Box::new(NativeExecutor::new(graph, weights, threads)?)),
+        Engine::Rten if has_sizes => {
+            let make = move |bytes| -> Result<Box<dyn Executor>, FeatureError> {
+                Ok(Box::new(RtenExecutor::new(bytes, onnx::INPUT, &outputs, threads)?))
+            };
+            Ok(Box::new(SizedExecutor::new(graph, weights, Box::new(make))))
+        }
+        Engine::Rten => {
+            let bytes = onnx::emit(graph, weights);
+            Ok(Box::new(RtenExecutor::new(bytes, onnx::INPUT, &outputs, threads)?))
+        }
     }
 }
 

@@ -6,10 +6,12 @@
 
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Tap, Weights};
+use crate::positions::Positions;
 use blemish_kernels::conv::{
     self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
     scale_channels,
 };
+use blemish_kernels::transformer::maps;
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -63,6 +65,20 @@ enum Work {
     Add(conv::Activation),
     Multiply,
     Concatenate,
+    Tokens {
+        prefix: Vec<f32>,
+        positions: Positions,
+    },
+    /// From this token on.
+    Grid(usize),
+    Normalize {
+        gain: Vec<f32>,
+        bias: Vec<f32>,
+        epsilon: f32,
+    },
+    /// Number of heads.
+    Attend(usize),
+    Gate(conv::Activation),
 }
 
 impl NativeExecutor {
@@ -169,6 +185,13 @@ impl Work {
             Self::Add(activation) => first.clone().add(inputs.get(1)?, *activation),
             Self::Multiply => scale_channels(first.clone(), inputs.get(1)?),
             Self::Concatenate => concatenate(inputs),
+            Self::Tokens { prefix, positions } => maps::tokens(first, prefix, &positions.at(size), space),
+            Self::Grid(prefix) => maps::grid(first, *prefix, [height, width], space),
+            Self::Normalize { gain, bias, epsilon } => {
+                maps::normalize(first, gain, bias, *epsilon, space, is_parallel)
+            }
+            Self::Attend(heads) => maps::attend(first, *heads, space, is_parallel),
+            Self::Gate(activation) => maps::gate_channels(first, *activation, space),
         })
     }
 }
@@ -233,12 +256,12 @@ fn work(
     weights: &Weights,
 ) -> Result<Work, FeatureError> {
     let node = &graph.nodes[id];
+    let tensor = |kind: &str| {
+        let name = format!("{}.{kind}", node.name);
+        weights.get(&name).ok_or_else(|| fail(&format!("tensor {name} is missing")))
+    };
     Ok(match node.op {
         Op::Conv { kernel, stride, padding, groups } => {
-            let tensor = |kind: &str| {
-                let name = format!("{}.{kind}", node.name);
-                weights.get(&name).ok_or_else(|| fail(&format!("tensor {name} is missing")))
-            };
             let in_channels = graph.nodes[node.inputs[0]].channels;
             let spec = ConvSpec { in_channels, out_channels: node.channels, kernel, stride, groups };
             let convolution =
@@ -253,6 +276,18 @@ fn work(
         Op::Add => Work::Add(activation),
         Op::Multiply => Work::Multiply,
         Op::Concat => Work::Concatenate,
+        Op::Tokens { side, resample, .. } => Work::Tokens {
+            prefix: tensor("prefix")?.data.clone(),
+            positions: Positions::new(tensor("positions")?.data.clone(), side, resample),
+        },
+        Op::Grid { prefix } => Work::Grid(prefix),
+        Op::Pick { token } => Work::Grid(token),
+        Op::LayerNorm { epsilon } => {
+            let [gain, bias] = [tensor("weight")?, tensor("bias")?].map(|tensor| tensor.data.clone());
+            Work::Normalize { gain, bias, epsilon }
+        }
+        Op::Attention { heads } => Work::Attend(heads),
+        Op::Gate(kind) => Work::Gate(kernel_activation(kind)),
         Op::Input => return Err(fail(&format!("node {id} is a second input"))),
     })
 }
@@ -263,6 +298,8 @@ fn kernel_activation(activation: Activation) -> conv::Activation {
         Activation::Relu6 => conv::Activation::Relu6,
         Activation::Silu => conv::Activation::Silu,
         Activation::Sigmoid => conv::Activation::Sigmoid,
+        Activation::Gelu => conv::Activation::Gelu,
+        Activation::QuickGelu => conv::Activation::QuickGelu,
     }
 }
 

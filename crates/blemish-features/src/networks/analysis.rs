@@ -27,16 +27,33 @@ impl Graph {
     }
 
     /// Names and shapes of the tensors that this graph's [`Weights`](crate::Weights) hold: batch norm folded, every convolution
-    /// with a weight (out x in/groups x k x k) and a bias (out).
+    /// with a weight (out x in/groups x k x k) and a bias (out); those of transformers as their [`Op`] says.
     pub fn tensor_shapes(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
         self.nodes.iter().flat_map(|node| {
-            let Op::Conv { kernel, groups, .. } = node.op else { return vec![] };
-            let inputs = self.nodes[node.inputs[0]].channels / groups;
-            vec![
-                (format!("{}.weight", node.name), vec![node.channels, inputs, kernel, kernel]),
-                (format!("{}.bias", node.name), vec![node.channels]),
-            ]
+            let (channels, named) = (node.channels, |kind: &str| format!("{}.{kind}", node.name));
+            match node.op {
+                Op::Conv { kernel, groups, .. } => {
+                    let inputs = self.nodes[node.inputs[0]].channels / groups;
+                    vec![
+                        (named("weight"), vec![channels, inputs, kernel, kernel]),
+                        (named("bias"), vec![channels]),
+                    ]
+                }
+                Op::LayerNorm { .. } => {
+                    vec![(named("weight"), vec![channels]), (named("bias"), vec![channels])]
+                }
+                Op::Tokens { prefix, side, .. } => vec![
+                    (named("prefix"), vec![prefix, channels]),
+                    (named("positions"), vec![side, side, channels]),
+                ],
+                _ => vec![],
+            }
         })
+    }
+
+    /// Whether its convolutions hold all of its tensors, so that it can be trained further.
+    pub fn is_convolutional(&self) -> bool {
+        self.nodes.iter().all(|node| !matches!(node.op, Op::LayerNorm { .. } | Op::Tokens { .. }))
     }
 
     /// Height and width of every node's output for an input of `height` x `width`.
@@ -48,6 +65,8 @@ impl Graph {
         for node in &self.nodes {
             let size = match node.inputs.first() {
                 None => Some([height, width]),
+                // A map of tokens is as large as the one it is laid out like.
+                Some(_) if matches!(node.op, Op::Grid { .. }) => node.inputs.get(1).map(|&like| sizes[like]),
                 Some(&input) => output_size(&node.op, sizes[input]),
             };
             let size = size.filter(|size| size[0] > 0 && size[1] > 0);
@@ -61,7 +80,7 @@ impl Graph {
         Ok(sizes)
     }
 
-    /// Multiply-add operations of the convolutions for one image of `height` x `width`; one of each pair is not counted twice.
+    /// Multiply-add operations of convolutions and attention for one image of `height` x `width`; one of each pair is not counted twice.
     ///
     /// # Errors
     /// As [`Self::output_sizes`].
@@ -72,6 +91,8 @@ impl Graph {
                 let inputs = self.nodes[node.inputs[0]].channels / groups;
                 (rows * columns * node.channels * inputs * kernel * kernel) as u64
             }
+            // Scores, and the sums of values.
+            Op::Attention { .. } => 2 * (rows * columns).pow(2) as u64 * node.channels as u64,
             _ => 0,
         };
         Ok(self.nodes.iter().zip(&sizes).map(cost).sum())
@@ -89,7 +110,9 @@ fn output_size(op: &Op, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         Op::MaxPool { kernel, stride, padding, ceil } => {
             both(&|side| pooled_side(side, kernel, stride, padding, ceil))
         }
-        Op::GlobalAveragePool => Some([1, 1]),
+        Op::GlobalAveragePool | Op::Pick { .. } => Some([1, 1]),
+        Op::Tokens { prefix, .. } => Some([prefix + height * width, 1]),
+        Op::LayerNorm { .. } | Op::Attention { .. } | Op::Gate(_) | Op::Grid { .. } => Some([height, width]),
         Op::Input | Op::Activation(_) | Op::Add | Op::Multiply | Op::Concat => Some([height, width]),
     }
 }

@@ -10,6 +10,9 @@ use crate::FeatureError;
 /// The EfficientNets exist twice, because two trainings need different arithmetic: `EfficientNetB0`..`B5` pad symmetrically
 /// (torchvision's and timm's own weights), `TfEfficientNetB0`..`B5` pad as TensorFlow does and use its batch-norm epsilon
 /// (timm's `tf_efficientnet_*`, the package efficientnet_pytorch). The Lite models are always TensorFlow's.
+///
+/// CLIP's towers exist twice as well, named as timm names them: OpenAI trained its own with another non-linearity (`quickgelu`) than the
+/// networks of LAION have, under the same names of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // The variants are the names of the networks.
 pub enum Architecture {
@@ -38,12 +41,28 @@ pub enum Architecture {
     Vgg16,
     AlexNet,
     SqueezeNet1_1,
+    VitSmallPatch14Dinov2,
+    VitBasePatch14Dinov2,
+    VitLargePatch14Dinov2,
+    VitSmallPatch14Reg4Dinov2,
+    VitBasePatch14Reg4Dinov2,
+    VitLargePatch14Reg4Dinov2,
+    VitSmallPatch16,
+    VitBasePatch16,
+    VitLargePatch16,
+    ClipVitB32,
+    ClipVitB16,
+    ClipVitB16Plus,
+    ClipVitL14,
+    ClipVitB32Quick,
+    ClipVitB16Quick,
+    ClipVitL14Quick,
 }
 
 use Architecture::*;
 
 /// Every architecture with its name and its layers at strides 4, 8 and 16.
-const TABLE: [(Architecture, &str, [&str; 3]); 25] = [
+const TABLE: [(Architecture, &str, [&str; 3]); 41] = [
     (ResNet18, "resnet18", RESNET_LAYERS),
     (ResNet34, "resnet34", RESNET_LAYERS),
     (ResNet50, "resnet50", RESNET_LAYERS),
@@ -69,10 +88,30 @@ const TABLE: [(Architecture, &str, [&str; 3]); 25] = [
     (Vgg16, "vgg16", ["features.15", "features.22", "features.29"]),
     (AlexNet, "alexnet", ["features.1", "features.4", "features.11"]),
     (SqueezeNet1_1, "squeezenet1_1", ["features.4", "features.7", "features.12"]),
+    (VitSmallPatch14Dinov2, "vit_small_patch14_dinov2", VIT_LAYERS),
+    (VitBasePatch14Dinov2, "vit_base_patch14_dinov2", VIT_LAYERS),
+    (VitLargePatch14Dinov2, "vit_large_patch14_dinov2", VIT_LARGE_LAYERS),
+    (VitSmallPatch14Reg4Dinov2, "vit_small_patch14_reg4_dinov2", VIT_LAYERS),
+    (VitBasePatch14Reg4Dinov2, "vit_base_patch14_reg4_dinov2", VIT_LAYERS),
+    (VitLargePatch14Reg4Dinov2, "vit_large_patch14_reg4_dinov2", VIT_LARGE_LAYERS),
+    (VitSmallPatch16, "vit_small_patch16_224", VIT_LAYERS),
+    (VitBasePatch16, "vit_base_patch16_224", VIT_LAYERS),
+    (VitLargePatch16, "vit_large_patch16_224", VIT_LARGE_LAYERS),
+    (ClipVitB32, "vit_base_patch32_clip_224", VIT_LAYERS),
+    (ClipVitB16, "vit_base_patch16_clip_224", VIT_LAYERS),
+    (ClipVitB16Plus, "vit_base_patch16_plus_clip_240", VIT_LAYERS),
+    (ClipVitL14, "vit_large_patch14_clip_224", VIT_LARGE_LAYERS),
+    (ClipVitB32Quick, "vit_base_patch32_clip_quickgelu_224", VIT_LAYERS),
+    (ClipVitB16Quick, "vit_base_patch16_clip_quickgelu_224", VIT_LAYERS),
+    (ClipVitL14Quick, "vit_large_patch14_clip_quickgelu_224", VIT_LARGE_LAYERS),
 ];
 const RESNET_LAYERS: [&str; 3] = ["layer1", "layer2", "layer3"];
 /// Of the two stages at stride 16 the deeper one, as in the reference implementations.
 const EFFICIENTNET_LAYERS: [&str; 3] = ["stage2", "stage3", "stage5"];
+
+/// A transformer has one stride; these lie at a third, two thirds and the end of its depth.
+const VIT_LAYERS: [&str; 3] = ["3", "7", "11"];
+const VIT_LARGE_LAYERS: [&str; 3] = ["7", "15", "23"];
 
 impl Architecture {
     /// All architectures, in the order of the documentation.
@@ -89,6 +128,8 @@ impl Architecture {
     ///
     /// Strides 4, 8 and 16 have one; PaDiM takes all three, PatchCore 8 and 16. Stride 2 has one in all but AlexNet, which MemSeg takes.
     /// Stride 32 has one in AlexNet, its last pooling, which DifferNet takes. Other strides are left out.
+    ///
+    /// All maps of a vision transformer have the stride of its patches; 4, 8 and 16 stand for a third, two thirds and the end of its depth.
     pub fn layers_at(self, strides: &[usize]) -> Vec<String> {
         let layers = self.row().2;
         let first = self.first_layer().map(|layer| (2, layer));
@@ -107,10 +148,16 @@ impl Architecture {
     fn first_layer(self) -> Option<&'static str> {
         match self {
             AlexNet => None,
+            _ if self.is_transformer() => None,
             MobileNetV2 | SqueezeNet1_1 => Some("features.1"),
             Vgg16 => Some("features.8"),
             _ => Some("stem"),
         }
+    }
+
+    /// Whether it is a vision transformer.
+    pub fn is_transformer(self) -> bool {
+        super::vit::settings(self).is_some()
     }
 
     /// The same network with TensorFlow's padding and epsilon, if it is one of EfficientNet-B0 to -B5.

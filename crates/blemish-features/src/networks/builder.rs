@@ -73,6 +73,8 @@ impl Builder {
             Activation::Relu6 => "relu6",
             Activation::Silu => "silu",
             Activation::Sigmoid => "sigmoid",
+            Activation::Gelu => "gelu",
+            Activation::QuickGelu => "quick_gelu",
         };
         self.pointwise(
             format!("{}.{suffix}", self.graph.nodes[input].name),
@@ -149,6 +151,18 @@ impl Builder {
     /// The finished network.
     pub fn finish(self) -> Graph {
         self.graph
+    }
+
+    /// One token of a sequence; its stride is written as 0, since it stands for the whole image.
+    pub fn pick(&mut self, name: impl Into<String>, input: NodeId, token: usize) -> NodeId {
+        let channels = self.channels(input);
+        self.push(name.into(), Op::Pick { token }, vec![input], channels, 0)
+    }
+
+    /// A node of any other kind, of the given inputs and channels; its stride is that of the first input.
+    pub fn node(&mut self, name: impl Into<String>, op: Op, inputs: Vec<NodeId>, channels: usize) -> NodeId {
+        let stride = self.graph.nodes[inputs[0]].stride;
+        self.push(name.into(), op, inputs, channels, stride)
     }
 
     fn pointwise(&mut self, name: String, op: Op, input: NodeId) -> NodeId {

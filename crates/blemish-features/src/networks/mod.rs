@@ -1,7 +1,7 @@
 //! The networks that come with the crate, each described once.
 //!
 //! [`build`] gives the whole network of an [`Architecture`] as a [`Graph`]: one small file a family (`resnet`, `efficientnet`,
-//! `mobilenet`, `vgg`, `alexnet`, `squeezenet`) on top of a `Builder`. [`Graph::cut`] then keeps what the wanted taps need,
+//! `mobilenet`, `vgg`, `alexnet`, `squeezenet`, `vit`) on top of a `Builder`. [`Graph::cut`] then keeps what the wanted taps need,
 //! and [`Graph::tap_info`], [`Graph::output_sizes`] and [`Graph::multiply_adds`] answer questions about it without running it.
 //!
 //! Convolutions carry the names of torchvision (timm for the EfficientNets); `assemble` translates other naming schemes.
@@ -18,6 +18,7 @@ mod mobilenet;
 mod resnet;
 mod squeezenet;
 mod vgg;
+pub(crate) mod vit;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,8 @@ use crate::graph::{Graph, Normalization};
 /// - ResNets: `stem`, `layer1` to `layer4`, every block as `layer1.0`, ..., and `logits`;
 /// - EfficientNets: `stem`, `stage1` to `stage7`, every block as `blocks.{stage - 1}.{index}` (timm's names), `head`, `logits`;
 /// - MobileNetV2, SqueezeNet: `features.N` as torchvision numbers its modules, and `logits`;
+/// - vision transformers: `0` to `11` (`23` for the large ones), the patches behind each block with the network's last layer norm applied,
+///   as DINOv2's own code gives them and distances want them; `blocks.0` and so on without it; and `class`, the first token in the end, 1x1;
 /// - VGG16, AlexNet: `features.N` as torchvision numbers its modules (convolution, activation and pooling each count).
 pub fn build(architecture: Architecture) -> Graph {
     use Architecture::*;
@@ -54,6 +57,7 @@ pub fn build(architecture: Architecture) -> Graph {
         Vgg16 => vgg::build(name),
         AlexNet => alexnet::build(name),
         SqueezeNet1_1 => squeezenet::build(name),
+        _ => vit::build(name, &vit::settings(architecture).unwrap_or_default()),
     }
 }
 

@@ -44,7 +44,7 @@ fn names_are_read_back_in_many_spellings() {
 
 #[test]
 fn default_layers_have_the_strides_they_are_chosen_for() {
-    for architecture in Architecture::all() {
+    for architecture in Architecture::all().filter(|architecture| !architecture.is_transformer()) {
         let layers = architecture.layers_at(&[4, 8, 16]);
         let graph = build(architecture).cut(&layers).unwrap();
         let strides: Vec<usize> = graph.tap_info().iter().map(|tap| tap.stride).collect();

@@ -3,6 +3,8 @@
 use super::proto::{
     Attribute, FLOAT, GraphMessage, Model, NodeMessage, OperatorSet, TensorMessage, float_value,
 };
+use super::tokens;
+use crate::FeatureError;
 use crate::graph::{Activation, Graph, Node, Op, Padding, Weights};
 use prost::Message;
 
@@ -13,11 +15,41 @@ pub(crate) const INPUT: &str = "input";
 ///
 /// The input is called `input` and the output of a tap `tap:` and its name.
 /// Taps on the same node are one output each, through an identity.
+///
+/// A transformer's file is for images of one size, the one that the network was trained at; [`emit_at`] makes those for others.
 pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
+    let trained_at = graph.nodes.iter().find_map(|node| match node.op {
+        Op::Tokens { side, .. } => Some([side * node.stride; 2]),
+        _ => None,
+    });
+    let sizes = trained_at.and_then(|[height, width]| graph.output_sizes(height, width).ok());
+    encode(graph, weights, trained_at, sizes.as_deref().unwrap_or_default())
+}
+
+/// The graph as an ONNX file for images of height x width alone.
+///
+/// # Errors
+/// [`FeatureError::InputTooSmall`].
+pub fn emit_at(
+    graph: &Graph,
+    weights: &Weights,
+    [height, width]: [usize; 2],
+) -> Result<Vec<u8>, FeatureError> {
+    let sizes = graph.output_sizes(height, width)?;
+    Ok(encode(graph, weights, Some([height, width]), &sizes))
+}
+
+/// `sizes` of all outputs are needed for transformers alone.
+fn encode(graph: &Graph, weights: &Weights, size: Option<[usize; 2]>, sizes: &[[usize; 2]]) -> Vec<u8> {
     let names: Vec<String> = graph.nodes.iter().map(output_name).collect();
     let mut message = GraphMessage { name: graph.name.clone(), ..GraphMessage::default() };
-    message.input.push(float_value(INPUT, &[("n", None), ("c", Some(3)), ("h", None), ("w", None)]));
-    for (name, tensor) in weights {
+    message.input.push(float_value(
+        INPUT,
+        &[("n", None), ("c", Some(3)), ("h", size.map(|size| size[0])), ("w", size.map(|size| size[1]))],
+    ));
+    // Positions are brought to the size and stored so.
+    let is_made_up = |name: &str| name.ends_with(".positions") || name.ends_with(".prefix");
+    for (name, tensor) in weights.iter().filter(|(name, _)| !is_made_up(name)) {
         message.initializer.push(TensorMessage {
             dims: tensor.shape.iter().map(|&size| size as i64).collect(),
             data_type: FLOAT,
@@ -32,7 +64,13 @@ pub fn emit(graph: &Graph, weights: &Weights) -> Vec<u8> {
     }
     for node in &graph.nodes {
         let inputs: Vec<String> = node.inputs.iter().map(|&input| names[input].clone()).collect();
-        message.node.extend(nodes(node, inputs));
+        match tokens::step(node, weights, &inputs, sizes) {
+            Some(step) => {
+                message.node.extend(step.nodes);
+                message.initializer.extend(step.constants);
+            }
+            None => message.node.extend(nodes(node, inputs)),
+        }
     }
     for tap in &graph.taps {
         let output = tap_output(&tap.name);
@@ -53,7 +91,7 @@ pub(crate) fn tap_output(tap: &str) -> String {
     format!("tap:{tap}")
 }
 
-fn output_name(node: &Node) -> String {
+pub(super) fn output_name(node: &Node) -> String {
     if node.op == Op::Input { INPUT.into() } else { format!("{}:out", node.name) }
 }
 
@@ -62,7 +100,12 @@ fn scalar(name: &str, value: f32) -> TensorMessage {
     TensorMessage { data_type: FLOAT, name: name.into(), raw_data, ..TensorMessage::default() }
 }
 
-fn operator(kind: &str, input: Vec<String>, output: &str, attribute: Vec<Attribute>) -> NodeMessage {
+pub(super) fn operator(
+    kind: &str,
+    input: Vec<String>,
+    output: &str,
+    attribute: Vec<Attribute>,
+) -> NodeMessage {
     let (name, op_type) = (output.into(), kind.into());
     NodeMessage { input, output: vec![output.into()], name, op_type, attribute, domain: String::new() }
 }
@@ -112,5 +155,13 @@ fn nodes(node: &Node, mut inputs: Vec<String>) -> Vec<NodeMessage> {
         Op::Add => single("Add", inputs, Vec::new()),
         Op::Multiply => single("Mul", inputs, Vec::new()),
         Op::Concat => single("Concat", inputs, vec![Attribute::int("axis", 1)]),
+        // These are written by `tokens`.
+        Op::Activation(Activation::Gelu | Activation::QuickGelu)
+        | Op::Tokens { .. }
+        | Op::Grid { .. }
+        | Op::Pick { .. }
+        | Op::LayerNorm { .. }
+        | Op::Attention { .. }
+        | Op::Gate(_) => Vec::new(),
     }
 }

@@ -9,10 +9,11 @@ mod shapes;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod wire;
 
-pub use emit::emit;
 pub(crate) use emit::{INPUT, tap_output};
+pub use emit::{emit, emit_at};
 pub(crate) use inspect::read;
 pub use inspect::{OnnxInfo, OnnxTensor, inspect};
 pub use prepare::{FixedSize, fixed_size};

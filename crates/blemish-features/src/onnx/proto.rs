@@ -98,6 +98,15 @@ impl Attribute {
         Self { name: name.into(), i: i as i64, kind: 2, ..Self::default() }
     }
 
+    pub fn float(name: &str, f: f32) -> Self {
+        Self { name: name.into(), f, kind: 1, ..Self::default() }
+    }
+
+    /// A number that may be negative, such as an axis from the end.
+    pub fn signed(name: &str, i: i64) -> Self {
+        Self { name: name.into(), i, kind: 2, ..Self::default() }
+    }
+
     pub fn text(name: &str, text: &str) -> Self {
         Self { name: name.into(), s: text.into(), kind: 3, ..Self::default() }
     }
@@ -132,6 +141,8 @@ pub struct TensorMessage {
 
 /// `TensorProto.DataType.FLOAT`.
 pub const FLOAT: i32 = 1;
+/// `TensorProto.DataType.INT64`.
+pub const INT64: i32 = 7;
 
 /// Name and type of a value.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -145,6 +145,13 @@ impl BlockNames {
         }
     }
 
+    /// With the names that transformers gives the attention from version 5 on: `attention.q_proj` ..., `attention.o_proj`.
+    pub fn with_short_attention(self, prefix: &str) -> Self {
+        let name = |part: &str| format!("{prefix}.attention.{part}_proj");
+        let qkv = QkvNames::Split { prefixes: ["q", "k", "v"].map(name), has_bias: true };
+        Self { qkv, projection: name("o"), ..self }
+    }
+
     /// BERT in transformers, whose norms come behind the sums: `attention.self.query` ..., `attention.output.LayerNorm`, `output.LayerNorm`.
     pub fn bert(prefix: &str) -> Self {
         let name = |part: &str| format!("{prefix}.{part}");

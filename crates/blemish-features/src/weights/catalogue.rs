@@ -14,8 +14,11 @@ pub struct CatalogueEntry {
 }
 
 /// The weights papers used, where they are published: torchvision's first ImageNet training for the ResNets and VGG, the TensorFlow
-/// ports for the EfficientNets; LAION-400M for the CLIP that WinCLIP uses, OpenAI's for the others.
-const CATALOGUE: [CatalogueEntry; 25] = [
+/// ports for the EfficientNets, self-supervised DINOv2, the plain transformers as timm trained them, CLIP as LAION and OpenAI trained it,
+/// as a backbone (`vit_..._clip_...`, the image tower) and as a network of images and texts (`clip_...`).
+///
+/// Their digests are checked against what the hub states, none is known beforehand.
+const CATALOGUE: [CatalogueEntry; 41] = [
     entry("resnet18", "timm/resnet18.tv_in1k", "bsd-3-clause"),
     entry("resnet34", "timm/resnet34.tv_in1k", "bsd-3-clause"),
     entry("resnet50", "timm/resnet50.tv_in1k", "bsd-3-clause"),
@@ -33,6 +36,22 @@ const CATALOGUE: [CatalogueEntry; 25] = [
     entry("efficientnet_lite2", "timm/tf_efficientnet_lite2.in1k", "apache-2.0"),
     entry("mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "apache-2.0"),
     entry("vgg16", "timm/vgg16.tv_in1k", "bsd-3-clause"),
+    entry("vit_small_patch14_dinov2", "timm/vit_small_patch14_dinov2.lvd142m", "apache-2.0"),
+    entry("vit_base_patch14_dinov2", "timm/vit_base_patch14_dinov2.lvd142m", "apache-2.0"),
+    entry("vit_large_patch14_dinov2", "timm/vit_large_patch14_dinov2.lvd142m", "apache-2.0"),
+    entry("vit_small_patch14_reg4_dinov2", "timm/vit_small_patch14_reg4_dinov2.lvd142m", "apache-2.0"),
+    entry("vit_base_patch14_reg4_dinov2", "timm/vit_base_patch14_reg4_dinov2.lvd142m", "apache-2.0"),
+    entry("vit_large_patch14_reg4_dinov2", "timm/vit_large_patch14_reg4_dinov2.lvd142m", "apache-2.0"),
+    entry("vit_small_patch16_224", "timm/vit_small_patch16_224.augreg_in21k_ft_in1k", "apache-2.0"),
+    entry("vit_base_patch16_224", "timm/vit_base_patch16_224.augreg_in21k_ft_in1k", "apache-2.0"),
+    entry("vit_large_patch16_224", "timm/vit_large_patch16_224.augreg_in21k_ft_in1k", "apache-2.0"),
+    entry("vit_base_patch32_clip_224", "timm/vit_base_patch32_clip_224.laion2b", "apache-2.0"),
+    entry("vit_base_patch16_clip_224", "timm/vit_base_patch16_clip_224.laion2b", "apache-2.0"),
+    entry("vit_base_patch16_plus_clip_240", "timm/vit_base_patch16_plus_clip_240.laion400m_e32", "mit"),
+    entry("vit_large_patch14_clip_224", "timm/vit_large_patch14_clip_224.laion400m_e32", "mit"),
+    entry("vit_base_patch32_clip_quickgelu_224", "timm/vit_base_patch32_clip_224.openai", "apache-2.0"),
+    entry("vit_base_patch16_clip_quickgelu_224", "timm/vit_base_patch16_clip_224.openai", "apache-2.0"),
+    entry("vit_large_patch14_clip_quickgelu_224", "timm/vit_large_patch14_clip_224.openai", "apache-2.0"),
     image_text("clip_vit_b_16_plus_240", "timm/vit_base_patch16_plus_clip_240.laion400m_e31"),
     image_text("clip_vit_b_32", "timm/vit_base_patch32_clip_224.openai"),
     image_text("clip_vit_b_16", "timm/vit_base_patch16_clip_224.openai"),

@@ -127,18 +127,20 @@ impl WeightStore {
         let state = read_state_dict(file)?;
         let name = match name {
             Some(name) => network(name)?.to_owned(),
-            None => {
-                let trunks = recognize(&state).into_iter().map(Architecture::name);
-                match trunks.chain(image_texts(&state)).chain(recognize_prompted(&state)).next() {
-                    Some(name) => name.to_owned(),
-                    None => {
-                        return Err(FeatureError::Store(format!(
-                            "`{}` fits none of the known networks; name the network if it is a part of one",
-                            file.display()
-                        )));
-                    }
+            // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
+            None => match image_texts(&state)
+                .next()
+                .or_else(|| recognize_prompted(&state))
+                .or_else(|| Some(recognize(&state).first()?.name()))
+            {
+                Some(name) => name.to_owned(),
+                None => {
+                    return Err(FeatureError::Store(format!(
+                        "`{}` fits none of the known networks; name the network if it is a part of one",
+                        file.display()
+                    )));
                 }
-            }
+            },
         };
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");
@@ -316,14 +318,15 @@ fn pull_fault(known: &CatalogueEntry, reason: &str) -> FeatureError {
     }
 }
 
-/// Names of the networks of images and texts that a file may hold, by how its image tower cuts images into patches.
+/// Names of the networks of images and texts that a file may hold: with a text tower, by how its image tower cuts images into patches.
 fn image_texts(state: &StateDict) -> impl Iterator<Item = &'static str> {
     const PATCHES: [&str; 3] = [
         "visual.conv1.weight",
         "module.visual.conv1.weight",
         "vision_model.embeddings.patch_embedding.weight",
     ];
-    let shape = PATCHES.iter().find_map(|name| Some(state.get(*name)?.shape.clone()));
+    let has_text = state.keys().any(|name| name.ends_with("token_embedding.weight"));
+    let shape = PATCHES.iter().filter(|_| has_text).find_map(|name| Some(state.get(*name)?.shape.clone()));
     let fits = move |network: &ImageText| shape.as_deref() == Some(&network.patches());
     ImageText::all().filter(fits).map(ImageText::name)
 }

@@ -28,6 +28,7 @@ use crate::text::{BytePairs, TextError};
 use blemish_features::transformer::BlockNames;
 use blemish_features::{FeatureError, ImageText, StateDict};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,6 +46,12 @@ pub struct Clip {
     text: TextTower,
     /// Embeddings of prompts that were asked for before: fits of a calibration ask for the same ones.
     known: Mutex<BTreeMap<String, Vec<f32>>>,
+}
+
+impl fmt::Debug for Clip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clip").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Clip {
@@ -97,13 +104,18 @@ impl Clip {
     /// # Errors
     /// [`TextError`] for a text that is empty or longer than the network reads.
     pub fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, TextError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new: Vec<&String> = texts.iter().filter(|text| !known.contains_key(*text)).collect();
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<&String> = {
+            let known = known();
+            texts.iter().filter(|text| !known.contains_key(*text)).collect()
+        };
         new.sort();
         new.dedup();
         let prompt = |text: &&String| BytePairs::clip().prompt(text, self.text.form().context);
         let prompts = new.iter().map(prompt).collect::<Result<Vec<_>, _>>()?;
+        // Not under the lock: threads that help here may ask for texts themselves.
         let embeddings = self.text.embed(&prompts);
+        let mut known = known();
         known.extend(new.into_iter().cloned().zip(embeddings));
         Ok(texts.iter().map(|text| known[text].clone()).collect())
     }

@@ -56,7 +56,7 @@ impl ChannelsLast {
     }
 
     /// As [`Self::zeros`], in the memory of a map that is not needed any more, and with values yet to be overwritten.
-    fn recycled(height: usize, width: usize, channels: usize, mut space: Vec<f32>) -> Self {
+    pub(crate) fn recycled(height: usize, width: usize, channels: usize, mut space: Vec<f32>) -> Self {
         let pitch = channels.next_multiple_of(LANES);
         space.resize(Self::values(height, width, channels), 0.0);
         Self { height, width, channels, pitch, values: space }
@@ -143,6 +143,21 @@ impl ChannelsLast {
             true => Cow::Borrowed(self),
             false => Cow::Owned(concatenate(&[self])),
         }
+    }
+
+    /// Values from a pixel to the next.
+    pub(crate) fn pitch(&self) -> usize {
+        self.pitch
+    }
+
+    /// All values, pixel by pixel.
+    pub(crate) fn all_values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// All values, pixel by pixel; those beyond the channels must stay zero.
+    pub(crate) fn all_values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
     }
 
     /// Values a row of pixels.

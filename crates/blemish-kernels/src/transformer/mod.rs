@@ -9,6 +9,7 @@
 //! | [`layer_norm`] | every row to mean 0 and variance 1, scaled and shifted |
 //! | [`attention`] | softmax(scale Q K^T + mask) V for every head, without the matrix of all scores |
 //! | [`add`], [`gate`] | residual sums, gated non-linearities |
+//! | [`maps`] | the same on feature maps whose pixels are tokens |
 //!
 //! A linear map costs n x in x out multiply-adds, attention 2 n m width; neither waits for memory, since pieces of the operands are used
 //! from the caches many times. The memory of attention is bounded: keys and values once more, and [`QUERIES`] rows of scores a thread.
@@ -17,6 +18,7 @@
 
 mod attention;
 mod linear;
+pub mod maps;
 mod pointwise;
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,13 @@ impl Encoder {
     }
 
     fn of(graph: &Graph, weights: &Weights, extra: usize, init: &Init) -> Result<Self, FeatureError> {
+        if !graph.is_convolutional() {
+            let reason = format!(
+                "{} is a transformer, which is not trained further; use a convolutional network",
+                graph.name
+            );
+            return Err(FeatureError::Engine { engine: "burn", reason });
+        }
         let interpreter = Interpreter::new(graph);
         let convolution = |(number, name): (usize, &str)| {
             let tensor = |kind: &str| {

@@ -6,6 +6,9 @@
 Names: `weights.` before open_clip's names of the network, of whose token embedding only the rows that prompts use are there (`token_rows`
 says which); `images` and `references`, normalised as the network takes them; `prototypes`, not normalised; `zero.map`, `zero.score` without
 references, `few.map`, `few.score` with them. Templates are anomalib's, the object is a metal nut.
+
+anomalib asks for an open_clip below 2.26.1, whose transformers take tokens x windows x values. Later ones take windows first, so that, as it
+is, tokens would attend to those of other windows; they are given what they take (`tokens_first`).
 """
 
 import json
@@ -32,6 +35,28 @@ def network(is_published):
     return CLIP(16, vision, CLIPTextCfg(width=24, heads=2, layers=2)), 48
 
 
+def transformer_takes_windows_first(clip):
+    return getattr(clip.visual.transformer, "batch_first", False)
+
+
+def tokens_first(model):
+    """Lets anomalib's window pass hand tokens x windows to a transformer that takes windows x tokens."""
+    transformer, original = model.clip.visual.transformer, model._get_window_embeddings
+
+    class Turned(torch.nn.Module):
+        def forward(self, x):
+            return transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
+
+    def windows(*arguments):
+        model.clip.visual.transformer = Turned()
+        try:
+            return original(*arguments)
+        finally:
+            model.clip.visual.transformer = transformer
+
+    model._get_window_embeddings = windows
+
+
 def make(path, is_published):
     clip, size = network(is_published)
     clip.eval()
@@ -50,6 +75,8 @@ def make(path, is_published):
     # Something that good images are made of, too, so that distances differ.
     images[..., : size // 2] = 0.7 * images[..., : size // 2] + 0.7 * references[:1, ..., : size // 2]
     model = torch_model.WinClipModel("metal nut").eval()
+    if transformer_takes_windows_first(clip):
+        tokens_first(model)
     zero = model(images)
     prototypes = model.text_embeddings
     model.setup(reference_images=references)

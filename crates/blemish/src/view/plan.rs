@@ -75,11 +75,13 @@ impl Plan {
             },
         };
         let backbones = load_backbones(entry, needs, config, &options.engine)?;
-        let image_text = match needs.backbone {
-            Backing::ImageText => {
-                Some(Arc::new(Clip::load(config.image_text()?, config.backbone.weights.as_deref())?))
+        let image_text = match (needs.backbone, &config.image_text) {
+            (Backing::None | Backing::Maps(_), _) => None,
+            (Backing::ImageText, Some(network)) => Some(network.clone()),
+            (Backing::ImageText, None) => {
+                let weights = config.backbone.weights.as_deref();
+                Some(Arc::new(Clip::load(config.named_image_text()?, weights)?))
             }
-            Backing::None | Backing::Maps(_) => None,
         };
         let mut plan = Self { entry, needs, backbones, image_text, views: Vec::new() };
         let mut sides = config.input_sizes.clone();
@@ -166,12 +168,15 @@ fn load_backbones(
 ) -> Result<Vec<Arc<Backbone>>, Error> {
     let refuse = |reason: String| Error::Fit { method: entry.info().name, reason };
     if !needs.has_maps() {
+        let looks = match needs.backbone {
+            Backing::ImageText => "it looks through one network of images and texts",
+            Backing::None | Backing::Maps(_) => "it uses no backbone with these settings",
+        };
         return match config.ensemble.is_empty() {
             true => Ok(Vec::new()),
-            false => Err(refuse(
-                "it uses no feature maps with these settings, so there are no backbones to make an ensemble of; leave the ensemble out"
-                    .into(),
-            )),
+            false => Err(refuse(format!(
+                "{looks}, so there are none to make an ensemble of; leave the ensemble out"
+            ))),
         };
     }
     let mut loaded: Vec<Arc<Backbone>> = Vec::new();

@@ -6,6 +6,7 @@ mod scores;
 mod usage;
 mod videos;
 mod views;
+mod words;
 
 use serde_json::Value;
 

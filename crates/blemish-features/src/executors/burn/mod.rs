@@ -34,7 +34,7 @@ impl BurnExecutor {
     }
 
     fn on(device: BurnDevice, graph: &Graph, weights: &Weights) -> Result<Self, FeatureError> {
-        let interpreter = Interpreter::new(graph);
+        let interpreter = guarded(|| Interpreter::with_weights(graph, weights, &device))??;
         let convolution = |name: &str| {
             let tensor = |kind: &str| {
                 let name = format!("{name}.{kind}");

@@ -30,7 +30,7 @@ pub struct WinClipConfig {
     pub stride: usize,
     /// Temperature of the softmax over the two prototypes (T): smaller is more decided. 0.01 is what CLIP learnt.
     #[schemars(range(min = 0.001, max = 1.0))]
-    pub temperature: f32,
+    pub temperature: f64,
     /// The most good images whose features are kept to compare with (WinCLIP+); with more they are chosen evenly. 0 goes by words alone.
     #[schemars(range(min = 0, max = 1000))]
     pub shots: usize,

@@ -134,7 +134,7 @@ impl WinClip {
         let cosine = |row: &[f32], prototype: &[f32]| row.iter().zip(prototype).map(|(a, b)| a * b).sum::<f32>();
         let [normal, anomalous] = &self.prototypes;
         rows.chunks_exact(width)
-            .map(|row| probability(cosine(row, normal), cosine(row, anomalous), self.config.temperature))
+            .map(|row| probability(cosine(row, normal), cosine(row, anomalous), self.config.temperature as f32))
             .collect()
     }
 

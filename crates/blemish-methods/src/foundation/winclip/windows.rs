@@ -12,9 +12,10 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Windows of scale x scale tokens at every `stride` tokens, and at the far border where a step would not reach it.
+    /// Windows of scale x scale tokens at every `stride` tokens, and at the far border where a step would not reach it. A stride is the scale
+    /// at most, so that every token is covered.
     pub(super) fn new(grid: usize, scale: usize, stride: usize) -> Self {
-        let last = grid - scale;
+        let (last, stride) = (grid - scale, stride.min(scale));
         let mut starts: Vec<usize> = (0..=last).step_by(stride).collect();
         if !last.is_multiple_of(stride) {
             starts.push(last);

@@ -7,6 +7,7 @@ use blemish_core::error::Error;
 use blemish_core::method::FitContext;
 use blemish_core::state::{Shared, State, StateError};
 use blemish_kernels::KernelError;
+use blemish_kernels::bits::BitRows;
 use blemish_kernels::knn::{MemoryBank, Neighbours};
 use blemish_nn::Device;
 
@@ -134,6 +135,13 @@ impl Index {
             #[cfg(feature = "ann")]
             Self::Approximate(index) => Some(index.recall),
         }
+    }
+
+    /// The nearest entry that `rule` allows each row; `None` where entries are not searched by blocks on this machine.
+    pub(super) fn search_allowed(&self, rows: &[f32], rule: &BitRows) -> Option<Result<Neighbours, String>> {
+        let Self::Exact(bank) = self else { return None };
+        let found = bank.search_allowed(rows, &[rule]).map_err(|error| error.to_string());
+        Some(found.and_then(|mut found| found.pop().ok_or_else(|| "nothing was searched".into())))
     }
 
     pub(super) fn search(&self, rows: &[f32], k: usize) -> Result<Neighbours, String> {

@@ -6,6 +6,7 @@ use crate::shared::tensors::scoring_device;
 use blemish_core::error::Error;
 use blemish_core::state::{Shared, State};
 use blemish_features::Device;
+use blemish_kernels::bits::BitRows;
 use blemish_kernels::knn::Neighbours;
 use blemish_kernels::simd::squared_distance;
 
@@ -160,6 +161,21 @@ impl Bank {
     /// [`Error::Score`] if the rows have another length than the entries.
     pub(crate) fn nearest(&self, rows: &[f32], k: usize) -> Result<Neighbours, Error> {
         self.index.search(rows, k).map_err(|reason| Error::Score { reason })
+    }
+
+    /// Whether [`Self::nearest_allowed`] can be asked: where entries are searched exactly and on the CPU.
+    pub(crate) fn has_rules(&self) -> bool {
+        matches!(self.index, Index::Exact(_))
+    }
+
+    /// The nearest entry that `rule` (rows x entries) allows each row, the farthest of all where it allows none.
+    ///
+    /// # Errors
+    /// [`Error::Score`] if the rows or the rule have another length, or without [`Self::has_rules`].
+    pub(crate) fn nearest_allowed(&self, rows: &[f32], rule: &BitRows) -> Result<Neighbours, Error> {
+        let none = || Err("a graph or a GPU searches all entries".into());
+        let found = self.index.search_allowed(rows, rule).unwrap_or_else(none);
+        found.map_err(|reason| Error::Score { reason })
     }
 
     /// Checks that features have the entries' length.

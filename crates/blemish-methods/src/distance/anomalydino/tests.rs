@@ -1,0 +1,268 @@
+//! The cases of the specification, and each mode against the plainest way of computing it.
+
+use super::config::{AnomalyDinoConfig, Mode, NAME, Thinning};
+use super::memory::{Gathering, Memory};
+use super::patches::Patches;
+use super::thin::thinned;
+use super::tiles::{Span, spans, tiled_maps};
+use super::turn::turned;
+use super::{AnomalyDino, brightness, mean_of_highest};
+use crate::contract::Small;
+use crate::testing::{backbone};
+use blemish_core::error::Error;
+use blemish_core::input::Input;
+use blemish_core::method::{FitContext, Method};
+use blemish_features::FeatureMap;
+
+/// Small models for the contract suite.
+pub(crate) const SMALL: &[Small] = &[
+    Small::new(NAME, &[("rotations", "2"), ("bank_max", "150")]),
+    Small::new(NAME, &[("mode", "multilayer"), ("images", "6")]),
+    Small::new(NAME, &[("mode", "tiled"), ("tile", "64"), ("tile_overlap", "0"), ("bank_max", "120")]),
+    Small::new(NAME, &[("mode", "retrieval"), ("similar_images", "6"), ("radius", "2")]),
+];
+
+/// Maps of 4 channels on a grid of 5 x 6, different for each seed.
+fn map(seed: usize) -> FeatureMap {
+    let value = |i: usize| (((i + 1) * (seed * 37 + 11) * 7919) % 1013) as f32 / 1013.0 - 0.4;
+    FeatureMap { channels: 4, height: 5, width: 6, data: (0..120).map(value).collect() }
+}
+
+fn patches(seed: usize, is_unit: bool) -> Patches {
+    Patches::of(&[map(seed)], 0, is_unit)
+}
+
+fn memory(config: &AnomalyDinoConfig, images: &[Patches]) -> Memory {
+    let context = FitContext::new(3, None);
+    let mut gathering = Gathering::new(config, &context);
+    for (image, patches) in images.iter().enumerate() {
+        gathering.push(image, patches, &|size| vec![true; size[0] * size[1]]).unwrap();
+    }
+    gathering.finish(config).unwrap()
+}
+
+fn of_mode(mode: Mode) -> AnomalyDinoConfig {
+    AnomalyDinoConfig { mode, ..AnomalyDinoConfig::default() }
+}
+
+#[test]
+fn the_score_is_one_minus_the_cosine_whatever_the_length() {
+    let row = |values: [f32; 2]| {
+        // Two cells, since one alone would stand for the whole image.
+        let data = vec![values[0], values[0], values[1], values[1]];
+        Patches::of(&[FeatureMap { channels: 2, height: 1, width: 2, data }], 0, true)
+    };
+    let config = of_mode(Mode::Dino);
+    let memory = memory(&config, &[row([1.0, 0.0])]);
+    for factor in [1.0, 3.0] {
+        let scores = memory.scores(&config, &row([0.8 * factor, 0.6 * factor]), None).unwrap();
+        assert!(scores.iter().all(|score| (score - 0.2).abs() < 1e-6), "{scores:?}");
+    }
+}
+
+#[test]
+fn the_image_score_is_the_mean_of_the_highest_hundredth() {
+    for (count, highest) in [(1024, 10), (784, 7), (256, 2), (30, 1)] {
+        let scores: Vec<f32> = (0..count).map(|i| ((i * 577) % count) as f32).collect();
+        let mean = (0..highest).map(|i| (count - 1 - i) as f32).sum::<f32>() / highest as f32;
+        assert_eq!(mean_of_highest(&scores, 0.01), mean);
+    }
+}
+
+#[test]
+fn images_of_the_bank_score_zero_in_every_mode() {
+    for mode in [Mode::Dino, Mode::Multilayer, Mode::Tiled, Mode::Retrieval] {
+        let config = of_mode(mode);
+        let images = [0, 1, 2].map(|seed| patches(seed, config.has_unit_rows()));
+        let memory = memory(&config, &images);
+        for image in &images {
+            assert!(memory.scores(&config, image, None).unwrap().iter().all(|&score| score <= 1e-6));
+        }
+    }
+}
+
+#[test]
+fn unscaled_distances_are_divided_by_the_length() {
+    let config = of_mode(Mode::Tiled);
+    let memory = memory(&config, &[patches(0, false)]);
+    let mut moved = map(0);
+    moved.data[..30].iter_mut().for_each(|value| *value += 1000.0);
+    let scores = memory.scores(&config, &Patches::of(&[moved], 0, false), None).unwrap();
+    // 1000 away in one of 4 values, but for what patches differ among themselves.
+    assert!(scores.iter().all(|score| (score - 250.0).abs() < 1.0), "{scores:?}");
+}
+
+#[test]
+fn layers_are_averaged_and_brought_to_the_finest_grid() {
+    let config = of_mode(Mode::Multilayer);
+    let coarse =
+        |factor: f32| FeatureMap { channels: 2, height: 1, width: 2, data: vec![1.0, 1.0, factor, factor] };
+    let of = |seed, factor| Patches::of(&[map(seed), coarse(factor)], 0, true);
+    let memory = memory(&config, &[of(0, 0.0)]);
+    let both = memory.scores(&config, &of(1, 1.0), None).unwrap();
+    let fine = memory.scores(&config, &of(1, 0.0), None).unwrap();
+    // The coarse layer alone gives 1 - cos 45 degrees everywhere.
+    let deep = 1.0 - 0.5f32.sqrt();
+    for (both, fine) in both.iter().zip(fine) {
+        assert!((both - (fine + 0.5 * deep)).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn retrieval_at_one_place_of_one_image_compares_places() {
+    let config = AnomalyDinoConfig { radius: Some(0), similar_images: 1, ..of_mode(Mode::Retrieval) };
+    let images = [patches(0, true), patches(1, true)];
+    let memory = memory(&config, &images);
+    let test = patches(2, true);
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let similar = usize::from(dot(&images[1].whole, &test.whole) > dot(&images[0].whole, &test.whole));
+    let scores = memory.scores(&config, &test, None).unwrap();
+    let rows = test.layers[0].rows.chunks(4).zip(images[similar].layers[0].rows.chunks(4));
+    for (score, (a, b)) in scores.iter().zip(rows) {
+        assert!((score - (1.0 - dot(a, b))).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn retrieval_without_limits_is_the_plain_bank() {
+    let retrieval = AnomalyDinoConfig { radius: None, ..of_mode(Mode::Retrieval) };
+    let images = [0, 1, 2].map(|seed| patches(seed, true));
+    let test = patches(7, true);
+    let dino = of_mode(Mode::Dino);
+    let found = memory(&retrieval, &images).scores(&retrieval, &test, None).unwrap();
+    assert_eq!(found, memory(&dino, &images).scores(&dino, &test, None).unwrap());
+    // A radius takes neighbours away, and so cannot bring patches nearer.
+    let near = AnomalyDinoConfig { radius: Some(1), ..retrieval };
+    let limited = memory(&near, &images).scores(&near, &test, None).unwrap();
+    assert!(limited.iter().zip(&found).all(|(limited, found)| limited >= found) && limited != found);
+}
+
+#[test]
+fn leaving_an_image_out_is_a_fit_without_it() {
+    let images = [0, 1, 2, 3].map(|seed| patches(seed, true));
+    for mode in [Mode::Dino, Mode::Multilayer, Mode::Retrieval] {
+        let config = AnomalyDinoConfig { similar_images: 2, ..of_mode(mode) };
+        let all = memory(&config, &images);
+        assert!(all.knows_owners());
+        for left in 0..images.len() {
+            let others: Vec<Patches> =
+                (0..4).filter(|&i| i != left).map(|seed| patches(seed, true)).collect();
+            let expected = memory(&config, &others).scores(&config, &images[left], None).unwrap();
+            assert_eq!(all.scores(&config, &images[left], Some(left)).unwrap(), expected, "{mode:?}");
+        }
+    }
+    assert!(!memory(&of_mode(Mode::Dino), &images[..1]).knows_owners());
+}
+
+#[test]
+fn tiles_cover_a_side_and_meet_in_the_middle_of_what_they_share() {
+    let span = |start, kept| Span { start, kept };
+    // 1022 and 518 pixels of patches of 14, 70 shared.
+    assert_eq!(spans(73, 37, 5), [span(0, 0..28), span(18, 10..28), span(36, 10..37)]);
+    // 1400 and 640 pixels of patches of 16, 128 shared.
+    assert_eq!(spans(87, 40, 8), [span(0, 0..32), span(23, 9..32), span(47, 8..40)]);
+    assert_eq!(spans(30, 37, 5), [span(0, 0..30)]);
+    for (side, tile, overlap) in [(100, 10, 0), (57, 8, 3), (41, 40, 8), (90, 9, 4)] {
+        let places =
+            spans(side, tile, overlap).into_iter().flat_map(|span| span.kept.map(move |at| span.start + at));
+        assert_eq!(places.collect::<Vec<usize>>(), (0..side).collect::<Vec<usize>>());
+    }
+}
+
+#[test]
+fn one_tile_gives_the_maps_of_the_image_and_several_cover_it() {
+    let backbone = backbone(&[8, 16]);
+    let image: Vec<f32> = (0..3 * 96 * 128).map(|i| ((i * 7919) % 997) as f32 / 997.0).collect();
+    let whole = backbone.extract(&image, [1, 96, 128]).unwrap();
+    assert_eq!(tiled_maps(&backbone, &image, [96, 128], [128, 32]).unwrap(), whole);
+    let tiled = tiled_maps(&backbone, &image, [96, 128], [64, 16]).unwrap();
+    for (tiled, whole) in tiled.iter().zip(&whole) {
+        assert_eq!((tiled.height, tiled.width), (whole.height, whole.width));
+        // The first cell of all lies as far from the borders of its tile as from those of the image.
+        assert_ne!(tiled.data, whole.data);
+        assert!(
+            tiled.data.chunks(tiled.width).all(|row| row.iter().any(|&value| value != 0.0))
+                || tiled.channels > 0
+        );
+    }
+    assert!(tiled_maps(&backbone, &image, [96, 128], [8, 0]).is_err());
+}
+
+#[test]
+fn a_turn_by_nothing_is_the_image_and_by_a_quarter_moves_its_pixels() {
+    let planes: Vec<f32> = (0..2 * 9).map(|i| i as f32 * 0.1).collect();
+    let same = turned(&planes, [3, 3], 0.0);
+    assert!(planes.iter().zip(&same).all(|(a, b)| a.to_bits() == b.to_bits()));
+    let quarter = turned(&planes[..9], [3, 3], 90.0);
+    // Counter-clockwise: the right column becomes the top row.
+    for (found, expected) in quarter.iter().zip([0.2, 0.5, 0.8, 0.1, 0.4, 0.7, 0.0, 0.3, 0.6]) {
+        assert!((found - expected).abs() < 1e-6, "{quarter:?}");
+    }
+    // Nothing but the image comes in from outside.
+    let turned = turned(&[0.5; 40], [4, 10], 33.0);
+    assert!(turned.iter().all(|&value| (value - 0.5).abs() < 1e-6));
+}
+
+#[test]
+fn both_ways_of_thinning_keep_their_number_and_what_is_rare() {
+    // 300 rows in a crowd and 20 far from it and each other.
+    let crowd = (0..300).flat_map(|i: usize| [(i * 31 % 97) as f32 * 1e-3, (i * 17 % 89) as f32 * 1e-3]);
+    let rare = (0..20).flat_map(|i: usize| [10.0 + 5.0 * i as f32, -3.0 * i as f32]);
+    let rows: Vec<f32> = crowd.chain(rare).collect();
+    let context = FitContext::new(5, None);
+    let keep = |most, thinning| thinned(&rows, 2, most, thinning, 5, &context).unwrap();
+    for thinning in [Thinning::KCentre, Thinning::Density] {
+        let kept = keep(40, thinning);
+        assert_eq!(kept.len(), 40);
+        assert!(kept.windows(2).all(|pair| pair[0] < pair[1]));
+        let rare = kept.iter().filter(|&&row| row >= 300).count();
+        // By chance there would be two or three.
+        assert!(rare >= 12, "{thinning:?} keeps {rare} of 20");
+        assert_eq!(kept, keep(40, thinning));
+        assert_eq!(keep(320, thinning).len(), 320);
+    }
+}
+
+#[test]
+fn brightness_depends_on_seed_and_image_alone() {
+    let factors: Vec<f32> = (0..200).map(|image| brightness(7, image, 0.2)).collect();
+    assert!(factors.iter().all(|factor| (0.8..=1.2).contains(factor)));
+    assert!(factors.iter().any(|factor| *factor < 0.85) && factors.iter().any(|factor| *factor > 1.15));
+    assert_eq!(factors[13], brightness(7, 13, 0.2));
+    assert_eq!(brightness(7, 13, 0.0), 1.0);
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused() {
+    let retrieval = of_mode(Mode::Retrieval);
+    for (config, key) in [
+        (AnomalyDinoConfig { tile: 64, tile_overlap: 64, ..of_mode(Mode::Tiled) }, "tile_overlap"),
+        (AnomalyDinoConfig { rotations: 8, ..retrieval.clone() }, "rotations"),
+        (AnomalyDinoConfig { neighbours: 2, ..retrieval }, "neighbours"),
+        (AnomalyDinoConfig { images: Some(0), ..AnomalyDinoConfig::default() }, "images"),
+    ] {
+        match config.check() {
+            Err(Error::Setting { key: found, .. }) => assert_eq!(found, key),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_mask_gives_the_background_no_score() {
+    let config = AnomalyDinoConfig { mask: true, mask_threshold: 0.05, ..AnomalyDinoConfig::default() };
+    let images = [patches(0, true), patches(1, true)];
+    let model = AnomalyDino { memory: memory(&config, &images), config: config.clone(), backbone: None };
+    let batch = blemish_core::feature_batch::FeatureBatch {
+        count: 1,
+        height: 80,
+        width: 96,
+        maps: vec![map(9)],
+        region_of_interest: None,
+    };
+    let masked = model.score(&Input::of_maps(&batch)).unwrap().remove(0);
+    let open = AnomalyDino { config: AnomalyDinoConfig { mask: false, ..config }, ..model };
+    let all = open.score(&Input::of_maps(&batch)).unwrap().remove(0);
+    assert!(masked.values.iter().zip(&all.values).all(|(masked, all)| *masked == 0.0 || masked == all));
+    assert!(masked.values.contains(&0.0) && !all.values.contains(&0.0));
+}

@@ -69,6 +69,7 @@ methods! {
     /// Large networks trained on images and texts, which detect with no good images or a handful.
     family foundation {
         winclip: WinClip,
+        saa: Saa,
     }
 
     mod classical: Statistical, Structural, FilterBank;

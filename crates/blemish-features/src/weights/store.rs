@@ -127,19 +127,20 @@ impl WeightStore {
         let state = read_state_dict(file)?;
         let name = match name {
             Some(name) => network(name)?.to_owned(),
-            None => {
-                // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
-                let trunks = recognize(&state).into_iter().map(Architecture::name);
-                match image_texts(&state).chain(trunks).chain(recognize_prompted(&state)).next() {
-                    Some(name) => name.to_owned(),
-                    None => {
-                        return Err(FeatureError::Store(format!(
-                            "`{}` fits none of the known networks; name the network if it is a part of one",
-                            file.display()
-                        )));
-                    }
+            // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
+            None => match image_texts(&state)
+                .next()
+                .or_else(|| recognize_prompted(&state))
+                .or_else(|| Some(recognize(&state).first()?.name()))
+            {
+                Some(name) => name.to_owned(),
+                None => {
+                    return Err(FeatureError::Store(format!(
+                        "`{}` fits none of the known networks; name the network if it is a part of one",
+                        file.display()
+                    )));
                 }
-            }
+            },
         };
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or("weights");
         let target = format!("{name}.{extension}");

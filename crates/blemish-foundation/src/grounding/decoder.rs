@@ -2,7 +2,7 @@
 
 use super::boxes::moved;
 use super::config::{EPSILON, GroundingConfig};
-use super::deformable::{Deformable, From};
+use super::deformable::{Deformable, Start};
 use super::{head, multihead, places};
 use crate::layers::{Activation, Attention, Chain, Norm, Perceptron, sum};
 use crate::parameters::Parameters;
@@ -118,7 +118,7 @@ impl Layer {
         let found = self.to_text.apply(&sum(&rows, placed), scene.text, scene.text, Mask::None);
         add(&mut rows, &found);
         let mut rows = self.after_text.forward(&rows, true);
-        let found = self.to_image.apply(&sum(&rows, placed), From::Boxes(boxes), scene.image, scene.levels);
+        let found = self.to_image.apply(&sum(&rows, placed), Start::Boxes(boxes), scene.image, scene.levels);
         add(&mut rows, &found);
         let mut rows = self.after_image.forward(&rows, true);
         let changed = self.perceptron.apply(&rows);

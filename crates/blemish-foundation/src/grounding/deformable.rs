@@ -21,7 +21,7 @@ pub(super) struct Deformable {
 
 /// Where queries begin to look, as shares of the image's sides.
 #[derive(Clone, Copy)]
-pub(super) enum From<'a> {
+pub(super) enum Start<'a> {
     /// At points; offsets count cells of a level.
     Points(&'a [[f32; 2]]),
     /// At centres of boxes; offsets count halves of the box's sides over the number of points.
@@ -45,7 +45,7 @@ impl Deformable {
     pub fn apply(
         &self,
         queries: &[f32],
-        from: From<'_>,
+        from: Start<'_>,
         rows: &[f32],
         levels: &[(usize, usize)],
     ) -> Vec<f32> {
@@ -71,7 +71,7 @@ impl Deformable {
 struct Look<'a> {
     of: &'a Deformable,
     query: usize,
-    from: From<'a>,
+    from: Start<'a>,
     offsets: &'a [f32],
     weights: &'a [f32],
     values: &'a [f32],
@@ -99,11 +99,11 @@ impl Kernel for Look<'_> {
                     let at = 2 * (head * LEVELS * points + place);
                     let offset = [self.offsets[at], self.offsets[at + 1]];
                     let [x, y] = match self.from {
-                        From::Points(from) => {
+                        Start::Points(from) => {
                             let sides = [columns as f32, rows as f32];
                             [0, 1].map(|axis| from[self.query][axis] + offset[axis] / sides[axis])
                         }
-                        From::Boxes(from) => {
+                        Start::Boxes(from) => {
                             let bounds = from[self.query];
                             let scale = |axis: usize| bounds[2 + axis] * 0.5 / points as f32;
                             [0, 1].map(|axis| bounds[axis] + offset[axis] * scale(axis))

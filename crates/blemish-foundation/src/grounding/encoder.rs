@@ -1,7 +1,7 @@
 //! The encoder: image and text look at each other, then each at itself.
 
 use super::config::{EPSILON, GroundingConfig};
-use super::deformable::{Deformable, From};
+use super::deformable::{Deformable, Start};
 use super::multihead;
 use crate::layers::{Activation, Attention, Linear, Norm, Perceptron, sum, through};
 use crate::parameters::Parameters;
@@ -172,7 +172,7 @@ impl ImageLayer {
 
     fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
         let placed = sum(rows, scene.image_places);
-        let found = self.attention.apply(&placed, From::Points(scene.points), rows, scene.levels);
+        let found = self.attention.apply(&placed, Start::Points(scene.points), rows, scene.levels);
         add(rows, &found);
         let mut normed = self.after_attention.forward(rows, true);
         let changed = self.perceptron.apply(&normed);

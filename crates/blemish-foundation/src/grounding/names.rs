@@ -208,9 +208,8 @@ pub(super) mod tests {
                 // Those of BERT stay apart.
                 Some(part) if !name.starts_with("bert.") => {
                     let part_name = ["query", "key", "value"][part];
-                    let joined =
-                        if name.contains(".attn.") { format!(".qkv.") } else { format!(".in_proj_") };
-                    let name = name.replacen(&format!(".{part_name}."), &joined, 1);
+                    let joined = if name.contains(".attn.") { ".qkv." } else { ".in_proj_" };
+                    let name = name.replacen(&format!(".{part_name}."), joined, 1);
                     let entry = out.entry(format!("module.{name}")).or_insert_with(|| {
                         let mut shape = tensor.shape.clone();
                         shape[0] *= 3;

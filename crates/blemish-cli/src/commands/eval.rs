@@ -170,7 +170,8 @@ fn of_videos(videos: &SequenceReport) -> String {
 
 /// Decisions at the thresholds that each category is judged by, a line a category.
 fn decided_by_category(several: &[CategoryReport]) -> String {
-    let decisions = several.iter().filter_map(|one| Some((&one.category, one.evaluation.decisions.as_ref()?)));
+    let decisions =
+        several.iter().filter_map(|one| Some((&one.category, one.evaluation.decisions.as_ref()?)));
     let mut text = String::new();
     for (category, DecisionReport { image_threshold, false_alarms, misses, .. }) in decisions {
         if text.is_empty() {

@@ -194,8 +194,11 @@ pub fn in_words(calibration: &Calibration) -> String {
         }
         None => "",
     };
-    let mut text =
-        format!("{thresholds}calibrated on {}\n{}{option}{groups}", calibration.origin(), calibration.promise());
+    let mut text = format!(
+        "{thresholds}calibrated on {}\n{}{option}{groups}",
+        calibration.origin(),
+        calibration.promise()
+    );
     for one in &calibration.categories {
         text += &format!("\n  {}: {}", shown(&one.category), of_category(&one.calibration));
     }

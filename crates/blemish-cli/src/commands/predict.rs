@@ -107,7 +107,8 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
 fn check_category(args: &PredictArgs, detector: &Detector) -> Result<(), Failure> {
     let Some(wanted) = &args.category else { return Ok(()) };
     let data = &detector.header().data;
-    let known = if data.categories.is_empty() { vec![data.category.clone()] } else { data.categories.clone() };
+    let known =
+        if data.categories.is_empty() { vec![data.category.clone()] } else { data.categories.clone() };
     match known.contains(wanted) {
         true => Ok(()),
         false => Err(Failure::usage(format!(

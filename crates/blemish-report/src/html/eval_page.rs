@@ -333,7 +333,8 @@ fn per_category(report: &EvalReport) -> Markup {
     let cells = |image: &ImageSummary, pixel: &PixelSummary| {
         [image.auroc, image.ap, image.f1_max, pixel.auroc, pixel.ap, pixel.aupro, pixel.aupimo_mean]
     };
-    let count = |seen: Option<&Observed>| seen.map_or("-".into(), |seen| format!("{} of {}", seen.count, seen.of));
+    let count =
+        |seen: Option<&Observed>| seen.map_or("-".into(), |seen| format!("{} of {}", seen.count, seen.of));
     let evaluation = &report.evaluation;
     html! {
         h2 { "Per category" }

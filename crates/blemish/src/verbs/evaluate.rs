@@ -107,7 +107,8 @@ pub fn evaluate(
     let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
     if let Some(calibration) = detector.calibration() {
         decide(&mut evaluation, calibration, &judged);
-        let is_unknown = |category: &&&str| calibration.categories.iter().all(|one| one.category != ***category);
+        let is_unknown =
+            |category: &&&str| calibration.categories.iter().all(|one| one.category != ***category);
         let known = !calibration.categories.is_empty();
         evaluation.notes.extend(judged.keys().filter(|_| known).filter(is_unknown).map(|category| {
             format!("the model has not learned category {category}, which is judged by the thresholds of all")

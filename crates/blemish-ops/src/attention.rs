@@ -209,7 +209,7 @@ impl<T: Real> Kernel for Softmax<'_, T> {
                 let weight = (*logit - most).exp();
                 *logit = if *logit > hidden { weight } else { T::default() };
             });
-            let share = T::ONE / sum(row.iter().copied());
+            let share = T::ONE / sum(row);
             row.iter_mut().for_each(|weight| *weight = *weight * share);
         }
     }
@@ -239,7 +239,7 @@ impl<T: Real> Kernel for Slopes<'_, T> {
             }
         }
         for (slopes, weights) in slopes.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
-            let mean = sum(slopes.iter().zip(weights).map(|(&slope, &weight)| slope * weight));
+            let mean = dot(slopes, weights);
             for (slope, &weight) in slopes.iter_mut().zip(weights) {
                 *slope = scale * weight * (*slope - mean);
             }
@@ -247,17 +247,34 @@ impl<T: Real> Kernel for Slopes<'_, T> {
     }
 }
 
-/// The sum of values, by parts that do not depend on the width of vectors.
+/// The sum of a row, by parts that do not depend on the width of vectors.
 #[inline(always)]
-fn sum<T: Real>(mut values: impl ExactSizeIterator<Item = T>) -> T {
+fn sum<T: Real>(row: &[T]) -> T {
     let mut sums = [T::default(); SUMS];
-    for _ in 0..values.len() / SUMS {
-        for sum in &mut sums {
-            *sum += values.next().unwrap_or_default();
+    let (whole, rest) = row.as_chunks::<SUMS>();
+    for part in whole {
+        sums.iter_mut().zip(part).for_each(|(sum, &value)| *sum += value);
+    }
+    joined(sums, rest.iter().copied())
+}
+
+/// The sum of the products of two rows, by the same parts.
+#[inline(always)]
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let mut sums = [T::default(); SUMS];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..SUMS {
+            sums[i] += a[i] * b[i];
         }
     }
+    joined(sums, a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b))
+}
+
+#[inline(always)]
+fn joined<T: Real>(sums: [T; SUMS], rest: impl Iterator<Item = T>) -> T {
     let mut whole = T::default();
-    sums.into_iter().chain(values).for_each(|part| whole += part);
+    sums.into_iter().chain(rest).for_each(|part| whole += part);
     whole
 }
 

@@ -60,7 +60,7 @@ fn layers_agree<const D: usize, const W: usize>(
 fn attention_and_its_gradients_equal_what_burn_composes() {
     // Batch, heads, queries, keys, features of a head: one image, rows of less than a vector and with a rest.
     for (number, [batch, heads, n, m, d]) in
-        [[2, 2, 3, 5, 4], [1, 1, 4, 4, 3], [3, 4, 18, 35, 8], [2, 3, 1, 2, 5]].into_iter().enumerate()
+        [[2, 2, 3, 5, 4], [1, 1, 4, 4, 3], [3, 4, 18, 35, 8], [2, 3, 1, 4, 5]].into_iter().enumerate()
     {
         let tokens = |count, seed| random([batch, count, heads * d], seed);
         let inputs = [tokens(n, 1), tokens(m, 2), tokens(m, 3)];
@@ -85,7 +85,7 @@ fn attention_and_its_gradients_equal_what_burn_composes() {
 
 #[test]
 fn a_hidden_token_counts_for_nothing_in_single_precision_too() {
-    let inputs = [1, 2, 3].map(|seed| random([1, 20, 8], seed).detach().cast(DType::F32).require_grad());
+    let inputs = [1, 2, 3].map(|seed| random([1, 20, 8], seed).cast(DType::F32).detach().require_grad());
     let mask = (0..400).map(|at| if at % 20 < 7 { f32::NEG_INFINITY } else { 0.0 }).collect::<Vec<_>>();
     let mask = Tensor::<2>::from_data(TensorData::new(mask, [20, 20]), &inputs[0].device());
     let y = attend(inputs.clone(), 2, Some(mask), None);

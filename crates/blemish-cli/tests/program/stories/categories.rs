@@ -49,6 +49,12 @@ fn a_folder_of_categories_makes_one_model_that_judges_each_by_its_own_threshold(
     let error = bench.misused("predict both.blemish all/metal/test/good --category nut");
     assert!(error.contains("`nut`") && error.contains("fabric, metal"), "{error}");
     bench.ok("verify both.blemish");
+    // New good images of one category change its thresholds alone.
+    let after =
+        json(&bench.ok("calibrate both.blemish --with-good all/metal/test/good --category metal --json"));
+    let (then, now) = (&thresholds, &after["categories"]);
+    assert_eq!((&then["fabric"], &now["metal"]["images"]), (&now["fabric"], &2.into()), "{after}");
+    assert_eq!(after["images"], summary["calibration"]["images"]);
     assert!(bench.ok("info both.blemish").contains("of fabric: "));
 }
 

@@ -153,7 +153,7 @@ fn all_categories_open_at_once_from_folders_lists_and_splits() {
     }
     let tested = OpenOptions { test_dir: Some("c".into()), ..OpenOptions::default() };
     let error = open_categories(folder.path(), &tested).unwrap_err().to_string();
-    assert!(error.contains("take all of them: bottle, screw"), "{error}");
+    assert!(error.contains("choose one of: bottle, screw"), "{error}");
     let single = open_categories(&folder.path().join("c"), &OpenOptions::default()).unwrap();
     assert_eq!((single.len(), single[0].train.len()), (1, 1));
 }

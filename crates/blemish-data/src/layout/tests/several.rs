@@ -67,8 +67,8 @@ fn a_lists_column_of_categories_makes_one_set_and_keeps_groups_apart() {
 
 #[test]
 fn one_test_folder_for_several_categories_is_refused() {
-    let folder = tree(&["a/train/good/a.png", "b/train/good/a.png", "tests/bent/a.png"]);
-    let options = OpenOptions { test_dir: Some(folder.path().join("tests")), ..all() };
+    let folder = tree(&["a/train/good/a.png", "b/train/good/a.png", "new/bent/a.png"]);
+    let options = OpenOptions { test_dir: Some(folder.path().join("new")), ..all() };
     let error = open_dataset(folder.path(), &options).unwrap_err().to_string();
     assert!(error.contains("belongs to one category"), "{error}");
 }

@@ -50,9 +50,21 @@ fn main() {
         let qkv = Tokens::split(&rows[..3 * tokens * width], width);
         attention(Heads::new(heads, width / heads, tokens), qkv, |_| Mask::None, &mut out, false);
     });
+    // Many short sequences, as windows of CLIP and Swin are.
+    for length in [5usize, 10, 49] {
+        let count = tokens / length;
+        let giga = 2.0 * (count * length * length * width) as f64 * 1e-9;
+        report(&format!("attention of {length}"), rounds, giga, || {
+            let qkv = Tokens::split(&rows[..3 * count * length * width], width);
+            let out = &mut out[..count * length * width];
+            attention(Heads::new(heads, width / heads, length), qkv, |_| Mask::None, out, false);
+        });
+    }
     let (gain, bias) = (vec![1.0; width], vec![0.0; width]);
-    let giga = (tokens * width) as f64 * 1e-9;
-    report("layer norm", rounds, giga, || {
-        layer_norm(&rows[..tokens * width], &gain, &bias, 1e-6, &mut out, false);
+    let giga = (10 * tokens * width) as f64 * 1e-9;
+    report("layer norm, 10 times", rounds, giga, || {
+        for _ in 0..10 {
+            layer_norm(&rows[..tokens * width], &gain, &bias, 1e-6, &mut out, false);
+        }
     });
 }

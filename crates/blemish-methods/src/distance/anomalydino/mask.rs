@@ -63,20 +63,20 @@ fn changed(marked: &[bool], [height, width]: [usize; 2], grows: bool) -> Vec<boo
 mod tests {
     use super::*;
 
-    /// Features along one direction: an object in the middle, a speck in the corner.
+    /// Features along one direction on 14 x 14 cells, an object in the middle.
     fn rows(sign: f32) -> Vec<f32> {
-        let is_object = |y: usize, x: usize| (2..8).contains(&y) && (2..8).contains(&x);
+        let is_object = |y: usize, x: usize| (4..10).contains(&y) && (4..10).contains(&x);
         let value = |y, x| if is_object(y, x) { 40.0 } else { -20.0 + ((y * 7 + x * 3) % 5) as f32 };
-        (0..100).flat_map(|i| [sign * value(i / 10, i % 10), 1.0 + (i % 2) as f32, 0.0]).collect()
+        (0..196).flat_map(|i| [sign * value(i / 14, i % 14), 1.0 + (i % 2) as f32, 0.0]).collect()
     }
 
     #[test]
     fn the_object_in_the_middle_is_foreground_whatever_the_sign_of_the_component() {
         for sign in [1.0, -1.0] {
-            let found = foreground(&rows(sign), 3, [10, 10], 10.0).unwrap();
+            let found = foreground(&rows(sign), 3, [14, 14], 10.0).unwrap();
             // One cell wider than the object on each side.
             let expected: Vec<bool> =
-                (0..100).map(|i| (1..9).contains(&(i / 10)) && (1..9).contains(&(i % 10))).collect();
+                (0..196).map(|i| (3..11).contains(&(i / 14)) && (3..11).contains(&(i % 14))).collect();
             assert_eq!(found, expected);
         }
     }

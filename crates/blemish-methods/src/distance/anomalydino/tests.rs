@@ -8,7 +8,7 @@ use super::tiles::{Span, spans, tiled_maps};
 use super::turn::turned;
 use super::{AnomalyDino, brightness, mean_of_highest};
 use crate::contract::Small;
-use crate::testing::{backbone};
+use crate::testing::backbone;
 use blemish_core::error::Error;
 use blemish_core::input::Input;
 use blemish_core::method::{FitContext, Method};
@@ -216,8 +216,9 @@ fn both_ways_of_thinning_keep_their_number_and_what_is_rare() {
         assert_eq!(kept.len(), 40);
         assert!(kept.windows(2).all(|pair| pair[0] < pair[1]));
         let rare = kept.iter().filter(|&&row| row >= 300).count();
-        // By chance there would be two or three.
-        assert!(rare >= 12, "{thinning:?} keeps {rare} of 20");
+        // By chance there would be two or three. A row alone stays with a chance of a half, as it counts itself.
+        let least = if thinning == Thinning::KCentre { 20 } else { 7 };
+        assert!(rare >= least, "{thinning:?} keeps {rare} of 20");
         assert_eq!(kept, keep(40, thinning));
         assert_eq!(keep(320, thinning).len(), 320);
     }
@@ -250,19 +251,28 @@ fn settings_that_do_not_go_together_are_refused() {
 
 #[test]
 fn a_mask_gives_the_background_no_score() {
-    let config = AnomalyDinoConfig { mask: true, mask_threshold: 0.05, ..AnomalyDinoConfig::default() };
-    let images = [patches(0, true), patches(1, true)];
-    let model = AnomalyDino { memory: memory(&config, &images), config: config.clone(), backbone: None };
+    let config = AnomalyDinoConfig { mask: true, ..AnomalyDinoConfig::default() };
+    let model =
+        AnomalyDino { memory: memory(&config, &[patches(0, true)]), config: config.clone(), backbone: None };
+    // An object of 6 x 6 cells in the middle of 14 x 14, told apart by the first channel.
+    let is_object = |i: usize| (4..10).contains(&(i / 14)) && (4..10).contains(&(i % 14));
+    let first = (0..196).map(|i| if is_object(i) { 40.0 } else { -20.0 - (i % 5) as f32 });
+    let others = (0..3 * 196).map(|i| ((i * 7919) % 101) as f32 * 0.01);
+    let map = FeatureMap { channels: 4, height: 14, width: 14, data: first.chain(others).collect() };
     let batch = blemish_core::feature_batch::FeatureBatch {
         count: 1,
-        height: 80,
-        width: 96,
-        maps: vec![map(9)],
+        height: 196,
+        width: 196,
+        maps: vec![map],
         region_of_interest: None,
     };
     let masked = model.score(&Input::of_maps(&batch)).unwrap().remove(0);
     let open = AnomalyDino { config: AnomalyDinoConfig { mask: false, ..config }, ..model };
     let all = open.score(&Input::of_maps(&batch)).unwrap().remove(0);
-    assert!(masked.values.iter().zip(&all.values).all(|(masked, all)| *masked == 0.0 || masked == all));
-    assert!(masked.values.contains(&0.0) && !all.values.contains(&0.0));
+    for (i, (masked, all)) in masked.values.iter().zip(&all.values).enumerate() {
+        let is_front = (3..11).contains(&(i / 14)) && (3..11).contains(&(i % 14));
+        assert_eq!(*masked, if is_front { *all } else { 0.0 }, "cell {i}");
+        assert!(*all > 0.0);
+    }
+    assert!(masked.image_score <= all.image_score);
 }

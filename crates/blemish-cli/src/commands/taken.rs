@@ -17,7 +17,10 @@ pub fn tell(dataset: &Dataset, is_for_machines: bool, console: &Console) -> Resu
     if is_for_machines {
         return Ok(());
     }
-    print(&lines(&dataset.account.folders, &dataset.account.passed_over).join("\n"))
+    match lines(&dataset.account.folders, &dataset.account.passed_over).as_slice() {
+        [] => Ok(()),
+        lines => print(&lines.join("\n")),
+    }
 }
 
 /// Warns of what one should know of how a set was read.

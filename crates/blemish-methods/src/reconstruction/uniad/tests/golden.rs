@@ -113,7 +113,8 @@ impl Case {
             // What is stored is rounded, by more than small changes of large weights.
             let largest = |values: &[f32]| values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
             let rounded = f32::EPSILON * largest(&before) / largest(&expected);
-            let tolerance = if dtype == DType::F64 { 1e-4 } else { 3e-4 } + 2.0 * rounded;
+            // Small slopes are sums of large terms, which single precision alone does not resolve.
+            let tolerance = if dtype == DType::F64 { 1e-4 } else { 3e-3 } + 2.0 * rounded;
             assert!(off < tolerance, "{name} changes otherwise, {off:.1e} off of {tolerance:.1e}");
             most = most.max(off - 2.0 * rounded);
         }

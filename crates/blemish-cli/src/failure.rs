@@ -171,6 +171,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("trim fewer", "--trim N"),
     ("good images that it has not seen", "--with-good IMAGES"),
     ("no labelled test images", "--test-dir DIR, or a labelled data set"),
+    ("take all of them", "--category NAME, or --all-categories for one model of all"),
     ("there is no method", "`blemish methods` describes them"),
     ("has no such setting", "`blemish methods NAME` describes them"),
     ("find suspects with another method", "--method NAME"),
@@ -204,6 +205,13 @@ impl From<FeatureError> for Failure {
             FeatureError::NoWeights { network } => Some(format!(
                 " with --weights FILE (in an ensemble: --ensemble {network}:FILE), or keep one for good with `blemish weights add FILE` \
                  or `blemish weights pull {network}`"
+            )),
+            FeatureError::NoImageText { network, .. } => Some(format!(
+                " with --weights FILE, or keep one for good with `blemish weights add FILE --name {network}` or `blemish weights pull {network}`"
+            )),
+            FeatureError::NoPrompted { network, .. } => Some(format!(
+                ", and keep it with `blemish weights add FILE --name {network}`, or `blemish weights pull {network}`; `--set` names a file \
+                 for one fit"
             )),
             FeatureError::NoOnnxLayers { path } => {
                 let path = shell::path(path);

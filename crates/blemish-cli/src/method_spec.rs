@@ -72,12 +72,12 @@ impl MethodSpec {
         Ok(Candidate { method: self.method.clone(), settings: self.settings(), side })
     }
 
-    /// Whether the method looks through a backbone.
+    /// Whether the method looks through a backbone with feature maps.
     pub fn has_backbone(&self) -> bool {
         // Known since the word was read.
         let needs = blemish::registry::method(&self.method)
             .and_then(|entry| entry.needs(&entry.parse(&self.settings())?));
-        needs.is_ok_and(|needs| needs.has_backbone())
+        needs.is_ok_and(|needs| needs.has_maps())
     }
 
     /// Whether the word itself names this option.

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use blemish_data::Mask;
 use blemish_eval::Extremes;
-use blemish_kernels::map::{Border, gaussian_blur, resize_bilinear, resize_nearest};
+use blemish_kernels::map::{Border, gaussian_blur, resize_aligned, resize_bilinear, resize_nearest};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub struct MapStage {
 pub enum Interpolation {
     /// Half-pixel centres.
     Bilinear,
+    /// The centres of the outermost cells on those of the outermost pixels.
+    BilinearAligned,
     /// The cell a pixel lies in.
     Nearest,
 }
@@ -133,6 +135,7 @@ impl MapStage {
         let mut values = match self.interpolation {
             _ if grid == (height, width) => patches.values,
             Interpolation::Bilinear => resize_bilinear(&patches.values, grid, (height, width)),
+            Interpolation::BilinearAligned => resize_aligned(&patches.values, grid, (height, width)),
             Interpolation::Nearest => resize_nearest(&patches.values, grid, (height, width)),
         };
         clear_outside(&mut values, inside);
@@ -173,6 +176,8 @@ mod tests {
         let scored = PLAIN.finish(patches(None), 1, 4, None);
         assert_eq!(scored.map.values, [0.0, 0.25, 0.75, 1.0]);
         assert_eq!(scored.score, 1.0);
+        let aligned = MapStage { interpolation: Interpolation::BilinearAligned, ..PLAIN };
+        assert_eq!(aligned.finish(patches(None), 1, 5, None).map.values, [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(PLAIN.finish(patches(Some(7.0)), 1, 4, None).score, 7.0);
         let blurred = MapStage { sigma: 1.0, ..PLAIN };
         assert!(blurred.finish(patches(None), 8, 8, None).score < 1.0);

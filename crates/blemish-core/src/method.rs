@@ -23,6 +23,7 @@ use crate::state::State;
 use crate::training::TrainingOptions;
 use blemish_data::Transform;
 use blemish_features::{Backbone, Device};
+use blemish_foundation::clip::Clip;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
@@ -131,6 +132,9 @@ pub struct FitContext<'a> {
     pub device: Device,
     /// The frozen backbone, for methods that need one.
     pub backbone: Option<Arc<Backbone>>,
+    /// The frozen network of images and texts, for methods that need one ([`Backing::ImageText`](crate::needs::Backing::ImageText)). It is
+    /// there for the fit; what scoring needs of it belongs into the method's state.
+    pub image_text: Option<Arc<Clip>>,
     /// Bytes of memory the fit may use beyond the backbone; `None` is no limit.
     pub memory_limit: Option<u64>,
     /// Folder for large temporary files; `None` is the system's.
@@ -148,6 +152,7 @@ impl FitContext<'_> {
             seed,
             device: backbone.as_ref().map_or_else(Device::default, |backbone| backbone.device()),
             backbone,
+            image_text: None,
             memory_limit: None,
             scratch: None,
             training: TrainingOptions::default(),
@@ -163,6 +168,17 @@ impl FitContext<'_> {
         self.backbone
             .clone()
             .ok_or_else(|| Error::Fit { method, reason: "it needs a backbone, and none was given".into() })
+    }
+
+    /// The network of images and texts, for a method that has declared that it needs one.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] if there is none.
+    pub fn require_image_text(&self, method: &'static str) -> Result<Arc<Clip>, Error> {
+        self.image_text.clone().ok_or_else(|| Error::Fit {
+            method,
+            reason: "it needs a network of images and texts, and none was given".into(),
+        })
     }
 
     /// Stops with an error if cancellation was asked for.

@@ -78,6 +78,11 @@ impl Needs {
         Self { reads: Reads::Images, backbone: Backing::None, ..Self::of_maps(&[]) }
     }
 
+    /// Of a method that looks at pixels through a network of images and texts, and can do without good images.
+    pub const fn of_image_text() -> Self {
+        Self { backbone: Backing::ImageText, good_images: 0, ..Self::of_images() }
+    }
+
     /// The same with another part of the image read.
     pub const fn reading(self, reads: Reads) -> Self {
         Self { reads, ..self }
@@ -99,6 +104,11 @@ impl Needs {
             Backing::Maps(strides) => strides,
             Backing::None | Backing::ImageText => &[],
         }
+    }
+
+    /// Whether there is a backbone with feature maps.
+    pub fn has_maps(&self) -> bool {
+        matches!(self.backbone, Backing::Maps(_))
     }
 
     /// Whether there is a backbone at all.

@@ -112,7 +112,7 @@ impl SettingInfo {
         let wants_text = has_type(&self.schema, "string") || choices(&self.schema).is_some();
         let value = if text == "null" && has_type(&self.schema, "null") {
             Value::Null
-        } else if wants_text {
+        } else if wants_text && !(takes_numbers(&self.schema) && text.parse::<f64>().is_ok()) {
             Value::String(text.to_owned())
         } else {
             serde_json::from_str(text)
@@ -126,7 +126,9 @@ impl SettingInfo {
         if value.is_null() && has_type(&self.schema, "null") {
             return Ok(());
         }
-        if let Some(choices) = choices(&self.schema) {
+        if let Some(choices) = choices(&self.schema)
+            && !(takes_numbers(&self.schema) && value.is_number())
+        {
             let fits = value.as_str().is_some_and(|text| choices.iter().any(|choice| choice == text));
             return if fits {
                 Ok(())
@@ -209,10 +211,22 @@ fn choices(schema: &Value) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// Whether a number may be given, alone or beside names.
+fn takes_numbers(schema: &Value) -> bool {
+    has_type(schema, "number") || has_type(schema, "integer")
+}
+
 fn allowed(schema: &Value) -> String {
-    if let Some(choices) = choices(schema) {
-        return choices.join(" | ");
+    let choices = choices(schema).map(|choices| choices.join(" | "));
+    match (choices, takes_numbers(schema)) {
+        (Some(choices), true) => [choices, range(schema)].join(" | ").trim_end_matches(" | ").to_owned(),
+        (Some(choices), false) => choices,
+        (None, _) => range(schema),
     }
+}
+
+/// The range of a number in words, or what else a type allows.
+fn range(schema: &Value) -> String {
     let bound = |name: &str| find(schema, name).map(short);
     match (bound("minimum"), bound("exclusiveMinimum"), bound("maximum")) {
         (Some(low), _, Some(high)) => format!("{low} to {high}"),
@@ -263,11 +277,27 @@ mod tests {
         other: Option<Colour>,
         /// Whether.
         fast: bool,
+        /// How strong, or by itself.
+        strength: Strength,
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Itself {
+        Auto,
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
+    #[serde(untagged)]
+    enum Strength {
+        Chosen(Itself),
+        Given(#[schemars(range(min = 0.0, max = 20.0))] f64),
     }
 
     impl Default for Sample {
         fn default() -> Self {
-            Self { ratio: 0.5, count: None, colour: Colour::Red, other: None, fast: false }
+            let strength = Strength::Chosen(Itself::Auto);
+            Self { ratio: 0.5, count: None, colour: Colour::Red, other: None, fast: false, strength }
         }
     }
 
@@ -281,7 +311,14 @@ mod tests {
         let allowed: Vec<&str> = infos.iter().map(|info| info.allowed.as_str()).collect();
         assert_eq!(
             allowed,
-            ["0.001 to 1", "at least 1", "red | deep_blue", "red | deep_blue", "true | false"]
+            [
+                "0.001 to 1",
+                "at least 1",
+                "red | deep_blue",
+                "red | deep_blue",
+                "true | false",
+                "auto | 0 to 20"
+            ]
         );
         assert_eq!(infos[0].name, "ratio");
         assert_eq!(infos[0].meaning, "How much.");
@@ -295,8 +332,25 @@ mod tests {
         let read: Sample = typed(&parse::<Sample>(&pairs(&list)).unwrap()).unwrap();
         assert_eq!(
             read,
-            Sample { ratio: 0.25, count: Some(3), colour: Colour::DeepBlue, other: None, fast: true }
+            Sample {
+                ratio: 0.25,
+                count: Some(3),
+                colour: Colour::DeepBlue,
+                other: None,
+                fast: true,
+                ..Sample::default()
+            }
         );
+    }
+
+    #[test]
+    fn a_number_may_be_left_to_a_name() {
+        let read = |text: &str| typed::<Sample>(&parse::<Sample>(&pairs(&[("strength", text)]))?);
+        assert_eq!(read("auto").unwrap().strength, Strength::Chosen(Itself::Auto));
+        assert_eq!(read("3").unwrap().strength, Strength::Given(3.0));
+        for text in ["21", "-1", "often", "nan", "true"] {
+            assert!(read(text).unwrap_err().to_string().contains("auto | 0 to 20"), "{text}");
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ pub enum DataError {
         reason: String,
     },
     /// The dataset has several categories and none, or an unknown one, was chosen.
-    #[error("{} in `{}`; choose one of: {}", match wanted { Some(name) => format!("there is no category `{name}`"), None => "there are several categories".to_string() }, path.display(), found.join(", "))]
+    #[error("{} in `{}`; choose one, or take all of them: {}", match wanted { Some(name) => format!("there is no category `{name}`"), None => "there are several categories".to_string() }, path.display(), found.join(", "))]
     Category {
         /// The dataset's folder.
         path: PathBuf,

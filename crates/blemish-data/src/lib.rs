@@ -57,4 +57,4 @@ pub use reader::{
 };
 pub use source::{Facts, Files, Frames, Memory, MemoryImage, Moment, Source, Subset, source_digest};
 pub use tiling::{MapMerger, TilePlan, Tiling};
-pub use transform::{Canvas, Crop, Resize, Transform};
+pub use transform::{Canvas, Crop, Filter, Resize, Transform};

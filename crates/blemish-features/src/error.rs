@@ -99,6 +99,39 @@ pub enum FeatureError {
         /// The network.
         network: &'static str,
     },
+    /// There are no weights for a network of images and texts.
+    #[error(
+        "there are no weights for {network} here; bring `{file}` of the model repository `{repository}`, or another file of this network \
+         under the names of open_clip or transformers"
+    )]
+    NoImageText {
+        /// The network.
+        network: &'static str,
+        /// Name of the published file.
+        file: &'static str,
+        /// Its repository on the hub.
+        repository: &'static str,
+    },
+    /// There are no weights for a network that is asked by phrases or boxes.
+    #[error(
+        "there are no weights for {network} here; bring `{file}` of the repository `{repository}`, or the checkpoint of its authors"
+    )]
+    NoPrompted {
+        /// The network.
+        network: &'static str,
+        /// Name of the published file.
+        file: &'static str,
+        /// Its repository on the hub.
+        repository: &'static str,
+    },
+    /// A network without feature maps was named as a backbone of a method that looks at such.
+    #[error(
+        "{network} embeds images and texts and gives no feature maps; name a backbone that does, such as resnet18"
+    )]
+    NoMaps {
+        /// The network.
+        network: &'static str,
+    },
     /// A user's network came without the names of its feature maps.
     #[error("`{path}` was given without layers; name the tensors that are its feature maps")]
     NoOnnxLayers {
@@ -122,6 +155,12 @@ pub enum FeatureError {
         name: String,
         /// What there is.
         known: &'static str,
+    },
+    /// Words, boxes or points that a network cannot be asked by.
+    #[error("the prompt cannot be used: {reason}")]
+    Prompt {
+        /// Why, and what to change.
+        reason: String,
     },
     /// An ONNX file that cannot be used.
     #[error("the ONNX file cannot be used: {reason}")]
@@ -178,14 +217,30 @@ impl FeatureError {
             | Self::UnknownTap { .. }
             | Self::RepeatedTap { .. }
             | Self::NoTaps { .. }
+            | Self::NoMaps { .. }
             | Self::NoOnnxLayers { .. }
             | Self::UnknownEngine { .. } => "setting",
-            Self::NoWeights { .. } | Self::NotPublished { .. } | Self::Pull { .. } | Self::Store(_) => {
-                "weights_missing"
-            }
+            Self::NoWeights { .. }
+            | Self::NoImageText { .. }
+            | Self::NoPrompted { .. }
+            | Self::NotPublished { .. }
+            | Self::Pull { .. }
+            | Self::Store(_) => "weights_missing",
+            Self::Prompt { .. } => "setting",
             Self::WeightsMismatch(_) | Self::WeightFile { .. } | Self::Onnx { .. } => "weights",
             Self::BrokenState { .. } => "corrupt",
             Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The same, saying which weight file it is about.
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::WeightsMismatch(mut mismatch) => {
+                mismatch.path = Some(path.to_owned());
+                Self::WeightsMismatch(mismatch)
+            }
+            other => other,
         }
     }
 

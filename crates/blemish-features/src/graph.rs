@@ -30,6 +30,8 @@ pub enum Padding {
     Symmetric(usize),
     /// TensorFlow "SAME": output size = ceil(input / stride); an odd pixel goes right and bottom.
     Same,
+    /// So many rows above and columns to the left, and so many below and to the right.
+    Uneven(usize, usize),
 }
 
 impl Padding {
@@ -37,6 +39,7 @@ impl Padding {
     pub(crate) fn around(self, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Self::Symmetric(around) => (around, around),
+            Self::Uneven(before, after) => (before, after),
             Self::Same => {
                 let missing = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
                 (missing / 2, missing - missing / 2)

@@ -24,4 +24,4 @@ pub use error::FeatureError;
 pub use executors::burn::{device as burn_device, interpreter as burn_graph};
 pub use executors::{Device, Engine, EngineOptions};
 pub use graph::{Executor, FeatureMap, Graph, Normalization, StateDict, Tensor, Weights};
-pub use networks::{Architecture, TapInfo};
+pub use networks::{Architecture, ImageText, TapInfo};

@@ -13,6 +13,10 @@
 
 pub mod bert;
 pub mod clip;
+#[cfg(test)]
+mod golden;
 pub mod grounding;
+mod layers;
+mod parameters;
 pub mod sam;
 pub mod text;

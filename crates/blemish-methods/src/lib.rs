@@ -56,12 +56,20 @@ methods! {
         fanogan: Fanogan,
         edgrec: EdgRec,
         mnad: Mnad,
+        uniad: Uniad,
+        ddad: Ddad,
     }
 
     /// Networks that learn from defects made up on good images.
     family synthetic {
         draem: Draem,
         memseg: MemSeg,
+    }
+
+    /// Large networks trained on images and texts, which detect with no good images or a handful.
+    family foundation {
+        winclip: WinClip,
+        saa: Saa,
     }
 
     mod classical: Statistical, Structural, FilterBank;

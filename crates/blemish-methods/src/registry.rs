@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn presets_are_the_default_and_its_published_size() {
-        let trained = ["fastflow", "cflow", "csflow", "differnet", "glow", "cfa", "mspba", "pni"];
+        let trained =
+            ["fastflow", "cflow", "csflow", "differnet", "glow", "cfa", "mspba", "pni", "uniad", "ddad"];
         for name in trained {
             let entry = super::method(name).unwrap();
             let [cpu, paper] = [Preset::Cpu, Preset::Paper].map(|preset| entry.preset(preset).unwrap());

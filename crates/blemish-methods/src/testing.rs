@@ -7,7 +7,7 @@ use blemish_core::input::Input;
 use blemish_core::map::PatchScores;
 use blemish_core::state::{State, StateTensor, Values};
 use blemish_data::ImageBatch;
-use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap};
+use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap, StateDict};
 use blemish_nn::init::Init;
 use blemish_nn::optim::{Adam, RmsProp, Rule};
 use blemish_nn::train::Turn;
@@ -159,6 +159,16 @@ impl Golden {
         let rank = self.0.tensors().get(name).map_or(1, |tensor| tensor.shape.len());
         let (shape, values) = self.0.f32(name, rank).unwrap();
         (shape.to_vec(), values.to_vec())
+    }
+
+    /// The stored tensors under `weights.`, without that, as a weight file would give them.
+    pub(crate) fn weights(&self) -> StateDict {
+        let names = self.0.tensors().keys().filter_map(|name| name.strip_prefix("weights."));
+        let tensor = |name: &str| {
+            let (shape, data) = self.values(&format!("weights.{name}"));
+            (name.to_owned(), blemish_features::Tensor { shape, data })
+        };
+        names.map(tensor).collect()
     }
 
     /// A stored tensor on a device.

@@ -68,7 +68,7 @@ impl<T: Real> Line<T> {
 
 /// The sum of some numbers for every index, in a fixed order.
 #[inline(always)]
-fn sums<T: Real, const N: usize>(count: usize, value: impl Fn(usize) -> [T; N]) -> [f64; N] {
+pub(crate) fn sums<T: Real, const N: usize>(count: usize, value: impl Fn(usize) -> [T; N]) -> [f64; N] {
     let mut sums = [[T::default(); WIDTH]; N];
     let whole = count / WIDTH * WIDTH;
     for start in (0..whole).step_by(WIDTH) {
@@ -180,6 +180,11 @@ impl<T: Real> Kernel for Backward<'_, T> {
             *gradient = scale * (dz - mean - h * along);
         }
     }
+}
+
+/// Mean and biased variance of all values together.
+pub(crate) fn moments_of<T: Real>(planes: &[&[T]]) -> Moments {
+    widest(Measure { planes })
 }
 
 impl BatchNorm {

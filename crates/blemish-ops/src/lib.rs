@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`convolve`], [`convolve_transposed`] | convolution through a column buffer of every image |
 //! | [`batch_norm_relu`] | twenty passes over the maps of each normalisation and ReLU |
+//! | [`group_norm_silu`] | a dozen passes over the maps of each normalisation and SiLU |
 //! | [`max_pairs`] | indices of eight bytes for every value |
 //! | [`map_linearly`] | products with matrices that are nearly all zero |
 //! | [`dense`] | products of copies that were transposed first |
+//! | [`attend`] | transposed copies of every head, and a dozen passes over the weights of all pairs of tokens |
 //! | [`channels`] | slices that are copied value by value |
 //! | [`couple`] | a dozen pointwise operations and as many buffers in each coupling block |
 //! | [`permute_channels`] | gathers and, for the gradient, scatters |
@@ -17,6 +19,7 @@
 //! functions are made of Burn's own operations, to which the tests compare the kernels.
 
 mod adam;
+mod attention;
 mod batch_norm;
 mod convolution;
 mod coupling;
@@ -25,6 +28,7 @@ mod direct;
 mod distance;
 mod extension;
 mod geometry;
+mod group_norm;
 mod linear_map;
 mod part;
 mod permutation;
@@ -145,6 +149,39 @@ pub fn batch_norm_relu(
     (Tensor::from_dispatch(y), Tensor::from_dispatch(mean), Tensor::from_dispatch(variance))
 }
 
+/// Group normalisation, then SiLU: x is batch x channels x height x width, `groups` groups of neighbouring channels.
+///
+/// y = z / (1 + exp(-z)), z = gain (x - m) / sqrt(v + epsilon) + shift, with m and v mean and biased variance of a group over its channels
+/// and all positions of an image.
+///
+/// # Panics
+/// If the shapes do not fit each other or the groups do not share the channels evenly.
+pub fn group_norm_silu(
+    x: Tensor<4>,
+    gain: Tensor<1>,
+    shift: Tensor<1>,
+    groups: usize,
+    epsilon: f64,
+) -> Tensor<4> {
+    let shape @ [batch, channels, height, width] = x.dims();
+    assert!(
+        gain.dims() == [channels]
+            && shift.dims() == [channels]
+            && groups > 0
+            && channels.is_multiple_of(groups),
+        "a norm of {groups} groups and other channels than {channels}"
+    );
+    if !is_ours(&x) || x.dims().contains(&0) {
+        let rows = x.reshape([batch * groups, channels / groups * height * width]);
+        let centred = rows.clone() - rows.mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let x = (centred / (variance + epsilon).sqrt()).reshape(shape);
+        return activation::silu(x * gain.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1]));
+    }
+    let (x, gain, shift) = (x.into_dispatch(), gain.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::group_norm(x, gain, shift, groups, epsilon))
+}
+
 /// The largest of each 2 x 2 values of x (batch x channels x height x width); a last odd row or column is left out. The gradient goes to the
 /// first of equals.
 ///
@@ -195,6 +232,37 @@ pub fn dense(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
         return x.matmul(weight) + bias.unsqueeze();
     }
     Tensor::from_dispatch(Dispatch::dense(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+/// Attention of several heads: softmax(q k^T / sqrt(d) + mask) v with d features a head, head h the features h d to (h + 1) d.
+///
+/// q is batch x n x features, k and v batch x m x features. `mask` is n x m, the same for every image and head; minus infinity hides a token,
+/// but a row must not hide all. The softmax's weights are multiplied by `kept`, batch x heads x n x m, which drops some while a network learns.
+/// Gradients flow to q, k and v.
+///
+/// # Panics
+/// If the shapes do not fit each other, or the heads do not share the features evenly.
+pub fn attend(
+    inputs: [Tensor<3>; 3],
+    heads: usize,
+    mask: Option<Tensor<2>>,
+    kept: Option<Tensor<4>>,
+) -> Tensor<3> {
+    let [[batch, n, features], [_, m, _], _] = inputs.each_ref().map(Tensor::dims);
+    let fits = inputs[1].dims() == [batch, m, features] && inputs[2].dims() == [batch, m, features];
+    assert!(fits, "{n} queries meet {m} keys and values of another shape");
+    assert!(heads > 0 && features.is_multiple_of(heads), "{heads} heads cannot share {features} features");
+    assert!(mask.as_ref().is_none_or(|mask| mask.dims() == [n, m]), "a mask for other than {n} x {m} tokens");
+    let drops = kept.as_ref().is_none_or(|kept| kept.dims() == [batch, heads, n, m]);
+    assert!(drops, "factors for other weights than {batch} x {heads} x {n} x {m}");
+    if !is_ours(&inputs[0]) || batch * n * m == 0 {
+        return attention::composed(inputs, heads, mask, kept);
+    }
+    let target = (&inputs[0].device(), inputs[0].dtype());
+    let mask = mask.unwrap_or_else(|| Tensor::zeros([0, 0], target)).into_dispatch();
+    let kept = kept.unwrap_or_else(|| Tensor::zeros([0; 4], target)).into_dispatch();
+    let [q, k, v] = inputs.map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::attend(q, k, v, mask, kept, heads).0)
 }
 
 /// The channels `first` to `first + count` of x (batch x channels x height x width).

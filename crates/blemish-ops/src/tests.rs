@@ -1,7 +1,7 @@
 use crate::{
-    AdamKind, AdamStep, Clamp, Coupling, LinearMap, adam_step, batch_norm_relu, channels, convolve, couple,
-    dense, inverse_order, map_linearly, max_pairs, permute_channels, row_distances, scalars, scale_and_shift,
-    square_sum, with_products_in,
+    AdamKind, AdamStep, Clamp, Coupling, LinearMap, adam_step, attend, attention, batch_norm_relu, channels,
+    convolve, couple, dense, group_norm_silu, inverse_order, map_linearly, max_pairs, permute_channels,
+    row_distances, scalars, scale_and_shift, square_sum, with_products_in,
 };
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
@@ -54,6 +54,43 @@ fn layers_agree<const D: usize, const W: usize>(
     close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-12);
     close(&values(weight.grad(&ours).unwrap()), &values(weight.grad(&theirs).unwrap()), 1e-12);
     close(&values(bias.grad(&ours).unwrap()), &values(bias.grad(&theirs).unwrap()), 1e-12);
+}
+
+#[test]
+fn attention_and_its_gradients_equal_what_burn_composes() {
+    // Batch, heads, queries, keys, features of a head: one image, rows of less than a vector and with a rest.
+    for (number, [batch, heads, n, m, d]) in
+        [[2, 2, 3, 5, 4], [1, 1, 4, 4, 3], [3, 4, 18, 35, 8], [2, 3, 1, 4, 5]].into_iter().enumerate()
+    {
+        let tokens = |count, seed| random([batch, count, heads * d], seed);
+        let inputs = [tokens(n, 1), tokens(m, 2), tokens(m, 3)];
+        // Every third pair is hidden, but the last of a row is always seen.
+        let hidden = |at: usize| if at % 3 == 0 && at % m != m - 1 { f64::NEG_INFINITY } else { 0.25 };
+        let data = TensorData::new((0..n * m).map(hidden).collect::<Vec<_>>(), [n, m]);
+        let mask = Tensor::<2>::from_data(data, (&inputs[0].device(), DType::F64));
+        let kept = (random([batch, heads, n, m], 4).detach() + 1.0) * 0.7;
+        for (mask, kept) in [(None, None), (Some(mask.clone()), None), (Some(mask), Some(kept))] {
+            let ours = attend(inputs.clone(), heads, mask.clone(), kept.clone());
+            let theirs = attention::composed(inputs.clone(), heads, mask, kept);
+            close(&values(ours.clone()), &values(theirs.clone()), 1e-12);
+            let (ours, theirs) = (weighted(ours), weighted(theirs));
+            for input in &inputs {
+                let [ours, theirs] = [&ours, &theirs].map(|found| values(input.grad(found).unwrap()));
+                close(&ours, &theirs, 1e-12);
+                assert!(ours.iter().any(|slope| slope.abs() > 1e-6), "case {number} has nothing to compare");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hidden_token_counts_for_nothing_in_single_precision_too() {
+    let inputs = [1, 2, 3].map(|seed| random([1, 20, 8], seed).cast(DType::F32).detach().require_grad());
+    let mask = (0..400).map(|at| if at % 20 < 7 { f32::NEG_INFINITY } else { 0.0 }).collect::<Vec<_>>();
+    let mask = Tensor::<2>::from_data(TensorData::new(mask, [20, 20]), &inputs[0].device());
+    let y = attend(inputs.clone(), 2, Some(mask), None);
+    let slopes = values(inputs[2].grad(&y.sum().backward()).unwrap());
+    assert!(slopes[..56].iter().all(|slope| *slope == 0.0) && slopes[56..].iter().all(|slope| *slope != 0.0));
 }
 
 #[test]
@@ -338,6 +375,33 @@ fn normalised_maps_and_their_gradients_equal_burns_own() {
         close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-8);
         close(&values(gain.grad(&ours).unwrap()), &values(gain.grad(&theirs).unwrap()), 1e-8);
         close(&values(shift.grad(&ours).unwrap()), &values(shift.grad(&theirs).unwrap()), 1e-8);
+    }
+}
+
+#[test]
+fn normalised_groups_and_their_gradients_equal_burns_own() {
+    for (shape, groups) in [([3, 4, 5, 7], 2), ([2, 6, 50, 45], 3), ([2, 4, 1, 1], 1), ([1, 3, 4, 4], 3)] {
+        let [batch, channels, height, width] = shape;
+        let x = Tensor::from_inner(random(shape, 1).inner() * 2.0 + 100.0).require_grad();
+        let (gain, shift) = (random([channels], 2), random([channels], 3));
+        let ours = group_norm_silu(x.clone(), gain.clone(), shift.clone(), groups, 1e-5);
+        let rows = x.clone().reshape([batch * groups, channels / groups * height * width]);
+        let off = rows.clone() - rows.mean_dim(1);
+        let normed = off.clone() / ((off.clone() * off).mean_dim(1) + 1e-5).sqrt();
+        let along = |line: Tensor<1>| line.reshape([1, channels, 1, 1]);
+        let z = normed.reshape(shape) * along(gain.clone()) + along(shift.clone());
+        let theirs = z.clone() / ((-z).exp() + 1.0);
+        close(&values(ours.clone()), &values(theirs.clone()), 1e-9);
+        let (ours, theirs) = (weighted(ours), weighted(theirs));
+        close(&values(x.grad(&ours).unwrap()), &values(x.grad(&theirs).unwrap()), 1e-8);
+        close(&values(gain.grad(&ours).unwrap()), &values(gain.grad(&theirs).unwrap()), 1e-8);
+        close(&values(shift.grad(&ours).unwrap()), &values(shift.grad(&theirs).unwrap()), 1e-8);
+        // In single precision, whose exponential is another.
+        let single = |tensor: Tensor<4>| tensor.inner().cast(DType::F32);
+        let line = |tensor: Tensor<1>| tensor.inner().cast(DType::F32);
+        let found = group_norm_silu(single(x.clone()), line(gain.clone()), line(shift.clone()), groups, 1e-5);
+        let exact = group_norm_silu(x.inner(), gain.inner(), shift.inner(), groups, 1e-5);
+        close(&values(found.cast(DType::F64)), &values(exact), 2e-5);
     }
 }
 

@@ -8,8 +8,11 @@ use blemish_core::observer::{Observer, Silent};
 use blemish_core::preset::Preset;
 use blemish_core::settings::Settings;
 use blemish_core::training::TrainingOptions;
-use blemish_data::{Tiling, Transform};
-use blemish_features::{Backbone, BackboneSpec, Device, EngineOptions};
+use blemish_data::{Filter, Tiling, Transform};
+use blemish_features::{
+    Backbone, BackboneSource, BackboneSpec, Device, EngineOptions, FeatureError, ImageText,
+};
+use blemish_foundation::clip::Clip;
 use blemish_methods::registry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,8 @@ pub struct DetectorConfig {
     pub backbone: BackboneSpec,
     /// Further backbones, each with models of its own whose maps and scores are averaged with the others'.
     pub ensemble: Vec<BackboneSpec>,
+    /// A network of images and texts that is in memory already, for methods that look through one; `None` loads the one that `backbone` names.
+    pub image_text: Option<Arc<Clip>>,
     /// How images become input. `None` is what the method's variant prescribes, and for tiles the images' own size; the default method and
     /// backbone choose by the images, see [`Self::choose_inputs`].
     pub transform: Option<Transform>,
@@ -49,6 +54,7 @@ impl Default for DetectorConfig {
             settings: Settings::new(),
             backbone: BackboneSpec::default(),
             ensemble: Vec::new(),
+            image_text: None,
             transform: None,
             tiles: None,
             input_sizes: Vec::new(),
@@ -116,13 +122,43 @@ impl DetectorConfig {
 }
 
 impl DetectorConfig {
+    /// The network of images and texts that the backbone names; where nothing is said, the one that WinCLIP was published with.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if it is a network of another kind.
+    pub(crate) fn named_image_text(&self) -> Result<ImageText, Error> {
+        match &self.backbone.source {
+            BackboneSource::ImageText(network) => Ok(*network),
+            source if *source == BackboneSpec::default().source => Ok(ImageText::default()),
+            BackboneSource::Network(network) => Err(FeatureError::UnknownNetwork {
+                name: network.name().to_owned(),
+                known: format!("for images and texts {}", ImageText::names()),
+            }
+            .into()),
+            BackboneSource::Onnx(path) => Err(FeatureError::UnknownNetwork {
+                name: path.display().to_string(),
+                known: format!("for images and texts {}", ImageText::names()),
+            }
+            .into()),
+        }
+    }
+
     /// The transform to the only size that the backbone takes, if there is a backbone and it takes only one.
     ///
     /// # Errors
     /// [`Error::Features`] for a backbone that cannot be read.
     pub(crate) fn fixed_transform(&self, needs: Needs) -> Result<Option<Transform>, Error> {
-        if needs.backbone == Backing::None {
-            return Ok(None);
+        match needs.backbone {
+            Backing::None => return Ok(None),
+            // Its position embedding is for one size, and it was trained on images resized along curves.
+            Backing::ImageText => {
+                let size = match &self.image_text {
+                    Some(network) => network.image().form().size,
+                    None => self.named_image_text()?.size(),
+                };
+                return Ok(Some(Transform::resize_to(size, size).with_filter(Filter::Bicubic)));
+            }
+            Backing::Maps(_) => {}
         }
         Ok(self.backbone.fixed_size()?.map(|[height, width]| Transform::resize_to(height, width)))
     }
@@ -287,6 +323,7 @@ impl<'a> FitOptions<'a> {
             seed,
             device: self.engine.device,
             backbone,
+            image_text: None,
             memory_limit: self.memory_limit,
             scratch: self.scratch.clone(),
             training: self.training.clone(),

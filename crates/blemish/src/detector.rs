@@ -188,6 +188,22 @@ impl Detector {
         Ok(Verdict { path: name.to_owned(), score: scored.score, overlay: None, map: None, decision })
     }
 
+    /// The same for an image of a category, by the thresholds of that category where the model has several.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub fn verdict_in(
+        &self,
+        category: &str,
+        name: &str,
+        scored: &Scored,
+        size: (usize, usize),
+        minimum_area: f64,
+    ) -> Result<Verdict, Error> {
+        let decision = self.decide_in(category, scored, size, minimum_area)?;
+        Ok(Verdict { path: name.to_owned(), score: scored.score, overlay: None, map: None, decision })
+    }
+
     /// Reads, transforms and scores one image file.
     ///
     /// # Errors

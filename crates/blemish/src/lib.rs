@@ -63,7 +63,7 @@ pub use blemish_core::{
     AnomalyMap, Error, FeatureBatch, Method, MethodInfo, Observer, Precision, Preset, Scored, Silent,
     TrainingOptions,
 };
-pub use blemish_core::{code, entry, error, map, memory, method, observer, settings, state};
+pub use blemish_core::{code, entry, error, map, memory, method, needs, observer, settings, state};
 pub use blemish_data as data;
 pub use blemish_eval as metrics;
 pub use blemish_features as features;

@@ -12,8 +12,8 @@ use std::time::Duration;
 /// What a fit learns from and with what.
 #[derive(Debug, Args)]
 pub struct LearnArgs {
-    /// Good images: a folder, an MVTec AD or VisA tree, a CSV or JSON list.
-    pub data: PathBuf,
+    /// Good images: a folder, an MVTec AD or VisA tree, a CSV or JSON list. Methods that go by words (winclip) can do without any.
+    pub data: Option<PathBuf>,
     /// Method; `blemish methods` lists them.
     #[arg(long, default_value = "patchcore")]
     pub method: String,
@@ -133,7 +133,8 @@ pub struct CalibrateArgs {
     /// Share of good images that may be flagged as anomalous; the model's own by default.
     #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "labelled")]
     pub false_alarm: Option<f64>,
-    /// Good images that the model has not learnt from (files, folders, globs); their scores replace those of the fit.
+    /// Good images that the model has not learnt from (files, folders, globs); their scores replace those of the fit, with
+    /// --category those of one of several categories.
     #[arg(long, value_name = "IMAGES", num_args = 1..)]
     pub with_good: Vec<PathBuf>,
     /// Which of these images belong together and count as one: auto, none, or a pattern as of fit.

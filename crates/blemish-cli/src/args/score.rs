@@ -21,6 +21,9 @@ pub struct PredictArgs {
     /// Pictures to write with --output.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Picture::Overlay, Picture::Map])]
     pub pictures: Vec<Picture>,
+    /// Category of the images, for a model of several: they are judged by the thresholds of that category instead of those of all.
+    #[arg(long, value_name = "NAME", help_heading = "Decisions")]
+    pub category: Option<String>,
     #[command(flatten)]
     pub monitor: MonitorArgs,
     /// Scores that the coldest and the hottest colour stand for; the model's own by default.

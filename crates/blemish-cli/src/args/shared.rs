@@ -45,6 +45,10 @@ pub struct LayoutArgs {
     /// Category, where the data holds several.
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     pub category: Option<String>,
+    /// All categories, where the data holds several: one model for all, with thresholds for each and for all together; metrics of each and
+    /// their mean.
+    #[arg(long, conflicts_with = "category", help_heading = "Data")]
+    pub all_categories: bool,
     /// Leave broken images, masks and links out instead of stopping; they are listed at the end.
     #[arg(long, help_heading = "Data")]
     pub skip_bad: bool,

@@ -21,7 +21,10 @@ pub fn run(args: &CalibrateArgs, threads: Option<usize>, console: &Console) -> R
         false => find_images(&args.with_good, args.layout.skip_bad)?,
     };
     let good: Vec<Sample> = found.images.iter().map(|path| Sample::unlabelled(path)).collect();
-    let good = if clip > 1 { Files::frames(in_sequences(good), "") } else { Files::new(good, "") };
+    // Of a model of several categories, those whose thresholds are to change.
+    let category = args.layout.category.as_deref().unwrap_or_default();
+    let good =
+        if clip > 1 { Files::frames(in_sequences(good), category) } else { Files::new(good, category) };
     let labelled: Option<Dataset> =
         args.labelled.as_ref().map(|data| open_for(clip, data, &args.layout)).transpose()?;
     let tests = labelled.as_ref().map(Files::test);

@@ -20,6 +20,8 @@ pub fn run(args: &CheckArgs, console: &Console) -> Result<(), Failure> {
         test_dir: args.layout.test_dir.clone(),
         mask_dir: args.layout.mask_dir.clone(),
         category: args.layout.category.clone(),
+        // Each has a check of its own in any case.
+        all_categories: false,
         skip_bad: true,
         trust_folders: args.layout.trust_folders,
         frames: args.layout.frames,

@@ -13,7 +13,7 @@ use blemish::data::{Dataset, Files};
 use blemish::evaluate::{EvaluateOptions, EvaluationOutcome, evaluate};
 use blemish::metrics::Evaluation;
 use blemish::metrics::decisions::{DecisionReport, Observed};
-use blemish::metrics::report::{ImageSummary, PixelSummary, SequenceReport};
+use blemish::metrics::report::{CategoryReport, ImageSummary, PixelSummary, SequenceReport};
 use blemish_report::Names;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -109,7 +109,8 @@ pub fn table(evaluation: &Evaluation) -> String {
         format!("{name:<20}{images:>7}{cells}\n")
     };
     let mut text = format!("{:27}{:^24}{:^40}\n", "", "image", "pixel");
-    text += &format!("{:<20}{:>7}", "defect", "images");
+    let several = &evaluation.categories;
+    text += &format!("{:<20}{:>7}", if several.is_empty() { "defect" } else { "category" }, "images");
     for column in ["AUROC", "AP", "F1-max", "AUROC", "AP", "F1-max", "AUPRO", "AUPIMO"] {
         text += &format!("{column:>8}");
     }
@@ -117,7 +118,11 @@ pub fn table(evaluation: &Evaluation) -> String {
     for defect in &evaluation.per_defect {
         text += &line(&defect.defect, defect.images, &defect.image, &defect.pixel);
     }
-    text += &line("all", evaluation.counts.defective, &evaluation.image, &evaluation.pixel);
+    for CategoryReport { category, evaluation } in several {
+        text += &line(&shown(category), evaluation.counts.defective, &evaluation.image, &evaluation.pixel);
+    }
+    let all = if several.is_empty() { "all" } else { "mean" };
+    text += &line(all, evaluation.counts.defective, &evaluation.image, &evaluation.pixel);
     text += &format!("good images: {}; values in percent", evaluation.counts.good);
     if let (Some(value), Some(interval)) = (evaluation.image.auroc, evaluation.image.auroc_interval) {
         text += &format!(
@@ -133,6 +138,7 @@ pub fn table(evaluation: &Evaluation) -> String {
     if let Some(decisions) = &evaluation.decisions {
         text += &decided(decisions);
     }
+    text += &decided_by_category(several);
     for note in &evaluation.notes {
         text += &format!("\nnote: {note}");
     }
@@ -157,6 +163,27 @@ fn of_videos(videos: &SequenceReport) -> String {
         text += &format!(
             "\nby the published rule, which looks at whole videos: {}",
             percent(videos.published_auroc)
+        );
+    }
+    text
+}
+
+/// Decisions at the thresholds that each category is judged by, a line a category.
+fn decided_by_category(several: &[CategoryReport]) -> String {
+    let decisions =
+        several.iter().filter_map(|one| Some((&one.category, one.evaluation.decisions.as_ref()?)));
+    let mut text = String::new();
+    for (category, DecisionReport { image_threshold, false_alarms, misses, .. }) in decisions {
+        if text.is_empty() {
+            text += "\ndecisions, each category by its own threshold where it has one:";
+        }
+        text += &format!(
+            "\n  {:<18} {image_threshold:>10.4}: {} of {} good images flagged, {} of {} defective missed",
+            shown(category),
+            false_alarms.count,
+            false_alarms.of,
+            misses.count,
+            misses.of
         );
     }
     text

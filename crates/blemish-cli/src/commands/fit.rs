@@ -5,17 +5,19 @@ use crate::args::{BackboneArgs, Bits, FitArgs, LearnArgs, ResourceArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
-use crate::terminal::shown_path;
+use crate::terminal::{shown, shown_path};
+use blemish::data::layout::Layout;
 use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
 use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
 use blemish::file::Claim;
 use blemish::metrics::{Calibration, GroupedBy, Grouping};
 use blemish::{
-    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Observer, Precision, Suspect,
+    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Groups, Observer, Precision, Suspect,
     TrainingOptions,
 };
 use blemish_report::shortened;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -141,6 +143,11 @@ fn trains_long(config: &DetectorConfig) -> Result<bool, Failure> {
     Ok(blemish::registry::method(&config.method)?.needs(&config.settings)?.trains_long())
 }
 
+/// Whether there is no folder of images or nothing in it: enough for methods that need none.
+fn holds_nothing(data: Option<&Path>) -> bool {
+    data.is_none_or(|data| std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none()))
+}
+
 /// Data, configuration and options of a fit from the command line; `updatable` is for a model that is to learn on.
 pub fn prepare<'a>(
     args: &LearnArgs,
@@ -150,8 +157,20 @@ pub fn prepare<'a>(
 ) -> Result<(DetectorConfig, Dataset, FitOptions<'a>), Failure> {
     let entry = blemish::registry::method(&args.method)?;
     let settings = entry.parse(&args.settings)?;
-    let clip = entry.needs(&settings)?.clip;
-    let (dataset, groups) = open_in_groups(clip, &args.data, &args.layout, &args.groups)?;
+    let needs = entry.needs(&settings)?;
+    let (dataset, groups) = match &args.data {
+        _ if needs.good_images == 0 && holds_nothing(args.data.as_deref()) => {
+            let named = args.data.as_deref().and_then(Path::file_name);
+            let category = named.map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            let root = args.data.as_deref().unwrap_or(Path::new(""));
+            (Dataset::empty(root, Layout::Folder, category), Groups::Auto)
+        }
+        Some(data) => open_in_groups(needs.clip, data, &args.layout, &args.groups)?,
+        None => {
+            let text = format!("{} learns from good images; name a folder of them", args.method);
+            return Err(Failure::usage(text));
+        }
+    };
     let mut config = DetectorConfig {
         method: args.method.clone(),
         transform: None,
@@ -160,6 +179,7 @@ pub fn prepare<'a>(
         settings,
         backbone: backbone_spec(&args.backbone)?,
         ensemble: ensemble_specs(&args.backbone)?,
+        image_text: None,
         seed: args.seed,
         calibration: CalibrationConfig { folds: args.folds, groups, ..CalibrationConfig::default() },
         trim: None,
@@ -193,7 +213,26 @@ pub fn in_words(calibration: &Calibration) -> String {
         }
         None => "",
     };
-    format!("{thresholds}calibrated on {}\n{}{option}{groups}", calibration.origin(), calibration.promise())
+    let mut text = format!(
+        "{thresholds}calibrated on {}\n{}{option}{groups}",
+        calibration.origin(),
+        calibration.promise()
+    );
+    for one in &calibration.categories {
+        text += &format!("\n  {}: {}", shown(&one.category), of_category(&one.calibration));
+    }
+    text
+}
+
+/// The thresholds of one of several categories, in a line.
+fn of_category(calibration: &Calibration) -> String {
+    let images = calibration.images();
+    match (calibration.image_threshold, calibration.pixel_threshold) {
+        (Some(image), Some(pixel)) => {
+            format!("image score {image:.4}, pixel score {pixel:.4}, by {images} good images of its own")
+        }
+        _ => format!("the thresholds of all, since its own {images} good images are too few"),
+    }
 }
 
 /// A calibration without its scores, for machines.
@@ -207,6 +246,11 @@ pub fn summary(calibration: &Calibration) -> serde_json::Value {
         "grouping": calibration.grouping,
         "origin": calibration.origin(),
         "promise": calibration.promise(),
+        "categories": calibration.categories.iter().map(|one| (one.category.clone(), json!({
+            "image_threshold": one.calibration.image_threshold,
+            "pixel_threshold": one.calibration.pixel_threshold,
+            "images": one.calibration.images(),
+        }))).collect::<serde_json::Map<_, _>>(),
     })
 }
 
@@ -246,7 +290,8 @@ pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure>
 
 fn default_output(category: &str, method: &str) -> PathBuf {
     // Names of checkpoints are longer still.
-    PathBuf::from(format!("{}.blemish", shortened(format!("{category}-{method}"), 180)))
+    let name = if category.is_empty() { method.to_owned() } else { format!("{category}-{method}") };
+    PathBuf::from(format!("{}.blemish", shortened(name, 180)))
 }
 
 /// How a fit, an update or a merge is to run.

@@ -4,7 +4,7 @@ use super::model_card::model_in_words;
 use crate::args::InfoArgs;
 use crate::failure::Failure;
 use crate::output::{print, print_as_is};
-use blemish::features::{Architecture, networks, onnx, weights};
+use blemish::features::{Architecture, ImageText, networks, onnx, weights};
 use blemish::file::format;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -14,11 +14,15 @@ pub fn run(args: &InfoArgs) -> Result<(), Failure> {
     if !path.exists() {
         return match args.what.to_string_lossy().parse::<Architecture>() {
             Ok(architecture) => network(architecture, args.json),
-            Err(_) => Err(Failure::new(format!(
-                "`{}` is neither a file nor an architecture; architectures are: {}",
-                args.what.display(),
-                Architecture::all().map(Architecture::name).collect::<Vec<_>>().join(", ")
-            ))),
+            Err(_) => match args.what.to_string_lossy().parse::<ImageText>() {
+                Ok(network) => image_text(network, args.json),
+                Err(_) => Err(Failure::new(format!(
+                    "`{}` is neither a file nor an architecture; architectures are: {}, {}",
+                    args.what.display(),
+                    Architecture::all().map(Architecture::name).collect::<Vec<_>>().join(", "),
+                    ImageText::names()
+                ))),
+            },
         };
     }
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -81,6 +85,16 @@ fn state_dict(path: &Path, as_json: bool) -> Result<(), Failure> {
         text += &format!("  {name} {:?}\n", tensor.shape);
     }
     print(text.trim_end())
+}
+
+fn image_text(network: ImageText, as_json: bool) -> Result<(), Failure> {
+    let (name, size) = (network.name(), network.size());
+    if as_json {
+        return print_as_is(&format!("{:#}", json!({"name": name, "image": size})));
+    }
+    print(&format!(
+        "{name}: embeds images of {size}x{size} and texts; for methods that go by words (winclip)"
+    ))
 }
 
 fn network(architecture: Architecture, as_json: bool) -> Result<(), Failure> {

@@ -77,6 +77,7 @@ fn open_options(clip: usize, layout: &LayoutArgs) -> OpenOptions {
         test_dir: layout.test_dir.clone(),
         mask_dir: layout.mask_dir.clone(),
         category: layout.category.clone(),
+        all_categories: layout.all_categories,
         skip_bad: layout.skip_bad,
         trust_folders: layout.trust_folders,
         frames: layout.frames || clip > 1,
@@ -128,12 +129,14 @@ fn tiles(args: &ViewArgs) -> Option<TileOptions> {
 
 /// The image transform of the command line on top of the method's own.
 fn transform(args: &TransformArgs, default: Transform) -> Result<Transform, Failure> {
+    let filter = default.filter;
     let mut transform = match args.size {
         None | Some(InputSize::Auto) => default,
         Some(InputSize::Native) => Transform::native(),
         Some(InputSize::Resized(Size::Exact { width, height })) => Transform::resize_to(height, width),
         Some(InputSize::Resized(Size::ShorterSide(side))) => Transform::shorter_side(side),
     };
+    transform.filter = filter;
     match args.crop {
         None => {}
         Some(Size::Exact { width, height }) => transform = transform.with_crop(height, width),

@@ -99,7 +99,8 @@ fn text(picked: &Pick, dataset: &Dataset, args: &PickArgs, options: &PickOptions
 /// The arguments of this program that fit a candidate on all good images, as they were picked for.
 fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
     let mut arguments = vec!["fit".into(), shell::argument(&args.data)];
-    let LayoutArgs { test_dir, mask_dir, category, skip_bad, trust_folders, frames } = &args.layout;
+    let LayoutArgs { test_dir, mask_dir, category, all_categories, skip_bad, trust_folders, frames } =
+        &args.layout;
     let mut add = |option: &str, value: Option<OsString>| {
         if let Some(value) = value {
             arguments.extend([option.into(), value]);
@@ -116,6 +117,9 @@ fn fit_arguments(candidate: &Candidate, args: &PickArgs) -> Vec<OsString> {
         ensemble.iter().for_each(|further| add("--ensemble", Some(further.into())));
     }
     add("--seed", (args.seed != 0).then(|| args.seed.to_string().into()));
+    if *all_categories {
+        arguments.push("--all-categories".into());
+    }
     if *skip_bad {
         arguments.push("--skip-bad".into());
     }

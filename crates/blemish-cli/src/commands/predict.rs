@@ -26,6 +26,7 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
             args.model.display()
         )));
     }
+    check_category(args, &detector)?;
     let are_frames = args.frames || detector.clip() > 1;
     // Films and their like become folders of frames, which go at the end.
     let mut clips = are_frames.then(|| Unpacked::new(None)).transpose()?;
@@ -49,7 +50,8 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     writer.begin()?;
     let samples: Vec<Sample> = paths.iter().map(|path| Sample::unlabelled(path)).collect();
     let samples = if are_frames { in_sequences(samples) } else { samples };
-    let images = if are_frames { Files::frames(samples, "") } else { Files::new(samples, "") };
+    let category = args.category.as_deref().unwrap_or_default();
+    let images = if are_frames { Files::frames(samples, category) } else { Files::new(samples, category) };
     if args.output.is_some() {
         console.stage("scoring", Some(paths.len() as u64));
     }
@@ -70,7 +72,11 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
         let path = &paths[index];
         watch.observe(path, scored.score, watched.take(index).as_ref(), console)?;
         let name = names.unique(path);
-        let mut verdict = detector.verdict(&text_of(&shown(path)), &scored, size, args.min_area)?;
+        let shown = text_of(&shown(path));
+        let mut verdict = match &args.category {
+            Some(category) => detector.verdict_in(category, &shown, &scored, size, args.min_area)?,
+            None => detector.verdict(&shown, &scored, size, args.min_area)?,
+        };
         if let Some(decision) = &verdict.decision {
             anomalous += usize::from(decision.anomalous == Some(true));
             exports.add(path, &name, size, &decision.regions)?;
@@ -94,6 +100,22 @@ pub fn run(args: &PredictArgs, threads: Option<usize>, console: &Console) -> Res
     match args.fail_on_anomaly && anomalous > 0 {
         true => Err(Failure::anomaly(anomalous, scored_images)),
         false => Ok(()),
+    }
+}
+
+/// Checks that the model knows the category that images are said to be of.
+fn check_category(args: &PredictArgs, detector: &Detector) -> Result<(), Failure> {
+    let Some(wanted) = &args.category else { return Ok(()) };
+    let data = &detector.header().data;
+    let known =
+        if data.categories.is_empty() { vec![data.category.clone()] } else { data.categories.clone() };
+    match known.contains(wanted) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "`{}` has not learned a category `{wanted}`; it knows: {}. Without --category images are judged by the thresholds of all",
+            args.model.display(),
+            known.join(", ")
+        ))),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::args::{Bits, FitArgs, LearnArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use blemish::Observer;
+use blemish::needs::Backing;
 
 /// Names the options of a fit that its method does not use.
 pub fn warn(args: &FitArgs, console: &Console) -> Result<(), Failure> {
@@ -33,6 +34,9 @@ fn lines(args: &FitArgs) -> Result<Vec<String>, Failure> {
     }
     if args.textures.is_some() && !needs.textures {
         lines.push(format!("not used, since {method} lays no textures over images: --textures"));
+    }
+    if needs.backbone == Backing::ImageText && !backbone.layers.is_empty() {
+        lines.push(format!("not used, since {method} looks through no feature maps: --layers"));
     }
     if !needs.has_backbone() {
         let looking = given(&[
@@ -64,6 +68,8 @@ mod tests {
         );
         assert_eq!(told("blemish fit D --method fastflow --resume --time-limit 1m --backbone resnet18"), "");
         assert!(told("blemish fit D --textures T").contains("no textures over images: --textures"));
+        assert!(told("blemish fit --method winclip --layers a").contains("no feature maps: --layers"));
+        assert_eq!(told("blemish fit --method winclip --backbone clip_vit_b_32 --weights F"), "");
         assert_eq!(told("blemish fit D"), "");
     }
 }

@@ -5,11 +5,12 @@ use crate::entry::Fitted;
 use crate::error::Error;
 use crate::map::{PatchScores, Scored};
 use crate::method::{FitContext, Pass, Stored};
-use crate::needs::Needs;
+use crate::needs::{Backing, Needs};
 use crate::observer::Observer;
 use crate::state::State;
 use crate::training::TrainingOptions;
 use blemish_features::{Backbone, Device};
+use blemish_foundation::clip::Clip;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,7 +180,9 @@ fn fit<'c>(
     good: Images<'c>,
     change: impl FnOnce(FitContext<'c>) -> FitContext<'c>,
 ) -> Result<Box<dyn Fitted>, Failure> {
-    let context = change(FitContext::new(SEED, backbone.clone()));
+    let needs = guard(|| subject.entry.needs(&subject.settings))?;
+    let image_text = (needs.backbone == Backing::ImageText).then(|| Arc::new(Clip::tiny()));
+    let context = change(FitContext { image_text, ..FitContext::new(SEED, backbone.clone()) });
     let good = good.watched(context.observer);
     guard(|| subject.entry.fit(&subject.settings, &good, &context))
 }

@@ -13,6 +13,8 @@
 //! # }
 //! ```
 //!
+//! A method that looks through a network of images and texts gets a tiny one with random weights.
+//!
 //! | part | promise |
 //! |---|---|
 //! | [`Part::Finds`] | a defect scores above good images, and the map is hottest where it is, if the method localises |
@@ -84,7 +86,7 @@ impl<'a> Subject<'a> {
 
 /// The embedded backbone with maps at the strides that are needed.
 fn embedded(needs: &Needs) -> Result<Option<Arc<Backbone>>, Error> {
-    if !needs.has_backbone() {
+    if !needs.has_maps() {
         return Ok(None);
     }
     let backbone = Backbone::load(&BackboneSpec::default(), needs.strides(), &EngineOptions::default())?;

@@ -62,6 +62,8 @@ pub struct Sample {
     pub masks: Vec<PathBuf>,
     /// What it shares with other images (the part, the shot), where a list says so; such images are kept together in folds.
     pub group: Option<String>,
+    /// Its category, in a set of several; else it is that of the set.
+    pub category: Option<String>,
 }
 
 impl Sample {
@@ -75,18 +77,25 @@ impl Sample {
     }
 
     fn new(path: PathBuf, label: Label) -> Self {
-        Self { path, label, defect: defect_of(label).to_owned(), masks: Vec::new(), group: None }
+        Self {
+            path,
+            label,
+            defect: defect_of(label).to_owned(),
+            masks: Vec::new(),
+            group: None,
+            category: None,
+        }
     }
 }
 
-/// The images of one category.
+/// The images of one category, or of several as one set ([`Dataset::joined`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     /// The folder or list it was opened from (for a set of categories, the category's folder).
     pub root: PathBuf,
     /// The layout that was recognised.
     pub layout: Layout,
-    /// The category's name, or the folder's.
+    /// The category's name, or the folder's; of several categories that of the folder or list that holds them.
     pub category: String,
     /// Good images to learn from; empty in sets for evaluation only.
     pub train: Vec<Sample>,
@@ -162,6 +171,8 @@ impl Dataset {
 pub struct OpenOptions {
     /// Which category of a set with several.
     pub category: Option<String>,
+    /// Takes all categories of a set with several, as one set. It is not heeded where a category is chosen.
+    pub all_categories: bool,
     /// Folder with `good` and defect folders; instead of the layout's own.
     pub test_dir: Option<PathBuf>,
     /// Folder of masks (`<defect>/NAME_mask.png`, `<defect>/NAME.png`, or the same without defect folders); instead of the

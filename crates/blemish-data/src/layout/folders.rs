@@ -73,8 +73,8 @@ fn collect(
                     _ => "defective".to_owned(),
                 };
                 let masks = picture.masks.masks.clone();
-                let sample =
-                    Sample { path: picture.path.clone(), label: Label::Defective, defect, masks, group };
+                let path = picture.path.clone();
+                let sample = Sample { path, label: Label::Defective, defect, masks, group, category: None };
                 test.push((sample, picture));
             }
             Use::Masks | Use::PassedOver(_) => {}

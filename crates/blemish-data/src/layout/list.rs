@@ -224,7 +224,10 @@ pub(super) fn sample_of(list: &Path, base: &Path, entry: &Entry) -> Result<(Samp
     }
     let defect = if entry.defect.is_empty() { kind } else { entry.defect.clone() };
     let masks = if entry.mask.is_empty() { Vec::new() } else { vec![base.join(&entry.mask)] };
-    Ok((Sample { path, label: Label::Defective, defect, masks, group }, split.unwrap_or(Split::Test)))
+    Ok((
+        Sample { path, label: Label::Defective, defect, masks, group, category: None },
+        split.unwrap_or(Split::Test),
+    ))
 }
 
 /// The entries of a list, whichever of the three forms it has.

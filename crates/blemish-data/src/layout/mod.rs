@@ -20,6 +20,7 @@ mod names;
 mod place;
 mod realiad;
 mod scan;
+mod several;
 mod sorting;
 pub mod table;
 mod tree;
@@ -47,12 +48,20 @@ use std::sync::Arc;
 /// Recognises the layout of a folder or list and collects its samples.
 ///
 /// # Errors
-/// [`DataError`]: nothing there, no images, several categories, a missing mask or file, a wrong line of a list, names that contradict
+/// [`DataError`]: nothing there, no images, several categories of which none was chosen (nor all), a missing mask or file, a wrong line of a list, names that contradict
 /// what their images would be taken as.
 pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     if options.frames {
         return open_videos(path, options);
     }
+    match options.all_categories && options.category.is_none() {
+        true => Dataset::joined(path, open_categories(path, options)?),
+        false => open_one(path, options),
+    }
+}
+
+/// The only category, or the one that the options choose.
+fn open_one(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     let metadata = std::fs::metadata(path)
         .map_err(|error| scan::broken_link(path).unwrap_or_else(|| DataError::io("open", path)(error)))?;
     let mut dataset = if metadata.is_dir() { open_folder(path, options)? } else { open_file(path, options)? };
@@ -106,7 +115,14 @@ fn nothing(path: &Path, dataset: &Dataset) -> DataError {
 /// # Errors
 /// As [`open_dataset`]; [`DataError::Setting`] if one test or mask folder is given for several categories.
 pub fn open_categories(path: &Path, options: &OpenOptions) -> Result<Vec<Dataset>, DataError> {
-    let found = match open_dataset(path, options) {
+    let open = |category| {
+        let options = OpenOptions { category, ..options.clone() };
+        match options.frames {
+            true => open_videos(path, &OpenOptions { all_categories: false, ..options }),
+            false => open_one(path, &options),
+        }
+    };
+    let found = match open(options.category.clone()) {
         Err(DataError::Category { wanted: None, found, .. }) => found,
         opened => return Ok(vec![opened?]),
     };
@@ -118,8 +134,7 @@ pub fn open_categories(path: &Path, options: &OpenOptions) -> Result<Vec<Dataset
             found.join(", ")
         )));
     }
-    let open = |category| open_dataset(path, &OpenOptions { category: Some(category), ..options.clone() });
-    found.into_iter().map(open).collect()
+    found.into_iter().map(|category| open(Some(category))).collect()
 }
 
 fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
@@ -152,7 +167,7 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
         if !is_named && is_category(&folder)? { categories.push(folder) } else { others.push(folder) }
     }
     // Good and defective folders here and there may be taken for good; folders for train and test part categories.
-    let mut is_plain = options.trust_folders && options.category.is_none();
+    let mut is_plain = options.trust_folders && options.category.is_none() && !options.all_categories;
     for folder in &categories {
         is_plain = is_plain && !holds(folder, |name| names::split_of(name).is_some())?;
     }
@@ -175,10 +190,13 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError>
     for other in others {
         let images = scan::list(&other, &[], true)?.images.len();
         if images > 0 {
-            dataset.account.remarks.push(format!(
-                "`{}` ({images} images) is no part of category `{name}` and was passed over",
-                other.display()
-            ));
+            let whose = match options.all_categories {
+                true => "any category".to_owned(),
+                false => format!("category `{name}`"),
+            };
+            let remark =
+                format!("`{}` ({images} images) is no part of {whose} and was passed over", other.display());
+            dataset.account.remarks.push(remark);
         }
     }
     Ok(dataset)

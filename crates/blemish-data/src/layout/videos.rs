@@ -104,7 +104,8 @@ fn label(dataset: &mut Dataset, root: &Path, clip: &Clip, known: Vec<Known>) {
                 continue;
             }
         };
-        dataset.test.push(Sample { path: frame.clone(), label, defect, masks, group: Some(group.clone()) });
+        let group = Some(group.clone());
+        dataset.test.push(Sample { path: frame.clone(), label, defect, masks, group, category: None });
     }
 }
 

@@ -22,26 +22,34 @@ pub struct Files {
 }
 
 impl Files {
-    /// Files of one category, in the order given.
+    /// Files in the order given, of that category where they do not know their own.
     pub fn new(samples: impl Into<Vec<Sample>>, category: &str) -> Self {
-        let mut files = Self {
-            samples: Vec::new(),
-            facts: Vec::new(),
-            categories: vec![category.to_owned()],
-            soft_masks: Arc::default(),
-        };
-        files.add(samples.into(), 0, false);
-        files
+        let samples = samples.into();
+        let categories = names_in(&samples, category);
+        Self::of_categories(samples, categories, category, false)
     }
 
-    /// Frames of videos of one category, in the order of [`in_sequences`](crate::layout::in_sequences): those of a group one after another.
+    /// Frames of videos, in the order of [`in_sequences`](crate::layout::in_sequences): those of a group one after another.
     pub fn frames(samples: impl Into<Vec<Sample>>, category: &str) -> Self {
-        let mut files = Self::new(Vec::new(), category);
-        files.add(samples.into(), 0, true);
+        let samples = samples.into();
+        let categories = names_in(&samples, category);
+        Self::of_categories(samples, categories, category, true)
+    }
+
+    /// Samples that count in these categories; those that do not know theirs are of `category`.
+    fn of_categories(
+        samples: Vec<Sample>,
+        categories: Vec<String>,
+        category: &str,
+        are_frames: bool,
+    ) -> Self {
+        let (facts, soft_masks) = (Vec::new(), Arc::default());
+        let mut files = Self { samples: Vec::new(), facts, categories, soft_masks };
+        files.add(samples, category, are_frames);
         files
     }
 
-    /// The training images of a dataset.
+    /// The training images of a dataset. They and the test images count in the same categories.
     pub fn training(dataset: &Dataset) -> Self {
         Self::of(dataset, &dataset.train)
     }
@@ -52,10 +60,8 @@ impl Files {
     }
 
     fn of(dataset: &Dataset, samples: &[Sample]) -> Self {
-        match dataset.layout {
-            Layout::Videos => Self::frames(samples, &dataset.category),
-            _ => Self::new(samples, &dataset.category),
-        }
+        let are_frames = dataset.layout == Layout::Videos;
+        Self::of_categories(samples.to_vec(), dataset.categories(), &dataset.category, are_frames)
     }
 
     /// The training images and the test images of several categories, one dataset after another. Both know all categories, in the
@@ -68,28 +74,23 @@ impl Files {
             return Err(DataError::Setting("there are no datasets; give at least one".into()));
         }
         let mut categories: Vec<String> = Vec::new();
-        let numbers: Vec<usize> = datasets
-            .iter()
-            .map(|dataset| {
-                let known = categories.iter().position(|name| *name == dataset.category);
-                known.unwrap_or_else(|| {
-                    categories.push(dataset.category.clone());
-                    categories.len() - 1
-                })
-            })
-            .collect();
+        for name in datasets.iter().flat_map(Dataset::categories) {
+            if !categories.contains(&name) {
+                categories.push(name);
+            }
+        }
         let mut train =
             Self { samples: Vec::new(), facts: Vec::new(), categories, soft_masks: Arc::default() };
         let mut test = Self { soft_masks: Arc::default(), ..train.clone() };
-        for (dataset, category) in datasets.iter().zip(numbers) {
+        for dataset in datasets {
             let are_frames = dataset.layout == Layout::Videos;
-            train.add(dataset.train.clone(), category, are_frames);
-            test.add(dataset.test.clone(), category, are_frames);
+            train.add(dataset.train.clone(), &dataset.category, are_frames);
+            test.add(dataset.test.clone(), &dataset.category, are_frames);
         }
         Ok((train, test))
     }
 
-    fn add(&mut self, samples: Vec<Sample>, category: usize, are_frames: bool) {
+    fn add(&mut self, samples: Vec<Sample>, category: &str, are_frames: bool) {
         for (at, sample) in samples.iter().enumerate() {
             let moment = are_frames.then(|| {
                 let last = self.facts.last().and_then(|facts| facts.moment);
@@ -100,11 +101,12 @@ impl Files {
                     None => Moment { sequence: 0, frame: 0 },
                 }
             });
+            let own = sample.category.as_deref().unwrap_or(category);
             self.facts.push(Facts {
                 name: text_of(&sample.path),
                 label: sample.label,
                 defect: sample.defect.clone(),
-                category,
+                category: self.categories.iter().position(|name| name == own).unwrap_or_default(),
                 group: sample.group.clone(),
                 moment,
             });
@@ -122,6 +124,15 @@ impl Files {
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
+}
+
+/// The categories of samples, sorted; those that do not know theirs are of the given one.
+fn names_in(samples: &[Sample], category: &str) -> Vec<String> {
+    let mut names: Vec<String> =
+        samples.iter().map(|sample| sample.category.as_deref().unwrap_or(category).to_owned()).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() { vec![category.to_owned()] } else { names }
 }
 
 impl Source for Files {

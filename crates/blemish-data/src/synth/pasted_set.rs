@@ -121,6 +121,7 @@ fn write_twins(
             defect: kind.name().to_owned(),
             masks: vec![mask],
             group: None,
+            category: None,
         });
     }
     Ok(samples)

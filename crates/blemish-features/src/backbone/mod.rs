@@ -56,6 +56,9 @@ impl Backbone {
     ) -> Result<Self, FeatureError> {
         let state = match &spec.source {
             BackboneSource::Network(architecture) => load_network(*architecture, spec, strides)?,
+            BackboneSource::ImageText(network) => {
+                return Err(FeatureError::NoMaps { network: network.name() });
+            }
             BackboneSource::Onnx(path) => load_onnx(path, spec)?,
         };
         Self::from_state(state, options)
@@ -247,13 +250,7 @@ fn load_network(
     let state = weights::read_state_dict(&path)?;
     let architecture = variant_for(architecture, &state);
     let graph = networks::build(architecture).cut(&layers)?;
-    let weights = assemble(&graph, state).map_err(|error| match error {
-        FeatureError::WeightsMismatch(mut mismatch) => {
-            mismatch.path = Some(path);
-            FeatureError::WeightsMismatch(mismatch)
-        }
-        other => other,
-    })?;
+    let weights = assemble(&graph, state).map_err(|error| error.in_file(&path))?;
     Ok(BackboneState::Network { architecture, layers: tap_names(&graph), weights })
 }
 

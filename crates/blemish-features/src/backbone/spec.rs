@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::graph::Normalization;
-use crate::networks::Architecture;
+use crate::networks::{Architecture, ImageText};
 
 /// Which network, which of its layers, and where its weights are. The default is the embedded network.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,7 @@ impl BackboneSpec {
     pub fn fixed_size(&self) -> Result<Option<[usize; 2]>, crate::FeatureError> {
         match &self.source {
             BackboneSource::Network(_) => Ok(None),
+            BackboneSource::ImageText(network) => Ok(Some([network.size(); 2])),
             BackboneSource::Onnx(path) => Ok(crate::onnx::fixed_size(path)?.whole()),
         }
     }
@@ -36,6 +37,8 @@ impl BackboneSpec {
 pub enum BackboneSource {
     /// One that the crate describes.
     Network(Architecture),
+    /// One of images and texts, for methods that look through such.
+    ImageText(ImageText),
     /// A user's own feature extractor.
     Onnx(PathBuf),
 }
@@ -67,6 +70,9 @@ impl std::str::FromStr for BackboneSource {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
             return Ok(Self::Onnx(path));
         }
-        text.parse().map(Self::Network)
+        match text.parse() {
+            Ok(network) => Ok(Self::ImageText(network)),
+            Err(_) => text.parse().map(Self::Network),
+        }
     }
 }

@@ -49,6 +49,8 @@ fn same_padding_puts_the_odd_pixel_right_and_bottom() {
     let map = run(conv(3, 2, Padding::Same, 1), 1, 0.5, &planes(4, 4), 4, 4);
     assert_eq!((map.channels, map.height, map.width), (1, 2, 2));
     assert_eq!(map.data, [999.5, 666.5, 666.5, 444.5]);
+    let uneven = run(conv(3, 2, Padding::Uneven(0, 1), 1), 1, 0.5, &planes(4, 4), 4, 4);
+    assert_eq!(uneven, map);
     // 5x5: outputs 3x3, one padding pixel on each side.
     let map = run(conv(3, 2, Padding::Same, 1), 1, 0.0, &planes(5, 5), 5, 5);
     assert_eq!(map.data, [444.0, 666.0, 444.0, 666.0, 999.0, 666.0, 444.0, 666.0, 444.0]);

@@ -106,6 +106,9 @@ fn output_size(op: &Op, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         Op::Conv { kernel, stride, padding: Padding::Symmetric(padding), .. } => {
             both(&|side| Some((side + 2 * padding).checked_sub(kernel)? / stride + 1))
         }
+        Op::Conv { kernel, stride, padding: Padding::Uneven(before, after), .. } => {
+            both(&|side| Some((side + before + after).checked_sub(kernel)? / stride + 1))
+        }
         Op::Conv { stride, padding: Padding::Same, .. } => both(&|side| Some(side.div_ceil(stride))),
         Op::MaxPool { kernel, stride, padding, ceil } => {
             both(&|side| pooled_side(side, kernel, stride, padding, ceil))

@@ -9,7 +9,8 @@ use crate::FeatureError;
 ///
 /// The EfficientNets exist twice, because two trainings need different arithmetic: `EfficientNetB0`..`B5` pad symmetrically
 /// (torchvision's and timm's own weights), `TfEfficientNetB0`..`B5` pad as TensorFlow does and use its batch-norm epsilon
-/// (timm's `tf_efficientnet_*`, the package efficientnet_pytorch). The Lite models are always TensorFlow's.
+/// (timm's `tf_efficientnet_*`, the package efficientnet_pytorch). The Lite models are always TensorFlow's. `EfficientNetB4At380` pads images
+/// of every size as TensorFlow would pad one of 380 x 380, which that package does unless it is told the size: values of UniAD's features.
 ///
 /// CLIP's towers exist twice as well, named as timm names them: OpenAI trained its own with another non-linearity (`quickgelu`) than the
 /// networks of LAION have, under the same names of tensors.
@@ -34,6 +35,7 @@ pub enum Architecture {
     TfEfficientNetB3,
     TfEfficientNetB4,
     TfEfficientNetB5,
+    EfficientNetB4At380,
     EfficientNetLite0,
     EfficientNetLite1,
     EfficientNetLite2,
@@ -62,7 +64,7 @@ pub enum Architecture {
 use Architecture::*;
 
 /// Every architecture with its name and its layers at strides 4, 8 and 16.
-const TABLE: [(Architecture, &str, [&str; 3]); 41] = [
+const TABLE: [(Architecture, &str, [&str; 3]); 42] = [
     (ResNet18, "resnet18", RESNET_LAYERS),
     (ResNet34, "resnet34", RESNET_LAYERS),
     (ResNet50, "resnet50", RESNET_LAYERS),
@@ -81,6 +83,7 @@ const TABLE: [(Architecture, &str, [&str; 3]); 41] = [
     (TfEfficientNetB3, "tf_efficientnet_b3", EFFICIENTNET_LAYERS),
     (TfEfficientNetB4, "tf_efficientnet_b4", EFFICIENTNET_LAYERS),
     (TfEfficientNetB5, "tf_efficientnet_b5", EFFICIENTNET_LAYERS),
+    (EfficientNetB4At380, "efficientnet_b4_380", EFFICIENTNET_LAYERS),
     (EfficientNetLite0, "efficientnet_lite0", EFFICIENTNET_LAYERS),
     (EfficientNetLite1, "efficientnet_lite1", EFFICIENTNET_LAYERS),
     (EfficientNetLite2, "efficientnet_lite2", EFFICIENTNET_LAYERS),

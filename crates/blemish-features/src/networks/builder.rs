@@ -47,6 +47,11 @@ impl Builder {
         self.graph.nodes[node].channels
     }
 
+    /// Image pixels to a cell of a node's output.
+    pub fn stride(&self, node: NodeId) -> usize {
+        self.graph.nodes[node].stride
+    }
+
     /// A convolution to `channels` outputs whose tensors are `{name}.weight` and `{name}.bias`.
     pub fn conv(
         &mut self,

@@ -2,6 +2,9 @@
 //!
 //! B1 to B5 are B0 with scaled widths and depths. Lite drops squeeze and excitation, uses ReLU6 instead of SiLU, and leaves the
 //! stem, the head and the depth of the first and last stage unscaled. Names are timm's.
+//!
+//! The package efficientnet_pytorch works out TensorFlow's padding once, for the image size that a network was trained with, and keeps it for
+//! all sizes: values are as of an image that is shifted by part of a pixel.
 
 use super::architecture::Architecture;
 use super::builder::{Builder, ConvSettings};
@@ -15,7 +18,18 @@ pub(super) struct Settings {
     /// Factor on the blocks of a stage, in tenths.
     depth_tenths: usize,
     lite: bool,
-    tensorflow_padding: bool,
+    padding: Convention,
+}
+
+/// How convolutions are padded.
+#[derive(Clone, Copy)]
+enum Convention {
+    /// By half the kernel.
+    Symmetric,
+    /// As TensorFlow pads the map at hand.
+    TensorFlow,
+    /// As TensorFlow would pad the maps of an image of so many pixels a side.
+    TensorFlowAt(usize),
 }
 
 /// A row of table 1 of the paper.
@@ -50,13 +64,17 @@ pub(super) fn settings(architecture: Architecture) -> Settings {
         EfficientNetB1 | TfEfficientNetB1 | EfficientNetLite1 => (10, 11),
         EfficientNetB2 | TfEfficientNetB2 | EfficientNetLite2 => (11, 12),
         EfficientNetB3 | TfEfficientNetB3 => (12, 14),
-        EfficientNetB4 | TfEfficientNetB4 => (14, 18),
+        EfficientNetB4 | TfEfficientNetB4 | EfficientNetB4At380 => (14, 18),
         EfficientNetB5 | TfEfficientNetB5 => (16, 22),
         _ => (10, 10),
     };
     let lite = matches!(architecture, EfficientNetLite0 | EfficientNetLite1 | EfficientNetLite2);
-    let tensorflow_padding = lite || architecture.name().starts_with("tf_");
-    Settings { width_tenths, depth_tenths, lite, tensorflow_padding }
+    let padding = match architecture {
+        EfficientNetB4At380 => Convention::TensorFlowAt(380),
+        _ if lite || architecture.name().starts_with("tf_") => Convention::TensorFlow,
+        _ => Convention::Symmetric,
+    };
+    Settings { width_tenths, depth_tenths, lite, padding }
 }
 
 impl Settings {
@@ -79,8 +97,17 @@ impl Settings {
         if fixed { blocks } else { (blocks * self.depth_tenths).div_ceil(10) }
     }
 
-    fn padding(&self, kernel: usize) -> Padding {
-        if self.tensorflow_padding { Padding::Same } else { Padding::Symmetric(kernel / 2) }
+    /// Padding of a convolution of a map whose cells are so many pixels of the image wide.
+    fn padding(&self, kernel: usize, stride: usize, cell: usize) -> Padding {
+        match self.padding {
+            Convention::Symmetric => Padding::Symmetric(kernel / 2),
+            Convention::TensorFlow => Padding::Same,
+            Convention::TensorFlowAt(side) => {
+                // Rounding up at every halving is rounding up once.
+                let (before, after) = Padding::Same.around(side.div_ceil(cell), kernel, stride);
+                Padding::Uneven(before, after)
+            }
+        }
     }
 
     fn activation(&self) -> Activation {
@@ -96,7 +123,7 @@ impl Settings {
 pub(super) fn build(name: &str, settings: &Settings) -> Graph {
     let mut builder = Builder::new(name, settings.normalization());
     let activation = settings.activation();
-    let stem = ConvSettings { kernel: 3, stride: 2, padding: settings.padding(3), groups: 1 };
+    let stem = ConvSettings { kernel: 3, stride: 2, padding: settings.padding(3, 2, 1), groups: 1 };
     let mut node =
         builder.conv_activation("conv_stem", 0, settings.outer_channels(STEM_CHANNELS), stem, activation);
     builder.tap("stem", node);
@@ -104,6 +131,8 @@ pub(super) fn build(name: &str, settings: &Settings) -> Graph {
     for (index, stage) in STAGES.iter().enumerate() {
         for block in 0..settings.blocks(index) {
             let prefix = format!("blocks.{index}.{block}");
+            let stride = if block == 0 { stage.stride } else { 1 };
+            let padding = settings.padding(stage.kernel, stride, builder.stride(node));
             let [wide, depthwise, reduce, excite, project] = names(&prefix, stage.ratio);
             node = inverted_residual(
                 &mut builder,
@@ -115,10 +144,10 @@ pub(super) fn build(name: &str, settings: &Settings) -> Graph {
                     project: &project,
                     ratio: stage.ratio,
                     kernel: stage.kernel,
-                    stride: if block == 0 { stage.stride } else { 1 },
+                    stride,
                     channels: settings.channels(stage.channels),
                     activation,
-                    padding: settings.padding(stage.kernel),
+                    padding,
                 },
             );
             builder.tap(prefix, node);

@@ -12,6 +12,7 @@ mod architecture;
 mod builder;
 mod cut;
 mod efficientnet;
+mod image_text;
 mod inverted_residual;
 mod mobilenet;
 mod resnet;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use analysis::TapInfo;
 pub use architecture::Architecture;
+pub use image_text::ImageText;
 
 use crate::graph::{Graph, Normalization};
 
@@ -48,7 +50,8 @@ pub fn build(architecture: Architecture) -> Graph {
         WideResNet101x2 => resnet::bottleneck(name, [3, 4, 23, 3], 128),
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4
         | EfficientNetB5 | TfEfficientNetB0 | TfEfficientNetB1 | TfEfficientNetB2 | TfEfficientNetB3
-        | TfEfficientNetB4 | TfEfficientNetB5 | EfficientNetLite0 | EfficientNetLite1 | EfficientNetLite2 => {
+        | TfEfficientNetB4 | TfEfficientNetB5 | EfficientNetB4At380 | EfficientNetLite0
+        | EfficientNetLite1 | EfficientNetLite2 => {
             efficientnet::build(name, &efficientnet::settings(architecture))
         }
         MobileNetV2 => mobilenet::build(name),

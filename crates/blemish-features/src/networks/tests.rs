@@ -1,6 +1,6 @@
 use super::*;
 use crate::FeatureError;
-use crate::graph::Op;
+use crate::graph::{Op, Padding};
 
 fn channels_and_strides(architecture: Architecture, taps: &[&str]) -> Vec<(usize, usize)> {
     let graph = build(architecture).cut(taps).unwrap();
@@ -135,6 +135,28 @@ fn output_sizes_follow_the_two_paddings() {
     assert_eq!(last(224, 224).unwrap(), [6, 6]);
     let error = last(224, 40).unwrap_err().to_string();
     assert!(error.contains("40x224") && error.contains("alexnet"), "{error}");
+}
+
+#[test]
+fn padding_for_380_pixels_is_kept_at_other_sizes() {
+    let graph = build(Architecture::EfficientNetB4At380);
+    let around = |name: &str| match graph.nodes.iter().find(|node| node.name == name).unwrap().op {
+        Op::Conv { padding: Padding::Uneven(before, after), .. } => (before, after),
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(around("conv_stem"), (0, 1));
+    let first = [1, 2, 3, 5].map(|stage| around(&format!("blocks.{stage}.0.conv_dw")));
+    // 190, 95 and 48 cells are halved, then 24 by a kernel of 5; for an image of 224 the second would be (1, 2).
+    assert_eq!(first, [(0, 1), (2, 2), (0, 1), (1, 2)]);
+    assert_eq!([0, 4].map(|stage| around(&format!("blocks.{stage}.1.conv_dw"))), [(1, 1), (2, 2)]);
+    let taps = ["stage1", "stage2", "stage3", "stage5"];
+    let cut = graph.cut(&taps).unwrap();
+    let sizes = cut.output_sizes(224, 224).unwrap();
+    let sides: Vec<usize> = cut.taps.iter().map(|tap| sizes[tap.node][0]).collect();
+    assert_eq!(sides, [112, 56, 28, 14]);
+    let published = [(24, 2), (32, 4), (56, 8), (160, 16)];
+    assert_eq!(channels_and_strides(Architecture::EfficientNetB4At380, &taps), published);
+    assert!(cut.nodes.iter().all(|node| !node.name.starts_with("blocks.5")), "pruned after block 21");
 }
 
 #[test]

@@ -126,6 +126,10 @@ fn nodes(node: &Node, mut inputs: Vec<String>) -> Vec<NodeMessage> {
             ];
             attributes.push(match padding {
                 Padding::Symmetric(padding) => Attribute::ints("pads", &[*padding; 4]),
+                // Top, left, bottom, right.
+                Padding::Uneven(before, after) => {
+                    Attribute::ints("pads", &[*before, *before, *after, *after])
+                }
                 Padding::Same => Attribute::text("auto_pad", "SAME_UPPER"),
             });
             single("Conv", inputs, attributes)

@@ -7,20 +7,18 @@ pub struct CatalogueEntry {
     pub name: &'static str,
     /// Repository on the hub.
     pub repository: &'static str,
+    /// The file in the repository.
+    pub file: &'static str,
     /// Licence the repository states.
     pub licence: &'static str,
 }
 
-impl CatalogueEntry {
-    /// The file in the repository.
-    pub const FILE: &'static str = "model.safetensors";
-}
-
 /// The weights papers used, where they are published: torchvision's first ImageNet training for the ResNets and VGG, the TensorFlow
-/// ports for the EfficientNets, self-supervised DINOv2, the plain transformers as timm trained them, CLIP as LAION and OpenAI trained it.
+/// ports for the EfficientNets, self-supervised DINOv2, the plain transformers as timm trained them, CLIP as LAION and OpenAI trained it,
+/// as a backbone (`vit_..._clip_...`, the image tower) and as a network of images and texts (`clip_...`).
 ///
 /// Their digests are checked against what the hub states, none is known beforehand.
-const CATALOGUE: [CatalogueEntry; 33] = [
+const CATALOGUE: [CatalogueEntry; 41] = [
     entry("resnet18", "timm/resnet18.tv_in1k", "bsd-3-clause"),
     entry("resnet34", "timm/resnet34.tv_in1k", "bsd-3-clause"),
     entry("resnet50", "timm/resnet50.tv_in1k", "bsd-3-clause"),
@@ -54,10 +52,23 @@ const CATALOGUE: [CatalogueEntry; 33] = [
     entry("vit_base_patch32_clip_quickgelu_224", "timm/vit_base_patch32_clip_224.openai", "apache-2.0"),
     entry("vit_base_patch16_clip_quickgelu_224", "timm/vit_base_patch16_clip_224.openai", "apache-2.0"),
     entry("vit_large_patch14_clip_quickgelu_224", "timm/vit_large_patch14_clip_224.openai", "apache-2.0"),
+    image_text("clip_vit_b_16_plus_240", "timm/vit_base_patch16_plus_clip_240.laion400m_e31"),
+    image_text("clip_vit_b_32", "timm/vit_base_patch32_clip_224.openai"),
+    image_text("clip_vit_b_16", "timm/vit_base_patch16_clip_224.openai"),
+    image_text("clip_vit_l_14", "timm/vit_large_patch14_clip_224.openai"),
+    entry("grounding_dino_tiny", "IDEA-Research/grounding-dino-tiny", "apache-2.0"),
+    entry("sam_vit_b", "facebook/sam-vit-base", "apache-2.0"),
+    entry("sam_vit_l", "facebook/sam-vit-large", "apache-2.0"),
+    entry("sam_vit_h", "facebook/sam-vit-huge", "apache-2.0"),
 ];
 
 const fn entry(name: &'static str, repository: &'static str, licence: &'static str) -> CatalogueEntry {
-    CatalogueEntry { name, repository, licence }
+    CatalogueEntry { name, repository, file: "model.safetensors", licence }
+}
+
+/// Both towers of a CLIP, under open_clip's names.
+const fn image_text(name: &'static str, repository: &'static str) -> CatalogueEntry {
+    CatalogueEntry { name, repository, file: "open_clip_model.safetensors", licence: "mit" }
 }
 
 /// Every published weight file that `pull` knows.
@@ -66,6 +77,6 @@ pub fn catalogue() -> &'static [CatalogueEntry] {
 }
 
 /// The published weights of a network.
-pub(super) fn published(name: &str) -> Option<&'static CatalogueEntry> {
+pub(crate) fn published(name: &str) -> Option<&'static CatalogueEntry> {
     CATALOGUE.iter().find(|entry| entry.name == name)
 }

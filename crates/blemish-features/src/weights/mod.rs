@@ -8,6 +8,7 @@ mod catalogue;
 mod hub;
 mod numbers;
 mod pickle;
+mod prompted;
 #[cfg(feature = "pull")]
 mod pull;
 #[cfg(all(test, feature = "pull"))]
@@ -18,8 +19,10 @@ mod store;
 mod tests;
 mod torch;
 
+pub(crate) use catalogue::published;
 pub use catalogue::{CatalogueEntry, catalogue};
 pub use hub::Hub;
+pub use prompted::{prompted_file, prompted_names, recognize_prompted};
 pub(crate) use safe::read_safetensors;
 pub use store::{Check, StoreEntry, WeightStore};
 

@@ -2,6 +2,7 @@
 
 use super::catalogue::{CatalogueEntry, published};
 use super::hub::Hub;
+use super::prompted::{prompted_names, recognize_prompted};
 #[cfg(feature = "pull")]
 use super::pull::{PullFault, download};
 #[cfg(feature = "pull")]
@@ -11,9 +12,10 @@ use crate::FeatureError;
 use crate::assemble::recognize;
 #[cfg(feature = "pull")]
 use crate::assemble::{assemble, variant_for};
+use crate::graph::StateDict;
 #[cfg(feature = "pull")]
 use crate::networks;
-use crate::networks::Architecture;
+use crate::networks::{Architecture, ImageText};
 use blemish_data::digest::{hexadecimal, stream_digest};
 use blemish_data::files::{self, Lock, Unfinished};
 use serde::{Deserialize, Serialize};
@@ -125,8 +127,13 @@ impl WeightStore {
         let state = read_state_dict(file)?;
         let name = match name {
             Some(name) => network(name)?.to_owned(),
-            None => match recognize(&state).first() {
-                Some(architecture) => architecture.name().to_owned(),
+            // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
+            None => match image_texts(&state)
+                .next()
+                .or_else(|| recognize_prompted(&state))
+                .or_else(|| Some(recognize(&state).first()?.name()))
+            {
+                Some(name) => name.to_owned(),
                 None => {
                     return Err(FeatureError::Store(format!(
                         "`{}` fits none of the known networks; name the network if it is a part of one",
@@ -241,7 +248,7 @@ impl WeightStore {
     ) -> Result<StoreEntry, FeatureError> {
         let network = network(name)?;
         let known = published(network).ok_or(FeatureError::NotPublished { network })?;
-        if let Some(cached) = hub.cached(known.repository, CatalogueEntry::FILE) {
+        if let Some(cached) = hub.cached(known.repository, known.file) {
             return self.add_from(&cached, Some(name), known.repository);
         }
         if hub.offline {
@@ -260,13 +267,11 @@ impl WeightStore {
     ) -> Result<StoreEntry, FeatureError> {
         let target = format!("{}.safetensors", known.name);
         let mut file = self.begin(&target)?;
-        download(hub, known.repository, CatalogueEntry::FILE, &mut file, goes_on).map_err(
-            |fault| match fault {
-                PullFault::Stopped => FeatureError::Interrupted,
-                PullFault::Io(source) => self.io(source),
-                PullFault::Failed(reason) => pull_fault(known, &reason),
-            },
-        )?;
+        download(hub, known.repository, known.file, &mut file, goes_on).map_err(|fault| match fault {
+            PullFault::Stopped => FeatureError::Interrupted,
+            PullFault::Io(source) => self.io(source),
+            PullFault::Failed(reason) => pull_fault(known, &reason),
+        })?;
         // The hub is not believed to have sent what was asked for.
         let foreign = |reason: &dyn std::fmt::Display| {
             pull_fault(known, &format!("what the hub sent are no weights of {} ({reason})", known.name))
@@ -275,6 +280,18 @@ impl WeightStore {
             FeatureError::WeightFile { reason, .. } => foreign(&reason),
             other => other,
         })?;
+        if prompted_names().any(|name| name == known.name) {
+            if recognize_prompted(&state) != Some(known.name) {
+                return Err(foreign(&"it has other sizes"));
+            }
+            return self.keep(file, known.name.to_owned(), target, known.repository);
+        }
+        if known.name.parse::<ImageText>().is_ok() {
+            if !image_texts(&state).any(|name| name == known.name) {
+                return Err(foreign(&"its image tower has other sizes"));
+            }
+            return self.keep(file, known.name.to_owned(), target, known.repository);
+        }
         let architecture = known.name.parse::<Architecture>()?;
         let trunk = networks::build(variant_for(architecture, &state)).cut(&architecture.layers_at(&[16]))?;
         assemble(&trunk, state).map_err(|error| foreign(&error))?;
@@ -296,17 +313,31 @@ fn pull_fault(known: &CatalogueEntry, reason: &str) -> FeatureError {
     FeatureError::Pull {
         network: known.name,
         reason: reason.to_owned(),
-        file: CatalogueEntry::FILE,
+        file: known.file,
         repository: known.repository,
     }
 }
 
+/// Names of the networks of images and texts that a file may hold: with a text tower, by how its image tower cuts images into patches.
+fn image_texts(state: &StateDict) -> impl Iterator<Item = &'static str> {
+    const PATCHES: [&str; 3] = [
+        "visual.conv1.weight",
+        "module.visual.conv1.weight",
+        "vision_model.embeddings.patch_embedding.weight",
+    ];
+    let has_text = state.keys().any(|name| name.ends_with("token_embedding.weight"));
+    let shape = PATCHES.iter().filter(|_| has_text).find_map(|name| Some(state.get(*name)?.shape.clone()));
+    let fits = move |network: &ImageText| shape.as_deref() == Some(&network.patches());
+    ImageText::all().filter(fits).map(ImageText::name)
+}
+
 /// The network of exactly this name, which is also that of its files.
 fn network(name: &str) -> Result<&'static str, FeatureError> {
-    let mut names = Architecture::all().map(Architecture::name);
-    names.find(|known| *known == name).ok_or_else(|| {
-        let known: Vec<&str> = Architecture::all().map(Architecture::name).collect();
-        FeatureError::UnknownNetwork { name: name.to_owned(), known: known.join(", ") }
+    let trunks = || Architecture::all().map(Architecture::name);
+    let names = || trunks().chain(ImageText::all().map(ImageText::name)).chain(prompted_names());
+    names().find(|known| *known == name).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        FeatureError::UnknownNetwork { name: name.to_owned(), known }
     })
 }
 

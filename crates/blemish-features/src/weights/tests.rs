@@ -291,3 +291,21 @@ fn a_file_of_terabytes_is_refused_before_it_is_read() {
         assert!(error.contains("larger than the weights of any backbone"), "{error}");
     }
 }
+
+#[test]
+fn a_network_of_images_and_texts_is_recognised_by_its_patches_and_kept_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let patches = vec![0; 4 * 1024 * 3 * 14 * 14];
+    for name in ["visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight"] {
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1024, 3, 14, 14], &patches);
+        let file = folder.path().join("clip.safetensors");
+        let words = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &patches[..4]);
+        let tensors = [(name, view.unwrap()), ("text.token_embedding.weight", words.unwrap())];
+        std::fs::write(&file, safetensors::serialize(tensors, None).unwrap()).unwrap();
+        let store = WeightStore::open_at(folder.path().join("store"));
+        assert_eq!(store.add(&file, None).unwrap().name, "clip_vit_l_14");
+        assert_eq!(store.add(&file, Some("clip_vit_b_32")).unwrap().name, "clip_vit_b_32");
+        assert!(store.find("clip_vit_l_14").unwrap().is_some());
+    }
+}

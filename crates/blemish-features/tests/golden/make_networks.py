@@ -111,6 +111,10 @@ def cases():
     model = EfficientNet.from_name("efficientnet-b0", image_size=(HEIGHT, WIDTH))
     yield case("tf_efficientnet_b0", "efficientnet_pytorch's", model, flat)
 
+    # B4 as UniAD has it: padding laid out for 380 x 380, whatever the image. Block 1, 5, 9 and 21 end stages 1, 2, 3 and 5.
+    flat = {"stage1": "_blocks.1", "stage2": "_blocks.5", "stage3": "_blocks.9", "stage5": "_blocks.21", "stage6": "_blocks.29"}
+    yield case("efficientnet_b4_380", "efficientnet_pytorch's", EfficientNet.from_name("efficientnet-b4"), flat)
+
     own = lambda *indices: {f"features.{i}": f"features.{i}" for i in indices}
     yield case("mobilenet_v2", "torchvision's", torchvision.models.mobilenet_v2(), own(0, 1, 3, 6, 13, 17, 18))
     in_timm = {"features.1": "blocks.0", "features.3": "blocks.1", "features.6": "blocks.2", "features.13": "blocks.4"}

@@ -83,6 +83,25 @@ impl ChannelsLast {
         Self { height, width, channels, pitch: channels, values }
     }
 
+    /// From rows of channels, one a pixel. Pixels are not filled up.
+    ///
+    /// # Panics
+    /// If `rows` are not whole rows.
+    pub fn from_rows(rows: Vec<f32>, height: usize, width: usize) -> Self {
+        let channels = rows.len() / (height * width).max(1);
+        assert_eq!(rows.len(), height * width * channels, "one row a pixel");
+        Self { height, width, channels, pitch: channels, values: rows }
+    }
+
+    /// Rows of channels, one a pixel.
+    pub fn into_rows(self) -> Vec<f32> {
+        if self.pitch == self.channels {
+            return self.values;
+        }
+        let pixels = self.values.chunks_exact(self.pitch.max(1));
+        pixels.flat_map(|pixel| &pixel[..self.channels]).copied().collect()
+    }
+
     /// Writes channels x height x width values.
     ///
     /// # Panics

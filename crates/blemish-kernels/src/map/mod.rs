@@ -6,4 +6,4 @@ mod resize;
 mod tests;
 
 pub use blur::{Border, gaussian_blur, gaussian_weights};
-pub use resize::{resize_aligned, resize_bilinear, resize_nearest};
+pub use resize::{resize_aligned, resize_antialiased, resize_bilinear, resize_nearest};

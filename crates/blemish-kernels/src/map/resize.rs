@@ -67,6 +67,50 @@ fn aligned_taps(from: usize, to: usize) -> Vec<Tap> {
         .collect()
 }
 
+/// Bilinear interpolation with half-pixel centres that averages when it shrinks: the triangle of weights is as wide as the scale, so that
+/// every source cell counts (Pillow's `BILINEAR`, torch's `antialias=True`).
+///
+/// # Panics
+/// As [`resize_bilinear`].
+pub fn resize_antialiased(map: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    check(map, from, to);
+    let (vertical, horizontal) = (triangles(from.0, to.0), triangles(from.1, to.1));
+    let weighted = |values: &mut dyn Iterator<Item = f32>, weights: &[f32]| {
+        values.zip(weights).fold(0.0f32, |sum, (value, weight)| value.mul_add(*weight, sum))
+    };
+    let mut narrowed = Vec::with_capacity(from.0 * to.1);
+    for row in map.chunks_exact(from.1) {
+        narrowed.extend(
+            horizontal.iter().map(|(first, weights)| weighted(&mut row[*first..].iter().copied(), weights)),
+        );
+    }
+    let mut resized = vec![0.0f32; to.0 * to.1];
+    for (out, (first, weights)) in resized.chunks_exact_mut(to.1).zip(&vertical) {
+        for (row, weight) in narrowed[first * to.1..].chunks_exact(to.1).zip(weights) {
+            out.iter_mut().zip(row).for_each(|(out, value)| *out = value.mul_add(*weight, *out));
+        }
+    }
+    resized
+}
+
+/// First source cell and the weights from there on of every target cell.
+fn triangles(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
+    let scale = from as f64 / to as f64;
+    let reach = scale.max(1.0);
+    (0..to)
+        .map(|target| {
+            let centre = (target as f64 + 0.5) * scale;
+            let first = (centre - reach + 0.5).max(0.0) as usize;
+            let last = ((centre + reach + 0.5) as usize).min(from);
+            let weights: Vec<f64> = (first..last)
+                .map(|source| (1.0 - ((source as f64 + 0.5 - centre) / reach).abs()).max(0.0))
+                .collect();
+            let sum: f64 = weights.iter().sum();
+            (first, weights.into_iter().map(|weight| (weight / sum) as f32).collect())
+        })
+        .collect()
+}
+
 /// The value of the cell a pixel lies in: row floor(y h / H), column floor(x w / W).
 ///
 /// # Panics

@@ -1,12 +1,27 @@
 //! Known values, and the blur against its definition.
 
-use super::{Border, gaussian_blur, gaussian_weights, resize_aligned, resize_bilinear, resize_nearest};
+use super::{
+    Border, gaussian_blur, gaussian_weights, resize_aligned, resize_antialiased, resize_bilinear,
+    resize_nearest,
+};
 
 #[test]
 fn bilinear_has_half_pixel_centres() {
     assert_eq!(resize_bilinear(&[0.0, 1.0], (1, 2), (1, 4)), [0.0, 0.25, 0.75, 1.0]);
     assert_eq!(resize_bilinear(&[0.0, 1.0], (2, 1), (4, 1)), [0.0, 0.25, 0.75, 1.0]);
     assert_eq!(resize_bilinear(&[1.0, 2.0, 3.0, 4.0], (1, 4), (1, 2)), [1.5, 3.5]);
+}
+
+#[test]
+fn antialiased_means_every_cell_counts() {
+    // Triangles of width 4 around 1 and 3, cut off at the border: weights 3/7, 3/7, 1/7 and their mirror image.
+    let halved = resize_antialiased(&[7.0, 0.0, 0.0, 14.0], (1, 4), (1, 2));
+    assert!((halved[0] - 3.0).abs() < 1e-6 && (halved[1] - 6.0).abs() < 1e-6, "{halved:?}");
+    assert_eq!(resize_antialiased(&[7.0, 0.0, 0.0, 14.0], (4, 1), (2, 1)), halved);
+    // Growing is plain interpolation.
+    let map: Vec<f32> = (0..12).map(|i| (i * i) as f32).collect();
+    let (ours, plain) = (resize_antialiased(&map, (3, 4), (5, 9)), resize_bilinear(&map, (3, 4), (5, 9)));
+    assert!(ours.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-4));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A backbone whose weights go on learning.
 
+use crate::shared::tensors::values_of;
 use blemish_core::error::Error;
 use blemish_features::burn_graph::{ConvolutionShape, Interpreter, convolve};
 use blemish_features::graph::Padding;
-use blemish_features::{Backbone, FeatureError, Graph, Weights};
+use blemish_features::{Backbone, FeatureError, Graph, Tensor as Frozen, Weights};
 use blemish_nn::init::Init;
 use blemish_nn::weights::Network;
 use blemish_nn::{Module, Tensor};
@@ -73,6 +74,24 @@ impl Encoder {
         let convolutions = interpreter.convolutions().enumerate().map(convolution);
         let convolutions = convolutions.collect::<Result<_, FeatureError>>()?;
         Ok(Self { convolutions, interpreter })
+    }
+
+    /// Its weights as those of a frozen network of the same kind.
+    ///
+    /// # Errors
+    /// [`Error::Score`] for values that a device does not give back.
+    pub(crate) fn weights(&self) -> Result<Weights, Error> {
+        let mut weights = Weights::new();
+        for (name, Convolution { weight, bias }) in self.interpreter.convolutions().zip(&self.convolutions) {
+            let (weight, bias) = (weight.val().inner(), bias.val().inner());
+            for (kind, shape, data) in [
+                ("weight", weight.dims().to_vec(), values_of(weight)?),
+                ("bias", bias.dims().to_vec(), values_of(bias)?),
+            ] {
+                weights.insert(format!("{name}.{kind}"), Frozen { shape, data });
+            }
+        }
+        Ok(weights)
     }
 
     /// The maps of the taps, shallow to deep.

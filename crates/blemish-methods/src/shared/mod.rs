@@ -25,5 +25,6 @@ pub mod map_network;
 pub mod map_size;
 pub mod network_state;
 pub(crate) mod repainter;
+pub(crate) mod sheet;
 pub mod tensors;
 pub mod trainer;

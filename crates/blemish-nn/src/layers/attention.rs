@@ -3,34 +3,9 @@
 use super::dense::Dense;
 use super::dropout::Dropout;
 use crate::init::{Init, xavier};
-use blemish_ops::dense;
+use blemish_ops::{attend, dense};
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation};
-
-/// softmax(q k^T / sqrt(d) + mask) v for every head: q is batch x heads x n x d, k and v batch x heads x m x d.
-///
-/// `mask` is n x m, the same for every image and head; minus infinity hides a token, but a row must not hide all. Dropout meets the
-/// attention's weights.
-pub fn attend(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    mask: Option<&Tensor<2>>,
-    dropout: Option<&mut Dropout>,
-) -> Tensor<4> {
-    let scale = 1.0 / (q.dims()[3] as f64).sqrt();
-    let logits = (q * scale).matmul(k.swap_dims(2, 3));
-    let logits = match mask {
-        Some(mask) => logits + mask.clone().unsqueeze(),
-        None => logits,
-    };
-    let weights = activation::softmax(logits, 3);
-    let weights = match dropout {
-        Some(dropout) => dropout.apply(weights),
-        None => weights,
-    };
-    weights.matmul(v)
-}
+use burn::tensor::Tensor;
 
 /// Attention of several heads with learned projections of queries, keys, values and result.
 ///
@@ -67,7 +42,11 @@ impl MultiHeadAttention {
         Self { weight, bias, output, heads }
     }
 
-    /// Batch x n x features, for queries of that shape and keys and values of batch x m x features; see [`attend`] for the mask.
+    /// Batch x n x features, for queries of that shape and keys and values of batch x m x features. Queries of a batch of one are those of the
+    /// whole batch.
+    ///
+    /// `mask` is n x m, the same for every image and head; minus infinity hides a token, but a row must not hide all. Dropout meets the
+    /// attention's weights.
     ///
     /// # Panics
     /// If the shapes do not fit each other.
@@ -77,19 +56,20 @@ impl MultiHeadAttention {
         mask: Option<&Tensor<2>>,
         dropout: Option<&mut Dropout>,
     ) -> Tensor<3> {
-        let [batch, count, features] = q.dims();
+        let ([queries, count, features], [batch, keys, _]) = (q.dims(), k.dims());
         let [q, k, v] = [(q, 0), (k, 1), (v, 2)].map(|(x, part)| self.projected(x, part));
-        let y = attend(q, k, v, mask, dropout).swap_dims(1, 2).reshape([batch * count, features]);
-        self.output.rows(y).reshape([batch, count, features])
+        let q = if queries < batch { q.expand([batch, count, features]) } else { q };
+        let kept = dropout.and_then(|dropout| dropout.factors([batch, self.heads, count, keys], &q));
+        let y = attend([q, k, v], self.heads, mask.cloned(), kept);
+        self.output.rows(y.reshape([batch * count, features])).reshape([batch, count, features])
     }
 
-    /// The queries (part 0), keys (1) or values (2), batch x heads x tokens x features of a head.
-    fn projected(&self, x: Tensor<3>, part: usize) -> Tensor<4> {
+    /// The queries (part 0), keys (1) or values (2), batch x tokens x features.
+    fn projected(&self, x: Tensor<3>, part: usize) -> Tensor<3> {
         let [batch, count, features] = x.dims();
         let weight = self.weight.val().narrow(1, part * features, features);
         let bias = self.bias.val().narrow(0, part * features, features);
-        let y = dense(x.reshape([batch * count, features]), weight, bias);
-        y.reshape([batch, count, self.heads, features / self.heads]).swap_dims(1, 2)
+        dense(x.reshape([batch * count, features]), weight, bias).reshape([batch, count, features])
     }
 }
 
@@ -100,14 +80,15 @@ mod tests {
 
     #[test]
     fn a_query_gets_the_values_of_the_keys_it_resembles() {
-        let tensor = |values: &[f32], shape: [usize; 4]| double().of(values.to_vec(), shape).val();
+        let tensor = |values: &[f32], shape: [usize; 3]| double().of(values.to_vec(), shape).val();
         // Logits 2 ln 3 / sqrt(4) and 0: weights 3/4 and 1/4.
-        let q = tensor(&[2.0 * 3f32.ln(), 0.0, 0.0, 0.0], [1, 1, 1, 4]);
-        let k = tensor(&[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0], [1, 1, 2, 4]);
-        let v = tensor(&[4.0, 0.0, 0.0, 8.0, 0.0, 4.0, 0.0, 0.0], [1, 1, 2, 4]);
-        close(&values(attend(q.clone(), k.clone(), v.clone(), None, None)), &[3.0, 1.0, 0.0, 6.0], 1e-6);
+        let q = tensor(&[2.0 * 3f32.ln(), 0.0, 0.0, 0.0], [1, 1, 4]);
+        let k = tensor(&[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0], [1, 2, 4]);
+        let v = tensor(&[4.0, 0.0, 0.0, 8.0, 0.0, 4.0, 0.0, 0.0], [1, 2, 4]);
+        let inputs = [q, k, v];
+        close(&values(attend(inputs.clone(), 1, None, None)), &[3.0, 1.0, 0.0, 6.0], 1e-6);
         let mask = double().of(vec![f32::NEG_INFINITY, 0.0], [1, 2]).val();
-        close(&values(attend(q, k, v, Some(&mask), None)), &[0.0, 4.0, 0.0, 0.0], 1e-12);
+        close(&values(attend(inputs, 1, Some(mask), None)), &[0.0, 4.0, 0.0, 0.0], 1e-12);
     }
 
     #[test]
@@ -121,6 +102,19 @@ mod tests {
             [(3, 1), (4, 2), (4, 3)].map(|(count, seed)| Param::from_tensor(random([2, count, 6], seed)));
         check_gradients((layer, q, k, v), |(layer, q, k, v)| {
             weighted(layer.forward([q.val(), k.val(), v.val()], Some(&mask), Some(&mut Dropout::new(0.3, 5))))
+        });
+    }
+
+    #[test]
+    fn queries_of_a_batch_of_one_are_those_of_all() {
+        let layer = MultiHeadAttention::new(6, 2, &mut double());
+        let [q, k] = [(1, 1), (3, 2)].map(|(batch, seed)| random([batch, 4, 6], seed));
+        let pass = |q: Tensor<3>| layer.forward([q, k.clone(), k.clone()], None, None);
+        let repeated = values(pass(q.clone().repeat_dim(0, 3)));
+        close(&values(pass(q.clone())), &repeated, 1e-12);
+        let q = Param::from_tensor(q);
+        check_gradients((layer.clone(), q), |(layer, q)| {
+            weighted(layer.forward([q.val(), k.clone(), k.clone()], None, None))
         });
     }
 

@@ -26,16 +26,28 @@ impl Dropout {
 
     /// x of any shape, with values dropped.
     pub fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
+        let factors = self.factors(x.dims(), &x);
+        match factors {
+            Some(factors) => x * factors,
+            None => x,
+        }
+    }
+
+    /// m / (1 - share) for values of a shape, on the device and of the kind of `like`; `None` where nothing is dropped.
+    pub fn factors<const D: usize, const E: usize>(
+        &mut self,
+        shape: [usize; D],
+        like: &Tensor<E>,
+    ) -> Option<Tensor<D>> {
         if self.share == 0.0 {
-            return x;
+            return None;
         }
         let (limit, kept) = ((self.share * 2f64.powi(32)) as u32, (1.0 / (1.0 - self.share)) as f32);
-        let count = x.dims().iter().product();
+        let count = shape.iter().product();
         let mask: Vec<f32> =
             (0..count).map(|_| if self.random.next_u32() < limit { 0.0 } else { kept }).collect();
-        let mask = TensorData::new(mask, x.dims()).convert_dtype(x.dtype());
-        let target = (&x.device(), x.dtype());
-        x * Tensor::from_data(mask, target)
+        let mask = TensorData::new(mask, shape).convert_dtype(like.dtype());
+        Some(Tensor::from_data(mask, (&like.device(), like.dtype())))
     }
 }
 

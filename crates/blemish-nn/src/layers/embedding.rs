@@ -45,7 +45,12 @@ impl GridEmbedding {
     pub fn new([height, width]: [usize; 2], features: usize, init: &mut Init) -> Self {
         let mut part = |count| {
             let weight: Param<Tensor<2>> = init.uniform(0.5, [count, features / 2]);
-            Embedding { weight: weight.map(|weight| (weight + 0.5).detach().require_grad()) }
+            // From 0 on; weights of a network that only scores have no gradients.
+            let moved = |weight: Tensor<2>| {
+                let learns = weight.is_require_grad();
+                (weight + 0.5).detach().set_require_grad(learns)
+            };
+            Embedding { weight: weight.map(moved) }
         };
         Self { column: part(width), row: part(height) }
     }
@@ -75,6 +80,7 @@ pub fn sinusoid(times: &[f64], width: usize) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::testing::{check_gradients, double, values, weighted};
+    use burn::tensor::Device;
 
     #[test]
     fn numbers_and_positions_get_their_vectors() {
@@ -86,6 +92,15 @@ mod tests {
         assert!(column.iter().chain(&row).all(|value| (0.0..1.0).contains(value)));
         // Position (1, 2) is the last.
         assert_eq!(values(grid.forward())[20..], [column[4], column[5], row[2], row[3]]);
+    }
+
+    #[test]
+    fn a_grid_is_made_where_there_are_no_gradients_as_well() {
+        let grid = GridEmbedding::new([2, 3], 4, &mut Init::blank(&Device::flex()));
+        assert_eq!(grid.forward().dims(), [6, 4]);
+        assert!(!grid.row.weight.val().is_require_grad());
+        let learns = GridEmbedding::new([2, 3], 4, &mut double());
+        assert!(learns.row.weight.val().is_require_grad() && learns.column.weight.val().is_require_grad());
     }
 
     #[test]

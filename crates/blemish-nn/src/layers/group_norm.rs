@@ -3,6 +3,7 @@
 use super::along::along;
 use super::standardise::{row_means, standardise};
 use crate::init::Init;
+use blemish_ops::group_norm_silu;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -34,6 +35,12 @@ impl GroupNorm {
         Self { gain, shift, groups, epsilon: 1e-5 }
     }
 
+    /// Of `groups` groups, or the most below that which share the channels evenly.
+    pub fn at_most(groups: usize, channels: usize, init: &Init) -> Self {
+        let fitting = (1..=groups.min(channels)).rev().find(|&groups| channels.is_multiple_of(groups));
+        Self::new(fitting.unwrap_or(1), channels, init)
+    }
+
     /// With another constant that keeps quotients finite.
     pub fn with_epsilon(self, epsilon: f64) -> Self {
         Self { epsilon, ..self }
@@ -45,6 +52,11 @@ impl GroupNorm {
         let rows = x.reshape([batch * self.groups, channels / self.groups * height * width]);
         let x = standardise(rows, self.epsilon).reshape(shape);
         x * along(self.gain.val()) + along(self.shift.val())
+    }
+
+    /// y for x with a SiLU behind it, in one operation.
+    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+        group_norm_silu(x, self.gain.val(), self.shift.val(), self.groups, self.epsilon)
     }
 
     /// The gradient by x of the sum of y(x) times `slope`, which has the shape of x, as an ordinary function of x, `slope` and the gain

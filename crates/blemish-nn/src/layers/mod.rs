@@ -8,6 +8,8 @@
 //! | [`ConvUnit`] | convolution, normalisation, activation: what encoders, decoders and U-Nets are made of |
 //! | [`Strided`] | the blocks of DCGAN's encoders and decoders, which halve and double maps |
 //! | [`ResidualBlock`] | two convolutions beside a shortcut |
+//! | [`TimedResidual`], [`TimeEmbedding`] | the block of diffusion networks and the vectors of times that it takes |
+//! | [`MapAttention`] | maps: each position looks at all others |
 //! | [`CoordinateAttention`] | maps: weights of rows and of columns |
 //! | [`BatchNorm`], [`BatchNorm2d`] | rows, maps; by the batch in training, by stored moments in scoring |
 //! | [`GroupNorm`], [`MapNorm`], [`LayerNorm`] | maps by groups of channels, whole maps, tokens |
@@ -16,7 +18,7 @@
 //! | [`resize`], [`upsample`] | maps to another size: bilinear with or without aligned corners, nearest |
 //! | [`max_pool`], [`average_pool`], [`adaptive_average_pool`] | maps to smaller ones |
 //! | [`Sspcab`] | maps, each value predicted from around; has a loss of its own |
-//! | [`MultiHeadAttention`], [`attend`] | tokens |
+//! | [`MultiHeadAttention`] | tokens |
 //! | [`Embedding`], [`GridEmbedding`], [`sinusoid`] | numbers, positions and times to vectors |
 //! | [`Dropout`] | any; from a random source that the caller seeds |
 //! | [`Relu`], [`Activation`] | any, value by value |
@@ -37,6 +39,7 @@ mod gain;
 mod group_norm;
 mod layer_norm;
 pub(crate) mod linear_maps;
+mod map_attention;
 mod map_norm;
 mod norm;
 mod phase;
@@ -49,11 +52,13 @@ mod sspcab;
 mod standardise;
 mod strided;
 mod subnet;
+mod time_embedding;
+mod timed_residual;
 mod transposed_conv;
 
 pub use act_norm::ActNorm;
 pub use activation::{Activation, Relu};
-pub use attention::{MultiHeadAttention, attend};
+pub use attention::MultiHeadAttention;
 pub use batch_norm::BatchNorm2d;
 pub use conv::Conv;
 pub use conv_unit::{ConvUnit, Convolution};
@@ -64,6 +69,7 @@ pub use embedding::{Embedding, GridEmbedding, sinusoid};
 pub use gain::Gain;
 pub use group_norm::GroupNorm;
 pub use layer_norm::LayerNorm;
+pub use map_attention::MapAttention;
 pub use map_norm::MapNorm;
 pub use norm::Norm;
 pub use phase::Phase;
@@ -75,4 +81,6 @@ pub use running::Running;
 pub use sspcab::{CornerActivation, CornerPadding, Sspcab, SspcabOptions};
 pub use strided::{NormKind, Start, Strided};
 pub use subnet::{Layer, Subnet};
+pub use time_embedding::TimeEmbedding;
+pub use timed_residual::{Scaling, TimedResidual};
 pub use transposed_conv::TransposedConv;

@@ -192,7 +192,8 @@ pub(crate) fn frozen_outside<M: Module>(network: M, scope: Scope<'_>) -> M {
     network.map(&mut Freeze { path: Path::default(), scope })
 }
 
-/// Values that are not trained, as a forward pass has left them: running moments.
+/// Values that are not trained, as a forward pass has left them: running moments. They come without their history: a constant's depth in
+/// the graph of gradients decides in which order those of its users are summed, and would grow with every step but not over a resume.
 pub(crate) fn untrained<M: Module>(network: &M, scope: Scope<'_>) -> Vec<Tensor<1>> {
     struct Collect<'a> {
         path: Path,
@@ -203,7 +204,7 @@ pub(crate) fn untrained<M: Module>(network: &M, scope: Scope<'_>) -> Vec<Tensor<
         walk!();
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if self.scope.has(&self.path.0) && !param.val().is_require_grad() {
-                self.found.push(flat(param.val()));
+                self.found.push(flat(param.val().inner()));
             }
         }
     }
@@ -226,7 +227,7 @@ pub(crate) fn with_untrained<M: Module>(network: M, scope: Scope<'_>, found: Vec
                 return param;
             }
             match self.found.next() {
-                Some(value) => param.map(|old| value.reshape(old.dims())),
+                Some(value) => param.map(|old| Tensor::from_inner(value.reshape(old.dims()))),
                 None => param,
             }
         }

@@ -2,12 +2,14 @@
 
 use super::Operations;
 use crate::adam::{self, AdamStep};
+use crate::attention::{Attention, Extras};
 use crate::batch_norm::BatchNorm;
 use crate::convolution;
 use crate::coupling::{self, Coupling};
 use crate::dense;
 use crate::distance;
 use crate::geometry::Geometry;
+use crate::group_norm::GroupNorm;
 use crate::linear_map::{self, LinearMap};
 use crate::part;
 use crate::permutation;
@@ -50,6 +52,14 @@ fn extent(shape: &Shape) -> [usize; 2] {
 
 fn norm(shape: &Shape, epsilon: f64, slope: f64) -> BatchNorm {
     BatchNorm { channels: shape[1], positions: extent(shape)[1], epsilon, slope }
+}
+
+fn attention(q: &Shape, k: &Shape, heads: usize) -> Attention {
+    Attention { batch: q[0], heads, queries: q[1], keys: k[1], features: q[2] / heads }
+}
+
+fn group_norm(shape: &Shape, groups: usize, epsilon: f64) -> GroupNorm {
+    GroupNorm { channels: shape[1], positions: extent(shape)[1], groups, epsilon }
 }
 
 fn plane(shape: &Shape) -> Plane {
@@ -190,6 +200,40 @@ impl Operations for Flex {
         })
     }
 
+    fn group_norm(
+        x: FlexTensor,
+        gain: FlexTensor,
+        shift: FlexTensor,
+        groups: usize,
+        epsilon: f64,
+    ) -> FlexTensor {
+        let norm = group_norm(&x.shape(), groups, epsilon);
+        let (x, gain, shift) = (x.to_contiguous(), gain.to_contiguous(), shift.to_contiguous());
+        by_type!(x, T => {
+            let line = [gain.storage::<T>(), shift.storage::<T>()];
+            tensor(norm.forward(x.storage::<T>(), line), x.shape())
+        })
+    }
+
+    fn group_norm_gradient(
+        x: FlexTensor,
+        gain: FlexTensor,
+        shift: FlexTensor,
+        gradient: FlexTensor,
+        groups: usize,
+        epsilon: f64,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let norm = group_norm(&x.shape(), groups, epsilon);
+        let (x, gain, shift) = (x.to_contiguous(), gain.to_contiguous(), shift.to_contiguous());
+        let mut gradient = own(gradient);
+        by_type!(x, T => {
+            let line = [gain.storage::<T>(), shift.storage::<T>()];
+            let made = norm.backward(x.storage::<T>(), line, gradient.storage_mut::<T>());
+            let [gain, shift] = made.map(|made| tensor(made, Shape::from([norm.channels])));
+            (gradient, gain, shift)
+        })
+    }
+
     fn max_pairs(x: FlexTensor) -> FlexTensor {
         let mut shape = x.shape();
         let plane = plane(&shape);
@@ -237,6 +281,50 @@ impl Operations for Flex {
             let weights = dense::weight_gradient(sizes, x, gradient);
             let bias = dense::bias_gradient(sizes[2], gradient);
             (tensor(weights, Shape::from([sizes[1], sizes[2]])), tensor(bias, Shape::from([sizes[2]])))
+        })
+    }
+
+    fn attend(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        mask: FlexTensor,
+        kept: FlexTensor,
+        heads: usize,
+    ) -> (FlexTensor, FlexTensor) {
+        let shape = q.shape();
+        let sizes = attention(&shape, &k.shape(), heads);
+        let pairs = Shape::from([sizes.batch, heads, sizes.queries, sizes.keys]);
+        let [q, k, v, mask, kept] = [q, k, v, mask, kept].map(|tensor| tensor.to_contiguous());
+        by_type!(q, T => {
+            let extras = Extras { mask: mask.storage::<T>(), kept: kept.storage::<T>() };
+            let inputs = [q.storage::<T>(), k.storage::<T>(), v.storage::<T>()];
+            let [y, weights] = sizes.forward(inputs, extras);
+            (tensor(y, shape), tensor(weights, pairs))
+        })
+    }
+
+    fn attend_gradient(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        weights: FlexTensor,
+        kept: FlexTensor,
+        gradient: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (of_queries, of_keys) = (q.shape(), k.shape());
+        let sizes = attention(&of_queries, &of_keys, weights.shape()[1]);
+        let [q, k, v, weights, kept, gradient] =
+            [q, k, v, weights, kept, gradient].map(|tensor| tensor.to_contiguous());
+        by_type!(q, T => {
+            let inputs = [q.storage::<T>(), k.storage::<T>(), v.storage::<T>()];
+            let [q, k, v] = sizes.backward(
+                inputs,
+                weights.storage::<T>(),
+                kept.storage::<T>(),
+                gradient.storage::<T>(),
+            );
+            (tensor(q, of_queries), tensor(k, of_keys.clone()), tensor(v, of_keys))
         })
     }
 

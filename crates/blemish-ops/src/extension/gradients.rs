@@ -79,6 +79,22 @@ impl<B: Operations> Backward<B, 3> for Norm {
 }
 
 #[derive(Debug)]
+struct GroupNorm;
+
+impl<B: Operations> Backward<B, 3> for GroupNorm {
+    type State = ([FloatTensor<B>; 3], usize, f64);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let ([x, gain, shift], groups, epsilon) = ops.state;
+        let (x, gain, shift) = B::group_norm_gradient(x, gain, shift, gradient, groups, epsilon);
+        for (node, gradient) in ops.parents.into_iter().zip([x, gain, shift]) {
+            node.into_iter().for_each(|node| grads.register::<B>(node.id, gradient.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct MaxPairs;
 
 impl<B: Operations> Backward<B, 1> for MaxPairs {
@@ -126,6 +142,22 @@ impl<B: Operations> Backward<B, 3> for Dense {
             let (weights, bias) = B::dense_weight_gradient(x, gradient);
             weight_node.into_iter().for_each(|node| grads.register::<B>(node.id, weights.clone()));
             bias_node.into_iter().for_each(|node| grads.register::<B>(node.id, bias.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Attend;
+
+impl<B: Operations> Backward<B, 3> for Attend {
+    type State = ([FloatTensor<B>; 3], FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let ([q, k, v], weights, kept) = ops.state;
+        let (q, k, v) = B::attend_gradient(q, k, v, weights, kept, gradient);
+        for (node, gradient) in ops.parents.into_iter().zip([q, k, v]) {
+            node.into_iter().for_each(|node| grads.register::<B>(node.id, gradient.clone()));
         }
     }
 }
@@ -289,6 +321,33 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
         (constant(made.0), constant(made.1), constant(made.2))
     }
 
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        groups: usize,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), gain.node(), shift.node()];
+        let line = [x, gain, shift].map(|tensor| tensor.into_primitive());
+        let [x, gain, shift] = line.clone();
+        let out = B::group_norm(x, gain, shift, groups, epsilon);
+        tracked!(GroupNorm, nodes, (line, groups, epsilon), out)
+    }
+
+    fn group_norm_gradient(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        groups: usize,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [x, gain, shift, gradient] = [x, gain, shift, gradient].map(|tensor| tensor.into_primitive());
+        let made = B::group_norm_gradient(x, gain, shift, gradient, groups, epsilon);
+        (constant(made.0), constant(made.1), constant(made.2))
+    }
+
     fn max_pairs(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [x.node()];
         let x = x.into_primitive();
@@ -323,6 +382,35 @@ impl<B: Operations, C: CheckpointStrategy> Operations for Autodiff<B, C> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (weights, bias) = B::dense_weight_gradient(x.into_primitive(), gradient.into_primitive());
         (constant(weights), constant(bias))
+    }
+
+    fn attend(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
+        heads: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [q.node(), k.node(), v.node()];
+        let [q, k, v, mask, kept] = [q, k, v, mask, kept].map(|tensor| tensor.into_primitive());
+        let (y, weights) = B::attend(q.clone(), k.clone(), v.clone(), mask, kept.clone(), heads);
+        let state = ([q, k, v], weights.clone(), kept);
+        (tracked!(Attend, nodes, state, y), constant(weights))
+    }
+
+    fn attend_gradient(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inner = [q, k, v, weights, kept, gradient].map(|tensor| tensor.into_primitive());
+        let [q, k, v, weights, kept, gradient] = inner;
+        let (q, k, v) = B::attend_gradient(q, k, v, weights, kept, gradient);
+        (constant(q), constant(k), constant(v))
     }
 
     fn couple(x: FloatTensor<Self>, raw: FloatTensor<Self>, coupling: Coupling) -> FloatTensor<Self> {

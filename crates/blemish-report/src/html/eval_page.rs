@@ -4,7 +4,8 @@ use super::chart::{Curve, Histogram, Timeline, short};
 use super::eval_report::{Counts, EvalReport, ImageLine, LossCurve, Rule, VideoLine, share};
 use super::evidence::Finding;
 use super::page::{json, page, percent};
-use blemish_eval::report::{DefectReport, ImageSummary, PixelSummary};
+use blemish_eval::decisions::Observed;
+use blemish_eval::report::{CategoryReport, DefectReport, ImageSummary, PixelSummary};
 use blemish_eval::{Evaluation, Interval};
 use maud::{Markup, PreEscaped, html};
 
@@ -38,7 +39,7 @@ pub fn eval_page(report: &EvalReport) -> String {
         }
         (curves(report, &counts))
         (videos(report, range))
-        (per_defect(report))
+        @if report.evaluation.categories.is_empty() { (per_defect(report)) } @else { (per_category(report)) }
         (findings(report))
         (provenance(report))
         script #scores type="application/json" { (PreEscaped(scores(report, range))) }
@@ -324,6 +325,49 @@ fn per_defect(report: &EvalReport) -> Markup {
             }
         }
         p.soft { "Each kind is measured against all good images." }
+    }
+}
+
+/// The metrics of each of several categories, and what the decisions at its own thresholds are worth.
+fn per_category(report: &EvalReport) -> Markup {
+    let cells = |image: &ImageSummary, pixel: &PixelSummary| {
+        [image.auroc, image.ap, image.f1_max, pixel.auroc, pixel.ap, pixel.aupro, pixel.aupimo_mean]
+    };
+    let count =
+        |seen: Option<&Observed>| seen.map_or("-".into(), |seen| format!("{} of {}", seen.count, seen.of));
+    let evaluation = &report.evaluation;
+    html! {
+        h2 { "Per category" }
+        div.scroll tabindex="0" role="region" aria-label="Metrics per category" {
+            table {
+                thead {
+                    tr {
+                        th rowspan="2" { "category" }
+                        th.wrap rowspan="2" { "good images flagged" } th.wrap rowspan="2" { "defective missed" }
+                        th colspan="3" style="text-align:center" { "image, %" } th colspan="4" style="text-align:center" { "pixel, %" }
+                    }
+                    tr { @for name in ["AUROC", "AP", "F1-max", "AUROC", "AP", "AUPRO", "AUPIMO"] { th { (name) } } }
+                }
+                tbody {
+                    @for CategoryReport { category, evaluation } in &evaluation.categories {
+                        tr {
+                            th { (category) }
+                            td { (count(evaluation.decisions.as_ref().map(|decisions| &decisions.false_alarms))) }
+                            td { (count(evaluation.decisions.as_ref().map(|decisions| &decisions.misses))) }
+                            @for value in cells(&evaluation.image, &evaluation.pixel) { td { (percent(value)) } }
+                        }
+                    }
+                    tr.all {
+                        th { "mean" } td { "" } td { "" }
+                        @for value in cells(&evaluation.image, &evaluation.pixel) { td { (percent(value)) } }
+                    }
+                }
+            }
+        }
+        p.soft {
+            "Each category is measured against its own good images and judged by its own threshold where the model has one. Scores of "
+            "different categories have different scales; the threshold and the curves above take them all together."
+        }
     }
 }
 

@@ -64,6 +64,26 @@ fn report(rule: Rule) -> EvalReport {
 }
 
 #[test]
+fn each_of_several_categories_has_a_line() {
+    use blemish_eval::LabelledImage;
+    let mut report = report(Rule::Above);
+    assert!(!eval_page(&report).contains("Per category"));
+    let mut evaluator = Evaluator::new();
+    for (category, defect, score) in
+        [("nut", None, 0.1), ("nut", Some("cut"), 0.9), (HOSTILE, None, 0.8), (HOSTILE, Some("cut"), 0.2)]
+    {
+        let (sequence, map, mask) = (None, &[score, 0.0][..], None);
+        let image = LabelledImage { category, sequence, defect, score, map, mask, size: (1, 2) };
+        evaluator.add_image(&image).unwrap();
+    }
+    report.evaluation = evaluator.finish().unwrap();
+    let page = eval_page(&report);
+    let of = |text: &str| page.contains(text);
+    assert!(of("Per category") && !of("Per kind of defect") && of("<th>nut</th>") && of("<th>mean</th>"));
+    assert!(!of("<script>alert") && of("100.0") && of("50.0"));
+}
+
+#[test]
 fn videos_are_drawn_over_time_with_their_figures() {
     use blemish_eval::report::{OneSequence, SequenceReport};
     let mut with_videos = report(Rule::Above);

@@ -94,7 +94,8 @@ fn out_of_sample(
     if let (Some((able, stage, set)), true) = (able, groups == images.len()) {
         let images = if declined.is_some() { dealt.swap_remove(0) } else { images.to_vec() };
         observer.stage("calibrating", Some(images.len() as u64));
-        set.part(images.clone()).for_each(Pass::MAPS, &mut |input| {
+        let pass = Pass { reads: fits.plan.needs.reads, shuffle: None };
+        set.part(images.clone()).for_each(pass, &mut |input| {
             let scored = input.finish(stage, able.score_left_out(input)?)?;
             input.indices.iter().zip(scored).for_each(|(&at, scored)| each(images[at], scored));
             observer.advance(input.count() as u64);

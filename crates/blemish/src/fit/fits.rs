@@ -141,7 +141,8 @@ impl<'a> Fits<'a> {
                 let training = self.training(begun, purpose);
                 let context = self.options.context(self.config.seed, backbone.clone());
                 let memory_limit = self.memory_limit();
-                let context = FitContext { observer, training, memory_limit, ..context };
+                let image_text = self.plan.image_text.clone();
+                let context = FitContext { observer, training, memory_limit, image_text, ..context };
                 let part = match images {
                     None => set.all(),
                     Some(images) => set.part(images.to_vec()),

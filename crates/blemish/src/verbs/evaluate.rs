@@ -51,7 +51,7 @@ pub struct EvaluationOutcome {
 
 /// Scores labelled images and computes all metrics, per category, per defect type and overall, and for videos.
 ///
-/// Of several categories each is judged by its own thresholds, where the model has any.
+/// Of several categories each is judged by its own thresholds, where the model has any; one that it has not learned by those of all.
 ///
 /// Maps and masks are compared at the size of the network's input (masks resized by nearest neighbour, with the same crop), as the
 /// field's published figures are; with tiles that is the size of the image they were cut from. `each` sees the index of every image with its outcome, for pictures.
@@ -107,6 +107,12 @@ pub fn evaluate(
     let (mut evaluation, pro_curve) = evaluator.finish_with_curve().map_err(|error| undefined(&error))?;
     if let Some(calibration) = detector.calibration() {
         decide(&mut evaluation, calibration, &judged);
+        let is_unknown =
+            |category: &&&str| calibration.categories.iter().all(|one| one.category != ***category);
+        let known = !calibration.categories.is_empty();
+        evaluation.notes.extend(judged.keys().filter(|_| known).filter(is_unknown).map(|category| {
+            format!("the model has not learned category {category}, which is judged by the thresholds of all")
+        }));
     }
     if let Some(videos) = &mut evaluation.sequences {
         name_videos(videos, images, &passed.wholes);

@@ -16,7 +16,8 @@ use std::path::Path;
 /// What new thresholds are to rest on.
 #[derive(Clone, Copy, Default)]
 pub struct Recalibration<'a> {
-    /// Good images that the model has not learnt from; they replace the scores it was calibrated with.
+    /// Good images that the model has not learnt from; they replace the scores it was calibrated with, those of a category
+    /// alone where all are of one of several that it knows.
     pub good: Option<&'a dyn Source>,
     /// The wanted false-alarm rate; `None` keeps the model's own, or 0.01.
     pub false_alarm: Option<f64>,
@@ -66,7 +67,16 @@ pub fn recalibrate(
     if let Some(good) = request.good {
         let good = Watched::new(good);
         let (labelled, read) = score(&good)?;
-        calibration = unseen(&good, &labelled.scored, Origin::GoodImages, &read)?;
+        let found = unseen(&good, &labelled.scored, Origin::GoodImages, &read)?;
+        // Good images of one of several categories say nothing of the others.
+        let own = match good.categories() {
+            [only] => calibration.as_mut().and_then(|calibration| calibration.of_mut(only)),
+            _ => None,
+        };
+        match (own, found) {
+            (Some(own), Some(found)) => *own = found,
+            (_, found) => calibration = found,
+        }
     }
     if let Some((images, criterion)) = request.labelled {
         let watched = Watched::new(images);

@@ -8,6 +8,7 @@ use blemish_core::limits::CacheLimits;
 use blemish_core::needs::{Backing, Needs};
 use blemish_data::{Source, Transform};
 use blemish_features::{Backbone, EngineOptions};
+use blemish_foundation::clip::Clip;
 use blemish_methods::registry;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) needs: Needs,
     /// One, and those of an ensemble; none for a method that needs none.
     pub(crate) backbones: Vec<Arc<Backbone>>,
+    /// For a method that needs one.
+    pub(crate) image_text: Option<Arc<Clip>>,
     /// At least one: the largest input first, and for each the backbones in their order.
     pub(crate) views: Vec<PlannedView>,
 }
@@ -72,7 +75,15 @@ impl Plan {
             },
         };
         let backbones = load_backbones(entry, needs, config, &options.engine)?;
-        let mut plan = Self { entry, needs, backbones, views: Vec::new() };
+        let image_text = match (needs.backbone, &config.image_text) {
+            (Backing::None | Backing::Maps(_), _) => None,
+            (Backing::ImageText, Some(network)) => Some(network.clone()),
+            (Backing::ImageText, None) => {
+                let weights = config.backbone.weights.as_deref();
+                Some(Arc::new(Clip::load(config.named_image_text()?, weights)?))
+            }
+        };
+        let mut plan = Self { entry, needs, backbones, image_text, views: Vec::new() };
         let mut sides = config.input_sizes.clone();
         sides.sort_unstable_by(|a, b| b.cmp(a));
         sides.dedup();
@@ -156,13 +167,16 @@ fn load_backbones(
     engine: &EngineOptions,
 ) -> Result<Vec<Arc<Backbone>>, Error> {
     let refuse = |reason: String| Error::Fit { method: entry.info().name, reason };
-    if needs.backbone == Backing::None {
+    if !needs.has_maps() {
+        let looks = match needs.backbone {
+            Backing::ImageText => "it looks through one network of images and texts",
+            Backing::None | Backing::Maps(_) => "it uses no backbone with these settings",
+        };
         return match config.ensemble.is_empty() {
             true => Ok(Vec::new()),
-            false => Err(refuse(
-                "it uses no backbone with these settings, so there are none to make an ensemble of; leave the ensemble out"
-                    .into(),
-            )),
+            false => Err(refuse(format!(
+                "{looks}, so there are none to make an ensemble of; leave the ensemble out"
+            ))),
         };
     }
     let mut loaded: Vec<Arc<Backbone>> = Vec::new();

@@ -10,3 +10,4 @@ mod resumes;
 mod seams;
 mod support;
 mod tiles;
+mod words;

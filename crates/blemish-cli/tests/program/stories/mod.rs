@@ -1,11 +1,13 @@
 //! What a user does, end to end, on the real binary.
 
+mod categories;
 mod data;
 mod decisions;
 mod scores;
 mod usage;
 mod videos;
 mod views;
+mod words;
 
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 mod layouts;
 mod lists;
 mod refusals;
+mod several;
 mod videos;
 
 use super::*;

@@ -159,6 +159,7 @@ fn masks_are_transformed_with_their_images() {
         defect: "half".into(),
         masks: vec![write("half.png", 12)],
         group: None,
+        category: None,
     };
     let options = LoaderOptions { with_masks: true, ..LoaderOptions::default() };
     let batches = load_all(&samples, options.clone()).unwrap();

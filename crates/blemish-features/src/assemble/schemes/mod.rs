@@ -71,7 +71,8 @@ pub(crate) fn schemes(architecture: Architecture, whole: &Graph) -> Vec<Scheme> 
             ]
         }
         TfEfficientNetB0 | TfEfficientNetB1 | TfEfficientNetB2 | TfEfficientNetB3 | TfEfficientNetB4
-        | TfEfficientNetB5 | EfficientNetLite0 | EfficientNetLite1 | EfficientNetLite2 => vec![
+        | TfEfficientNetB5 | EfficientNetB4At380 | EfficientNetLite0 | EfficientNetLite1
+        | EfficientNetLite2 => vec![
             scheme("timm's", TENSORFLOW_EPSILON, efficientnet::timm(&convs)),
             scheme("efficientnet_pytorch's", TENSORFLOW_EPSILON, efficientnet::efficientnet_pytorch(&convs)),
         ],

@@ -38,13 +38,14 @@ pub(crate) const SMALL: &[Small] = &[
     Small::new(
         NAME,
         &[
-            ("epochs", "4"),
+            ("epochs", "2"),
             ("batch", "3"),
-            ("repeats", "4"),
+            ("repeats", "2"),
             ("combination", "normalised_sum"),
             ("coreset_max", "100"),
         ],
     )
+    .untaught()
     .on(128),
 ];
 

@@ -29,8 +29,6 @@
 //! third of its 1,500); the paper's score of an image is a mean over all of it, in which a small defect is lost.
 //!
 //! # Deviations
-//! - Open: a training with the gradient penalty that was interrupted and resumed may differ in its last digits from one that ran through;
-//!   `objective=cross_entropy`, and training again from the start, give the same bits.
 //! - Images have three colours; those of the paper are grey.
 //! - Images that the generator makes for an update of the critic do not move the generator's stored moments; its own updates do.
 //! - Layer normalisation in the critic has a scale and a shift for each channel, as in the released code, not for each value.

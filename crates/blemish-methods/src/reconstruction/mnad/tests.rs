@@ -15,15 +15,15 @@ mod golden;
 
 /// Small models for the contract suite.
 pub(crate) const SMALL: &[Small] = &[
-    Small::new("mnad", &[("width", "4"), ("steps", "40"), ("batch", "3"), ("rate", "0.003")]),
+    Small::new("mnad", &[("width", "4"), ("steps", "24"), ("batch", "3"), ("rate", "0.003")]),
     Small::new(
         "mnad",
-        &[("task", "prediction"), ("width", "4"), ("steps", "30"), ("batch", "2"), ("rate", "0.003")],
+        &[("task", "prediction"), ("width", "4"), ("steps", "20"), ("batch", "2"), ("rate", "0.003")],
     )
     .anywhere(),
     Small::new(
         "mnad",
-        &[("memory", "0"), ("width", "4"), ("steps", "40"), ("batch", "3"), ("rate", "0.003")],
+        &[("memory", "0"), ("width", "4"), ("steps", "24"), ("batch", "3"), ("rate", "0.003")],
     ),
     Small::new(
         "mnad",
@@ -31,7 +31,7 @@ pub(crate) const SMALL: &[Small] = &[
             ("update", "true"),
             ("gamma", "1"),
             ("width", "4"),
-            ("steps", "30"),
+            ("steps", "20"),
             ("batch", "3"),
             ("rate", "0.003"),
         ],

@@ -4,6 +4,7 @@ use super::config::{MemSegConfig, NAME};
 use super::foreground::{Foregrounds, median_image};
 use crate::shared::defects::{DefectSample, Maker, digest_of, textures};
 use crate::shared::kept::{Kept, Planes};
+use crate::shared::sheet::sheet;
 use crate::shared::trainer::batch_of;
 use blemish_core::error::Error;
 use blemish_core::method::{FitContext, Pass, TrainingSet};
@@ -103,23 +104,14 @@ impl Samples {
             let dim = |(at, value): (usize, &f32)| if mask[at % plane] { *value } else { value * 0.25 };
             image.iter().enumerate().map(dim).collect()
         };
-        let mut rows = vec![[median.to_vec(), dimmed(median, &self.maker.foregrounds.mask(median))]];
+        let mut rows = vec![vec![median.to_vec(), dimmed(median, &self.maker.foregrounds.mask(median))]];
         for number in (1..).step_by(2).take(SHOWN as usize) {
             let (_, sample) = self.sample(number);
-            rows.push([sample.image, sample.mask.repeat(3)]);
+            rows.push(vec![sample.image, sample.mask.repeat(3)]);
         }
-        let mut planes = Vec::with_capacity(3 * rows.len() * 2 * plane);
-        for channel in 0..3 {
-            for row in &rows {
-                for y in 0..height {
-                    row.iter().for_each(|image| {
-                        planes.extend_from_slice(&image[channel * plane + y * width..][..width]);
-                    });
-                }
-            }
-        }
+        let (size, planes) = sheet(&rows, (height, width));
         let name = format!("{NAME}-foreground");
-        context.observer.picture(&name, (rows.len() * height, 2 * width), &planes);
+        context.observer.picture(&name, size, &planes);
     }
 }
 

@@ -1,0 +1,182 @@
+//! The encoder: image and text look at each other, then each at itself.
+
+use super::config::{EPSILON, GroundingConfig};
+use super::deformable::{Deformable, Start};
+use super::multihead;
+use crate::layers::{Activation, Attention, Linear, Norm, Perceptron, sum, through};
+use crate::parameters::Parameters;
+use blemish_kernels::transformer::{Heads, Mask, Tokens, add, attention};
+
+#[derive(Debug)]
+pub(super) struct EncoderLayer {
+    fusion: Fusion,
+    text: TextLayer,
+    image: ImageLayer,
+}
+
+/// What all layers of an encoder look at beside the rows.
+pub(super) struct Scene<'a> {
+    /// Where the cells of the image lie, a row each.
+    pub image_places: &'a [f32],
+    /// The same as points.
+    pub points: &'a [[f32; 2]],
+    /// Height and width of every level.
+    pub levels: &'a [(usize, usize)],
+    /// Where tokens lie in their phrases, a row each.
+    pub text_places: &'a [f32],
+    /// What is added to the scores of pairs of tokens.
+    pub text_bias: &'a [f32],
+}
+
+impl EncoderLayer {
+    pub fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
+        Self {
+            fusion: Fusion::load(config, &parameters.at("fusion_layer")),
+            text: TextLayer::load(config, &parameters.at("text_enhancer_layer")),
+            image: ImageLayer::load(config, &parameters.at("deformable_layer")),
+        }
+    }
+
+    pub fn apply(&self, image: &mut Vec<f32>, text: &mut Vec<f32>, scene: &Scene<'_>) {
+        self.fusion.apply(image, text);
+        self.text.apply(text, scene);
+        self.image.apply(image, scene);
+    }
+}
+
+/// Attention of the image to the text and back with one table of scores. What comes out is added to the normalised rows.
+#[derive(Debug)]
+struct Fusion {
+    heads: usize,
+    image_norm: Norm,
+    text_norm: Norm,
+    image_key: Linear,
+    text_key: Linear,
+    image_value: Linear,
+    text_value: Linear,
+    image_out: Linear,
+    text_out: Linear,
+    /// How much of every value is added.
+    image_share: Vec<f32>,
+    text_share: Vec<f32>,
+}
+
+impl Fusion {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
+        let (width, inner) = (config.width, config.encoder_hidden / 2);
+        let attn = parameters.at("attn");
+        let into = |name| attn.linear(name, width, inner);
+        let back = |name| attn.linear(name, inner, width);
+        Self {
+            heads: config.encoder_heads / 2,
+            image_norm: parameters.norm("layer_norm_vision", width, EPSILON),
+            text_norm: parameters.norm("layer_norm_text", width, EPSILON),
+            image_key: into("vision_proj"),
+            text_key: into("text_proj"),
+            image_value: into("values_vision_proj"),
+            text_value: into("values_text_proj"),
+            image_out: back("out_vision_proj"),
+            text_out: back("out_text_proj"),
+            image_share: parameters.take("vision_param", &[width]),
+            text_share: parameters.take("text_param", &[width]),
+        }
+    }
+
+    fn apply(&self, image: &mut Vec<f32>, text: &mut Vec<f32>) {
+        let (image_rows, text_rows) =
+            (self.image_norm.forward(image, true), self.text_norm.forward(text, true));
+        let (image_key, text_key) =
+            (through(&self.image_key, &image_rows), through(&self.text_key, &text_rows));
+        let looked = |query: &[f32], key: &[f32], value: Vec<f32>| {
+            let width = self.image_key.outputs();
+            let sizes = Heads::cross(self.heads, width / self.heads, query.len() / width, key.len() / width);
+            let mut found = vec![0.0; query.len()];
+            let tokens = [query, key, &value].map(|rows| Tokens::new(rows, width));
+            attention(sizes, tokens, |_| Mask::None, &mut found, true);
+            found
+        };
+        let for_image = looked(&image_key, &text_key, through(&self.text_value, &text_rows));
+        let for_text = looked(&text_key, &image_key, through(&self.image_value, &image_rows));
+        *image = shared(image_rows, &through(&self.image_out, &for_image), &self.image_share);
+        *text = shared(text_rows, &through(&self.text_out, &for_text), &self.text_share);
+    }
+}
+
+/// rows + share x change, value by value.
+fn shared(mut rows: Vec<f32>, change: &[f32], share: &[f32]) -> Vec<f32> {
+    for (row, change) in rows.chunks_exact_mut(share.len()).zip(change.chunks_exact(share.len())) {
+        for ((value, change), share) in row.iter_mut().zip(change).zip(share) {
+            *value += share * change;
+        }
+    }
+    rows
+}
+
+#[derive(Debug)]
+struct TextLayer {
+    attention: Attention,
+    after_attention: Norm,
+    perceptron: Perceptron,
+    after: Norm,
+}
+
+impl TextLayer {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
+        let (width, hidden) = (config.width, config.encoder_hidden / 2);
+        Self {
+            attention: multihead(&parameters.at("self_attn"), width, config.encoder_heads / 2),
+            after_attention: parameters.norm("layer_norm_before", width, EPSILON),
+            perceptron: Perceptron {
+                first: parameters.linear("fc1", width, hidden),
+                second: parameters.linear("fc2", hidden, width),
+                activation: Activation::Relu,
+            },
+            after: parameters.norm("layer_norm_after", width, EPSILON),
+        }
+    }
+
+    fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
+        let placed = sum(rows, scene.text_places);
+        let found = self.attention.apply(&placed, &placed, rows, Mask::Bias(scene.text_bias));
+        add(rows, &found);
+        let mut normed = self.after_attention.forward(rows, true);
+        let changed = self.perceptron.apply(&normed);
+        add(&mut normed, &changed);
+        *rows = self.after.forward(&normed, true);
+    }
+}
+
+#[derive(Debug)]
+struct ImageLayer {
+    attention: Deformable,
+    after_attention: Norm,
+    perceptron: Perceptron,
+    after: Norm,
+}
+
+impl ImageLayer {
+    fn load(config: &GroundingConfig, parameters: &Parameters<'_, '_>) -> Self {
+        let (width, hidden) = (config.width, config.encoder_hidden);
+        let own = parameters.at("self_attn");
+        Self {
+            attention: Deformable::load(&own, width, config.encoder_heads, config.points),
+            after_attention: parameters.norm("self_attn_layer_norm", width, EPSILON),
+            perceptron: Perceptron {
+                first: parameters.linear("fc1", width, hidden),
+                second: parameters.linear("fc2", hidden, width),
+                activation: Activation::Relu,
+            },
+            after: parameters.norm("final_layer_norm", width, EPSILON),
+        }
+    }
+
+    fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
+        let placed = sum(rows, scene.image_places);
+        let found = self.attention.apply(&placed, Start::Points(scene.points), rows, scene.levels);
+        add(rows, &found);
+        let mut normed = self.after_attention.forward(rows, true);
+        let changed = self.perceptron.apply(&normed);
+        add(&mut normed, &changed);
+        *rows = self.after.forward(&normed, true);
+    }
+}

@@ -60,7 +60,7 @@ impl ImageForm {
     /// What images are normalised with: the statistics of OpenAI's training images, which all of these networks took over.
     pub const NORMALIZATION: Normalization = Normalization {
         mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
     };
 }
 

@@ -31,7 +31,10 @@ impl Kind {
             of_images.flat_map(|(cosines, _)| cosines).copied().fold(f32::NEG_INFINITY, f32::max)
         };
         // Of a feature itself the cosine may be a rounding above 1.
-        cosines.chunks_exact(self.rows.len() / self.width).map(|row| ((1.0 - nearest(row)) / 2.0).max(0.0)).collect()
+        cosines
+            .chunks_exact(self.rows.len() / self.width)
+            .map(|row| ((1.0 - nearest(row)) / 2.0).max(0.0))
+            .collect()
     }
 }
 

@@ -88,7 +88,8 @@ pub(super) fn prompts(
     (key, states): (&str, &[String]),
     templates: &[String],
 ) -> Result<Vec<String>, Error> {
-    let refuse = |key: &str, reason: String, help: &str| Error::Setting { key: key.into(), reason, help: help.into() };
+    let refuse =
+        |key: &str, reason: String, help: &str| Error::Setting { key: key.into(), reason, help: help.into() };
     let object = object.replace('_', " ");
     let object = object.trim();
     if object.is_empty() {
@@ -105,5 +106,7 @@ pub(super) fn prompts(
         }
     }
     let states = states.iter().map(|state| state.replace(PLACE, object));
-    Ok(states.flat_map(|state| templates.iter().map(move |template| template.replace(PLACE, &state))).collect())
+    Ok(states
+        .flat_map(|state| templates.iter().map(move |template| template.replace(PLACE, &state)))
+        .collect())
 }

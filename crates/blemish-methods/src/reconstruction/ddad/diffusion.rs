@@ -73,6 +73,13 @@ pub(super) struct Lesson {
     pub(super) dropout: u64,
 }
 
+/// One sample of a training step.
+struct Sample {
+    noisy: Vec<f32>,
+    noise: Vec<f32>,
+    time: f64,
+}
+
 /// Samples of step number `step`: images in [-1, 1] by turns, each with a time and noise of its own.
 pub(super) fn lesson(
     images: &Kept,
@@ -91,19 +98,19 @@ pub(super) fn lesson(
         let noise = noise(&mut random, image.len());
         let (keep, add) = (shares[t].sqrt() as f32, (1.0 - shares[t]).sqrt() as f32);
         let noisy: Vec<f32> = image.iter().zip(&noise).map(|(x, e)| keep * x + add * e).collect();
-        (noisy, noise, t as f64)
+        Sample { noisy, noise, time: t as f64 }
     };
-    let samples: Vec<_> = numbers.par_iter().enumerate().map(sample).collect();
+    let samples: Vec<Sample> = numbers.par_iter().enumerate().map(sample).collect();
     let size = images.sizes()[0];
-    let tensor = |of: fn(&(Vec<f32>, Vec<f32>, f64)) -> &Vec<f32>| {
+    let tensor = |of: fn(&Sample) -> &Vec<f32>| {
         let values: Vec<f32> = samples.iter().flat_map(of).copied().collect();
         let shape = [samples.len(), 3, size.height, size.width];
         Tensor::from_data(TensorData::new(values, shape), device)
     };
     Lesson {
-        noisy: tensor(|sample| &sample.0),
-        noise: tensor(|sample| &sample.1),
-        times: samples.iter().map(|sample| sample.2).collect(),
+        noisy: tensor(|sample| &sample.noisy),
+        noise: tensor(|sample| &sample.noise),
+        times: samples.iter().map(|sample| sample.time).collect(),
         dropout: seed_of(seed, Purpose::Dropout, step),
     }
 }

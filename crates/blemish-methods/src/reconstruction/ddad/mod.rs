@@ -135,7 +135,7 @@ impl Method for Ddad {
     const INFO: MethodInfo = MethodInfo {
         name: NAME,
         summary: "a diffusion model draws the image anew from its noise, pulled towards it; differences in pixels and adapted features",
-        advice: "for parity with research; a training of days on a GPU as published, scores in a second; patchcore is the better first try",
+        advice: "for parity with research; trains for hours on a GPU as published and is slow to score; patchcore is the better first try",
         citation: "Mousakhan, Brox, Tayyub, Anomaly detection with conditioned denoising diffusion models, arXiv 2305.15956",
         family: Family::Reconstruction,
     };

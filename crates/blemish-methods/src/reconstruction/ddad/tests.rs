@@ -272,7 +272,7 @@ fn a_ratio_of_the_batch_makes_scores_depend_on_it_and_a_constant_one_does_not() 
     let found =
         |features: f32, pixels: f32| Differences { pixels: vec![pixels, 0.0], features: vec![features, 0.0] };
     let (one, odd) = (found(0.4, 0.2), found(0.9, 0.9));
-    let alone = one.combined(ratio_of_batch(&[one.clone()]));
+    let alone = one.combined(ratio_of_batch(std::slice::from_ref(&one)));
     assert_eq!(alone, one.combined(ratio_of_batch(&[one.clone(), one.clone()])));
     assert_ne!(alone, one.combined(ratio_of_batch(&[one.clone(), odd.clone()])));
     assert!((ratio(&[one.maxima(), odd.maxima()]) - 1.3 / 1.1).abs() < 1e-6);

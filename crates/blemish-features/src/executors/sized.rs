@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Brings up an engine on the bytes of an ONNX file.
 type Make = Box<dyn Fn(Vec<u8>) -> Result<Box<dyn Executor>, FeatureError> + Send + Sync>;
 
+/// An engine and the size of image it is for.
+type Made = ([usize; 2], Arc<dyn Executor>);
+
 /// A transformer on an engine of ONNX graphs.
 pub(crate) struct SizedExecutor {
     graph: Graph,
     weights: Weights,
     make: Make,
     /// For the size that came last.
-    last: Mutex<Option<([usize; 2], Arc<dyn Executor>)>>,
+    last: Mutex<Option<Made>>,
 }
 
 impl SizedExecutor {

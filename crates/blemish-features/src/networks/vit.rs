@@ -12,7 +12,7 @@ use crate::graph::{Activation, Graph, Normalization, Op, Padding, Resample};
 /// What CLIP was trained with.
 const CLIP_NORMALIZATION: Normalization = Normalization {
     mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-    std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
 };
 /// 2 x - 1: timm's own trainings of transformers.
 const PLAIN_NORMALIZATION: Normalization = Normalization { mean: [0.5; 3], std: [0.5; 3] };

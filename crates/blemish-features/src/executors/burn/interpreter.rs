@@ -24,9 +24,9 @@ pub struct Interpreter {
 #[derive(Clone, Debug)]
 enum Parameters {
     /// Gain and bias, 1 x C x 1 x 1.
-    Norm([Tensor<4>; 2]),
+    Norm(Box<[Tensor<4>; 2]>),
     /// The first tokens, 1 x C x prefix x 1, and the positions of the others.
-    Tokens(Tensor<4>, Arc<Positions>),
+    Tokens(Box<Tensor<4>>, Arc<Positions>),
 }
 
 /// The form of a convolution.
@@ -82,11 +82,11 @@ impl Interpreter {
                 Op::LayerNorm { .. } => {
                     let [gain, bias] =
                         [tensor("weight")?, tensor("bias")?].map(|tensor| column(&tensor.data, 1));
-                    Parameters::Norm([gain, bias])
+                    Parameters::Norm(Box::new([gain, bias]))
                 }
                 Op::Tokens { prefix, side, resample } => {
                     let positions = Positions::new(tensor("positions")?.data.clone(), side, resample);
-                    Parameters::Tokens(column(&tensor("prefix")?.data, prefix), Arc::new(positions))
+                    Parameters::Tokens(Box::new(column(&tensor("prefix")?.data, prefix)), Arc::new(positions))
                 }
                 _ => continue,
             };
@@ -214,7 +214,8 @@ fn attend(qkv: Tensor<4>, heads: usize) -> Tensor<4> {
 fn with_parameters(op: &Op, inputs: Vec<Tensor<4>>, parameters: Option<&Parameters>) -> Option<Tensor<4>> {
     let x = inputs.into_iter().next()?;
     Some(match (op, parameters?) {
-        (Op::LayerNorm { epsilon }, Parameters::Norm([gain, bias])) => {
+        (Op::LayerNorm { epsilon }, Parameters::Norm(tensors)) => {
+            let [gain, bias] = &**tensors;
             let centred = x.clone() - x.mean_dim(1);
             let variance = centred.clone().powi_scalar(2).mean_dim(1);
             centred / (variance + f64::from(*epsilon)).sqrt() * gain.clone() + bias.clone()
@@ -225,7 +226,7 @@ fn with_parameters(op: &Op, inputs: Vec<Tensor<4>>, parameters: Option<&Paramete
             let table = TensorData::new(table, [1, height * width, channels, 1]);
             let table = Tensor::<4>::from_data(table, &x.device()).swap_dims(1, 2);
             let pixels = x.reshape([count, channels, height * width, 1]) + table;
-            Tensor::cat(vec![prefix.clone().repeat_dim(0, count), pixels], 2)
+            Tensor::cat(vec![(**prefix).clone().repeat_dim(0, count), pixels], 2)
         }
         _ => return None,
     })

@@ -15,9 +15,6 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import timm
-import torch
-
 # timm's DINOv2 with its LayerScale; ours has it folded.
 NETWORKS = {"vit_small_patch14_dinov2": 14, "vit_base_patch16_224": 16}
 
@@ -29,6 +26,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="turns of both")
     parser.add_argument("--runs", type=int, default=5, help="images a turn")
     args = parser.parse_args()
+    import timm
+    import torch
+
     torch.set_num_threads(1)
     print("| network | pixels | PyTorch, ms | ours, ms | PyTorch / ours |\n|---|---|---|---|---|")
     for name, patch in NETWORKS.items():
@@ -46,6 +46,8 @@ def main():
 
 
 def peer(model, side, runs):
+    import torch
+
     image = torch.rand(1, 3, side, side)
     times = []
     with torch.inference_mode():

@@ -1,11 +1,12 @@
 """WinCLIP's image tower beside anomalib's on one thread: CPU seconds an image, with random weights of ViT-B-16-plus-240.
 
-    python benches/winclip_speed.py [IMAGES]
+    python benches/winclip_speed.py [--images N]
 
 Needs anomalib 2.7 with open_clip. Both embed the image, its 196 windows of 2x2 tokens and its 169 of 3x3. Ours is measured by `cargo bench -p
 blemish-foundation --bench clip`, right after, on the same machine.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -16,6 +17,10 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.append(str(Path(__file__).resolve().parent))
 
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--images", type=int, default=3)
+count = parser.parse_args().images
+
 import open_clip  # noqa: E402
 import torch  # noqa: E402
 from blemish import Rows  # noqa: E402
@@ -24,7 +29,6 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # noqa: E402
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
-count = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 
 sizes = json.loads((Path(open_clip.__file__).parent / "model_configs/ViT-B-16-plus-240.json").read_text())
 clip = CLIP(sizes["embed_dim"], CLIPVisionCfg(**sizes["vision_cfg"]), CLIPTextCfg(**sizes["text_cfg"])).eval()

@@ -65,7 +65,8 @@ fn attention_and_its_gradients_equal_what_burn_composes() {
         let tokens = |count, seed| random([batch, count, heads * d], seed);
         let inputs = [tokens(n, 1), tokens(m, 2), tokens(m, 3)];
         // Every third pair is hidden, but the last of a row is always seen.
-        let hidden = |at: usize| if at % 3 == 0 && at % m != m - 1 { f64::NEG_INFINITY } else { 0.25 };
+        let hidden =
+            |at: usize| if at.is_multiple_of(3) && at % m != m - 1 { f64::NEG_INFINITY } else { 0.25 };
         let data = TensorData::new((0..n * m).map(hidden).collect::<Vec<_>>(), [n, m]);
         let mask = Tensor::<2>::from_data(data, (&inputs[0].device(), DType::F64));
         let kept = (random([batch, heads, n, m], 4).detach() + 1.0) * 0.7;

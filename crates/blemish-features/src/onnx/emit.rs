@@ -1,7 +1,7 @@
 //! From the description to an ONNX file in memory.
 
 use super::proto::{
-    Attribute, FLOAT, GraphMessage, Model, NodeMessage, OperatorSet, TensorMessage, float_value,
+    Attribute, FLOAT, GraphMessage, Model, NodeMessage, OperatorSet, TensorMessage, float_value, operator,
 };
 use super::tokens;
 use crate::FeatureError;
@@ -62,9 +62,9 @@ fn encode(graph: &Graph, weights: &Weights, size: Option<[usize; 2]>, sizes: &[[
         message.initializer.push(scalar("relu6.low", 0.0));
         message.initializer.push(scalar("relu6.high", 6.0));
     }
-    for node in &graph.nodes {
+    for (id, node) in graph.nodes.iter().enumerate() {
         let inputs: Vec<String> = node.inputs.iter().map(|&input| names[input].clone()).collect();
-        match tokens::step(node, weights, &inputs, sizes) {
+        match tokens::step(node, &names[id], weights, &inputs, sizes) {
             Some(step) => {
                 message.node.extend(step.nodes);
                 message.initializer.extend(step.constants);
@@ -91,23 +91,13 @@ pub(crate) fn tap_output(tap: &str) -> String {
     format!("tap:{tap}")
 }
 
-pub(super) fn output_name(node: &Node) -> String {
+fn output_name(node: &Node) -> String {
     if node.op == Op::Input { INPUT.into() } else { format!("{}:out", node.name) }
 }
 
 fn scalar(name: &str, value: f32) -> TensorMessage {
     let raw_data = value.to_le_bytes().to_vec();
     TensorMessage { data_type: FLOAT, name: name.into(), raw_data, ..TensorMessage::default() }
-}
-
-pub(super) fn operator(
-    kind: &str,
-    input: Vec<String>,
-    output: &str,
-    attribute: Vec<Attribute>,
-) -> NodeMessage {
-    let (name, op_type) = (output.into(), kind.into());
-    NodeMessage { input, output: vec![output.into()], name, op_type, attribute, domain: String::new() }
 }
 
 /// The operators of one step; a few steps need two.

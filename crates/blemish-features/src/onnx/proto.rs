@@ -195,3 +195,14 @@ pub fn float_value(name: &str, sizes: &[(&str, Option<usize>)]) -> ValueInfo {
     let kind = Some(TypeMessage { tensor: Some(TensorType { elem_type: FLOAT, shape }) });
     ValueInfo { name: name.into(), kind }
 }
+
+/// An operator with one output, which gives it its name.
+pub(super) fn operator(
+    kind: &str,
+    input: Vec<String>,
+    output: &str,
+    attribute: Vec<Attribute>,
+) -> NodeMessage {
+    let (name, op_type) = (output.into(), kind.into());
+    NodeMessage { input, output: vec![output.into()], name, op_type, attribute, domain: String::new() }
+}

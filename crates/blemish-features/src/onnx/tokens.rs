@@ -3,8 +3,7 @@
 //! Sizes are constants of the file: position embeddings are brought to the size here, once, in the way the network wants it, which ONNX's own
 //! resizing does not offer.
 
-use super::emit::{operator, output_name};
-use super::proto::{Attribute, FLOAT, INT64, NodeMessage, TensorMessage};
+use super::proto::{Attribute, FLOAT, INT64, NodeMessage, TensorMessage, operator};
 use crate::graph::{Activation, Node, Op, Weights};
 use crate::positions::Positions;
 
@@ -17,12 +16,18 @@ pub(super) struct Step {
     last: String,
 }
 
-/// The step of a node of a transformer whose outputs have these sizes; `None` for what is none, or lacks its tensors.
-pub(super) fn step(node: &Node, weights: &Weights, inputs: &[String], sizes: &[[usize; 2]]) -> Option<Step> {
+/// The step of a node of a transformer, with the name of its output, where nodes have these sizes; `None` for what is none, or lacks its tensors.
+pub(super) fn step(
+    node: &Node,
+    name: &str,
+    weights: &Weights,
+    inputs: &[String],
+    sizes: &[[usize; 2]],
+) -> Option<Step> {
     let first = *node.inputs.first()?;
     // None are given for networks that need none.
     let ([height, width], channels) = (sizes.get(first).copied().unwrap_or_default(), node.channels);
-    let mut step = Step { name: output_name(node), last: inputs.first()?.clone(), ..Step::default() };
+    let mut step = Step { name: name.to_owned(), last: inputs.first()?.clone(), ..Step::default() };
     match node.op {
         Op::Tokens { prefix, side, resample } => {
             let tensor = |kind: &str| weights.get(&format!("{}.{kind}", node.name));

@@ -22,9 +22,9 @@ mod torch;
 pub(crate) use catalogue::published;
 pub use catalogue::{CatalogueEntry, catalogue};
 pub use hub::Hub;
-pub use prompted::{prompted_file, prompted_names, recognize_prompted};
+pub use prompted::{prompted_names, recognize_prompted};
 pub(crate) use safe::read_safetensors;
-pub use store::{Check, StoreEntry, WeightStore};
+pub use store::{Check, StoreEntry, WeightStore, prompted_file};
 
 use crate::FeatureError;
 use crate::graph::StateDict;

@@ -1,10 +1,8 @@
 //! Networks that are asked by phrases and boxes: their names, and how their files are known. `blemish-foundation` runs them.
 
 use super::catalogue::published;
-use super::store::WeightStore;
 use crate::FeatureError;
 use crate::graph::StateDict;
-use std::path::PathBuf;
 
 /// The tensors that patches of a Segment Anything are placed by, under either of its names.
 const PLACES: &[&str] = &["vision_encoder.pos_embed", "image_encoder.pos_embed"];
@@ -43,11 +41,11 @@ pub fn recognize_prompted(state: &StateDict) -> Option<&'static str> {
     TABLE.iter().find(has).map(|(name, ..)| *name)
 }
 
-/// The weight store's file of such a network.
+/// Such a network by name, with its public file and the repository of that.
 ///
 /// # Errors
-/// [`FeatureError::NoPrompted`] saying which file to bring; [`FeatureError::UnknownNetwork`]; [`FeatureError::Store`].
-pub fn prompted_file(name: &str) -> Result<PathBuf, FeatureError> {
+/// [`FeatureError::UnknownNetwork`].
+pub(super) fn origin(name: &str) -> Result<[&'static str; 3], FeatureError> {
     let network =
         prompted_names().find(|known| *known == name).ok_or_else(|| FeatureError::UnknownNetwork {
             name: name.to_owned(),
@@ -55,7 +53,7 @@ pub fn prompted_file(name: &str) -> Result<PathBuf, FeatureError> {
         })?;
     let (file, repository) =
         published(network).map_or(UNLISTED, |published| (published.file, published.repository));
-    WeightStore::open()?.find(network)?.ok_or(FeatureError::NoPrompted { network, file, repository })
+    Ok([network, file, repository])
 }
 
 #[cfg(test)]
@@ -82,7 +80,7 @@ mod tests {
     fn every_network_but_one_is_on_the_hub() {
         let unlisted: Vec<&str> = prompted_names().filter(|name| published(name).is_none()).collect();
         assert_eq!(unlisted, ["mobile_sam"]);
-        let message = prompted_file("sam_vit_x").unwrap_err().to_string();
+        let message = origin("sam_vit_x").unwrap_err().to_string();
         assert!(message.contains("sam_vit_b"), "{message}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::catalogue::{CatalogueEntry, published};
 use super::hub::Hub;
-use super::prompted::{prompted_names, recognize_prompted};
+use super::prompted::{origin, prompted_names, recognize_prompted};
 #[cfg(feature = "pull")]
 use super::pull::{PullFault, download};
 #[cfg(feature = "pull")]
@@ -329,6 +329,15 @@ fn image_texts(state: &StateDict) -> impl Iterator<Item = &'static str> {
     let shape = PATCHES.iter().filter(|_| has_text).find_map(|name| Some(state.get(*name)?.shape.clone()));
     let fits = move |network: &ImageText| shape.as_deref() == Some(&network.patches());
     ImageText::all().filter(fits).map(ImageText::name)
+}
+
+/// The weight store's file of a network that is asked by phrases or boxes.
+///
+/// # Errors
+/// [`FeatureError::NoPrompted`] saying which file to bring; [`FeatureError::UnknownNetwork`]; [`FeatureError::Store`].
+pub fn prompted_file(name: &str) -> Result<PathBuf, FeatureError> {
+    let [network, file, repository] = origin(name)?;
+    WeightStore::open()?.find(network)?.ok_or(FeatureError::NoPrompted { network, file, repository })
 }
 
 /// The network of exactly this name, which is also that of its files.

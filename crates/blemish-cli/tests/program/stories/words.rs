@@ -10,7 +10,7 @@ fn a_method_of_words_needs_no_images_and_says_which_weights_to_bring() {
     for (line, words) in [
         ("fit none --method winclip --set object=nut", "bring `open_clip_model.safetensors` of"),
         ("fit --method winclip --set object=nut", "`blemish weights pull clip_vit_b_16_plus_240`"),
-        ("fit set --method winclip --backbone clip-vit-l-14", "timm/vit_large_patch14_clip_224.openai"),
+        ("fit set --method winclip --backbone clip-vit-l-14", "vit_large_patch14_clip_224.openai"),
         ("fit none --method winclip --backbone clip_vit_b_32 --weights absent.pt", "absent.pt"),
         ("fit none --method winclip --backbone resnet18", "for images and texts clip_vit_b_16_plus_240"),
         ("fit none --method winclip --ensemble squeezenet1.1", "one network of images and texts"),

@@ -1,6 +1,6 @@
 //! Names of characters as HTML writes them.
 
-use super::clean::by_code_page;
+use super::code_page::by_code_page;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 

@@ -9,6 +9,7 @@
 
 mod byte_pairs;
 mod clean;
+mod code_page;
 mod entities;
 #[cfg(test)]
 mod tests;

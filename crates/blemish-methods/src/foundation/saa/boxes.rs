@@ -1,6 +1,6 @@
 //! Which boxes of the detector count: the object's own, and those of defects.
 
-use super::config::Matching;
+use super::config::{Matching, Properties};
 
 /// A box of the detector with what it is said to show.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,17 +25,6 @@ impl Detection {
     pub fn area(&self) -> f32 {
         self.bounds[2] * self.bounds[3]
     }
-}
-
-/// What an expert knows of the product beside words.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Properties {
-    /// Number of objects in an image.
-    pub objects: usize,
-    /// Most defects that an image is said to have (K); `None` is any number.
-    pub most_anomalies: Option<usize>,
-    /// Largest area of a defect, as a share of the object's (theta).
-    pub largest_area: f32,
 }
 
 /// The objects themselves, and the area of the largest.

@@ -1,6 +1,5 @@
 //! Settings of SAA.
 
-use super::boxes::Properties;
 use blemish_core::error::Error;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,6 +121,17 @@ pub(super) struct Prompt {
     pub caption: String,
     /// The phrase that is left out; empty for none.
     pub filter: String,
+}
+
+/// What an expert knows of the product beside words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Properties {
+    /// Number of objects in an image.
+    pub objects: usize,
+    /// Most defects that an image is said to have (K); `None` is any number.
+    pub most_anomalies: Option<usize>,
+    /// Largest area of a defect, as a share of the object's (theta).
+    pub largest_area: f32,
 }
 
 impl SaaConfig {

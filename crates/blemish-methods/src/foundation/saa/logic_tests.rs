@@ -1,7 +1,7 @@
 //! Section by section what needs no network: boxes, saliency, scores, fusion.
 
-use super::boxes::{DefectRule, Detection, Properties, objects};
-use super::config::{Matching, Neighbours, SaaConfig, Variant};
+use super::boxes::{DefectRule, Detection, objects};
+use super::config::{Matching, Neighbours, Properties, SaaConfig, Variant};
 use super::regions::{Fusion, Region, rescore};
 use super::saliency::Features;
 use blemish_features::FeatureMap;

@@ -27,6 +27,9 @@
 //! The flow of a fit: `unet` (the network), `diffusion` (steps, noise, the way back), `extractor` (its adaptation), `choice` (w and steps),
 //! `compare` (D_p, D_f, map), `scoring`. `variant=small` with `preset=paper` is the smaller network of the paper, DDAD-S.
 //!
+//! How well it detects was not measured yet: `preset=cpu` takes some ten minutes on two cores for a hundred images, and its steps, its average of
+//! weights and the values of w that it tries are first guesses. As published, it takes days on a GPU.
+//!
 //! # Deviations
 //! - r is a constant of good images. The published code takes the ratio of the largest values in the batch of images that are scored together,
 //!   so that a score depends on its neighbours; our tests compare with it.

@@ -4,18 +4,11 @@
 //! With m and v the mean and biased variance of a channel over batch and positions, h = (x - m) / sqrt(v + epsilon) and z = g h + b:
 //! y = z where z > 0, slope z elsewhere. With dz the gradient of z and mean() over batch and positions,
 //! dx = g / sqrt(v + epsilon) (dz - mean(dz) - h mean(dz h)), dg = sum of dz h, db = sum of dz.
-//!
-//! Moments are those of short runs in single precision, joined in double precision (Chan, Golub and LeVeque 1979), so neither large means
-//! nor many values cost digits.
 
+use crate::moments::{Line, Moments, RUN, grain, moments_of, sums};
 use crate::real::Real;
 use blemish_kernels::simd::{Kernel, Lanes, widest};
 use rayon::prelude::*;
-
-/// Values of which a sum is kept in the map's own precision; they stay in the first-level cache between mean and variance.
-const RUN: usize = 2048;
-/// Partial sums side by side.
-const WIDTH: usize = 32;
 
 /// Shape and constants: a map is batch x channels x positions.
 #[derive(Clone, Copy, Debug)]
@@ -27,37 +20,25 @@ pub(crate) struct BatchNorm {
     pub(crate) slope: f64,
 }
 
-/// A channel's mean and biased variance.
-pub(crate) type Moments = (f64, f64);
-
-/// Of one channel, what leads from x to h and z.
+/// Of one channel, what leads from x to y.
 #[derive(Clone, Copy)]
-struct Line<T> {
-    mean: T,
-    /// 1 / sqrt(v + epsilon).
-    root: T,
-    gain: T,
-    shift: T,
+struct Bent<T> {
+    line: Line<T>,
     slope: T,
 }
 
-impl<T: Real> Line<T> {
-    #[inline(always)]
-    fn normed(&self, x: T) -> T {
-        (x - self.mean) * self.root
-    }
-
+impl<T: Real> Bent<T> {
     #[inline(always)]
     fn value(&self, x: T) -> T {
-        let z = self.gain * self.normed(x) + self.shift;
+        let z = self.line.value(self.line.normed(x));
         if self.is_kept(z) { z } else { self.slope * z }
     }
 
     /// h, and the gradient of z for that of y.
     #[inline(always)]
     fn gradient(&self, x: T, dy: T) -> (T, T) {
-        let h = self.normed(x);
-        (h, if self.is_kept(self.gain * h + self.shift) { dy } else { self.slope * dy })
+        let h = self.line.normed(x);
+        (h, if self.is_kept(self.line.value(h)) { dy } else { self.slope * dy })
     }
 
     #[inline(always)]
@@ -66,59 +47,8 @@ impl<T: Real> Line<T> {
     }
 }
 
-/// The sum of some numbers for every index, in a fixed order.
-#[inline(always)]
-pub(crate) fn sums<T: Real, const N: usize>(count: usize, value: impl Fn(usize) -> [T; N]) -> [f64; N] {
-    let mut sums = [[T::default(); WIDTH]; N];
-    let whole = count / WIDTH * WIDTH;
-    for start in (0..whole).step_by(WIDTH) {
-        for lane in 0..WIDTH {
-            let values = value(start + lane);
-            for n in 0..N {
-                sums[n][lane] += values[n];
-            }
-        }
-    }
-    for index in whole..count {
-        let values = value(index);
-        for n in 0..N {
-            sums[n][index - whole] += values[n];
-        }
-    }
-    sums.map(|lanes| lanes.iter().map(|lane| lane.wide()).sum())
-}
-
-struct Measure<'a, T> {
-    planes: &'a [&'a [T]],
-}
-
-impl<T: Real> Kernel for Measure<'_, T> {
-    type Output = Moments;
-    #[inline(always)]
-    fn run<V: Lanes>(self) -> Moments {
-        let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
-        for run in self.planes.iter().flat_map(|plane| plane.chunks(RUN)) {
-            let more = run.len() as f64;
-            let [sum] = sums(run.len(), |at| [run[at]]);
-            let own = T::of(sum / more);
-            // What the mean was rounded by is counted, too.
-            let [off, square] = sums(run.len(), |at| {
-                let off = run[at] - own;
-                [off, off * off]
-            });
-            let own: f64 = own.wide() + off / more;
-            let square = square - off * off / more;
-            let difference = own - mean;
-            mean += difference * more / (count + more);
-            squares += square + difference * difference * count * more / (count + more);
-            count += more;
-        }
-        (mean, squares / f64::max(count, 1.0))
-    }
-}
-
 struct Forward<'a, T> {
-    line: Line<T>,
+    line: Bent<T>,
     x: &'a [T],
     y: &'a mut [T],
 }
@@ -136,7 +66,7 @@ impl<T: Real> Kernel for Forward<'_, T> {
 
 /// Sums of dz and dz h.
 struct Sums<'a, T> {
-    line: Line<T>,
+    line: Bent<T>,
     planes: &'a [(&'a [T], &'a [T])],
 }
 
@@ -163,7 +93,7 @@ impl<T: Real> Kernel for Sums<'_, T> {
 
 /// From the gradient of y to that of x, in place.
 struct Backward<'a, T> {
-    line: Line<T>,
+    line: Bent<T>,
     means: [T; 2],
     x: &'a [T],
     gradient: &'a mut [T],
@@ -174,7 +104,7 @@ impl<T: Real> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let line = self.line;
-        let (scale, [mean, along]) = (line.gain * line.root, self.means);
+        let (scale, [mean, along]) = (line.line.gain * line.line.root, self.means);
         for (gradient, &x) in self.gradient.iter_mut().zip(self.x) {
             let (h, dz) = line.gradient(x, *gradient);
             *gradient = scale * (dz - mean - h * along);
@@ -182,20 +112,10 @@ impl<T: Real> Kernel for Backward<'_, T> {
     }
 }
 
-/// Mean and biased variance of all values together.
-pub(crate) fn moments_of<T: Real>(planes: &[&[T]]) -> Moments {
-    widest(Measure { planes })
-}
-
 impl BatchNorm {
-    fn line<T: Real>(&self, channel: usize, gain: &[T], shift: &[T], (mean, variance): Moments) -> Line<T> {
-        Line {
-            mean: T::of(mean),
-            root: T::of(1.0 / (variance + self.epsilon).sqrt()),
-            gain: gain[channel],
-            shift: shift[channel],
-            slope: T::of(self.slope),
-        }
+    fn line<T: Real>(&self, channel: usize, gain: &[T], shift: &[T], moments: Moments) -> Bent<T> {
+        let line = Line::new(moments, self.epsilon, gain[channel], shift[channel]);
+        Bent { line, slope: T::of(self.slope) }
     }
 
     fn planes<'a, T>(&self, map: &'a [T], channel: usize) -> impl Iterator<Item = &'a [T]> {
@@ -204,7 +124,7 @@ impl BatchNorm {
 
     /// Of every channel.
     pub(crate) fn moments<T: Real>(&self, x: &[T]) -> Vec<Moments> {
-        let of_channel = |channel| widest(Measure { planes: &self.planes(x, channel).collect::<Vec<_>>() });
+        let of_channel = |channel| moments_of(&self.planes(x, channel).collect::<Vec<_>>());
         (0..self.channels).into_par_iter().map(of_channel).collect()
     }
 
@@ -212,7 +132,7 @@ impl BatchNorm {
     pub(crate) fn forward<T: Real>(&self, x: &[T], [gain, shift]: [&[T]; 2], moments: &[Moments]) -> Vec<T> {
         let mut out = vec![T::default(); x.len()];
         let planes = out.par_chunks_exact_mut(self.positions).zip(x.par_chunks_exact(self.positions));
-        planes.with_min_len(self.grain()).enumerate().for_each(|(plane, (y, x))| {
+        planes.with_min_len(grain(self.positions)).enumerate().for_each(|(plane, (y, x))| {
             let channel = plane % self.channels;
             widest(Forward { line: self.line(channel, gain, shift, moments[channel]), x, y });
         });
@@ -235,17 +155,12 @@ impl BatchNorm {
         };
         let sums: Vec<[f64; 2]> = (0..self.channels).into_par_iter().map(of_channel).collect();
         let planes = gradient.par_chunks_exact_mut(self.positions).zip(x.par_chunks_exact(self.positions));
-        planes.with_min_len(self.grain()).enumerate().for_each(|(plane, (gradient, x))| {
+        planes.with_min_len(grain(self.positions)).enumerate().for_each(|(plane, (gradient, x))| {
             let channel = plane % self.channels;
             let line = self.line(channel, gain, shift, moments[channel]);
             let means = sums[channel].map(|sum| T::of(sum / count));
             widest(Backward { line, means, x, gradient });
         });
         [1, 0].map(|which| sums.iter().map(|sum| T::of(sum[which])).collect())
-    }
-
-    /// Planes that are worth a task.
-    fn grain(&self) -> usize {
-        (1 << 14) / self.positions.max(1) + 1
     }
 }

@@ -5,13 +5,10 @@
 //! logistic function of z: y = z s. With dz = dy s (1 + z (1 - s)) and mean() over the group,
 //! dx = (g dz - mean(g dz) - h mean(g dz h)) / sqrt(v + epsilon), dg = sum of dz h, db = sum of dz over images and positions.
 
-use crate::batch_norm::{moments_of, sums};
+use crate::moments::{Line, RUN, grain, moments_of, sums};
 use crate::real::Real;
 use blemish_kernels::simd::{Kernel, Lanes, widest};
 use rayon::prelude::*;
-
-/// Values that are worth a task.
-const GRAIN: usize = 1 << 14;
 
 /// Shape and constants: a map is images x channels x positions.
 #[derive(Clone, Copy, Debug)]
@@ -20,23 +17,6 @@ pub(crate) struct GroupNorm {
     pub(crate) positions: usize,
     pub(crate) groups: usize,
     pub(crate) epsilon: f64,
-}
-
-/// Of one channel of one image, what leads from x to z.
-#[derive(Clone, Copy)]
-struct Line<T> {
-    mean: T,
-    /// 1 / sqrt(v + epsilon).
-    root: T,
-    gain: T,
-    shift: T,
-}
-
-impl<T: Real> Line<T> {
-    #[inline(always)]
-    fn normed(&self, x: T) -> T {
-        (x - self.mean) * self.root
-    }
 }
 
 /// 1 / (1 + exp(-z)).
@@ -57,7 +37,7 @@ impl<T: Real> Kernel for Forward<'_, T> {
     fn run<V: Lanes>(self) {
         let line = self.line;
         for (y, &x) in self.y.iter_mut().zip(self.x) {
-            let z = line.gain * line.normed(x) + line.shift;
+            let z = line.value(line.normed(x));
             *y = z * logistic(z);
         }
     }
@@ -74,12 +54,11 @@ impl<T: Real> Kernel for Inner<'_, T> {
     type Output = [f64; 2];
     #[inline(always)]
     fn run<V: Lanes>(self) -> [f64; 2] {
-        const RUN: usize = 2048;
         let line = self.line;
         let mut all = [0.0; 2];
         for (gradient, x) in self.gradient.chunks_mut(RUN).zip(self.x.chunks(RUN)) {
             for (gradient, &x) in gradient.iter_mut().zip(x) {
-                let z = line.gain * line.normed(x) + line.shift;
+                let z = line.value(line.normed(x));
                 let s = logistic(z);
                 *gradient = *gradient * s * (T::ONE + z * (T::ONE - s));
             }
@@ -117,11 +96,6 @@ impl GroupNorm {
         self.channels / self.groups * self.positions
     }
 
-    /// Groups that are worth a task.
-    fn grain(&self) -> usize {
-        GRAIN / self.group().max(1) + 1
-    }
-
     /// The lines of the channels of group number `number` of the map, of which `x` are the values.
     fn lines<'a, T: Real>(
         &self,
@@ -129,18 +103,17 @@ impl GroupNorm {
         x: &[T],
         [gain, shift]: [&'a [T]; 2],
     ) -> impl Iterator<Item = Line<T>> + 'a {
-        let (mean, variance) = moments_of(&[x]);
-        let (mean, root) = (T::of(mean), T::of(1.0 / (variance + self.epsilon).sqrt()));
+        let (moments, epsilon) = (moments_of(&[x]), self.epsilon);
         let first = number % self.groups * (self.channels / self.groups);
         let channels = first..first + self.channels / self.groups;
-        channels.map(move |channel| Line { mean, root, gain: gain[channel], shift: shift[channel] })
+        channels.map(move |channel| Line::new(moments, epsilon, gain[channel], shift[channel]))
     }
 
     /// y of x.
     pub(crate) fn forward<T: Real>(&self, x: &[T], line: [&[T]; 2]) -> Vec<T> {
         let mut out = vec![T::default(); x.len()];
         let groups = out.par_chunks_exact_mut(self.group()).zip(x.par_chunks_exact(self.group()));
-        groups.with_min_len(self.grain()).enumerate().for_each(|(number, (y, x))| {
+        groups.with_min_len(grain(self.group())).enumerate().for_each(|(number, (y, x))| {
             let planes = y.chunks_exact_mut(self.positions).zip(x.chunks_exact(self.positions));
             for (line, (y, x)) in self.lines(number, x, line).zip(planes) {
                 widest(Forward { line, x, y });
@@ -168,7 +141,8 @@ impl GroupNorm {
             }
             found
         };
-        let found: Vec<Vec<[f64; 2]>> = groups.with_min_len(self.grain()).enumerate().map(of_group).collect();
+        let found: Vec<Vec<[f64; 2]>> =
+            groups.with_min_len(grain(self.group())).enumerate().map(of_group).collect();
         let found: Vec<[f64; 2]> = found.concat();
         let sum = |channel: usize, which: usize| {
             T::of(found.iter().skip(channel).step_by(self.channels).map(|sums| sums[which]).sum())

@@ -30,6 +30,7 @@ mod extension;
 mod geometry;
 mod group_norm;
 mod linear_map;
+mod moments;
 mod part;
 mod permutation;
 mod pool;

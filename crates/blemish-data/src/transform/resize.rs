@@ -25,37 +25,24 @@ pub(super) fn resized(
         return Ok(Cow::Borrowed(image));
     }
     let (from, to) = ((image.height, image.width), (height, width));
-    let count = 3 * height * width;
     let pixels = match &image.pixels {
-        Pixels::U8(values) => {
-            let mut out = vec![0; count];
-            convolve::<U8x3>(values, from, &mut out, to, filter)?;
-            Pixels::U8(out)
-        }
-        Pixels::U16(values) => {
-            let mut out = vec![0_u16; count];
-            convolve::<U16x3>(
-                bytemuck::cast_slice(values),
-                from,
-                bytemuck::cast_slice_mut(&mut out),
-                to,
-                filter,
-            )?;
-            Pixels::U16(out)
-        }
-        Pixels::F32(values) => {
-            let mut out = vec![0.0_f32; count];
-            convolve::<F32x3>(
-                bytemuck::cast_slice(values),
-                from,
-                bytemuck::cast_slice_mut(&mut out),
-                to,
-                filter,
-            )?;
-            Pixels::F32(out)
-        }
+        Pixels::U8(values) => Pixels::U8(samples::<U8x3, _>(values, from, to, filter)?),
+        Pixels::U16(values) => Pixels::U16(samples::<U16x3, _>(values, from, to, filter)?),
+        Pixels::F32(values) => Pixels::F32(samples::<F32x3, _>(values, from, to, filter)?),
     };
     Ok(Cow::Owned(RgbImage { height, width, pixels }))
+}
+
+/// Pixels of three samples each at another size.
+fn samples<P: PixelTrait, T: bytemuck::Pod>(
+    values: &[T],
+    from: (usize, usize),
+    to: (usize, usize),
+    filter: Filter,
+) -> Result<Vec<T>, String> {
+    let mut out = vec![T::zeroed(); 3 * to.0 * to.1];
+    convolve::<P>(bytemuck::cast_slice(values), from, bytemuck::cast_slice_mut(&mut out), to, filter)?;
+    Ok(out)
 }
 
 /// Both buffers are samples seen as bytes, aligned as their type needs since they come from vectors of it.

@@ -6,10 +6,8 @@
 //! nothing else is asked for.
 
 use super::form::{BlocksForm, ImageForm};
-use super::{BLOCK_EPSILON, block_names};
-use blemish_features::transformer::{
-    Activation, Block, BlockSizes, Heads, Linear, Mask, Norm, TensorReader, Tokens,
-};
+use super::{BLOCK_EPSILON, read_blocks};
+use blemish_features::transformer::{Activation, Block, Heads, Linear, Mask, Norm, TensorReader, Tokens};
 use blemish_features::{FeatureError, StateDict};
 use blemish_kernels::transformer::attention;
 use rayon::prelude::*;
@@ -64,22 +62,12 @@ impl ImageTower {
             reader.tensor("positional_embedding", &[1 + form.grid() * form.grid(), width]).into_owned();
         let class = reader.tensor("class_embedding", &[width]);
         positions.iter_mut().zip(class.iter()).for_each(|(position, class)| *position += class);
-        let sizes = BlockSizes {
-            width,
-            heads: blocks.heads,
-            hidden: 4 * width,
-            epsilon: BLOCK_EPSILON,
-            activation: blocks.activation,
-            ..BlockSizes::default()
-        };
         let tower = Self {
             form,
             patches: Linear::new(width, 3 * patch * patch, &conv, None),
             positions,
             first: reader.norm("ln_pre", width, BLOCK_EPSILON),
-            blocks: (0..blocks.layers)
-                .map(|layer| Block::read(&mut reader, &block_names(layer), sizes))
-                .collect(),
+            blocks: read_blocks(&mut reader, blocks),
             last: reader.norm("ln_post", width, BLOCK_EPSILON),
             projection: reader.linear_transposed("proj", embedding, width),
             tensors: tensors.clone(),

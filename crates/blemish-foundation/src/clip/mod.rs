@@ -25,7 +25,7 @@ pub use image::{ImageEmbedding, ImageTower};
 pub use text::TextTower;
 
 use crate::text::{BytePairs, TextError};
-use blemish_features::transformer::BlockNames;
+use blemish_features::transformer::{Block, BlockNames, BlockSizes, TensorReader};
 use blemish_features::{FeatureError, ImageText, StateDict};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,8 +35,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Added to variances by all norms.
 const BLOCK_EPSILON: f32 = 1e-5;
 
-fn block_names(layer: usize) -> BlockNames {
-    BlockNames::open_clip(&format!("transformer.resblocks.{layer}"))
+/// The blocks of either tower.
+fn read_blocks(reader: &mut TensorReader<'_>, form: BlocksForm) -> Vec<Block> {
+    let sizes = BlockSizes {
+        width: form.width,
+        heads: form.heads,
+        hidden: 4 * form.width,
+        epsilon: BLOCK_EPSILON,
+        activation: form.activation,
+        ..BlockSizes::default()
+    };
+    let names = |layer| BlockNames::open_clip(&format!("transformer.resblocks.{layer}"));
+    (0..form.layers).map(|layer| Block::read(reader, &names(layer), sizes)).collect()
 }
 
 /// Both towers of a CLIP.

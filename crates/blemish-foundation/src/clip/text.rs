@@ -1,8 +1,8 @@
 //! The text tower: prompts as vectors.
 
 use super::form::TextForm;
-use super::{BLOCK_EPSILON, block_names};
-use blemish_features::transformer::{Activation, Block, BlockSizes, Encoder, Linear, Mask, TensorReader};
+use super::{BLOCK_EPSILON, read_blocks};
+use blemish_features::transformer::{Activation, Encoder, Linear, Mask, TensorReader};
 use blemish_features::{FeatureError, StateDict};
 use std::collections::BTreeMap;
 
@@ -26,16 +26,7 @@ impl TextTower {
         let TextForm { context, vocabulary, blocks, embedding } = form;
         let width = blocks.width;
         let mut reader = TensorReader::new(name, "open_clip", tensors);
-        let sizes = BlockSizes {
-            width,
-            heads: blocks.heads,
-            hidden: 4 * width,
-            epsilon: BLOCK_EPSILON,
-            activation: blocks.activation,
-            ..BlockSizes::default()
-        };
-        let blocks =
-            (0..blocks.layers).map(|layer| Block::read(&mut reader, &block_names(layer), sizes)).collect();
+        let blocks = read_blocks(&mut reader, blocks);
         let tower = Self {
             form,
             tokens: reader.tensor("token_embedding.weight", &[vocabulary, width]).into_owned(),

@@ -84,6 +84,41 @@ impl GroundingConfig {
         }
     }
 
+    /// The smallest with every part, for tests: the sizes of the committed golden file.
+    pub fn smallest() -> Self {
+        Self {
+            name: "tiny".into(),
+            sides: (67, 120),
+            swin: SwinConfig {
+                patch: 4,
+                width: 4,
+                depths: vec![2, 2, 1, 1],
+                heads: vec![1, 2, 2, 4],
+                window: 3,
+                spread: 2,
+            },
+            bert: BertConfig {
+                name: "tiny".into(),
+                vocabulary: 1032,
+                width: 8,
+                depth: 1,
+                heads: 2,
+                hidden: 12,
+                positions: 20,
+            },
+            width: 32,
+            encoder_depth: 2,
+            encoder_hidden: 24,
+            encoder_heads: 4,
+            decoder_depth: 2,
+            decoder_hidden: 24,
+            decoder_heads: 4,
+            points: 2,
+            boxes: 12,
+            most_tokens: 16,
+        }
+    }
+
     /// The published network that weights belong to.
     pub fn recognize(state: &StateDict) -> Option<Self> {
         (recognize_prompted(state)? == "grounding_dino_tiny").then(Self::tiny)

@@ -3,8 +3,8 @@
 use super::boxes::moved;
 use super::config::{EPSILON, GroundingConfig};
 use super::deformable::{Deformable, Start};
-use super::{head, multihead, places};
-use crate::layers::{Activation, Attention, Chain, Norm, Perceptron, sum};
+use super::{head, multihead, perceptron, places};
+use crate::layers::{Attention, Chain, Norm, Perceptron, sum};
 use crate::parameters::Parameters;
 use blemish_kernels::transformer::{Mask, add};
 
@@ -100,11 +100,7 @@ impl Layer {
             after_text: norm("encoder_attn_text_layer_norm"),
             to_image: Deformable::load(&parameters.at("encoder_attn"), width, heads, config.points),
             after_image: norm("encoder_attn_layer_norm"),
-            perceptron: Perceptron {
-                first: parameters.linear("fc1", width, hidden),
-                second: parameters.linear("fc2", hidden, width),
-                activation: Activation::Relu,
-            },
+            perceptron: perceptron(parameters, width, hidden),
             after: norm("final_layer_norm"),
             moving,
         }

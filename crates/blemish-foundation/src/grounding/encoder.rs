@@ -2,8 +2,8 @@
 
 use super::config::{EPSILON, GroundingConfig};
 use super::deformable::{Deformable, Start};
-use super::multihead;
-use crate::layers::{Activation, Attention, Linear, Norm, Perceptron, sum, through};
+use super::{multihead, perceptron};
+use crate::layers::{Attention, Linear, Norm, Perceptron, sum, through};
 use crate::parameters::Parameters;
 use blemish_kernels::transformer::{Heads, Mask, Tokens, add, attention};
 
@@ -112,12 +112,37 @@ fn shared(mut rows: Vec<f32>, change: &[f32], share: &[f32]) -> Vec<f32> {
     rows
 }
 
+/// What follows the attention in a layer, of texts as of images.
 #[derive(Debug)]
-struct TextLayer {
-    attention: Attention,
+struct Rest {
     after_attention: Norm,
     perceptron: Perceptron,
     after: Norm,
+}
+
+impl Rest {
+    fn load(parameters: &Parameters<'_, '_>, [first, last]: [&str; 2], [width, hidden]: [usize; 2]) -> Self {
+        Self {
+            after_attention: parameters.norm(first, width, EPSILON),
+            perceptron: perceptron(parameters, width, hidden),
+            after: parameters.norm(last, width, EPSILON),
+        }
+    }
+
+    /// The rows that a layer makes of rows and of what its attention has found for them.
+    fn apply(&self, rows: &mut [f32], found: &[f32]) -> Vec<f32> {
+        add(rows, found);
+        let mut normed = self.after_attention.forward(rows, true);
+        let changed = self.perceptron.apply(&normed);
+        add(&mut normed, &changed);
+        self.after.forward(&normed, true)
+    }
+}
+
+#[derive(Debug)]
+struct TextLayer {
+    attention: Attention,
+    rest: Rest,
 }
 
 impl TextLayer {
@@ -125,33 +150,21 @@ impl TextLayer {
         let (width, hidden) = (config.width, config.encoder_hidden / 2);
         Self {
             attention: multihead(&parameters.at("self_attn"), width, config.encoder_heads / 2),
-            after_attention: parameters.norm("layer_norm_before", width, EPSILON),
-            perceptron: Perceptron {
-                first: parameters.linear("fc1", width, hidden),
-                second: parameters.linear("fc2", hidden, width),
-                activation: Activation::Relu,
-            },
-            after: parameters.norm("layer_norm_after", width, EPSILON),
+            rest: Rest::load(parameters, ["layer_norm_before", "layer_norm_after"], [width, hidden]),
         }
     }
 
     fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
         let placed = sum(rows, scene.text_places);
         let found = self.attention.apply(&placed, &placed, rows, Mask::Bias(scene.text_bias));
-        add(rows, &found);
-        let mut normed = self.after_attention.forward(rows, true);
-        let changed = self.perceptron.apply(&normed);
-        add(&mut normed, &changed);
-        *rows = self.after.forward(&normed, true);
+        *rows = self.rest.apply(rows, &found);
     }
 }
 
 #[derive(Debug)]
 struct ImageLayer {
     attention: Deformable,
-    after_attention: Norm,
-    perceptron: Perceptron,
-    after: Norm,
+    rest: Rest,
 }
 
 impl ImageLayer {
@@ -160,23 +173,13 @@ impl ImageLayer {
         let own = parameters.at("self_attn");
         Self {
             attention: Deformable::load(&own, width, config.encoder_heads, config.points),
-            after_attention: parameters.norm("self_attn_layer_norm", width, EPSILON),
-            perceptron: Perceptron {
-                first: parameters.linear("fc1", width, hidden),
-                second: parameters.linear("fc2", hidden, width),
-                activation: Activation::Relu,
-            },
-            after: parameters.norm("final_layer_norm", width, EPSILON),
+            rest: Rest::load(parameters, ["self_attn_layer_norm", "final_layer_norm"], [width, hidden]),
         }
     }
 
     fn apply(&self, rows: &mut Vec<f32>, scene: &Scene<'_>) {
         let placed = sum(rows, scene.image_places);
         let found = self.attention.apply(&placed, Start::Points(scene.points), rows, scene.levels);
-        add(rows, &found);
-        let mut normed = self.after_attention.forward(rows, true);
-        let changed = self.perceptron.apply(&normed);
-        add(&mut normed, &changed);
-        *rows = self.after.forward(&normed, true);
+        *rows = self.rest.apply(rows, &found);
     }
 }

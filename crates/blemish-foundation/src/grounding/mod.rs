@@ -28,7 +28,7 @@ pub use config::{GroundingConfig, SwinConfig};
 pub use image::GroundingImage;
 
 use crate::bert::{Bert, BertText, bias_of};
-use crate::layers::{Attention, Chain, Linear, Norm, through};
+use crate::layers::{Activation, Attention, Chain, Linear, Norm, Perceptron, through};
 use crate::parameters::{Parameters, read};
 use blemish_features::{FeatureError, StateDict};
 use boxes::{highest, proposals, sigmoid};
@@ -236,6 +236,15 @@ fn multihead(parameters: &Parameters<'_, '_>, width: usize, heads: usize) -> Att
         value: parameters.linear("value", width, width),
         out: parameters.linear("out_proj", width, width),
         heads,
+    }
+}
+
+/// From rows of `width` values to `hidden` and back, rectified between.
+fn perceptron(parameters: &Parameters<'_, '_>, width: usize, hidden: usize) -> Perceptron {
+    Perceptron {
+        first: parameters.linear("fc1", width, hidden),
+        second: parameters.linear("fc2", hidden, width),
+        activation: Activation::Relu,
     }
 }
 

@@ -88,6 +88,27 @@ impl SamConfig {
         Self::of("sam_vit_b", 768, 12, 12, [2, 5, 8, 11])
     }
 
+    /// The smallest with every part, for tests: the sizes of the committed golden file.
+    pub fn smallest() -> Self {
+        Self {
+            name: "tiny".into(),
+            side: 96,
+            patch: 8,
+            width: 16,
+            depth: 3,
+            heads: 2,
+            hidden: 24,
+            window: 5,
+            global: vec![1],
+            embedding: 32,
+            mask_channels: 8,
+            decoder_heads: 2,
+            decoder_hidden: 40,
+            quality_hidden: 24,
+            ..Self::base()
+        }
+    }
+
     /// ViT-L: 312 million parameters.
     pub fn large() -> Self {
         Self::of("sam_vit_l", 1024, 24, 16, [5, 11, 17, 23])

@@ -48,13 +48,15 @@ pub(super) fn unified(state: StateDict) -> StateDict {
         .collect()
 }
 
+/// Small perceptrons, which count their maps where transformers names the first and the last.
+const PERCEPTRONS: [&str; 2] = ["iou_prediction_head", "output_hypernetworks_mlps"];
+
 fn renamed(name: &str) -> String {
     let mut name = name.to_owned();
     for (before, after) in PARTS.iter().chain(&LATER) {
         name = name.replacen(before, after, 1);
     }
-    // Small perceptrons count their maps; transformers names the first and the last.
-    for perceptron in ["iou_prediction_head", "output_hypernetworks_mlps"] {
+    for perceptron in PERCEPTRONS {
         if name.contains(perceptron) {
             name = name
                 .replacen(".layers.0.", ".proj_in.", 1)
@@ -70,7 +72,7 @@ fn renamed(name: &str) -> String {
 pub(super) fn original(state: StateDict) -> StateDict {
     let back = |name: String| {
         let mut name = name;
-        for perceptron in ["iou_prediction_head", "output_hypernetworks_mlps"] {
+        for perceptron in PERCEPTRONS {
             if name.contains(perceptron) {
                 name = name
                     .replacen(".proj_out.", ".layers.2.", 1)

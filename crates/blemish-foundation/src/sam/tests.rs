@@ -3,27 +3,6 @@
 use super::{Point, Sam, SamConfig, SamPrompt, TinyVitConfig};
 use crate::golden::Golden;
 
-/// The sizes of the committed golden file.
-fn tiny() -> SamConfig {
-    SamConfig {
-        name: "tiny".into(),
-        side: 96,
-        patch: 8,
-        width: 16,
-        depth: 3,
-        heads: 2,
-        hidden: 24,
-        window: 5,
-        global: vec![1],
-        embedding: 32,
-        mask_channels: 8,
-        decoder_heads: 2,
-        decoder_hidden: 40,
-        quality_hidden: 24,
-        ..SamConfig::base()
-    }
-}
-
 fn pair(values: &[f32]) -> [f32; 2] {
     [values[0], values[1]]
 }
@@ -56,7 +35,7 @@ fn compare(golden: &Golden, sam: &Sam) {
 #[test]
 fn masks_are_those_of_transformers() {
     let golden = Golden::read("sam");
-    compare(&golden, &Sam::load(tiny(), golden.weights()).unwrap());
+    compare(&golden, &Sam::load(SamConfig::smallest(), golden.weights()).unwrap());
 }
 
 #[test]
@@ -76,7 +55,7 @@ fn tiny_mobile() -> SamConfig {
         heads: vec![1, 2, 4, 3],
         windows: vec![3, 5, 3, 4],
     };
-    SamConfig { patch: 16, tiny: Some(encoder), ..tiny() }
+    SamConfig { patch: 16, tiny: Some(encoder), ..SamConfig::smallest() }
 }
 
 #[test]
@@ -94,7 +73,7 @@ fn the_small_encoder_is_that_of_timm() {
 #[test]
 fn a_mask_does_not_depend_on_the_other_prompts() {
     let golden = Golden::read("sam");
-    let sam = Sam::load(tiny(), golden.weights()).unwrap();
+    let sam = Sam::load(SamConfig::smallest(), golden.weights()).unwrap();
     let image = sam.look(golden.values("image"), golden.size("image")).unwrap();
     let prompt = |left: f32| SamPrompt { bounds: Some([left, 2.0, 40.0, 30.0]), ..SamPrompt::default() };
     let both = sam.masks(&image, &[prompt(3.0), prompt(9.0)], false).unwrap();
@@ -106,7 +85,7 @@ fn a_mask_does_not_depend_on_the_other_prompts() {
 fn a_tensor_that_is_missing_or_misshapen_is_named() {
     let golden = Golden::read("sam");
     let name = "vision_encoder.layers.1.attn.rel_pos_h";
-    let refused = |state| Sam::load(tiny(), state).unwrap_err().to_string();
+    let refused = |state| Sam::load(SamConfig::smallest(), state).unwrap_err().to_string();
     let mut state = golden.weights();
     let mut tensor = state.remove(name).unwrap();
     let missing = refused(state.clone());
@@ -120,7 +99,7 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
 #[test]
 fn wrong_sizes_are_refused() {
     let golden = Golden::read("sam");
-    let sam = Sam::load(tiny(), golden.weights()).unwrap();
+    let sam = Sam::load(SamConfig::smallest(), golden.weights()).unwrap();
     assert!(sam.look(&[0.0; 5], (1, 2)).is_err());
     // Smaller than a patch is enlarged like every other.
     let image = sam.look(&[0.5; 6], (1, 2)).unwrap();

@@ -106,8 +106,14 @@ fn embed_one(
 
 /// C x H x W of one image of a batch to (H x W) x C.
 pub(crate) fn patch_major(map: &FeatureMap, image: usize) -> Grid {
-    let (positions, channels) = (map.height * map.width, map.channels);
-    let source = &map.data[image * channels * positions..][..channels * positions];
+    let values = map.channels * map.height * map.width;
+    let rows = rows_of(&map.data[image * values..][..values], map.channels);
+    Grid { height: map.height, width: map.width, dimensions: map.channels, rows }
+}
+
+/// Channels x positions to positions x channels.
+pub(crate) fn rows_of(source: &[f32], channels: usize) -> Vec<f32> {
+    let positions = source.len() / channels.max(1);
     let mut rows = vec![0.0; positions * channels];
     // Tiles of 16 x 16 keep both sides in cache.
     for first_channel in (0..channels).step_by(16) {
@@ -119,7 +125,7 @@ pub(crate) fn patch_major(map: &FeatureMap, image: usize) -> Grid {
             }
         }
     }
-    Grid { height: map.height, width: map.width, dimensions: channels, rows }
+    rows
 }
 
 /// Mean over a `size` x `size` neighbourhood; zeros outside the grid count (always divided by size squared).

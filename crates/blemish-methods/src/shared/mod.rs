@@ -23,6 +23,7 @@ pub(crate) mod encoder;
 pub mod kept;
 pub mod map_network;
 pub mod map_size;
+pub(crate) mod mean_of_largest;
 pub mod network_state;
 pub(crate) mod repainter;
 pub(crate) mod sheet;

@@ -1,8 +1,8 @@
 //! Values between the host, model files and the tensors of trained networks.
 
 use blemish_core::error::Error;
-use blemish_core::state::{State, StateError};
-use blemish_features::{FeatureMap, burn_device};
+use blemish_core::state::{State, StateError, StateTensor, Values};
+use blemish_features::{FeatureMap, StateDict, burn_device};
 use blemish_nn::{Device, Module, Tensor, TensorData};
 
 /// The device that networks are trained and score on and banks are searched on.
@@ -48,4 +48,20 @@ pub fn interpolation<const D: usize>(resize: Resize, from: usize, to: usize, lik
     let unit: Vec<f32> = (0..from * from).map(|at| f32::from(u8::from(at / from == at % from))).collect();
     let values = resize(&unit, (from, from), (to, from));
     Tensor::from_data(TensorData::new(values, [to, from]), (&like.device(), like.dtype()))
+}
+
+/// Takes the tensors whose names begin with a prefix out of a state, as a network takes them, without the prefix.
+///
+/// # Errors
+/// [`StateError`] naming a tensor that holds no values in single precision.
+pub fn tensors_below(prefix: &str, state: &mut State) -> Result<StateDict, StateError> {
+    let own = state.split_off_prefix(prefix);
+    let tensor = |(name, tensor): (&String, &StateTensor)| match &tensor.values {
+        Values::F32(values) => Ok((
+            name.clone(),
+            blemish_features::Tensor { shape: tensor.shape.clone(), data: values.to_vec() },
+        )),
+        _ => Err(StateError { name: format!("{prefix}{name}"), reason: "does not hold F32 values".into() }),
+    };
+    own.tensors().iter().map(tensor).collect()
 }

@@ -286,10 +286,23 @@ fn videos(report: &EvalReport, range: (f64, f64)) -> Markup {
     }
 }
 
+/// What the columns of [`heads`] are of.
+fn heads_above() -> Markup {
+    html! { th colspan="3" style="text-align:center" { "image, %" } th colspan="4" style="text-align:center" { "pixel, %" } }
+}
+
+/// Names of the columns of [`cells`].
+fn heads() -> Markup {
+    html! { @for name in ["AUROC", "AP", "F1-max", "AUROC", "AP", "AUPRO", "AUPIMO"] { th { (name) } } }
+}
+
+/// The metrics of one line of a table.
+fn cells(image: &ImageSummary, pixel: &PixelSummary) -> Markup {
+    let values = [image.auroc, image.ap, image.f1_max, pixel.auroc, pixel.ap, pixel.aupro, pixel.aupimo_mean];
+    html! { @for value in values { td { (percent(value)) } } }
+}
+
 fn per_defect(report: &EvalReport) -> Markup {
-    let cells = |image: &ImageSummary, pixel: &PixelSummary| {
-        [image.auroc, image.ap, image.f1_max, pixel.auroc, pixel.ap, pixel.aupro, pixel.aupimo_mean]
-    };
     let found = |defect: &DefectReport| {
         let mine = report.images.iter().filter(|image| image.is_defective && image.defect == defect.defect);
         let (found, all) = mine.fold((0, 0), |(found, all), image| {
@@ -305,21 +318,21 @@ fn per_defect(report: &EvalReport) -> Markup {
                 thead {
                     tr {
                         th rowspan="2" { "defect" } th.wrap rowspan="2" { "found at the threshold" }
-                        th colspan="3" style="text-align:center" { "image, %" } th colspan="4" style="text-align:center" { "pixel, %" }
+                        (heads_above())
                     }
-                    tr { @for name in ["AUROC", "AP", "F1-max", "AUROC", "AP", "AUPRO", "AUPIMO"] { th { (name) } } }
+                    tr { (heads()) }
                 }
                 tbody {
                     @for (kind, defect) in evaluation.per_defect.iter().enumerate() {
                         tr {
                             th { (defect.defect) }
                             td id=(format!("found-{kind}")) { (found(defect)) }
-                            @for value in cells(&defect.image, &defect.pixel) { td { (percent(value)) } }
+                            (cells(&defect.image, &defect.pixel))
                         }
                     }
                     tr.all {
                         th { "all" } td { "" }
-                        @for value in cells(&evaluation.image, &evaluation.pixel) { td { (percent(value)) } }
+                        (cells(&evaluation.image, &evaluation.pixel))
                     }
                 }
             }
@@ -330,9 +343,6 @@ fn per_defect(report: &EvalReport) -> Markup {
 
 /// The metrics of each of several categories, and what the decisions at its own thresholds are worth.
 fn per_category(report: &EvalReport) -> Markup {
-    let cells = |image: &ImageSummary, pixel: &PixelSummary| {
-        [image.auroc, image.ap, image.f1_max, pixel.auroc, pixel.ap, pixel.aupro, pixel.aupimo_mean]
-    };
     let count =
         |seen: Option<&Observed>| seen.map_or("-".into(), |seen| format!("{} of {}", seen.count, seen.of));
     let evaluation = &report.evaluation;
@@ -344,9 +354,9 @@ fn per_category(report: &EvalReport) -> Markup {
                     tr {
                         th rowspan="2" { "category" }
                         th.wrap rowspan="2" { "good images flagged" } th.wrap rowspan="2" { "defective missed" }
-                        th colspan="3" style="text-align:center" { "image, %" } th colspan="4" style="text-align:center" { "pixel, %" }
+                        (heads_above())
                     }
-                    tr { @for name in ["AUROC", "AP", "F1-max", "AUROC", "AP", "AUPRO", "AUPIMO"] { th { (name) } } }
+                    tr { (heads()) }
                 }
                 tbody {
                     @for CategoryReport { category, evaluation } in &evaluation.categories {
@@ -354,12 +364,12 @@ fn per_category(report: &EvalReport) -> Markup {
                             th { (category) }
                             td { (count(evaluation.decisions.as_ref().map(|decisions| &decisions.false_alarms))) }
                             td { (count(evaluation.decisions.as_ref().map(|decisions| &decisions.misses))) }
-                            @for value in cells(&evaluation.image, &evaluation.pixel) { td { (percent(value)) } }
+                            (cells(&evaluation.image, &evaluation.pixel))
                         }
                     }
                     tr.all {
                         th { "mean" } td { "" } td { "" }
-                        @for value in cells(&evaluation.image, &evaluation.pixel) { td { (percent(value)) } }
+                        (cells(&evaluation.image, &evaluation.pixel))
                     }
                 }
             }

@@ -3,6 +3,7 @@
 //! The first principal component of an image's features tells object and background apart; which side the object is on, its middle says.
 
 use blemish_core::error::Error;
+use blemish_kernels::image::morphology::{Element, close, dilate};
 use blemish_kernels::principal::{principal_directions, project};
 
 /// The middle of an image is this part of each side.
@@ -28,9 +29,15 @@ pub(super) fn foreground(
     let above = |sign: f32| -> Vec<bool> { centred.iter().map(|value| sign * value > threshold).collect() };
     let first = above(1.0);
     let found = if share_of_middle(&first, size) > FILLED { first } else { above(-1.0) };
-    // Grown once, then closed: grown and shrunk.
-    let grown = changed(&changed(&found, size, true), size, true);
-    Ok(changed(&grown, size, false))
+    Ok(settled(&found, size))
+}
+
+/// What is marked, grown by a cell on every side and then closed.
+fn settled(marked: &[bool], [height, width]: [usize; 2]) -> Vec<bool> {
+    let plane: Vec<f32> = marked.iter().map(|&marked| f32::from(u8::from(marked))).collect();
+    let (size, square) = ((height, width), Element::rectangle(3, 3));
+    let closed = close(&dilate(&plane, size, &square), size, &square);
+    closed.into_iter().map(|value| value > 0.5).collect()
 }
 
 /// Share of the middle of a grid that is marked.
@@ -42,21 +49,6 @@ fn share_of_middle(marked: &[bool], [height, width]: [usize; 2]) -> f64 {
     let cells = rows.len() * columns.len();
     let inside = rows.flat_map(|y| columns.clone().map(move |x| y * width + x));
     inside.filter(|&cell| marked[cell]).count() as f64 / cells.max(1) as f64
-}
-
-/// Grown or shrunk by a square of 3 cells; beyond the border lies nothing that would change it.
-fn changed(marked: &[bool], [height, width]: [usize; 2], grows: bool) -> Vec<bool> {
-    let near = |at: usize, side: usize| at.saturating_sub(1)..(at + 2).min(side);
-    (0..height * width)
-        .map(|cell| {
-            let (rows, columns) = (near(cell / width, height), near(cell % width, width));
-            let mut cells = rows.flat_map(|y| columns.clone().map(move |x| y * width + x));
-            match grows {
-                true => cells.any(|cell| marked[cell]),
-                false => cells.all(|cell| marked[cell]),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -85,7 +77,7 @@ mod tests {
     fn holes_of_one_cell_are_closed() {
         let mut marked = vec![true; 25];
         marked[12] = false;
-        let closed = changed(&changed(&marked, [5, 5], true), [5, 5], false);
+        let closed = settled(&marked, [5, 5]);
         assert!(closed.iter().all(|&marked| marked));
     }
 }

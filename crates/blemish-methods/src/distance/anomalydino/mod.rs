@@ -46,6 +46,7 @@ mod turn;
 
 pub use config::{AnomalyDinoConfig, Mode, Thinning};
 
+use crate::shared::mean_of_largest::mean_of_largest;
 use blemish_core::error::Error;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
@@ -121,10 +122,8 @@ impl AnomalyDino {
 /// The mean of the highest `share` of some scores, of one at least.
 fn mean_of_highest(scores: &[f32], share: f64) -> f32 {
     // A share such as 0.01 is a little off in binary.
-    let count = ((scores.len() as f64 * share + 1e-9) as usize).clamp(1, scores.len().max(1));
-    let mut sorted = scores.to_vec();
-    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-    (sorted.iter().take(count).map(|&score| f64::from(score)).sum::<f64>() / count as f64) as f32
+    let count = ((scores.len() as f64 * share + 1e-9) as usize).max(1);
+    mean_of_largest(scores.to_vec(), count)
 }
 
 /// What the method sees of the images of a batch.
@@ -142,7 +141,7 @@ fn patches_of(
                 let maps = tiled_maps(backbone, image, size, [config.tile, config.tile_overlap])?;
                 Ok(Patches::of(&maps, 0, is_unit))
             };
-            images.pixels.chunks_exact(3 * size[0] * size[1]).map(of_image).collect()
+            (0..images.count).map(|at| of_image(images.image(at))).collect()
         }
         _ => Ok(Patches::of_batch(input.maps()?, is_unit)),
     }
@@ -304,7 +303,7 @@ fn changed(
 ) -> Result<Vec<Patches>, Error> {
     let images = input.images()?;
     let size = [images.height, images.width];
-    let pixels = &images.pixels[at * 3 * size[0] * size[1]..][..3 * size[0] * size[1]];
+    let pixels = images.image(at);
     let patches = |maps: Vec<FeatureMap>| Patches::of(&maps, 0, config.has_unit_rows());
     let angles = (0..config.rotations).map(|turn| 360.0 * turn as f64 / config.rotations as f64);
     angles

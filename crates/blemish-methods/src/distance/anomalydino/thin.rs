@@ -1,15 +1,15 @@
 //! A bank that is too large, thinned.
 
 use super::config::{NAME, Thinning};
+use crate::shared::bank::coreset;
 use blemish_core::error::Error;
 use blemish_core::method::FitContext;
 use blemish_kernels::KernelError;
-use blemish_kernels::k_centre::{self, KCentreOptions};
+use blemish_kernels::k_centre::KCentreOptions;
 use blemish_kernels::knn::MemoryBank;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::ops::ControlFlow;
 
 /// Rounds of the thinning by density, of a part of the rows each, where there are enough rows.
 const ROUNDS: usize = 100;
@@ -35,7 +35,10 @@ pub(super) fn thinned(
         return Ok((0..count).collect());
     }
     let mut kept = match thinning {
-        Thinning::KCentre => farthest(rows, dimensions, most, context)?,
+        Thinning::KCentre => {
+            let start = KCentreOptions::new(most).start;
+            coreset(NAME, (rows, dimensions), most, start, context)?.indices
+        }
         Thinning::Density => sparse(rows, dimensions, most, seed, context)?,
     };
     kept.sort_unstable();
@@ -44,27 +47,6 @@ pub(super) fn thinned(
 
 fn failed(error: KernelError) -> Error {
     Error::Fit { method: NAME, reason: error.to_string() }
-}
-
-fn farthest(
-    rows: &[f32],
-    dimensions: usize,
-    most: usize,
-    context: &FitContext<'_>,
-) -> Result<Vec<usize>, Error> {
-    context.observer.stage("selecting the coreset", Some(most as u64));
-    let max_memory_bytes = context.memory_limit.map(|limit| limit / 2);
-    let options = KCentreOptions { max_memory_bytes, ..KCentreOptions::new(most) };
-    let mut goes_on = |_| {
-        context.observer.advance(1);
-        match context.check_cancelled() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    };
-    let found = k_centre::select(rows, dimensions, &options, &mut goes_on).map_err(failed)?;
-    context.check_cancelled()?;
-    Ok(found.indices)
 }
 
 /// SuperADD's way: in a part of the rows at a time, one with c - 1 of its nearest within a radius stays with a chance of 1 / c; the

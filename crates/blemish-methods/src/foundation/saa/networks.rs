@@ -1,11 +1,12 @@
 //! The detector and the segmenter: where their weights are found, and what a model file keeps of them.
 
 use super::config::{NAME, SaaConfig};
+use crate::shared::tensors::tensors_below;
 use blemish_core::error::Error;
-use blemish_core::state::{State, StateError, Values};
+use blemish_core::state::{State, StateError};
 use blemish_data::digest::file_sha256;
 use blemish_features::weights::{WeightStore, prompted_file, prompted_names, read_state_dict};
-use blemish_features::{FeatureError, StateDict, Tensor};
+use blemish_features::{FeatureError, StateDict};
 use blemish_foundation::grounding::{GroundingConfig, GroundingDino};
 use blemish_foundation::sam::{Sam, SamConfig};
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,7 @@ fn unknown(key: &str, given: &str) -> Error {
 fn detector_sizes(given: &str, state: &StateDict) -> Result<GroundingConfig, Error> {
     #[cfg(test)]
     if given == super::tests::DETECTOR {
-        return Ok(super::tests::tiny_detector());
+        return Ok(GroundingConfig::smallest());
     }
     GroundingConfig::recognize(state).ok_or_else(|| unknown("detector", given))
 }
@@ -83,7 +84,7 @@ fn detector_sizes(given: &str, state: &StateDict) -> Result<GroundingConfig, Err
 fn segmenter_sizes(given: &str, state: &StateDict) -> Result<SamConfig, Error> {
     #[cfg(test)]
     if given == super::tests::SEGMENTER {
-        return Ok(super::tests::tiny_segmenter());
+        return Ok(SamConfig::smallest());
     }
     SamConfig::recognize(state).ok_or_else(|| unknown("segmenter", given))
 }
@@ -146,27 +147,16 @@ impl Networks {
         let bytes = state.u8(NETWORKS, 1)?.1;
         let record: Record = serde_json::from_slice(&bytes)
             .map_err(|error| wrong(format!("does not describe networks ({error})")))?;
-        let embedded = PREFIXES.map(|prefix| state.split_off_prefix(prefix));
         if config.embed_weights {
-            let [detector, segmenter] = embedded;
-            return Self::with(record, [floats(detector)?, floats(segmenter)?], true)
+            let [detector, segmenter] = PREFIXES;
+            let states = [tensors_below(detector, state)?, tensors_below(segmenter, state)?];
+            return Self::with(record, states, true)
                 .map_err(|error| wrong(format!("are not whole: {error}")).into());
         }
         let [detector, segmenter] = &record.sha256;
         let states = [found(&config.detector, detector)?, found(&config.segmenter, segmenter)?];
         Self::with(record, states, false)
     }
-}
-
-/// The tensors of a state as a network takes them.
-fn floats(state: State) -> Result<StateDict, StateError> {
-    let tensor = |(name, tensor): (&String, &blemish_core::state::StateTensor)| match &tensor.values {
-        Values::F32(values) => {
-            Ok((name.clone(), Tensor { shape: tensor.shape.clone(), data: values.to_vec() }))
-        }
-        _ => Err(StateError { name: name.clone(), reason: "does not hold F32 values".into() }),
-    };
-    state.tensors().iter().map(tensor).collect()
 }
 
 /// The weights of this digest: in the file that the settings name, else anywhere in the weight store.

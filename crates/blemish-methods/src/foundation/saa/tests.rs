@@ -6,9 +6,6 @@ use crate::testing::{Golden, backbone, image_batch};
 use blemish_core::check::Images;
 use blemish_features::weights::read_state_dict;
 use blemish_features::{FeatureMap, StateDict, Tensor};
-use blemish_foundation::bert::BertConfig;
-use blemish_foundation::grounding::{GroundingConfig, SwinConfig};
-use blemish_foundation::sam::SamConfig;
 use blemish_foundation::text::WordPiece;
 
 /// What the settings call the tiny networks of the golden files.
@@ -50,60 +47,6 @@ pub(super) fn tiny_weights(name: &str) -> Option<StateDict> {
     let all = read_state_dict(format!("{folder}{file}.safetensors").as_ref()).unwrap();
     let own = |(name, tensor): (String, Tensor)| Some((name.strip_prefix("weights.")?.to_owned(), tensor));
     Some(all.into_iter().filter_map(own).collect())
-}
-
-pub(super) fn tiny_detector() -> GroundingConfig {
-    GroundingConfig {
-        name: "tiny".into(),
-        sides: (67, 120),
-        swin: SwinConfig {
-            patch: 4,
-            width: 4,
-            depths: vec![2, 2, 1, 1],
-            heads: vec![1, 2, 2, 4],
-            window: 3,
-            spread: 2,
-        },
-        bert: BertConfig {
-            name: "tiny".into(),
-            vocabulary: 1032,
-            width: 8,
-            depth: 1,
-            heads: 2,
-            hidden: 12,
-            positions: 20,
-        },
-        width: 32,
-        encoder_depth: 2,
-        encoder_hidden: 24,
-        encoder_heads: 4,
-        decoder_depth: 2,
-        decoder_hidden: 24,
-        decoder_heads: 4,
-        points: 2,
-        boxes: 12,
-        most_tokens: 16,
-    }
-}
-
-pub(super) fn tiny_segmenter() -> SamConfig {
-    SamConfig {
-        name: "tiny".into(),
-        side: 96,
-        patch: 8,
-        width: 16,
-        depth: 3,
-        heads: 2,
-        hidden: 24,
-        window: 5,
-        global: vec![1],
-        embedding: 32,
-        mask_channels: 8,
-        decoder_heads: 2,
-        decoder_hidden: 40,
-        quality_hidden: 24,
-        ..SamConfig::base()
-    }
 }
 
 /// The marks of BERT's vocabulary at their places, a few words, and fillers.

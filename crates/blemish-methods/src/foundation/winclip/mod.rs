@@ -49,15 +49,16 @@ mod windows;
 pub use config::WinClipConfig;
 pub use prompts::TemplateSet;
 
+use crate::shared::tensors::tensors_below;
 use blemish_core::error::Error;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::Needs;
 use blemish_core::region::cells_inside;
-use blemish_core::state::{Shared, State, StateError, Storage, Values};
+use blemish_core::state::{Shared, State, StateError, Storage};
 use blemish_data::{Filter, ImageBatch, Transform};
-use blemish_features::{FeatureError, StateDict, Tensor};
+use blemish_features::{FeatureError, StateDict};
 use blemish_foundation::clip::{Clip, ImageEmbedding, ImageTower};
 use blemish_foundation::text::{BytePairs, TextError};
 use config::NAME;
@@ -305,7 +306,7 @@ impl Method for WinClip {
     fn restore(stored: Stored<WinClipConfig>) -> Result<Self, Error> {
         let Stored { config, mut state, .. } = stored;
         let make = state.u32("network_make", 1)?.1;
-        let tensors = floats(state.split_off_prefix(NETWORK))?;
+        let tensors = tensors_below(NETWORK, &mut state)?;
         let network = match &make[..] {
             &[layers, heads, activation] => {
                 ImageTower::restore(NAME, [layers, heads, activation].map(|number| number as usize), tensors)
@@ -342,17 +343,6 @@ impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
         self.tensors.get(&self.name).map_or(&[], |tensor| bytemuck::cast_slice(&tensor.data))
     }
-}
-
-/// The tensors of a state as a network takes them.
-fn floats(state: State) -> Result<StateDict, StateError> {
-    let tensor = |(name, tensor): (&String, &blemish_core::state::StateTensor)| match &tensor.values {
-        Values::F32(values) => {
-            Ok((name.clone(), Tensor { shape: tensor.shape.clone(), data: values.to_vec() }))
-        }
-        _ => Err(StateError { name: format!("{NETWORK}{name}"), reason: "does not hold F32 values".into() }),
-    };
-    state.tensors().iter().map(tensor).collect()
 }
 
 /// The mean embeddings of the prompts for good and for defective objects, of length 1.

@@ -5,6 +5,7 @@ use super::*;
 use crate::contract::Small;
 use crate::testing::{Golden, image_batch};
 use blemish_core::check::Images;
+use blemish_features::Tensor;
 use blemish_foundation::clip::{BlocksForm, Form, ImageForm, TextForm};
 use blemish_kernels::map::resize_bilinear;
 use blemish_kernels::transformer::Activation;

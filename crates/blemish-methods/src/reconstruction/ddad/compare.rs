@@ -79,7 +79,7 @@ pub(super) fn ratio(maxima: &[[f32; 2]]) -> f32 {
 }
 
 /// The same as published: of the largest values in a batch of images that are scored together.
-#[cfg_attr(not(test), expect(dead_code, reason = "what scores must not depend on, kept for comparison"))]
+#[cfg(test)]
 pub(super) fn ratio_of_batch(batch: &[Differences]) -> f32 {
     let most = |which: usize| batch.iter().map(|found| found.maxima()[which]).fold(0.0, f32::max);
     most(0) / most(1).max(1e-12)

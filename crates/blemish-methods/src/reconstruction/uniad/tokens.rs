@@ -1,5 +1,6 @@
 //! Tokens: feature maps on one grid, the noise they are learned with, and what each of them must not see.
 
+use crate::shared::embedding::rows_of;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_kernels::map::resize_aligned;
 use rayon::prelude::*;
@@ -39,14 +40,7 @@ pub(super) fn neck(batch: &FeatureBatch, grid: (usize, usize)) -> Vec<f32> {
 
 /// Images x cells x channels of images x channels x cells.
 pub(super) fn by_token(values: &[f32], channels: usize, cells: usize) -> Vec<f32> {
-    let mut tokens = vec![0.0; values.len()];
-    let length = (channels * cells).max(1);
-    for (from, to) in values.chunks_exact(length).zip(tokens.chunks_exact_mut(length)) {
-        for (channel, plane) in from.chunks_exact(cells).enumerate() {
-            plane.iter().enumerate().for_each(|(cell, &value)| to[cell * channels + channel] = value);
-        }
-    }
-    tokens
+    values.chunks_exact((channels * cells).max(1)).flat_map(|image| rows_of(image, channels)).collect()
 }
 
 /// Adds noise to tokens of so many channels: f + s z, with s = `strength` |f| / channels and z standard normal values.

@@ -237,7 +237,7 @@ fn choose(
         // Every patch is kept: there is nothing to choose, which would take all pairs' distances. Joined banks may share picks.
         Coreset { indices: (0..rows).collect(), covering_radius: Some(0.0), interrupted: false }
     } else {
-        select(options, collected, kept, start, context)?
+        coreset(options.method, collected.points(), kept, start, context)?
     };
     let bank = bank.min(coreset.indices.len());
     let entries = collected.features.gather(&coreset.indices);
@@ -309,7 +309,8 @@ impl Collected {
         count: usize,
         context: &FitContext<'_>,
     ) -> Result<Vec<usize>, Error> {
-        Ok(select(options, self, count, self.start(options, context.seed), context)?.indices)
+        let start = self.start(options, context.seed);
+        Ok(coreset(options.method, self.points(), count, start, context)?.indices)
     }
 
     /// All rows, in the order of collecting.
@@ -323,22 +324,25 @@ fn spread(count: usize, some: usize) -> Vec<usize> {
     (0..some.min(count)).map(|number| number * count / some.min(count)).collect()
 }
 
-fn select(
-    options: &BankOptions,
-    collected: &Collected,
+/// The first `count` rows of the greedy order, with its progress; it takes half of the memory that the fit is allowed.
+///
+/// # Errors
+/// [`Error::Fit`] if the rows are not finite or there is too little memory, [`Error::Interrupted`].
+pub(crate) fn coreset(
+    method: &'static str,
+    (points, dimensions): (&[f32], usize),
     count: usize,
     start: Start,
     context: &FitContext<'_>,
 ) -> Result<Coreset, Error> {
-    let (points, dimensions) = collected.points();
     context.observer.stage("selecting the coreset", Some(count as u64));
-    let options_of_choice =
+    let options =
         KCentreOptions { count, start, max_memory_bytes: context.memory_limit.map(|limit| limit / 2) };
-    let coreset = k_centre::select(points, dimensions, &options_of_choice, &mut |_| {
+    let coreset = k_centre::select(points, dimensions, &options, &mut |_| {
         context.observer.advance(1);
         if context.observer.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
-    .map_err(fit_error(options.method))?;
+    .map_err(fit_error(method))?;
     if coreset.interrupted { Err(Error::Interrupted) } else { Ok(coreset) }
 }
 

@@ -18,7 +18,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use collect::{Collected, Collector};
+pub(crate) use collect::{Collected, Collector, coreset};
 pub(crate) use memory_bank::{Bank, reweighted};
 pub use options::Search;
 pub(crate) use options::{BankOptions, FirstPick, Projected};

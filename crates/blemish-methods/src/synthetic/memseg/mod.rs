@@ -66,6 +66,7 @@ pub use config::{
     Attention, DecoderKind, Difference, Foreground, FusionKind, MemSegConfig, Selection, Variant,
 };
 
+use crate::shared::mean_of_largest::mean_of_largest;
 use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use blemish_core::error::Error;
@@ -95,21 +96,6 @@ pub struct MemSeg {
 fn probabilities(logits: &[f32]) -> Vec<f32> {
     let (good, defective) = logits.split_at(logits.len() / 2);
     good.iter().zip(defective).map(|(good, defective)| 1.0 / (1.0 + (good - defective).exp())).collect()
-}
-
-/// Mean of the `count` largest values, or of all where there are fewer.
-fn mean_of_largest(mut values: Vec<f32>, count: usize) -> f32 {
-    let count = count.min(values.len());
-    if count == 0 {
-        return 0.0;
-    }
-    if count < values.len() {
-        values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
-    }
-    // In an order of their own, so that equal maps have equal scores.
-    let largest = &mut values[..count];
-    largest.sort_unstable_by(f32::total_cmp);
-    (largest.iter().map(|&value| f64::from(value)).sum::<f64>() / count as f64) as f32
 }
 
 impl Method for MemSeg {

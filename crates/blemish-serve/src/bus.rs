@@ -120,7 +120,13 @@ impl Bus {
     }
 
     /// Tells something in words.
-    pub fn say(&self, kind: &'static str, model: &str, text: impl std::fmt::Display, data: serde_json::Value) {
+    pub fn say(
+        &self,
+        kind: &'static str,
+        model: &str,
+        text: impl std::fmt::Display,
+        data: serde_json::Value,
+    ) {
         self.tell(Happening::Told(Told { kind, model: model.to_owned(), text: text.to_string(), data }));
     }
 

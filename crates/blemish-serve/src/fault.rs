@@ -116,7 +116,10 @@ mod tests {
     #[test]
     fn a_message_is_cut_into_what_is_wrong_and_how_to_mend_it() {
         let fault = Fault::new("queue_full", "the queue is full; ask again in a second");
-        assert_eq!((fault.text.as_str(), fault.help.as_str()), ("the queue is full", "ask again in a second"));
+        assert_eq!(
+            (fault.text.as_str(), fault.help.as_str()),
+            ("the queue is full", "ask again in a second")
+        );
         let response = fault.into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");

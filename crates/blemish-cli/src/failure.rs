@@ -189,8 +189,11 @@ impl From<DataError> for Failure {
             failure.help = Some(failure.help.map_or(meant.into(), |help| format!("{help}, {meant}")));
         }
         if skippable {
-            let leave_out = "or leave it out with --skip-bad";
-            failure.help = Some(failure.help.map_or(leave_out.into(), |help| format!("{help}, {leave_out}")));
+            let skip = "leave it out with --skip-bad";
+            failure.help = Some(match failure.help {
+                Some(help) if help != "leave it out" => format!("{help}, or {skip}"),
+                _ => skip.into(),
+            });
         }
         failure
     }

@@ -126,6 +126,7 @@ impl Detector {
         let data = DataHeader::of(&good, learnt, source_digest(&seen)?);
         let model = Model { entry: plan.entry, views, backbones: plan.backbones };
         let colour_range = find_colour_range(&model.views, &seen, options)?;
+        options.observer.stage("recording how it scores", None);
         let mut verification = record::record(&model, &seen, &options.engine)?;
         record::decide(&mut verification, calibration.as_ref())?;
         let seed = config.seed;
@@ -373,9 +374,9 @@ fn find_colour_range(
     };
     let (batch_size, observer) = (options.batch_size, options.observer);
     let work = ScoreOptions { batch_size, skip_bad: true, observer, ..Default::default() };
-    observer.stage("looking at good images", Some(few.len() as u64));
     let mut values = Vec::new();
     if !few.is_empty() {
+        observer.stage("looking at good images", Some(few.len() as u64));
         // Of clips, the frames before come along.
         score_all(views, seen, &few, &work, &mut |outcome| {
             let map = outcome.scored.map.values;

@@ -74,7 +74,7 @@ pub struct AnomalyDinoConfig {
     pub tile_overlap: usize,
     /// Largest change of brightness of the good images, as a share (tiled).
     #[schemars(range(min = 0.0, max = 0.9))]
-    pub brightness: f32,
+    pub brightness: f64,
     /// Standard deviation of the map's Gaussian blur, in input pixels; 0 blurs nothing.
     #[schemars(range(min = 0.0, max = 64.0))]
     pub sigma: f32,

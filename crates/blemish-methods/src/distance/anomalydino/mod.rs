@@ -310,7 +310,7 @@ fn changed(
         .map(|degrees| {
             let mut pixels = turned(pixels, size, degrees);
             if config.mode == Mode::Tiled {
-                let factor = brightness(seed, image, config.brightness);
+                let factor = brightness(seed, image, config.brightness as f32);
                 pixels.iter_mut().for_each(|value| *value = (*value * factor).clamp(0.0, 1.0));
                 let maps = tiled_maps(backbone, &pixels, size, [config.tile, config.tile_overlap])?;
                 return Ok(patches(maps));

@@ -14,7 +14,7 @@ export async function openCamera(place, model) {
     canvas.getContext("2d").drawImage(video, 0, 0);
     const blob = await new Promise((settle) => canvas.toBlob(settle, "image/jpeg", 0.95));
     const name = model || (await get("/state")).models[0].name;
-    await ask("POST", `/v1/models/${encodeURIComponent(name)}/score?origin=browser`, blob);
+    await ask("POST", `/v1/models/${encodeURIComponent(name)}/score`, blob);
   };
   const shoot = () => take().catch(complain);
   place.replaceChildren(video, el("div", { class: "row" },

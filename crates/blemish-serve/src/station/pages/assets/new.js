@@ -89,8 +89,9 @@ export function mount(over = () => {}) {
   function ready(job) {
     at("new-done").hidden = false;
     at("new-promise").textContent = job.result?.calibration?.promise ?? "";
-    at("new-live").onclick = async () => {
-      at("new-live").disabled = true;
+    const live = at("new-live");
+    live.onclick = async () => {
+      live.disabled = true;
       try {
         await post(`/models/${encodeURIComponent(job.model)}/live`, { version: job.version, author: signed() });
         remember("job", null);
@@ -100,11 +101,11 @@ export function mount(over = () => {}) {
       } catch (fault) {
         complain(fault);
       } finally {
-        at("new-live").disabled = false;
+        live.disabled = false;
       }
     };
     accept(at("new-try"), at("new-try-files"), (given) => given.slice(0, 5).forEach((file) => tryOut(job, file).catch(complain)));
-    at("new-live").focus();
+    live.focus();
   }
 
   async function tryOut(job, file) {

@@ -29,3 +29,5 @@ pub mod guard;
 pub mod models;
 pub mod options;
 pub mod server;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -201,10 +201,9 @@ async fn a_bad_file_leaves_the_old_version_in_place() {
         bytes[at] ^= 1;
         bytes
     };
-    let text = String::from_utf8_lossy(&good[..64]).into_owned();
-    let at = good.windows(16).position(|window| window == b"\"format_version\"").expect(&text);
-    let mut newer = good.clone();
-    let digit = at + 16 + good[at + 16..].iter().position(u8::is_ascii_digit).unwrap();
+    let (key, mut newer) = (b"format_version", good.clone());
+    let at = good.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    let digit = at + good[at..].iter().position(u8::is_ascii_digit).unwrap();
     newer[digit] = b'9';
     let bad = [
         ("truncated", good[..good.len() - 100].to_vec()),

@@ -26,8 +26,10 @@ pub mod api;
 pub mod bus;
 pub mod fault;
 pub mod guard;
+pub mod logs;
 pub mod models;
 pub mod options;
+pub mod rooms;
 pub mod server;
 #[cfg(test)]
 pub(crate) mod testing;

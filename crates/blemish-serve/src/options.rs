@@ -100,6 +100,8 @@ pub struct ServeOptions {
     pub engine: Engine,
     /// The device of what is searched, and of the backbones on some engines.
     pub device: Device,
+    /// The file of settings and sinks.
+    pub config: Option<PathBuf>,
     /// Whether logs are lines of JSON.
     pub logs_json: bool,
     /// The folder of the station; no station without it.
@@ -142,6 +144,7 @@ impl Default for ServeOptions {
             threads: None,
             engine: Engine::default(),
             device: Device::default(),
+            config: None,
             logs_json: true,
             station: None,
             record: Which::All,

@@ -97,7 +97,7 @@ class Page {
 
   async go(address) {
     await this.send("Page.navigate", { url: address });
-    await until(`the page ${address}`, () => this.value("document.readyState === 'complete' && location.href !== 'about:blank'"));
+    await until(`the page ${address}`, () => this.value(`document.readyState === "complete" && location.href !== ${JSON.stringify(address === "about:blank" ? "" : "about:blank")}`));
   }
 
   /** What an expression gives in the page. */

@@ -31,10 +31,10 @@ export function random(seed) {
 }
 
 /**
- * A part of width x height pixels. `spot` is {x, y, radius} in pixels; `turned` stores it for the orientation tag of EXIF: 6 is turned by
- * a quarter, so that the file's width is the picture's height.
+ * A part of width x height pixels. `spot` is {x, y, radius} in pixels; `isTurned` stores it as a camera does that was turned by a quarter:
+ * the file's width is the picture's height, and `withOrientation` of 6 tells so.
  */
-export function part(width, height, seed, spot = null, turned = 1) {
+export function part(width, height, seed, spot = null, isTurned = false) {
   const next = random(seed + 1), shift = 6 * next(), pixels = Buffer.alloc(width * height * 3);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -46,7 +46,7 @@ export function part(width, height, seed, spot = null, turned = 1) {
       pixels[place + 2] = 0.9 * value;
     }
   }
-  return turned === 6 ? png(height, width, quarter(pixels, width, height), exif(6)) : png(width, height, pixels);
+  return isTurned ? png(height, width, quarter(pixels, width, height)) : png(width, height, pixels);
 }
 
 /** The pixels as a camera stores them that was turned: shown after a quarter turn clockwise they are upright. */
@@ -58,13 +58,14 @@ function quarter(pixels, width, height) {
   return out;
 }
 
-function exif(orientation) {
-  const data = Buffer.from("4d4d002a00000008000101120003000000010000000000000000", "hex");
-  data.writeUInt16BE(orientation, 18);
-  return chunk("eXIf", data);
+/** The JPEG file with the tag of EXIF that says how it lies. */
+export function withOrientation(jpeg, orientation) {
+  const tag = Buffer.from("ffe100224578696600004d4d002a00000008000101120003000000010000000000000000", "hex");
+  tag.writeUInt16BE(orientation, 28);
+  return Buffer.concat([jpeg.subarray(0, 2), tag, jpeg.subarray(2)]);
 }
 
-function png(width, height, pixels, extra = Buffer.alloc(0)) {
+function png(width, height, pixels) {
   const head = Buffer.alloc(13);
   head.writeUInt32BE(width, 0);
   head.writeUInt32BE(height, 4);
@@ -72,7 +73,7 @@ function png(width, height, pixels, extra = Buffer.alloc(0)) {
   head[9] = 2;
   const rows = Buffer.alloc(height * (3 * width + 1));
   for (let y = 0; y < height; y++) pixels.copy(rows, y * (3 * width + 1) + 1, 3 * y * width, 3 * (y + 1) * width);
-  return Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", head), extra, chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", head), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
 }
 
 /** Writes n good parts into a folder; gives their paths. */

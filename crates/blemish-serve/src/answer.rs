@@ -1,11 +1,13 @@
 //! What the server says of an image, in the one shape that answers, events, sinks and the history share.
 
+use crate::options::Which;
 use axum::body::Bytes;
 use blemish::map::AnomalyMap;
 use blemish::metrics::Region;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::SystemTime;
+use utoipa::ToSchema;
 
 /// Where an image came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,7 +24,7 @@ pub enum Origin {
 }
 
 /// How long an image stood in each stage, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Milliseconds {
     /// From its place in the queue to the start of decoding, and from decoding to scoring.
     pub queue: f64,
@@ -36,7 +38,7 @@ pub struct Milliseconds {
 ///
 /// The names are those of a line of `scores.jsonl` ([`blemish::Verdict`]), with what a service knows beside. Without a calibration `p_value`,
 /// `threshold` and `anomalous` are null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verdict {
     /// Of the request, or of the image in a batch.
     pub id: String,
@@ -53,6 +55,7 @@ pub struct Verdict {
     /// Whether the image is.
     pub anomalous: Option<bool>,
     /// Where the map lies above the pixel threshold, in pixels of the original image.
+    #[schema(value_type = Vec<Object>)]
     pub regions: Vec<Region>,
     /// Height and width of the upright image.
     pub size: [usize; 2],
@@ -79,4 +82,6 @@ pub struct Answered {
     pub colours: (f32, f32),
     /// Whether a version in shadow said it, which nobody is answered with.
     pub is_shadow: bool,
+    /// What the request itself says of keeping the image; `None` leaves it to the server's options.
+    pub keep: Option<Which>,
 }

@@ -22,6 +22,14 @@
 //! This crate holds no tensors and no rule of decisions: a verdict is what [`blemish::Detector`] says.
 
 pub mod answer;
+pub mod api;
 pub mod bus;
 pub mod fault;
+pub mod guard;
+pub mod logs;
+pub mod models;
 pub mod options;
+pub mod rooms;
+pub mod server;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -24,4 +24,9 @@
 pub mod answer;
 pub mod bus;
 pub mod fault;
+pub mod metrics;
 pub mod options;
+pub mod sinks;
+#[cfg(test)]
+mod testing;
+pub mod v2;

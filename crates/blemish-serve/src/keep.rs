@@ -282,7 +282,7 @@ mod tests {
         let endings = files(folder.path());
         let numbers: Vec<&str> = endings.iter().map(|name| name.split_once('-').unwrap().1.split_once('-').unwrap().1).collect();
         assert_eq!(numbers, ["000001.json", "000001.png", "000004.json", "000004.png", "000006.json"]);
-        let text = metrics.encode();
+        let text = metrics.text();
         assert!(text.contains(r#"blemish_kept_images_total{outcome="kept"} 2"#), "{text}");
         assert!(text.contains(r#"blemish_kept_images_total{outcome="no_original"} 1"#));
     }

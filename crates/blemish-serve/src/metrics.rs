@@ -5,10 +5,9 @@
 
 use crate::answer::{Answered, Verdict};
 use crate::bus::{Event, Happening, Listener};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use crate::server::{Access, AccessHook, MetricsText, Server};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -27,8 +26,6 @@ const SECONDS: [f64; 14] =
 
 /// Upper ends of the buckets of p-values: on good images the share below x is about x.
 const P_VALUES: [f64; 7] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75];
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -161,7 +158,9 @@ impl Metrics {
         let labels =
             vec![("model", model.to_owned()), ("version", version.to_owned()), ("method", method.to_owned())];
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = served.insert(model.to_owned(), labels.clone()) {
+        if let Some(before) = served.insert(model.to_owned(), labels.clone())
+            && before != labels
+        {
             self.info.remove(&before);
         }
         self.info.get_or_create(&labels).set(1);
@@ -203,28 +202,12 @@ impl Metrics {
         self.evidence.get_or_create(&labels).set(evidence);
     }
 
-    /// OpenMetrics text of everything.
-    pub fn encode(&self) -> String {
+    /// OpenMetrics text of everything that was counted.
+    pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing into a string does not fail.
         let _ = text::encode(&mut out, &self.registry);
         out
-    }
-
-    /// The answer to a scrape: OpenMetrics for who takes it, else the older text format of Prometheus.
-    pub fn answer(&self, headers: &HeaderMap) -> Response {
-        let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let (kind, body) = match accepts.is_some_and(|accepts| accepts.contains("application/openmetrics-text")) {
-            true => (OPEN_METRICS, self.encode()),
-            false => {
-                let mut out = String::new();
-                let _ = prometheus_text::encode(&mut out, &self.registry);
-                (prometheus_text::CONTENT_TYPE, out)
-            }
-        };
-        let mut response = body.into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        response
     }
 
     fn answered(&self, verdict: &Verdict) {
@@ -259,8 +242,40 @@ impl Listener for Metrics {
                     self.answered(verdict);
                 }
             }
+            Happening::Told(told) if told.kind == "reload_failed" => self.reload_failed(&told.model),
             Happening::Told(_) => {}
         }
+    }
+}
+
+impl AccessHook for Metrics {
+    fn answered(&self, access: &Access) {
+        // Paths without a route are data of requests.
+        self.request(if access.route.is_empty() { "other" } else { &access.route }, access.status);
+        let Some(model) = &access.noted.model else { return };
+        if let Some(code) = access.code {
+            self.rejected(model, code);
+        }
+        if let Some(encoded) = access.noted.encoded {
+            self.stage(model, "encode", encoded);
+        }
+    }
+}
+
+impl MetricsText for Metrics {
+    fn encode(&self, server: &Server) -> String {
+        let all = server.models.all();
+        for served in &all {
+            let version = served.current();
+            self.loaded(served.name(), &version.version, &version.header.method);
+            self.queue_length(served.name(), served.queued());
+        }
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<String> =
+            served.keys().filter(|name| all.iter().all(|served| served.name() != *name)).cloned().collect();
+        drop(served);
+        gone.iter().for_each(|model| self.unloaded(model));
+        self.text()
     }
 }
 
@@ -295,7 +310,7 @@ mod tests {
         metrics.loaded("line", "0123456789ab", "patchcore");
         metrics.loaded("line", "ba9876543210", "patchcore");
         metrics.sink_messages("mqtt", "dropped", 7);
-        let text = metrics.encode();
+        let text = metrics.text();
         for line in [
             r#"blemish_images_total{model="line",verdict="anomalous"} 1"#,
             r#"blemish_images_total{model="line",verdict="good"} 2"#,
@@ -313,17 +328,6 @@ mod tests {
         assert!(!text.contains("0123456789ab"), "the version before is told no more");
         assert!(resident_bytes().is_none_or(|bytes| bytes > 1 << 20));
         metrics.unloaded("line");
-        assert!(!metrics.encode().contains("ba9876543210"));
-    }
-
-    #[test]
-    fn a_scraper_gets_the_format_that_it_asks_for() {
-        let metrics = Metrics::new();
-        metrics.request("/score", 200);
-        let mut headers = HeaderMap::new();
-        let plain = metrics.answer(&headers);
-        assert!(plain.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/openmetrics-text;version=1.0.0,*/*;q=0.1"));
-        assert_eq!(metrics.answer(&headers).headers()[header::CONTENT_TYPE], OPEN_METRICS);
+        assert!(!metrics.text().contains("ba9876543210"));
     }
 }

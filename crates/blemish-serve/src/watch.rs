@@ -8,6 +8,7 @@
 use crate::bus::{Bus, Event, Happening, Listener};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
+use crate::models::Version;
 use blemish::file::Claim;
 use blemish::metrics::Drift;
 use blemish::monitor::{Monitor, Reference, in_words};
@@ -30,14 +31,8 @@ const SAVE: Duration = Duration::from_secs(1);
 /// The bound on false alarms that `predict --monitor` has by default.
 const FALSE_ALARM: f64 = 0.01;
 
-/// Finds the detector of a model and its version, if that is the one that answers now.
-pub type Find = Box<dyn Fn(&str, &str) -> Option<Arc<dyn HasDetector>> + Send>;
-
-/// Whatever holds a detector.
-pub trait HasDetector: Send + Sync {
-    /// The detector.
-    fn detector(&self) -> &Detector;
-}
+/// Finds a version of a model, if that is the one that answers now.
+pub type Find = Box<dyn Fn(&str, &str) -> Option<Arc<Version>> + Send>;
 
 /// How a monitor stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -243,7 +238,7 @@ impl Watch {
         if !self.lock().contains_key(&key) {
             // A version that answers no more is not watched any more either.
             let Some(found) = find(&key.0, &key.1) else { return };
-            if let Err(fault) = self.open(&key.0, &key.1, found.detector()) {
+            if let Err(fault) = self.open(&key.0, &key.1, &found.detector) {
                 if !self.is_behind.swap(true, Ordering::Relaxed) {
                     tracing::warn!(model = key.0, "the model is not watched for drift: {fault}; {}", fault.help);
                 }

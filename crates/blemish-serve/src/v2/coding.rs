@@ -1,15 +1,13 @@
-//! Compressed bodies: undone on the way in, within the limit, and done on the way out if the caller takes it.
+//! Answers, compressed if the caller takes that. (Compression of requests is undone where bodies are read, for all routes.)
 
 use super::output::Reply;
 use super::request::JSON_LENGTH;
-use crate::fault::Fault;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
-use std::io::{Read, Write};
+use std::io::Write;
 
 /// Answers of fewer bytes are sent as they are: a packet is a packet.
 const WORTH_IT: usize = 256;
@@ -26,23 +24,6 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// How a request's body is compressed.
-    ///
-    /// # Errors
-    /// [`Fault`] for a coding that we do not speak.
-    pub fn of_request(headers: &HeaderMap) -> Result<Self, Fault> {
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Self::Identity) };
-        let text = value.to_str().unwrap_or_default().trim().to_ascii_lowercase();
-        match text.as_str() {
-            "" | "identity" => Ok(Self::Identity),
-            "gzip" | "x-gzip" => Ok(Self::Gzip),
-            "deflate" => Ok(Self::Deflate),
-            other => Err(Fault::request(format!(
-                "the body is compressed with `{other}`, which is not read; use gzip, deflate or none"
-            ))),
-        }
-    }
-
     /// How the caller may be answered: gzip before deflate before neither, unless its weights say otherwise.
     pub fn of_answer(headers: &HeaderMap) -> Self {
         let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -61,29 +42,6 @@ impl Coding {
             }
         }
         best.1
-    }
-
-    /// The body without its compression; `limit` counts the bytes that come out.
-    ///
-    /// # Errors
-    /// [`Fault`]: `body_too_large`, or a stream that is broken or ends too soon.
-    pub fn undo(self, body: Bytes, limit: u64) -> Result<Bytes, Fault> {
-        let read = |from: &mut dyn Read| -> Result<Bytes, Fault> {
-            let mut out = Vec::new();
-            from.take(limit.saturating_add(1)).read_to_end(&mut out).map_err(|error| {
-                Fault::request(format!("the compressed body is broken: {error}; send it again"))
-            })?;
-            Ok(out.into())
-        };
-        let out = match self {
-            Self::Identity => body,
-            Self::Gzip => read(&mut MultiGzDecoder::new(&body[..]))?,
-            Self::Deflate => read(&mut ZlibDecoder::new(&body[..]))?,
-        };
-        if out.len() as u64 > limit {
-            return Err(too_large(limit));
-        }
-        Ok(out)
     }
 
     /// The answer, compressed if that is wanted and worth it. The header that tells the length of the JSON tells that before compression.
@@ -120,12 +78,4 @@ impl Coding {
             }
         }
     }
-}
-
-/// A body over the limit.
-pub fn too_large(limit: u64) -> Fault {
-    Fault::new(
-        "body_too_large",
-        format!("the body is over {limit} bytes, also counted after decompression; send fewer images, or raise --max-body"),
-    )
 }

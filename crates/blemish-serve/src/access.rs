@@ -187,7 +187,7 @@ fn rfc3339(time: SystemTime) -> String {
 mod tests {
     use super::*;
     use crate::server::Noted;
-    use crate::testing::answered;
+    use crate::samples::answered;
     use std::sync::Arc;
 
     #[derive(Clone, Default)]

@@ -246,7 +246,7 @@ fn ending(bytes: &[u8]) -> &'static str {
 mod tests {
     use super::*;
     use crate::bus::Bus;
-    use crate::testing::answered;
+    use crate::samples::answered;
 
     fn files(folder: &Path) -> Vec<String> {
         let mut names = Vec::new();

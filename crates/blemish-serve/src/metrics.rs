@@ -289,7 +289,7 @@ impl fmt::Debug for Metrics {
 mod tests {
     use super::*;
     use crate::bus::Bus;
-    use crate::testing::answered;
+    use crate::samples::answered;
     use std::sync::Arc;
 
     #[test]

@@ -138,7 +138,7 @@ fn shown(bytes: &[u8]) -> Result<RgbImage, ImageFault> {
 mod tests {
     use super::*;
     use crate::bus::Told;
-    use crate::testing::answered;
+    use crate::samples::answered;
 
     fn event(what: Happening) -> Event {
         Event { id: 7, time: SystemTime::UNIX_EPOCH, what }

@@ -224,12 +224,12 @@ mod tests {
     fn a_request_is_a_line_with_its_stages_and_what_was_said() {
         let page = Page::default();
         let log = AccessLog::start(page.clone(), true).unwrap();
-        [1, 2].map(|images| log.answered(&access(images)));
+        [1, 2].iter().for_each(|&images| log.answered(&access(images)));
         log.close(Duration::from_secs(10));
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0]["time"], "2026-11-18T09:46:40.123Z");
+        assert_eq!(lines[0]["time"], "2026-11-18T11:06:40.123Z");
         assert_eq!((&lines[0]["status"], &lines[0]["bytes"]), (&200.into(), &321.into()));
         assert_eq!((&lines[0]["model"], &lines[0]["version"], &lines[0]["anomalous"]), (&"line".into(), &"0123456789ab".into(), &true.into()));
         let stages = serde_json::json!({"total": 23.456, "queue": 0.1, "decode": 1.0, "score": 20.0, "encode": 0.04});

@@ -38,13 +38,8 @@ pub mod outputs;
 #[cfg(test)]
 mod samples;
 pub mod server;
-<<<<<<< HEAD
 pub mod sinks;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod v2;
 pub mod watch;
-=======
-#[cfg(test)]
-pub(crate) mod testing;
->>>>>>> 29bfbc5b1ad0bb362880043541cbc88b13528836

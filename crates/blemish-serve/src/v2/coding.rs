@@ -48,6 +48,8 @@ impl Coding {
     pub fn answer(self, reply: Reply) -> Response {
         let Reply { body, json_length } = reply;
         let coded = if body.len() < WORTH_IT { None } else { self.coded(&body) };
+        // The bytes of maps are noise to a coder.
+        let coded = coded.filter(|coded| coded.len() < body.len());
         let is_coded = coded.is_some();
         let mut response = Response::new(Body::from(coded.map_or(body, Bytes::from)));
         let headers = response.headers_mut();

@@ -247,7 +247,7 @@ async fn app() -> (Arc<Server>, Router, tempfile::TempDir) {
     let (options, folder) = options(&["line", "native"]);
     let server = Server::open(options).unwrap();
     server.models.verify().await.unwrap();
-    let room = room(&server, &[], std::io::sink()).unwrap();
+    let room = room(&server, std::io::sink()).unwrap();
     let (app, _) = server.app(vec![room]);
     (server, app, folder)
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
+use utoipa::ToSchema;
 
 /// Where an image came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub enum Origin {
 }
 
 /// How long an image stood in each stage, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Milliseconds {
     /// From its place in the queue to the start of decoding, and from decoding to scoring.
     pub queue: f64,
@@ -39,7 +40,7 @@ pub struct Milliseconds {
 ///
 /// The names are those of a line of `scores.jsonl` ([`blemish::Verdict`]), with what a service knows beside. Without a calibration `p_value`,
 /// `threshold` and `anomalous` are null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verdict {
     /// Of the request, or of the image in a batch.
     pub id: String,
@@ -56,6 +57,7 @@ pub struct Verdict {
     /// Whether the image is.
     pub anomalous: Option<bool>,
     /// Where the map lies above the pixel threshold, in pixels of the original image.
+    #[schema(value_type = Vec<Object>)]
     pub regions: Vec<Region>,
     /// Height and width of the upright image.
     pub size: [usize; 2],
@@ -88,4 +90,6 @@ pub struct Answered {
     pub keep: Option<Which>,
     /// Whether a version in shadow said it, which nobody is answered with.
     pub is_shadow: bool,
+    /// What the request itself says of keeping the image; `None` leaves it to the server's options.
+    pub keep: Option<Which>,
 }

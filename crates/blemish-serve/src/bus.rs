@@ -3,7 +3,7 @@
 use crate::answer::{Answered, Verdict};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio::sync::broadcast;
 
@@ -85,7 +85,7 @@ pub trait Listener: Send + Sync {
 
 /// The last events, those who follow them, and those who are told each.
 pub struct Bus {
-    listeners: Vec<Arc<dyn Listener>>,
+    listeners: RwLock<Vec<Arc<dyn Listener>>>,
     told: Mutex<Remembered>,
     follow: broadcast::Sender<Event>,
 }
@@ -99,7 +99,16 @@ struct Remembered {
 impl Bus {
     /// A bus that tells these.
     pub fn new(listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self { listeners, told: Mutex::default(), follow: broadcast::Sender::new(REMEMBERED) }
+        Self {
+            listeners: RwLock::new(listeners),
+            told: Mutex::default(),
+            follow: broadcast::Sender::new(REMEMBERED),
+        }
+    }
+
+    /// Tells this one, too, from now on.
+    pub fn join(&self, listener: Arc<dyn Listener>) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
     /// Tells what happened; listeners hear events in the order of their numbers.
@@ -112,7 +121,7 @@ impl Bus {
             told.events.pop_front();
         }
         told.events.push_back(light(&event));
-        for listener in &self.listeners {
+        for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
             listener.take(&event);
         }
         // Nobody may be following.

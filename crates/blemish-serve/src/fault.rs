@@ -19,6 +19,10 @@ pub struct Fault {
     pub help: String,
 }
 
+/// The code of an error, as an extension of its response: for the access log and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(pub &'static str);
+
 /// The body of every error.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -42,7 +46,7 @@ pub fn status_of(code: &str) -> StatusCode {
         "image_unreadable" | "image_too_small" | "image_does_not_fit" | "dataset" => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        "not_a_model" | "truncated" | "corrupt" | "newer_version" => StatusCode::UNPROCESSABLE_ENTITY,
+        "not_a_model" | "truncated" | "corrupt" | "newer_version" | "not_verified" => StatusCode::UNPROCESSABLE_ENTITY,
         "host" => StatusCode::MISDIRECTED_REQUEST,
         "queue_full" | "memory_full" | "not_ready" | "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
         "deadline" => StatusCode::GATEWAY_TIMEOUT,
@@ -89,6 +93,7 @@ impl IntoResponse for Fault {
         let status = self.status();
         let body = Body { error: &self.text, code: self.code, help: &self.help };
         let mut response = (status, Json(&body)).into_response();
+        response.extensions_mut().insert(Code(self.code));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -22,6 +22,10 @@
 //! This crate holds no tensors and no rule of decisions: a verdict is what [`blemish::Detector`] says.
 
 pub mod answer;
+pub mod api;
 pub mod bus;
 pub mod fault;
+pub mod guard;
+pub mod models;
 pub mod options;
+pub mod server;

@@ -1,0 +1,77 @@
+//! Our own interface: scoring, models, events, health.
+//!
+//! Routes and their description are one thing: a handler says its path, and the router and `/openapi.json` follow from it.
+
+mod body;
+mod events;
+mod health;
+mod models;
+mod parts;
+pub mod pictures;
+mod query;
+mod score;
+#[cfg(test)]
+mod tests;
+
+use crate::server::Server;
+pub use body::receive;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes as of;
+
+/// The body of every error.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// What is wrong and where.
+    error: String,
+    /// Stable, in snake case, for programs.
+    code: String,
+    /// How to mend it.
+    help: String,
+}
+
+/// Answers to several images.
+#[derive(Serialize, ToSchema)]
+struct Results {
+    /// A verdict, or an error as in [`ErrorBody`], for each image in their order.
+    #[schema(value_type = Vec<Object>)]
+    results: Vec<serde_json::Value>,
+}
+
+/// The models.
+#[derive(Serialize, ToSchema)]
+struct ModelList {
+    /// By name.
+    models: Vec<models::Told>,
+}
+
+/// The routes.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::new()
+        .routes(of!(score::score))
+        .routes(of!(score::score_batch))
+        .routes(of!(score::score_only))
+        .routes(of!(models::list))
+        .routes(of!(models::one))
+        .routes(of!(models::reload))
+        .routes(of!(events::events))
+        .routes(of!(health::live))
+        .routes(of!(health::ready))
+        .routes(of!(health::metrics))
+        .routes(of!(health::openapi))
+}
+
+/// The description of all routes, as JSON.
+pub(crate) fn describe(mut openapi: OpenApi) -> String {
+    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").build();
+    openapi.info = InfoBuilder::new()
+        .title("Blemish")
+        .description(Some("Finds what does not belong in an image after seeing only good ones."))
+        .version(env!("CARGO_PKG_VERSION"))
+        .license(Some(license))
+        .build();
+    openapi.to_json().unwrap_or_else(|_| "{}".into())
+}

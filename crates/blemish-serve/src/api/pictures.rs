@@ -1,0 +1,87 @@
+//! Answers as pictures: overlays, maps.
+
+use super::query::MapForm;
+use crate::answer::Answered;
+use crate::fault::Fault;
+use crate::models::{Served, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blemish::data::{RgbImage, decode_image};
+use blemish_report::{Picture, draw_over, save_float_tiff};
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use serde_json::{Value, json};
+
+fn fault(error: impl std::fmt::Display) -> Fault {
+    Fault::new("internal", error)
+}
+
+/// The heat map over its image, as PNG.
+///
+/// # Errors
+/// What keeps the image from being decoded again.
+pub fn overlay(served: &Served, answered: &Answered) -> Result<Vec<u8>, Fault> {
+    let version = served.current();
+    let image = picture_of(&version, answered)?;
+    let picture = Picture::from_image(&image).map_err(fault)?;
+    let covered = version.detector.transform().covered(image.height, image.width).map_err(fault)?;
+    let map = &answered.map;
+    let drawn = draw_over(picture, covered, &map.values, (map.height, map.width), answered.colours);
+    drawn.and_then(|picture| picture.to_png()).map_err(fault)
+}
+
+fn picture_of(version: &Version, answered: &Answered) -> Result<RgbImage, Fault> {
+    decode_image(&answered.bytes, &version.detector.transform().read_options()).map_err(|fault| (&fault).into())
+}
+
+/// The map as TIFF of floats.
+///
+/// # Errors
+/// `internal` if it cannot be written.
+pub fn tiff(answered: &Answered) -> Result<Vec<u8>, Fault> {
+    // What writes such files writes to a path.
+    let folder = tempfile::tempdir().map_err(fault)?;
+    let path = folder.path().join("map.tiff");
+    let map = &answered.map;
+    save_float_tiff(&path, &map.values, (map.height, map.width)).map_err(fault)?;
+    std::fs::read(&path).map_err(fault)
+}
+
+/// The map as grey PNG: black is the coldest colour of the model's pictures, white the hottest.
+///
+/// # Errors
+/// `internal` if it cannot be written.
+pub fn grey_png(answered: &Answered) -> Result<Vec<u8>, Fault> {
+    let map = &answered.map;
+    let (low, high) = answered.colours;
+    let span = if high > low { high - low } else { 1.0 };
+    let grey: Vec<u8> =
+        map.values.iter().map(|value| (((value - low) / span).clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+    let side = |length: usize| u32::try_from(length).map_err(fault);
+    let mut png = Vec::new();
+    let encoder = PngEncoder::new(&mut png);
+    encoder.write_image(&grey, side(map.width)?, side(map.height)?, ExtendedColorType::L8).map_err(fault)?;
+    Ok(png)
+}
+
+/// The map as part of a verdict.
+///
+/// # Errors
+/// As [`grey_png`].
+pub(super) fn in_json(answered: &Answered, form: MapForm) -> Result<Option<Value>, Fault> {
+    let map = &answered.map;
+    Ok(match form {
+        MapForm::None => None,
+        MapForm::F32 => {
+            let bytes: Vec<u8> = map.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let data = STANDARD.encode(bytes);
+            Some(json!({"height": map.height, "width": map.width, "encoding": "f32le;base64", "data": data}))
+        }
+        MapForm::Png => {
+            let data = STANDARD.encode(grey_png(answered)?);
+            let (low, high) = answered.colours;
+            Some(json!({
+                "height": map.height, "width": map.width, "encoding": "png;base64", "black": low, "white": high, "data": data
+            }))
+        }
+    })
+}

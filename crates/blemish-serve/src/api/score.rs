@@ -1,0 +1,240 @@
+//! Scoring by our own interface.
+
+use super::body::receive;
+use super::parts::{Part, files, is_form};
+use super::pictures;
+use super::query::{Form, Wanted, form};
+use crate::answer::{Answered, Origin, Verdict};
+use crate::fault::Fault;
+use crate::guard::{Right, Rights};
+use crate::models::{Asked, Given, Place, Served};
+use crate::server::{Noted, RequestId, Server};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::task::JoinSet;
+
+/// Files of one request.
+const MOST: usize = 64;
+
+/// The verdict beside a picture.
+const VERDICT: HeaderName = HeaderName::from_static("blemish-verdict");
+
+/// Scores one image.
+#[utoipa::path(post, path = "/v1/models/{name}/score", tag = "score",
+    params(
+        ("name" = String, Path, description = "The model."),
+        ("map" = Option<String>, Query, description = "The anomaly map in the verdict: none, f32 or png."),
+        ("regions" = Option<bool>, Query, description = "Whether regions are listed; true by default."),
+        ("min_area" = Option<f64>, Query, description = "Regions under this area, in pixels of the image, are left out."),
+        ("keep" = Option<String>, Query, description = "Whether the server keeps the image: never, flagged or always."),
+    ),
+    request_body(description = "The image: a form with one file part of any name, or the bare file.", content(
+        (Vec<u8> = "multipart/form-data"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The verdict, or a picture with the verdict in the header Blemish-Verdict.",
+            content((Verdict = "application/json"), (Vec<u8> = "image/png"), (Vec<u8> = "image/tiff"))),
+        (status = "default", description = "An error.", body = super::ErrorBody),
+    ))]
+pub(super) async fn score(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Fault> {
+    rights.need(Right::Score)?;
+    answer(&server, server.models.find(&name)?, request).await
+}
+
+/// Scores one image with the only model.
+#[utoipa::path(post, path = "/score", tag = "score",
+    params(
+        ("map" = Option<String>, Query, description = "The anomaly map in the verdict: none, f32 or png."),
+        ("regions" = Option<bool>, Query, description = "Whether regions are listed; true by default."),
+        ("min_area" = Option<f64>, Query, description = "Regions under this area, in pixels of the image, are left out."),
+        ("keep" = Option<String>, Query, description = "Whether the server keeps the image: never, flagged or always."),
+    ),
+    request_body(description = "The image: a form with one file part of any name, or the bare file.", content(
+        (Vec<u8> = "multipart/form-data"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The verdict, or a picture with the verdict in the header Blemish-Verdict.",
+            content((Verdict = "application/json"), (Vec<u8> = "image/png"), (Vec<u8> = "image/tiff"))),
+        (status = "default", description = "An error.", body = super::ErrorBody),
+    ))]
+pub(super) async fn score_only(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+    request: Request,
+) -> Result<Response, Fault> {
+    rights.need(Right::Score)?;
+    answer(&server, server.models.only()?, request).await
+}
+
+/// Scores up to 64 images.
+#[utoipa::path(post, path = "/v1/models/{name}/score-batch", tag = "score",
+    params(
+        ("name" = String, Path, description = "The model."),
+        ("map" = Option<String>, Query, description = "The anomaly map in each verdict: none, f32 or png."),
+        ("regions" = Option<bool>, Query, description = "Whether regions are listed; true by default."),
+        ("min_area" = Option<f64>, Query, description = "Regions under this area, in pixels of the image, are left out."),
+        ("keep" = Option<String>, Query, description = "Whether the server keeps the images: never, flagged or always."),
+    ),
+    request_body(description = "A form with a file a part.", content((Vec<u8> = "multipart/form-data"))),
+    responses(
+        (status = 200, description = "A verdict or an error for each image, in their order.", body = super::Results),
+        (status = "default", description = "An error of the request itself.", body = super::ErrorBody),
+    ))]
+pub(super) async fn score_batch(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Fault> {
+    rights.need(Right::Score)?;
+    let served = server.models.find(&name)?;
+    let wanted = Wanted::of(request.uri())?;
+    let deadline = server.deadline();
+    let mut first = Some(served.reserve()?);
+    let (id, headers) = (id_of(&request), request.headers().clone());
+    if !is_form(&headers) {
+        return Err(Fault::request("several images come as a form; send multipart/form-data with a file a part"));
+    }
+    let (bytes, held) = receive(&server, &headers, request.into_body(), deadline).await?;
+    let parts = files(&headers, bytes, MOST).await?;
+    // It ends with the request: whoever goes away leaves no work behind.
+    let mut work = JoinSet::new();
+    for (at, part) in parts.into_iter().enumerate() {
+        let (served, place, id) = (served.clone(), first.take(), format!("{id}.{at}"));
+        work.spawn(async move {
+            let place = match place {
+                Some(place) => Ok(place),
+                // The others of this request may be all that is in the queue.
+                None => tokio::time::timeout_at(deadline.into(), served.reserve_when_free())
+                    .await
+                    .map_err(|_| Fault::new("deadline", "the time for the request is over; send fewer images at once")),
+            };
+            let outcome = match place {
+                Ok(place) => one(&served, place, part, id, wanted, deadline).await,
+                Err(fault) => Err(fault),
+            };
+            (at, outcome)
+        });
+    }
+    let mut outcomes: Vec<(usize, Result<Arc<Answered>, Fault>)> = Vec::with_capacity(work.len());
+    while let Some(done) = work.join_next().await {
+        outcomes.push(done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?);
+    }
+    drop(held);
+    outcomes.sort_by_key(|(at, _)| *at);
+    let began = Instant::now();
+    let answered: Vec<_> = outcomes.iter().filter_map(|(_, outcome)| outcome.clone().ok()).collect();
+    let results = encoded(move || {
+        outcomes
+            .into_iter()
+            .map(|(_, outcome)| match outcome {
+                Ok(answered) => json_of(&answered, wanted),
+                Err(fault) => Ok(json!({"error": fault.text, "code": fault.code, "help": fault.help})),
+            })
+            .collect::<Result<Vec<Value>, Fault>>()
+    })
+    .await?;
+    Ok(noted(Json(json!({"results": results})).into_response(), &served, answered, began))
+}
+
+fn id_of(request: &Request) -> String {
+    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+}
+
+/// The answer to a request with one image.
+async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> Result<Response, Fault> {
+    let wanted = Wanted::of(request.uri())?;
+    let deadline = server.deadline();
+    // Before the body, so that a full server says so at once.
+    let mut place = served.reserve()?;
+    let (id, headers) = (id_of(&request), request.headers().clone());
+    let form = form(&headers);
+    let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
+    place.hold(held);
+    let part = match is_form(&headers) {
+        true => files(&headers, bytes, 1).await?.swap_remove(0),
+        false => Part { name: String::new(), bytes },
+    };
+    let answered = one(&served, place, part, id, wanted, deadline).await?;
+    let began = Instant::now();
+    let response = match form {
+        Form::Json => Json(encoded_if(wanted, &answered).await?).into_response(),
+        Form::Png => {
+            let (served, answered) = (served.clone(), answered.clone());
+            let picture = encoded(move || pictures::overlay(&served, &answered)).await?;
+            ([(header::CONTENT_TYPE, "image/png")], picture).into_response()
+        }
+        Form::Tiff => {
+            let answered = answered.clone();
+            let picture = encoded(move || pictures::tiff(&answered)).await?;
+            ([(header::CONTENT_TYPE, "image/tiff")], picture).into_response()
+        }
+    };
+    let mut response = noted(response, &served, vec![answered.clone()], began);
+    if form != Form::Json {
+        let verdict = serde_json::to_string(&json_of(&answered, Wanted { map: Default::default(), ..wanted })?);
+        if let Ok(value) = HeaderValue::from_str(&verdict.unwrap_or_default()) {
+            response.headers_mut().insert(VERDICT, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn one(
+    served: &Served,
+    place: Place,
+    part: Part,
+    id: String,
+    wanted: Wanted,
+    deadline: Instant,
+) -> Result<Arc<Answered>, Fault> {
+    let Part { name, bytes } = part;
+    let given = Given::Encoded(bytes);
+    let asked = Asked { id, name, origin: Origin::Http, min_area: wanted.min_area, deadline };
+    served.score_and_keep(place, given, asked, wanted.keep).await
+}
+
+/// The verdict, and the map if it is wanted.
+fn json_of(answered: &Answered, wanted: Wanted) -> Result<Value, Fault> {
+    let internal = |error: serde_json::Error| Fault::new("internal", error);
+    let mut value = serde_json::to_value(&answered.verdict).map_err(internal)?;
+    if !wanted.regions
+        && let Some(value) = value.as_object_mut()
+    {
+        value.shift_remove("regions");
+    }
+    if let Some(map) = pictures::in_json(answered, wanted.map)? {
+        value["map"] = map;
+    }
+    Ok(value)
+}
+
+/// The same, beside the runtime where it takes a while.
+async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Value, Fault> {
+    if wanted.map == Default::default() {
+        return json_of(answered, wanted);
+    }
+    let answered = answered.clone();
+    encoded(move || json_of(&answered, wanted)).await
+}
+
+async fn encoded<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request")))
+}
+
+/// A response with what the access log notes of it.
+fn noted(mut response: Response, served: &Served, answered: Vec<Arc<Answered>>, began: Instant) -> Response {
+    let model = Some(served.name().to_owned());
+    response.extensions_mut().insert(Noted { model, answered, encoded: Some(began.elapsed()) });
+    response
+}

@@ -1,0 +1,1 @@
+pub(crate) const PANICS: &str = "panic, please";

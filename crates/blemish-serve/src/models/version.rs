@@ -1,0 +1,132 @@
+//! A model file in memory, and what tells that the file has changed.
+
+use crate::fault::Fault;
+use blemish::Detector;
+use blemish::features::EngineOptions;
+use blemish::file::header::Header;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Looks at a file that changes while it is read, before that is an error.
+const LOOKS: usize = 3;
+
+/// Digits of the identity that name a version.
+pub const DIGITS: usize = 12;
+
+/// One state of a model: what a file held when it was read. What happens to the file afterwards changes nothing.
+pub struct Version {
+    /// What scores.
+    pub detector: Detector,
+    /// The first twelve digits of the identity.
+    pub version: String,
+    /// SHA-256 of method, backbone, transform and tensors, in hexadecimal.
+    pub identity: String,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// When it was read.
+    pub loaded: SystemTime,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// What the model says of itself.
+    pub header: Header,
+    pub(super) stamp: Stamp,
+}
+
+impl Version {
+    /// Whether it looks at whole images at one size, which can be put together to batches.
+    pub fn takes_batches(&self) -> bool {
+        self.header.views.is_empty()
+    }
+
+    /// Reads a model file whole.
+    ///
+    /// # Errors
+    /// `io` if it cannot be read, else as [`Detector::from_bytes`].
+    pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Fault> {
+        let (bytes, stamp) = read_still(path)?;
+        let length = bytes.len() as u64;
+        let detector = Detector::from_bytes(Arc::new(bytes), engine).map_err(|error| {
+            // The library does not know where the bytes are from.
+            let text = error.to_string().replace("model in memory", &path.display().to_string());
+            Fault::new(error.code(), text)
+        })?;
+        let identity = detector.identity();
+        Ok(Self {
+            version: identity.chars().take(DIGITS).collect(),
+            header: detector.header(),
+            detector,
+            identity,
+            path: path.to_owned(),
+            loaded: SystemTime::now(),
+            bytes: length,
+            stamp,
+        })
+    }
+
+    /// Proves that it scores and decides as where it was fitted.
+    ///
+    /// # Errors
+    /// `not_verified` with what differs; what scoring returns.
+    pub fn verify(&self, engine: &EngineOptions) -> Result<(), Fault> {
+        let verified = self.detector.verify(engine).map_err(|error| Fault::from(&error))?;
+        if verified.passed {
+            return Ok(());
+        }
+        let what = match verified.images.iter().map(|image| image.difference).fold(0.0, f64::max) {
+            off if off > verified.tolerance => {
+                format!("its scores are off by up to {:.2e} of the highest map value", off)
+            }
+            _ if !verified.is_content_intact => "its content is not what was fitted".to_owned(),
+            _ => "its verification images or its thresholds are not those that were written with it".to_owned(),
+        };
+        Err(Fault::new(
+            "not_verified",
+            format!(
+                "model `{}` is not verified: {what}; deploy the fitted file again, or start with --verify off",
+                self.path.display()
+            ),
+        ))
+    }
+}
+
+/// What of a file tells that it is another one: time, length, inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// Of the file as it is now; `None` where there is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self { modified: metadata.modified().ok(), length: metadata.len(), inode: inode(&metadata) })
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}
+
+/// The bytes of a file that stood still while they were read: one that is being copied would be half of one and half of another.
+fn read_still(path: &Path) -> Result<(Vec<u8>, Stamp), Fault> {
+    let fault = |what: &dyn std::fmt::Display| {
+        Fault::new("io", format!("cannot read model `{}`: {what}; check that the file exists and may be read", path.display()))
+    };
+    for _ in 0..LOOKS {
+        let before = Stamp::of(path);
+        let bytes = std::fs::read(path).map_err(|error| fault(&error))?;
+        if let Some(stamp) = before.filter(|_| before == Stamp::of(path)) {
+            return Ok((bytes, stamp));
+        }
+    }
+    Err(fault(&"it changed while it was read"))
+}

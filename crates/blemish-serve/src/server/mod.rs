@@ -1,0 +1,115 @@
+//! The server: what all routes share, and how they are put together.
+//!
+//! ```text
+//! access (id, log, panics) -> guard (host, origin, token) -> route
+//! ```
+
+mod access;
+mod linger;
+mod listen;
+mod room;
+mod start;
+mod tls;
+
+use crate::bus::Bus;
+use crate::fault::Fault;
+use crate::guard::{Tokens, guard};
+use crate::models::Models;
+use crate::options::ServeOptions;
+pub use access::{Peer, RequestId};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+pub use listen::ping;
+pub use room::{Access, AccessHook, MetricsText, Noted, Plugs, Readiness, Room};
+pub use start::{Checked, MakeRooms, check, serve};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+
+/// What every route is given.
+pub struct Server {
+    /// The models.
+    pub models: Arc<Models>,
+    /// What happens.
+    pub bus: Arc<Bus>,
+    /// The options.
+    pub options: Arc<ServeOptions>,
+    /// Who may do what.
+    pub tokens: Arc<Tokens>,
+    /// What rooms have plugged in.
+    pub plugs: Plugs,
+    /// Cancelled once the server is asked to stop: streams without an end must end then.
+    pub stopping: CancellationToken,
+    /// When it was started.
+    pub started: SystemTime,
+}
+
+impl Server {
+    /// A server with its models, which are read and not yet verified. Takes a while.
+    ///
+    /// # Errors
+    /// As [`ServeOptions::check`], [`Tokens::open`] and [`Models::load`].
+    pub fn open(options: ServeOptions) -> Result<Arc<Self>, Fault> {
+        options.check()?;
+        let options = Arc::new(options);
+        let tokens = Arc::new(Tokens::open(options.token_file.as_deref())?);
+        let bus = Arc::new(Bus::new(Vec::new()));
+        let models = Arc::new(Models::new(options.clone(), bus.clone())?);
+        models.load()?;
+        Ok(Arc::new(Self {
+            models,
+            bus,
+            options,
+            tokens,
+            plugs: Plugs::default(),
+            stopping: CancellationToken::new(),
+            started: SystemTime::now(),
+        }))
+    }
+
+    /// When a request that begins now must be answered.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.options.timeout
+    }
+
+    /// Whether every model answers, and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = self.models.not_ready();
+        if self.stopping.is_cancelled() {
+            reasons.push("the server is shutting down".into());
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    /// All routes, with what is around each: the server as a service. What rooms do at the end is returned with it.
+    pub fn app(self: &Arc<Self>, rooms: Vec<Room>) -> (Router, Vec<Closing>) {
+        let mut routes: OpenApiRouter<Arc<Self>> = crate::api::routes();
+        let mut closings: Vec<Closing> = Vec::new();
+        for room in rooms {
+            routes = routes.merge(room.routes);
+            room.listeners.into_iter().for_each(|listener| self.bus.join(listener));
+            self.plugs.access.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(room.access);
+            // The first one counts.
+            room.metrics.map(|metrics| self.plugs.metrics.set(metrics));
+            room.logins.map(|logins| self.plugs.logins.set(logins));
+            closings.extend(room.close);
+        }
+        let (router, openapi) = routes.split_for_parts();
+        let _ = self.plugs.openapi.set(crate::api::describe(openapi));
+        let router = router
+            .fallback(access::not_found)
+            .method_not_allowed_fallback(access::method_not_allowed)
+            // Bodies are limited where they are read.
+            .layer(DefaultBodyLimit::disable())
+            .layer(from_fn_with_state(self.clone(), guard))
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(access::panicked))
+            .layer(from_fn_with_state(self.clone(), access::access))
+            .with_state(self.clone());
+        (router, closings)
+    }
+}
+
+/// What a room does at the end.
+pub type Closing = Box<dyn FnOnce(std::time::Duration) + Send>;

@@ -140,3 +140,155 @@
 //! `label` ({"ids","label"}), `threshold` ({"threshold","rate"}), `model` (Model: live, shadow, new version, deleted), `reload`, `drift`,
 //! `retention` ({"deleted","bytes"}), `pause` ({"paused"}), `upload` ({"set","images"}), `settings`. All but `verdict` are
 //! `{"kind","model","text","data"}`.
+
+mod caller;
+mod feedback;
+mod history;
+mod line;
+mod models;
+mod uploads;
+
+use super::Station;
+use crate::fault::Fault;
+use crate::server::Server;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+pub use caller::Caller;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Bytes of a JSON body.
+const JSON: usize = 4 << 20;
+
+/// All routes of the station but its pages.
+pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
+    Router::new()
+        .merge(line())
+        .merge(history())
+        .merge(models())
+        .merge(feedback())
+        // What is larger says so itself.
+        .layer(DefaultBodyLimit::max(JSON))
+        .merge(uploads())
+        .with_state(station)
+}
+
+fn line() -> Router<Arc<Station>> {
+    Router::new()
+        .route("/v1/station/state", get(line::state))
+        .route("/v1/station/pause", post(line::pause))
+        .route("/v1/station/resume", post(line::resume))
+        .route("/v1/station/sources", get(line::sources))
+        .route("/v1/station/login", post(line::login))
+        .route("/v1/station/logout", post(line::logout))
+        .route("/v1/station/settings", get(line::settings).put(line::set_settings))
+        .route("/v1/station/log", get(line::log))
+        .route("/v1/trigger", post(line::trigger))
+}
+
+fn history() -> Router<Arc<Station>> {
+    Router::new()
+        .route("/v1/station/images", get(history::list))
+        .route("/v1/station/images/{id}", get(history::image))
+        .route("/v1/station/images/{id}/original", get(history::original))
+        .route("/v1/station/images/{id}/map.png", get(history::map))
+        .route("/v1/station/images/{id}/thumb.jpg", get(history::thumbnail))
+        .route("/v1/station/images/{id}/label", post(history::label))
+        .route("/v1/station/images/{id}/pin", post(history::pin))
+        .route("/v1/station/labels", post(history::labels))
+        .route("/v1/station/download", get(history::download))
+}
+
+fn models() -> Router<Arc<Station>> {
+    Router::new()
+        .route("/v1/station/models", get(models::list))
+        .route("/v1/station/models/{model}/live", post(models::live))
+        .route("/v1/station/models/{model}/shadow", post(models::shadow))
+        .route("/v1/station/models/{model}/rollback", post(models::roll_back))
+        .route("/v1/station/models/{model}/verify", post(models::verify))
+        .route("/v1/station/models/{model}/versions/{key}", delete(models::delete))
+        .route("/v1/station/models/{model}/versions/{key}/download", get(models::download))
+        .route("/v1/station/threshold/{model}", get(models::threshold))
+        .route("/v1/models/{model}/threshold", post(models::set_threshold))
+        .route("/v1/models/{model}/threshold/undo", post(models::undo_threshold))
+        .route("/v1/station/methods", get(models::methods))
+}
+
+fn feedback() -> Router<Arc<Station>> {
+    Router::new()
+        .route("/v1/station/compare/{model}", get(feedback::compare))
+        .route("/v1/station/drift/{model}", get(feedback::drift))
+        .route("/v1/station/drift/{model}/restart", post(feedback::restart_drift))
+        .route("/v1/station/audit", get(feedback::audit))
+        .route("/v1/station/feedback/{model}", get(feedback::feedback))
+        .route("/v1/station/jobs", get(feedback::jobs).post(feedback::add_job))
+        .route("/v1/station/jobs/{id}", get(feedback::job))
+        .route("/v1/station/jobs/{id}/cancel", post(feedback::cancel))
+        .route("/v1/station/jobs/{id}/resume", post(feedback::resume))
+}
+
+fn uploads() -> Router<Arc<Station>> {
+    Router::new()
+        .route("/v1/station/uploads", post(uploads::upload))
+        .route("/v1/station/uploads/{set}", get(uploads::set).delete(uploads::delete))
+        .route("/v1/station/uploads/{set}/files/{sha256}", get(uploads::file).delete(uploads::remove))
+        .route("/v1/station/models/{model}/try", post(uploads::try_version))
+}
+
+/// The JSON of a body; an empty one is `{}`. Whatever the content type says: clients without one are common.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Fault::new("body_too_large", "the body is cut short or has more than 4 MiB; send less at once"))?;
+        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|error| Fault::request(format!("the body is not what is asked for: {error}; see the list of routes")))
+    }
+}
+
+/// The values of a query.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> axum::extract::FromRequestParts<S> for Query<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Fault> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
+            Fault::request(format!("{}; see the list of routes", rejection.body_text()))
+        })
+    }
+}
+
+/// A picture that never changes under its address; browsers must take it for nothing else.
+fn picture(bytes: Vec<u8>, content_type: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (HeaderName::from_static("content-security-policy"), HeaderValue::from_static("default-src 'none'; sandbox")),
+    ];
+    (headers, bytes).into_response()
+}
+
+/// A file to be saved under a name.
+fn attachment(body: Body, content_type: &'static str, name: &str) -> Response {
+    let name: String = name.chars().filter(|one| one.is_ascii_alphanumeric() || ".-_".contains(*one)).collect();
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"))),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, body).into_response()
+}

@@ -41,6 +41,8 @@ pub struct Versions {
     root: PathBuf,
     /// The key of what each served model has loaded, by when it was loaded.
     known: Mutex<HashMap<String, (SystemTime, String)>>,
+    /// The key of the version in shadow of each model: every verdict in shadow asks for it.
+    shadows: Mutex<HashMap<String, Option<String>>>,
     /// One change after another.
     pub changing: tokio::sync::Mutex<()>,
 }
@@ -48,7 +50,7 @@ pub struct Versions {
 impl Versions {
     /// Versions in a folder.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, known: Mutex::default(), changing: tokio::sync::Mutex::default() }
+        Self { root, known: Mutex::default(), shadows: Mutex::default(), changing: tokio::sync::Mutex::default() }
     }
 
     /// The models that are served from the folder, by name.
@@ -181,6 +183,17 @@ impl Versions {
         Err(Fault::new("conflict", "there are too many versions; delete some"))
     }
 
+    /// Writes anew what is known of a version whose thresholds have changed.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn renew(&self, name: &str, key: &str) -> Result<Record, Fault> {
+        let detector = load(&self.path(name, key)?)?;
+        let record = self.record(name, key)?.recalibrated(&detector);
+        self.note_down(name, &record)?;
+        Ok(record)
+    }
+
     /// Which versions are live, in shadow and were live before.
     pub fn live(&self, name: &str) -> Live {
         let text = files::read(&self.folder(name).join("live.json"), SMALL).ok();
@@ -194,7 +207,9 @@ impl Versions {
     pub fn set_live(&self, name: &str, live: &Live) -> Result<(), Fault> {
         let path = self.folder(name).join("live.json");
         let text = serde_json::to_vec_pretty(live).unwrap_or_default();
-        files::write(&path, &text).map_err(|error| cannot_write(&path, &error))
+        files::write(&path, &text).map_err(|error| cannot_write(&path, &error))?;
+        super::store::lock(&self.shadows).insert(name.to_owned(), live.shadow.clone());
+        Ok(())
     }
 
     /// The key of what a model has loaded now. What somebody has put there from outside is taken in as a version.
@@ -224,6 +239,29 @@ impl Versions {
         };
         super::store::lock(&self.known).insert(name.to_owned(), (version.loaded, key.clone()));
         Ok(key)
+    }
+
+    /// What a model has loaded is a version that is known.
+    pub fn loaded(&self, name: &str, loaded: SystemTime, key: &str) {
+        super::store::lock(&self.known).insert(name.to_owned(), (loaded, key.to_owned()));
+    }
+
+    /// What a model has loaded is looked up anew.
+    pub fn forget(&self, name: &str) {
+        super::store::lock(&self.known).remove(name);
+    }
+
+    /// The key of the version in shadow, without a look at the disk.
+    pub fn shadow_of(&self, name: &str) -> Option<String> {
+        let mut shadows = super::store::lock(&self.shadows);
+        match shadows.get(name) {
+            Some(known) => known.clone(),
+            None => {
+                let shadow = self.live(name).shadow;
+                shadows.insert(name.to_owned(), shadow.clone());
+                shadow
+            }
+        }
     }
 
     /// Lets a file take the place of the one that is served; gives the bytes that were there before.

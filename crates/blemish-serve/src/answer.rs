@@ -90,6 +90,4 @@ pub struct Answered {
     pub keep: Option<Which>,
     /// Whether a version in shadow said it, which nobody is answered with.
     pub is_shadow: bool,
-    /// What the request itself says of keeping the image; `None` leaves it to the server's options.
-    pub keep: Option<Which>,
 }

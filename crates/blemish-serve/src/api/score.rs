@@ -10,7 +10,6 @@ use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
 use crate::server::{Noted, RequestId, Server};
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};

@@ -5,7 +5,6 @@ use blemish::Detector;
 use blemish::features::EngineOptions;
 use blemish::file::header::Header;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Looks at a file that changes while it is read, before that is an error.
@@ -42,15 +41,9 @@ impl Version {
     /// Reads a model file whole.
     ///
     /// # Errors
-    /// `io` if it cannot be read, else as [`Detector::from_bytes`].
+    /// As [`Detector::load`]; `io` if it keeps changing.
     pub fn load(path: &Path, engine: &EngineOptions) -> Result<Self, Fault> {
-        let (bytes, stamp) = read_still(path)?;
-        let length = bytes.len() as u64;
-        let detector = Detector::from_bytes(Arc::new(bytes), engine).map_err(|error| {
-            // The library does not know where the bytes are from.
-            let text = error.to_string().replace("model in memory", &path.display().to_string());
-            Fault::new(error.code(), text)
-        })?;
+        let (detector, stamp) = read_still(path, engine)?;
         let identity = detector.identity();
         Ok(Self {
             version: identity.chars().take(DIGITS).collect(),
@@ -59,7 +52,7 @@ impl Version {
             identity,
             path: path.to_owned(),
             loaded: SystemTime::now(),
-            bytes: length,
+            bytes: stamp.length,
             stamp,
         })
     }
@@ -116,17 +109,22 @@ fn inode(_: &std::fs::Metadata) -> u64 {
     0
 }
 
-/// The bytes of a file that stood still while they were read: one that is being copied would be half of one and half of another.
-fn read_still(path: &Path) -> Result<(Vec<u8>, Stamp), Fault> {
-    let fault = |what: &dyn std::fmt::Display| {
-        Fault::new("io", format!("cannot read model `{}`: {what}; check that the file exists and may be read", path.display()))
-    };
-    for _ in 0..LOOKS {
+/// The model in a file that stood still while it was read: one that is being copied would be half of one and half of another.
+fn read_still(path: &Path, engine: &EngineOptions) -> Result<(Detector, Stamp), Fault> {
+    for look in 1.. {
         let before = Stamp::of(path);
-        let bytes = std::fs::read(path).map_err(|error| fault(&error))?;
-        if let Some(stamp) = before.filter(|_| before == Stamp::of(path)) {
-            return Ok((bytes, stamp));
+        // It is read whole into memory.
+        let read = Detector::load(path, engine);
+        let stood_still = before == Stamp::of(path);
+        match (read, before) {
+            (Ok(detector), Some(stamp)) if stood_still => return Ok((detector, stamp)),
+            (Err(error), _) if stood_still || look == LOOKS => return Err((&error).into()),
+            _ if look == LOOKS => break,
+            _ => {}
         }
     }
-    Err(fault(&"it changed while it was read"))
+    Err(Fault::new(
+        "io",
+        format!("the model `{}` changed while it was read; let the other program finish", path.display()),
+    ))
 }

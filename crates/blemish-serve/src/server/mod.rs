@@ -111,5 +111,57 @@ impl Server {
     }
 }
 
+/// A server that runs in this process until it is stopped or dropped.
+pub struct Running {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Where it listens.
+    pub address: String,
+    control: axum_server::Control,
+    serving: tokio::task::JoinHandle<Result<(), Fault>>,
+}
+
+impl Running {
+    /// Listens where the options say and serves.
+    ///
+    /// # Errors
+    /// `io` if the address is in use; `setting` if the certificates cannot be used.
+    pub fn new(server: Arc<Server>, app: Router) -> Result<Self, Fault> {
+        let socket = listen::Socket::open(&server.options.listen)?;
+        let (address, control) = (socket.address(), axum_server::Control::new());
+        let serving = tokio::spawn({
+            let (server, control) = (server.clone(), control.clone());
+            async move { socket.serve(app, &server.options, control).await }
+        });
+        Ok(Self { server, address, control, serving })
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.control.connection_count()
+    }
+
+    /// Stops accepting and lets what was accepted be answered within the options' time.
+    pub fn stop(&self) {
+        self.server.stopping.cancel();
+        self.control.graceful_shutdown(Some(self.server.options.drain));
+    }
+
+    /// The end of serving: after [`Self::stop`], or because of an error.
+    ///
+    /// # Errors
+    /// `io`.
+    pub async fn ended(&mut self) -> Result<(), Fault> {
+        let ended = (&mut self.serving).await;
+        ended.unwrap_or_else(|error| Err(Fault::new("panic", format!("the server failed: {error}"))))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.shutdown();
+    }
+}
+
 /// What a room does at the end.
 pub type Closing = Box<dyn FnOnce(std::time::Duration) + Send>;

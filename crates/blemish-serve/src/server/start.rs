@@ -1,10 +1,8 @@
 //! From options to a server that runs until it is asked to stop.
 
-use super::listen::Socket;
-use super::{Closing, Room, Server, tls};
+use super::{Closing, Room, Running, Server, tls};
 use crate::fault::Fault;
 use crate::options::{Listen, ServeOptions};
-use axum_server::Control;
 use sd_notify::NotifyState;
 use serde::Serialize;
 use std::sync::Arc;
@@ -59,8 +57,8 @@ pub fn serve(options: ServeOptions, rooms: MakeRooms, told: impl FnOnce(&str)) -
         let server = opened(options).await?;
         let rooms = rooms(&server)?;
         let (app, closings) = server.app(rooms);
-        let socket = Socket::open(&server.options.listen)?;
-        let address = socket.address();
+        let mut running = Running::new(server.clone(), app)?;
+        let address = running.address.clone();
         let scheme = if server.options.tls.is_some() { "https" } else { "http" };
         let shown = match server.options.listen {
             Listen::Tcp(_) => format!("{scheme}://{address}"),
@@ -68,12 +66,7 @@ pub fn serve(options: ServeOptions, rooms: MakeRooms, told: impl FnOnce(&str)) -
         };
         told(&shown);
         tracing::info!(models = server.models.all().len(), "listening on {shown}");
-        let control = Control::new();
-        let serving = tokio::spawn({
-            let (server, control) = (server.clone(), control.clone());
-            async move { socket.serve(app, &server.options, control).await }
-        });
-        let outcome = run(&server, signals, &control, serving).await;
+        let outcome = run(&mut running, signals).await;
         close(closings, server.options.drain).await;
         outcome
     });
@@ -101,12 +94,8 @@ async fn opened(options: ServeOptions) -> Result<Arc<Server>, Fault> {
 }
 
 /// Runs until a signal, then drains.
-async fn run(
-    server: &Arc<Server>,
-    mut signals: Signals,
-    control: &Control,
-    mut serving: tokio::task::JoinHandle<Result<(), Fault>>,
-) -> Result<(), Fault> {
+async fn run(running: &mut Running, mut signals: Signals) -> Result<(), Fault> {
+    let server = &running.server.clone();
     let watching = tokio::spawn(server.models.clone().watch());
     let verifying = server.models.verify();
     tokio::pin!(verifying);
@@ -124,9 +113,9 @@ async fn run(
                     }
                 }
             }
-            ended = &mut serving => {
+            ended = running.ended() => {
                 watching.abort();
-                return ended.unwrap_or_else(|error| Err(Fault::new("panic", format!("the server failed: {error}"))));
+                return ended;
             }
             signal = signals.next() => match signal {
                 Signal::Reload => reload(server).await,
@@ -135,17 +124,13 @@ async fn run(
         }
     };
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    tracing::info!(in_flight = control.connection_count(), "stopping");
-    server.stopping.cancel();
+    tracing::info!(connections = running.connections(), "stopping");
     watching.abort();
-    control.graceful_shutdown(Some(server.options.drain));
+    running.stop();
     let first = Instant::now();
     loop {
         tokio::select! {
-            ended = &mut serving => {
-                let ended = ended.unwrap_or_else(|error| Err(Fault::new("panic", format!("the server failed: {error}"))));
-                return outcome.and(ended);
-            }
+            ended = running.ended() => return outcome.and(ended),
             signal = signals.next() => {
                 if matches!(signal, Signal::Stop) && first.elapsed() > SAME_SIGNAL {
                     tracing::warn!("stopped at once, as asked twice");

@@ -19,5 +19,8 @@ pub fn all(_server: &Arc<Server>) -> Result<Vec<Room>, Fault> {
 /// # Errors
 /// `setting` if it cannot be read.
 pub fn options(path: &Path) -> Result<ServeOptions, Fault> {
-    Err(Fault::new("setting", format!("this program reads no settings from `{}`; give them as options", path.display())))
+    Err(Fault::new(
+        "setting",
+        format!("this program reads no settings from `{}`; give them as options", path.display()),
+    ))
 }

@@ -2,18 +2,19 @@
 
 use super::body::receive;
 use super::parts::{Part, files, is_form};
-use super::pictures;
+use super::pictures::{self, MapInJson};
 use super::query::{Form, Wanted, form};
-use crate::answer::{Answered, Origin, Verdict};
+use crate::answer::{Answered, Milliseconds, Origin, Verdict};
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
 use crate::server::{Noted, RequestId, Server};
-use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use blemish::metrics::Region;
+use serde::Serialize;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
@@ -47,7 +48,8 @@ pub(super) async fn score(
     request: Request,
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
-    answer(&server, server.models.find(&name)?, request).await
+    let served = server.models.find(&name)?;
+    Ok(of_model(&served, answer(&server, &served, request).await))
 }
 
 /// Scores one image with the only model.
@@ -71,7 +73,8 @@ pub(super) async fn score_only(
     request: Request,
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
-    answer(&server, server.models.only()?, request).await
+    let served = server.models.only()?;
+    Ok(of_model(&served, answer(&server, &served, request).await))
 }
 
 /// Scores up to 64 images.
@@ -96,14 +99,25 @@ pub(super) async fn score_batch(
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
     let served = server.models.find(&name)?;
+    Ok(of_model(&served, answer_batch(&server, &served, request).await))
+}
+
+/// The answer to a request with several images.
+async fn answer_batch(
+    server: &Arc<Server>,
+    served: &Arc<Served>,
+    request: Request,
+) -> Result<Response, Fault> {
     let wanted = Wanted::of(request.uri())?;
     let deadline = server.deadline();
     let mut first = Some(served.reserve()?);
     let (id, headers) = (id_of(&request), request.headers().clone());
     if !is_form(&headers) {
-        return Err(Fault::request("several images come as a form; send multipart/form-data with a file a part"));
+        return Err(Fault::request(
+            "several images come as a form; send multipart/form-data with a file a part",
+        ));
     }
-    let (bytes, held) = receive(&server, &headers, request.into_body(), deadline).await?;
+    let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
     let parts = files(&headers, bytes, MOST).await?;
     // It ends with the request: whoever goes away leaves no work behind.
     let mut work = JoinSet::new();
@@ -113,9 +127,11 @@ pub(super) async fn score_batch(
             let place = match place {
                 Some(place) => Ok(place),
                 // The others of this request may be all that is in the queue.
-                None => tokio::time::timeout_at(deadline.into(), served.reserve_when_free())
-                    .await
-                    .map_err(|_| Fault::new("deadline", "the time for the request is over; send fewer images at once")),
+                None => {
+                    tokio::time::timeout_at(deadline.into(), served.reserve_when_free()).await.map_err(|_| {
+                        Fault::new("deadline", "the time for the request is over; send fewer images at once")
+                    })
+                }
             };
             let outcome = match place {
                 Ok(place) => one(&served, place, part, id, wanted, deadline).await,
@@ -126,23 +142,23 @@ pub(super) async fn score_batch(
     }
     let mut outcomes: Vec<(usize, Result<Arc<Answered>, Fault>)> = Vec::with_capacity(work.len());
     while let Some(done) = work.join_next().await {
-        outcomes.push(done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?);
+        outcomes
+            .push(done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?);
     }
     drop(held);
     outcomes.sort_by_key(|(at, _)| *at);
     let began = Instant::now();
     let answered: Vec<_> = outcomes.iter().filter_map(|(_, outcome)| outcome.clone().ok()).collect();
-    let results = encoded(move || {
-        outcomes
-            .into_iter()
-            .map(|(_, outcome)| match outcome {
-                Ok(answered) => json_of(&answered, wanted),
-                Err(fault) => Ok(json!({"error": fault.text, "code": fault.code, "help": fault.help})),
-            })
-            .collect::<Result<Vec<Value>, Fault>>()
+    let json = encoded(move || {
+        let one = |(_, outcome): &(usize, Result<Arc<Answered>, Fault>)| match outcome {
+            Ok(answered) => json_of(answered, wanted),
+            Err(fault) => text_of(&json!({"error": fault.text, "code": fault.code, "help": fault.help})),
+        };
+        let results: Vec<String> = outcomes.iter().map(one).collect::<Result<_, _>>()?;
+        Ok(format!("{{\"results\":[{}]}}", results.join(",")))
     })
     .await?;
-    Ok(noted(Json(json!({"results": results})).into_response(), &served, answered, began))
+    Ok(noted(json_response(json), answered, began))
 }
 
 fn id_of(request: &Request) -> String {
@@ -150,7 +166,7 @@ fn id_of(request: &Request) -> String {
 }
 
 /// The answer to a request with one image.
-async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> Result<Response, Fault> {
+async fn answer(server: &Arc<Server>, served: &Arc<Served>, request: Request) -> Result<Response, Fault> {
     let wanted = Wanted::of(request.uri())?;
     let deadline = server.deadline();
     // Before the body, so that a full server says so at once.
@@ -163,10 +179,10 @@ async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> 
         true => files(&headers, bytes, 1).await?.swap_remove(0),
         false => Part { name: String::new(), bytes },
     };
-    let answered = one(&served, place, part, id, wanted, deadline).await?;
+    let answered = one(served, place, part, id, wanted, deadline).await?;
     let began = Instant::now();
     let response = match form {
-        Form::Json => Json(encoded_if(wanted, &answered).await?).into_response(),
+        Form::Json => json_response(encoded_if(wanted, &answered).await?),
         Form::Png => {
             let (served, answered) = (served.clone(), answered.clone());
             let picture = encoded(move || pictures::overlay(&served, &answered)).await?;
@@ -178,12 +194,12 @@ async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> 
             ([(header::CONTENT_TYPE, "image/tiff")], picture).into_response()
         }
     };
-    let mut response = noted(response, &served, vec![answered.clone()], began);
-    if form != Form::Json {
-        let verdict = serde_json::to_string(&json_of(&answered, Wanted { map: Default::default(), ..wanted })?);
-        if let Ok(value) = HeaderValue::from_str(&verdict.unwrap_or_default()) {
-            response.headers_mut().insert(VERDICT, value);
-        }
+    let mut response = noted(response, vec![answered.clone()], began);
+    if form != Form::Json
+        && let Ok(value) =
+            HeaderValue::from_str(&json_of(&answered, Wanted { map: Default::default(), ..wanted })?)
+    {
+        response.headers_mut().insert(VERDICT, value);
     }
     Ok(response)
 }
@@ -202,23 +218,53 @@ async fn one(
     served.score_and_keep(place, given, asked, wanted.keep).await
 }
 
-/// The verdict, and the map if it is wanted.
-fn json_of(answered: &Answered, wanted: Wanted) -> Result<Value, Fault> {
-    let internal = |error: serde_json::Error| Fault::new("internal", error);
-    let mut value = serde_json::to_value(&answered.verdict).map_err(internal)?;
-    if !wanted.regions
-        && let Some(value) = value.as_object_mut()
-    {
-        value.shift_remove("regions");
-    }
-    if let Some(map) = pictures::in_json(answered, wanted.map)? {
-        value["map"] = map;
-    }
-    Ok(value)
+/// A verdict as it is answered: a number of 32 bits is written as such, as `predict` does.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    model: &'a str,
+    version: &'a str,
+    score: f32,
+    p_value: Option<f64>,
+    threshold: Option<f32>,
+    anomalous: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regions: Option<&'a [Region]>,
+    size: [usize; 2],
+    milliseconds: Milliseconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<MapInJson>,
+}
+
+/// The verdict as JSON, with the map if it is wanted.
+fn json_of(answered: &Answered, wanted: Wanted) -> Result<String, Fault> {
+    let Verdict { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds } =
+        &answered.verdict;
+    text_of(&Shown {
+        id,
+        model,
+        version,
+        score: *score,
+        p_value: *p_value,
+        threshold: *threshold,
+        anomalous: *anomalous,
+        regions: wanted.regions.then_some(regions),
+        size: *size,
+        milliseconds: *milliseconds,
+        map: pictures::in_json(answered, wanted.map)?,
+    })
+}
+
+fn text_of(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::new("internal", error))
+}
+
+fn json_response(json: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 /// The same, beside the runtime where it takes a while.
-async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Value, Fault> {
+async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<String, Fault> {
     if wanted.map == Default::default() {
         return json_of(answered, wanted);
     }
@@ -226,14 +272,25 @@ async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Value, F
     encoded(move || json_of(&answered, wanted)).await
 }
 
-async fn encoded<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+async fn encoded<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request")))
+    done.unwrap_or_else(|_| {
+        Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request"))
+    })
 }
 
 /// A response with what the access log notes of it.
-fn noted(mut response: Response, served: &Served, answered: Vec<Arc<Answered>>, began: Instant) -> Response {
-    let model = Some(served.name().to_owned());
-    response.extensions_mut().insert(Noted { model, answered, encoded: Some(began.elapsed()) });
+fn noted(mut response: Response, answered: Vec<Arc<Answered>>, began: Instant) -> Response {
+    response.extensions_mut().insert(Noted { model: None, answered, encoded: Some(began.elapsed()) });
+    response
+}
+
+/// The answer or the error, with the name of the model for the log.
+fn of_model(served: &Served, outcome: Result<Response, Fault>) -> Response {
+    let mut response = outcome.into_response();
+    let noted = response.extensions_mut().get_or_insert_default::<Noted>();
+    noted.model = Some(served.name().to_owned());
     response
 }

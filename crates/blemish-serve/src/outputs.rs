@@ -14,6 +14,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// The room of all outputs and of the Open Inference Protocol. Access lines go to `log`.
 ///
 /// # Errors

@@ -47,7 +47,8 @@ pub(super) async fn score(
     request: Request,
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
-    answer(&server, server.models.find(&name)?, request).await
+    let served = server.models.find(&name)?;
+    Ok(refused(&served, answer(&server, served.clone(), request).await))
 }
 
 /// Scores one image with the only model.
@@ -71,7 +72,8 @@ pub(super) async fn score_only(
     request: Request,
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
-    answer(&server, server.models.only()?, request).await
+    let served = server.models.only()?;
+    Ok(refused(&served, answer(&server, served.clone(), request).await))
 }
 
 /// Scores up to 64 images.
@@ -96,6 +98,11 @@ pub(super) async fn score_batch(
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
     let served = server.models.find(&name)?;
+    Ok(refused(&served, answers(&server, served.clone(), request).await))
+}
+
+/// The answer to a request with several images.
+async fn answers(server: &Arc<Server>, served: Arc<Served>, request: Request) -> Result<Response, Fault> {
     let wanted = Wanted::of(request.uri())?;
     let deadline = server.deadline();
     let mut first = Some(served.reserve()?);
@@ -103,7 +110,7 @@ pub(super) async fn score_batch(
     if !is_form(&headers) {
         return Err(Fault::request("several images come as a form; send multipart/form-data with a file a part"));
     }
-    let (bytes, held) = receive(&server, &headers, request.into_body(), deadline).await?;
+    let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
     let parts = files(&headers, bytes, MOST).await?;
     // It ends with the request: whoever goes away leaves no work behind.
     let mut work = JoinSet::new();
@@ -229,6 +236,15 @@ async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Value, F
 async fn encoded<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request")))
+}
+
+/// A response, or the error with the model that it is of: for the access log and metrics.
+fn refused(served: &Served, outcome: Result<Response, Fault>) -> Response {
+    outcome.unwrap_or_else(|fault| {
+        let mut response = fault.into_response();
+        response.extensions_mut().insert(Noted { model: Some(served.name().to_owned()), ..Noted::default() });
+        response
+    })
 }
 
 /// A response with what the access log notes of it.

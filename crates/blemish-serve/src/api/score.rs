@@ -4,7 +4,7 @@ use super::body::receive;
 use super::parts::{Part, files, is_form};
 use super::pictures;
 use super::query::{Form, Wanted, form};
-use crate::answer::{Answered, Origin, Verdict};
+use crate::answer::{Answered, Milliseconds, Origin, Verdict};
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
@@ -13,7 +13,10 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use blemish::metrics::Region;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
@@ -143,13 +146,13 @@ async fn answers(server: &Arc<Server>, served: Arc<Served>, request: Request) ->
         outcomes
             .into_iter()
             .map(|(_, outcome)| match outcome {
-                Ok(answered) => json_of(&answered, wanted),
-                Err(fault) => Ok(json!({"error": fault.text, "code": fault.code, "help": fault.help})),
+                Ok(answered) => Ok(Outcome::Said(Box::new(said(&answered, wanted)?))),
+                Err(Fault { text: error, code, help }) => Ok(Outcome::Refused { error, code, help }),
             })
-            .collect::<Result<Vec<Value>, Fault>>()
+            .collect::<Result<Vec<Outcome>, Fault>>()
     })
     .await?;
-    Ok(noted(Json(json!({"results": results})).into_response(), &served, answered, began))
+    Ok(noted(Json(BTreeMap::from([("results", results)])).into_response(), &served, answered, began))
 }
 
 fn id_of(request: &Request) -> String {
@@ -187,7 +190,7 @@ async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> 
     };
     let mut response = noted(response, &served, vec![answered.clone()], began);
     if form != Form::Json {
-        let verdict = serde_json::to_string(&json_of(&answered, Wanted { map: Default::default(), ..wanted })?);
+        let verdict = serde_json::to_string(&said(&answered, Wanted { map: Default::default(), ..wanted })?);
         if let Ok(value) = HeaderValue::from_str(&verdict.unwrap_or_default()) {
             response.headers_mut().insert(VERDICT, value);
         }
@@ -209,28 +212,51 @@ async fn one(
     served.score_and_keep(place, given, asked, wanted.keep).await
 }
 
+/// A verdict as it is answered.
+///
+/// It is written as it is, and not by way of a [`Value`], which would make doubles of single precision: scores have the digits that they
+/// have in `scores.jsonl`.
+#[derive(Serialize)]
+struct Said {
+    id: String,
+    model: String,
+    version: String,
+    score: f32,
+    p_value: Option<f64>,
+    threshold: Option<f32>,
+    anomalous: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regions: Option<Vec<Region>>,
+    size: [usize; 2],
+    milliseconds: Milliseconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<Value>,
+}
+
+/// What became of one image of several.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Said(Box<Said>),
+    Refused { error: String, code: &'static str, help: String },
+}
+
 /// The verdict, and the map if it is wanted.
-fn json_of(answered: &Answered, wanted: Wanted) -> Result<Value, Fault> {
-    let internal = |error: serde_json::Error| Fault::new("internal", error);
-    let mut value = serde_json::to_value(&answered.verdict).map_err(internal)?;
-    if !wanted.regions
-        && let Some(value) = value.as_object_mut()
-    {
-        value.shift_remove("regions");
-    }
-    if let Some(map) = pictures::in_json(answered, wanted.map)? {
-        value["map"] = map;
-    }
-    Ok(value)
+fn said(answered: &Answered, wanted: Wanted) -> Result<Said, Fault> {
+    let map = pictures::in_json(answered, wanted.map)?;
+    let Verdict { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds } =
+        answered.verdict.clone();
+    let regions = wanted.regions.then_some(regions);
+    Ok(Said { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds, map })
 }
 
 /// The same, beside the runtime where it takes a while.
-async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Value, Fault> {
+async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Said, Fault> {
     if wanted.map == Default::default() {
-        return json_of(answered, wanted);
+        return said(answered, wanted);
     }
     let answered = answered.clone();
-    encoded(move || json_of(&answered, wanted)).await
+    encoded(move || said(&answered, wanted)).await
 }
 
 async fn encoded<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {

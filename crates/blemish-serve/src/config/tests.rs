@@ -54,6 +54,7 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
     .unwrap();
     let path = |text: &str| PathBuf::from(text);
     let expected = ServeOptions {
+        config: None,
         models: vec![
             ModelOption { name: "line".into(), path: path("/etc/blemish/line.blemish") },
             ModelOption { name: "lid".into(), path: path("/models/lid.blemish") },

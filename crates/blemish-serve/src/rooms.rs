@@ -2,8 +2,8 @@
 
 use crate::fault::Fault;
 use crate::options::ServeOptions;
-use crate::{config, outputs};
 use crate::server::{Room, Server};
+use crate::{config, outputs};
 use std::path::Path;
 use std::sync::Arc;
 

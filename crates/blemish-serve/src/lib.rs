@@ -39,6 +39,7 @@ pub mod outputs;
 mod samples;
 pub mod server;
 pub mod sinks;
+pub mod station;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod v2;

@@ -28,8 +28,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),
     };
-    set_up_logging(cli.global.verbose);
-    interrupt::listen();
+    // A server drains first and has logs of its own.
+    if !cli.command.is_server() {
+        set_up_logging(cli.global.verbose);
+        interrupt::listen();
+    }
     if !cli.command.writes() {
         interrupt::set_patience(Duration::ZERO);
     }
@@ -98,6 +101,10 @@ fn run(cli: &Cli, threads: Option<usize>, console: &Console) -> Result<(), Failu
         Command::Update(args) => commands::living::update(args, threads, console),
         Command::Merge(args) => commands::living::merge(args, threads, console),
         Command::Verify(args) => commands::verify::run(args, threads),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => commands::serve::run(args, threads, cli.global.verbose, console),
+        #[cfg(feature = "serve")]
+        Command::Ping(args) => commands::ping::run(args),
         Command::Methods(args) => commands::methods::run(args),
         Command::Weights(command) => commands::weights::run(command, console),
         Command::Data(command) => commands::data::run(command, threads, console),

@@ -31,10 +31,12 @@ pub mod config;
 pub mod fault;
 pub mod guard;
 pub mod keep;
+pub mod logs;
 pub mod metrics;
 pub mod models;
 pub mod options;
 pub mod outputs;
+pub mod rooms;
 #[cfg(test)]
 mod samples;
 pub mod server;

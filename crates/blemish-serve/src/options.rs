@@ -1,6 +1,7 @@
 //! Every option of the server, with its default; the command line and `serve.toml` fill the same struct.
 
 use crate::fault::Fault;
+use crate::sinks::SinkOptions;
 use blemish::features::{Device, Engine, EngineOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -100,6 +101,8 @@ pub struct ServeOptions {
     pub engine: Engine,
     /// The device of what is searched, and of the backbones on some engines.
     pub device: Device,
+    /// The file of settings and sinks.
+    pub config: Option<PathBuf>,
     /// Whether logs are lines of JSON.
     pub logs_json: bool,
     /// The folder of the station; no station without it.
@@ -112,6 +115,10 @@ pub struct ServeOptions {
     pub history_days: u32,
     /// The share of all images that the audit asks about.
     pub audit: f64,
+    /// Where verdicts go beside answers; from `serve.toml` alone.
+    pub sinks: Vec<SinkOptions>,
+    /// Tables `[[source]]` of `serve.toml`, which the station reads.
+    pub sources: Vec<toml::Table>,
 }
 
 impl Default for ServeOptions {
@@ -142,12 +149,15 @@ impl Default for ServeOptions {
             threads: None,
             engine: Engine::default(),
             device: Device::default(),
+            config: None,
             logs_json: true,
             station: None,
             record: Which::All,
             history_max: 20 * GIB,
             history_days: 90,
             audit: 0.02,
+            sinks: Vec::new(),
+            sources: Vec::new(),
         }
     }
 }

@@ -5,6 +5,8 @@ mod data;
 mod fit;
 mod lookup;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod shared;
 mod values;
 
@@ -14,6 +16,8 @@ pub use data::*;
 pub use fit::*;
 pub use lookup::*;
 pub use score::*;
+#[cfg(feature = "serve")]
+pub use serve::*;
 pub use shared::*;
 use values::threads;
 pub use values::{InputSize, Size, ValueRange, square};
@@ -81,6 +85,12 @@ pub enum Command {
     Merge(MergeArgs),
     /// Proves that a model scores here as it did where it was fitted.
     Verify(VerifyArgs),
+    /// Serves models over HTTP, and the pages of a station.
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArgs>),
+    /// Asks a server whether it is ready, for health checks.
+    #[cfg(feature = "serve")]
+    Ping(PingArgs),
     /// Lists the methods, or one method's settings.
     Methods(MethodsArgs),
     /// Keeps backbone weights: list, add, pull, verify, path.
@@ -101,6 +111,10 @@ pub enum Command {
 impl Command {
     /// Whether it writes files, which may be unfinished when it is interrupted.
     pub fn writes(&self) -> bool {
+        #[cfg(feature = "serve")]
+        if matches!(self, Self::Ping(_)) {
+            return false;
+        }
         !matches!(
             self,
             Self::Verify(_)
@@ -112,6 +126,14 @@ impl Command {
                     WeightsCommand::List { .. } | WeightsCommand::Verify | WeightsCommand::Path { .. }
                 )
         )
+    }
+
+    /// Whether it listens for interrupts and writes logs in its own way.
+    pub fn is_server(&self) -> bool {
+        #[cfg(feature = "serve")]
+        return matches!(self, Self::Serve(_));
+        #[cfg(not(feature = "serve"))]
+        false
     }
 
     /// The limits on images that it reads.
@@ -143,6 +165,8 @@ impl Command {
             Self::Update(args) => args.machine.json,
             Self::Merge(args) => args.machine.json,
             Self::Verify(args) => args.machine.json,
+            #[cfg(feature = "serve")]
+            Self::Serve(args) => args.machine.json,
             Self::Data(DataCommand::Synth(args)) => args.machine.json,
             Self::Data(DataCommand::Check(args)) => args.machine.json,
             Self::Data(DataCommand::Import(ImportCommand::Elpv { machine, .. })) => machine.json,
@@ -159,6 +183,27 @@ mod tests {
     #[test]
     fn grammar_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn the_grammar_of_the_server_parses() {
+        for line in [
+            "blemish serve line.blemish lid=lids/v3.blemish --listen 127.0.0.1:8080",
+            "blemish serve M --listen unix:/run/blemish.sock --tls-cert C --tls-key K --tls-client-ca A",
+            "blemish serve M --queue 8 --batch 4 --batch-wait 2 --memory-limit 1GiB --max-body 8MiB --max-pixels 9000x9000",
+            "blemish serve M --timeout 5s --drain 3s --verify off --monitor DIR --keep flagged --keep-dir D --keep-max 5GiB",
+            "blemish serve --station parts --record flagged --history-max 1GiB --history-days 3 --audit 0.1 --config serve.toml",
+            "blemish serve M --token-file T --host line.local --cors https://a.example --logs text --check --json",
+            "blemish serve M --listen 0.0.0.0:80 --insecure",
+            "blemish ping",
+            "blemish ping unix:/run/blemish.sock --within 2s",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in ["blemish serve a:b=c", "blemish serve M --listen here", "blemish serve M --tls-cert C", "blemish serve M --keep all"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 
     #[test]

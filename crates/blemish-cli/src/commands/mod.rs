@@ -16,8 +16,12 @@ mod model_card;
 mod monitor;
 mod next;
 pub mod pick;
+#[cfg(feature = "serve")]
+pub mod ping;
 pub mod predict;
 mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod suspects;
 mod taken;
 mod unused;

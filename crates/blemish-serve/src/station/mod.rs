@@ -162,14 +162,14 @@ impl Station {
         Ok(station)
     }
 
-    /// What the station plugs into the server. Must be called on its runtime: sources, jobs and retention begin.
+    /// What the station plugs into the server: sources, jobs and retention begin with it.
     pub fn room(self: &Arc<Self>) -> Room {
-        self.begin();
-        let closing = self.clone();
+        let (beginning, closing) = (self.clone(), self.clone());
         Room {
             routes: routes::routes(self.clone()).into(),
             listeners: vec![Arc::new(Heard(Arc::downgrade(self)))],
             logins: Some(self.login.clone()),
+            begin: Some(Box::new(move || beginning.begin())),
             close: Some(Box::new(move |within| closing.close(within))),
             ..Room::default()
         }

@@ -11,7 +11,7 @@ pub mod jobs;
 pub mod labels;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod thresholds;
 
 use crate::fault::Fault;

@@ -98,6 +98,7 @@ impl Server {
             room.metrics.map(|metrics| self.plugs.metrics.set(metrics));
             room.logins.map(|logins| self.plugs.logins.set(logins));
             closings.extend(room.close);
+            room.begin.into_iter().for_each(|begin| begin());
         }
         let (router, openapi) = routes.split_for_parts();
         let _ = self.plugs.openapi.set(crate::api::describe(openapi));

@@ -2,9 +2,11 @@
 
 use crate::options::Which;
 use axum::body::Bytes;
+use blemish::Look;
 use blemish::map::AnomalyMap;
 use blemish::metrics::Region;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 use utoipa::ToSchema;
@@ -80,8 +82,12 @@ pub struct Answered {
     pub map: Arc<AnomalyMap>,
     /// Scores that pictures of this version show as the coldest and the hottest colour.
     pub colours: (f32, f32),
-    /// Whether a version in shadow said it, which nobody is answered with.
-    pub is_shadow: bool,
+    /// The rows and columns of the upright image that the map covers, for whoever lays it over.
+    pub covered: (Range<usize>, Range<usize>),
+    /// How the image looks, for monitors of drift; `None` where nobody watches.
+    pub look: Option<Look>,
     /// What the request itself says of keeping the image; `None` leaves it to the server's options.
     pub keep: Option<Which>,
+    /// Whether a version in shadow said it, which nobody is answered with.
+    pub is_shadow: bool,
 }

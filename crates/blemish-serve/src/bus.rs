@@ -159,6 +159,8 @@ fn light(event: &Event) -> Event {
             map: Arc::new(blemish::map::AnomalyMap { height: 0, width: 0, values: Vec::new() }),
             name: answered.name.clone(),
             verdict: answered.verdict.clone(),
+            covered: answered.covered.clone(),
+            look: None,
             ..**answered
         })),
         told @ Happening::Told(_) => told.clone(),

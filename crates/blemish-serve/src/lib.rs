@@ -17,19 +17,31 @@
 //! | `api`, `v2` | routes: our own interface and the Open Inference Protocol |
 //! | [`answer`], [`fault`] | the shape of answers and errors |
 //! | [`bus`] | what happened, told to whoever listens: events, metrics, sinks, kept images, the station's history |
+//! | [`outputs`] | what goes out beside answers: [`metrics`], [`access`] log, [`sinks`], kept originals ([`keep`]), drift ([`watch`]) |
+//! | [`config`] | `serve.toml` |
 //! | `station` | the inspector's pages, history, jobs, sources of images |
 //!
 //! This crate holds no tensors and no rule of decisions: a verdict is what [`blemish::Detector`] says.
 
+pub mod access;
 pub mod answer;
 pub mod api;
 pub mod bus;
+pub mod config;
 pub mod fault;
 pub mod guard;
+pub mod keep;
 pub mod logs;
+pub mod metrics;
 pub mod models;
 pub mod options;
+pub mod outputs;
 pub mod rooms;
+#[cfg(test)]
+mod samples;
 pub mod server;
+pub mod sinks;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod v2;
+pub mod watch;

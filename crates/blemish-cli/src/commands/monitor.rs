@@ -4,8 +4,7 @@ use crate::args::MonitorArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use blemish::file::Claim;
-use blemish::metrics::{Drift, DriftKind};
-use blemish::monitor::{Monitor, Reference};
+use blemish::monitor::{Monitor, Reference, in_words};
 use blemish::{Detector, Error, Look, Observer};
 use serde_json::json;
 use std::path::Path;
@@ -88,20 +87,4 @@ impl Watch {
         });
         console.tell(&line, &event);
     }
-}
-
-fn in_words(drift: &Drift) -> String {
-    let what = match drift.kind {
-        DriftKind::Higher => "scores of good images are higher than they were",
-        DriftKind::Lower => "scores of good images are lower than they were",
-        DriftKind::SetAside => "more than a fifth of the images are anomalous of late",
-        DriftKind::Darker => "images are darker than they were",
-        DriftKind::Brighter => "images are brighter than they were",
-        DriftKind::LowerContrast => "images have less contrast than they had",
-        DriftKind::HigherContrast => "images have more contrast than they had",
-        DriftKind::ColourCast => "the balance of colours of the images has changed",
-        DriftKind::Blurred => "images are less sharp than they were",
-        DriftKind::Sharper => "images are sharper or noisier than they were",
-    };
-    format!("drift: {what}, from about image {} on, found at image {}", drift.since, drift.image)
 }

@@ -5,6 +5,7 @@ use crate::answer::Origin;
 use crate::fault::Fault;
 use axum::body::Bytes;
 use blemish::data::{ImageBatch, ImageFault, Mask, ReadOptions, RgbImage, decode_image, image_size};
+use blemish::Look;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,6 +115,8 @@ pub(super) struct Prepared {
     pub(super) image: Option<Arc<RgbImage>>,
     /// What the transform made of it, a batch of one, for models of whole images.
     pub(super) batch: Option<ImageBatch>,
+    /// How it looks, where a monitor of drift wants to know.
+    pub(super) look: Option<Look>,
 }
 
 impl Prepared {
@@ -126,12 +129,14 @@ impl Prepared {
         granted: u64,
         version: &Version,
         options: &ReadOptions,
-        keeps_image: bool,
+        (keeps_image, looks): (bool, bool),
     ) -> Result<Self, Fault> {
         let encoded = given.bytes().len() as u64;
         let memory_limit = granted.saturating_mul(2).saturating_add(BESIDE).saturating_add(encoded);
         let options = ReadOptions { memory_limit, ..options.clone() };
-        Self::of(Arc::new(given.decoded(&options)?), version, keeps_image)
+        let image = Arc::new(given.decoded(&options)?);
+        let look = looks.then(|| Look::of(&image));
+        Ok(Self { look, ..Self::of(image, version, keeps_image)? })
     }
 
     /// The same of an image that is decoded.
@@ -140,12 +145,12 @@ impl Prepared {
         let transform = version.detector.transform();
         if !version.takes_batches() {
             transform.output_size(size.0, size.1).map_err(|fault| Fault::from(&fault))?;
-            return Ok(Self { size, image: Some(image), batch: None });
+            return Ok(Self { size, image: Some(image), batch: None, look: None });
         }
         let planar = transform.apply(&image).map_err(|fault| Fault::from(&fault))?;
         let region: Option<Arc<Mask>> = planar.region_of_interest;
         let batch = ImageBatch::new(1, planar.height, planar.width, planar.pixels, region);
-        Ok(Self { size, image: keeps_image.then_some(image), batch: Some(batch) })
+        Ok(Self { size, image: keeps_image.then_some(image), batch: Some(batch), look: None })
     }
 
     /// Whether it can be scored in one batch with another: of one size, looked at in the same place.

@@ -15,6 +15,7 @@ use crate::options::Which;
 use axum::body::Bytes;
 use blemish::{Decision, Observer, ScoreOptions, Scored};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -280,6 +281,8 @@ impl Queue {
             bytes: job.bytes,
             map: Arc::new(scored.map),
             colours: job.version.detector.colour_range(),
+            covered: covered(&job.version, job.prepared.size),
+            look: job.prepared.look.clone(),
             is_shadow: false,
             keep: job.keep,
         });
@@ -327,6 +330,8 @@ impl Queue {
                 bytes: first.bytes.clone(),
                 map: Arc::new(scored.map),
                 colours: version.detector.colour_range(),
+                covered: covered(version, prepared.size),
+                look: None,
                 is_shadow: true,
                 ..**first
             })
@@ -337,6 +342,12 @@ impl Queue {
             Err(_) => tracing::error!(model = self.name, "the version in shadow panicked"),
         }
     }
+}
+
+/// The rows and columns of an image of (height, width) pixels that the map covers.
+fn covered(version: &Version, (height, width): (usize, usize)) -> (Range<usize>, Range<usize>) {
+    // It was transformed, so that it can be.
+    version.detector.transform().covered(height, width).unwrap_or((0..height, 0..width))
 }
 
 /// What a verdict says beside score and decision.

@@ -176,14 +176,15 @@ impl Served {
         let deadline = asked.deadline;
         let (reply, answer) = oneshot::channel();
         let queue = self.queue.clone();
+        let is_watched = self.engine.options.monitor.is_some();
         self.engine.decoders.spawn_fifo(move || {
             if asked.is_late() || reply.is_closed() {
                 return;
             }
             let (before_decoding, decoding) = (began.elapsed(), Instant::now());
             let bytes = given.bytes();
-            let keeps_image = shadow.is_some();
-            let work = || Prepared::new(given, needed, &version, &options, keeps_image);
+            let wants = (shadow.is_some(), is_watched);
+            let work = || Prepared::new(given, needed, &version, &options, wants);
             // The pool ends the process on a panic.
             let prepared = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(prepared)) => prepared,

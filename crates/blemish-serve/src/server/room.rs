@@ -80,6 +80,10 @@ pub struct Plugs {
     pub(crate) access: RwLock<Vec<Arc<dyn AccessHook>>>,
     pub(crate) metrics: OnceLock<Arc<dyn MetricsText>>,
     pub(crate) logins: OnceLock<Arc<dyn Logins>>,
+    /// The monitors of drift, where there are any.
+    pub watch: OnceLock<Arc<crate::watch::Watch>>,
+    /// Where verdicts go beside answers.
+    pub sinks: OnceLock<Arc<crate::sinks::Sinks>>,
     /// The description of all routes, as JSON.
     pub(crate) openapi: OnceLock<String>,
 }

@@ -7,7 +7,7 @@ use crate::detector::Detector;
 use crate::looks::Look;
 use blemish_core::error::Error;
 use blemish_data::files;
-use blemish_eval::{Calibration, Drift, DriftMonitor, DriftOptions, MetricError, Source};
+use blemish_eval::{Calibration, Drift, DriftKind, DriftMonitor, DriftOptions, MetricError, Source};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,23 @@ impl Monitor {
         let text = serde_json::to_string(&self.content).map_err(|error| fail(error.into()))?;
         files::write(&self.path, text.as_bytes()).map_err(fail)
     }
+}
+
+/// A drift in words, without a full stop.
+pub fn in_words(drift: &Drift) -> String {
+    let what = match drift.kind {
+        DriftKind::Higher => "scores of good images are higher than they were",
+        DriftKind::Lower => "scores of good images are lower than they were",
+        DriftKind::SetAside => "more than a fifth of the images are anomalous of late",
+        DriftKind::Darker => "images are darker than they were",
+        DriftKind::Brighter => "images are brighter than they were",
+        DriftKind::LowerContrast => "images have less contrast than they had",
+        DriftKind::HigherContrast => "images have more contrast than they had",
+        DriftKind::ColourCast => "the balance of colours of the images has changed",
+        DriftKind::Blurred => "images are less sharp than they were",
+        DriftKind::Sharper => "images are sharper or noisier than they were",
+    };
+    format!("drift: {what}, from about image {} on, found at image {}", drift.since, drift.image)
 }
 
 fn begin(

@@ -1,0 +1,20 @@
+//! The Open Inference Protocol, version 2 (KServe), over REST.
+//!
+//! ```text
+//! headers and body -> coding (gzip, deflate undone) -> request (JSON | bytes of tensors) -> models -> output -> coding
+//! ```
+//! All but [`routes()`] are functions of bytes: what real clients send and expect is tested without a server. The protocol is that of
+//! `inference_rest.md` in kserve/open-inference-protocol, with Triton's extension for binary tensors.
+
+pub mod coding;
+pub mod output;
+pub mod request;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use coding::Coding;
+pub use output::{Calibrated, Output, Reply, chosen, reply};
+pub use request::{Image, InferRequest, Wanted, parse};
+pub use routes::routes;

@@ -1,6 +1,7 @@
 //! Every option of the server, with its default; the command line and `serve.toml` fill the same struct.
 
 use crate::fault::Fault;
+use crate::sinks::SinkOptions;
 use blemish::features::{Device, Engine, EngineOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,6 +115,10 @@ pub struct ServeOptions {
     pub history_days: u32,
     /// The share of all images that the audit asks about.
     pub audit: f64,
+    /// Where verdicts go beside answers; from `serve.toml` alone.
+    pub sinks: Vec<SinkOptions>,
+    /// Tables `[[source]]` of `serve.toml`, which the station reads.
+    pub sources: Vec<toml::Table>,
 }
 
 impl Default for ServeOptions {
@@ -151,6 +156,8 @@ impl Default for ServeOptions {
             history_max: 20 * GIB,
             history_days: 90,
             audit: 0.02,
+            sinks: Vec::new(),
+            sources: Vec::new(),
         }
     }
 }

@@ -7,22 +7,25 @@ use crate::keep::Keep;
 use crate::metrics::Metrics;
 use crate::options::Which;
 use crate::server::{Room, Server};
-use crate::sinks::{SinkOptions, Sinks};
+use crate::sinks::Sinks;
 use crate::v2;
 use crate::watch::Watch;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// The room of all outputs and of the Open Inference Protocol. Access lines go to `log`.
 ///
 /// # Errors
 /// [`Fault`] if a folder cannot be made, a file of certificates not be read, or a monitor not be gone on with.
-pub fn room(server: &Arc<Server>, sinks: &[SinkOptions], log: impl Write + Send + 'static) -> Result<Room, Fault> {
+pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Room, Fault> {
     let options = &server.options;
     let metrics = Arc::new(Metrics::new());
     let access = Arc::new(AccessLog::start(log, options.logs_json)?);
-    let sinks = Sinks::start(sinks, &metrics)?;
+    let sinks = Sinks::start(&options.sinks, &metrics)?;
     let _ = server.plugs.sinks.set(sinks.clone());
     let keep = match &options.keep_dir {
         // Requests may ask for it even if nothing else does.

@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::options::ServeOptions;
+use crate::{config, outputs};
 use crate::server::{Room, Server};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// What keeps one of them from being opened.
-pub fn all(_server: &Arc<Server>) -> Result<Vec<Room>, Fault> {
-    Ok(Vec::new())
+pub fn all(server: &Arc<Server>) -> Result<Vec<Room>, Fault> {
+    // Lines of access stand among those of the log.
+    Ok(vec![outputs::room(server, std::io::stderr())?])
 }
 
 /// The options in a file of settings.
 ///
 /// # Errors
-/// `setting` if it cannot be read.
+/// As [`config::read`].
 pub fn options(path: &Path) -> Result<ServeOptions, Fault> {
-    Err(Fault::new("setting", format!("this program reads no settings from `{}`; give them as options", path.display())))
+    config::read(path)
 }

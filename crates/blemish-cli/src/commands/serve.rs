@@ -34,8 +34,15 @@ fn options(args: &ServeArgs, threads: Option<usize>) -> Result<ServeOptions, Fai
         None => ServeOptions::default(),
     };
     args.apply(&mut options);
+    // What is not given leaves the file its say.
     let engine = super::engine_options(&args.engine, threads)?;
-    (options.engine, options.device, options.threads) = (engine.engine, engine.device, threads);
+    if engine.engine != Default::default() {
+        options.engine = engine.engine;
+    }
+    if engine.device != Default::default() {
+        options.device = engine.device;
+    }
+    options.threads = threads.or(options.threads);
     options.check()?;
     Ok(options)
 }

@@ -4,7 +4,7 @@ use super::body::receive;
 use super::parts::{Part, files, is_form};
 use super::pictures;
 use super::query::{Form, Wanted, form};
-use crate::answer::{Answered, Origin, Verdict};
+use crate::answer::{Answered, Milliseconds, Origin, Verdict};
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
@@ -13,7 +13,10 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use blemish::metrics::Region;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
@@ -47,7 +50,8 @@ pub(super) async fn score(
     request: Request,
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
-    answer(&server, server.models.find(&name)?, request).await
+    let served = server.models.find(&name)?;
+    Ok(refused(&served, answer(&server, served.clone(), request).await))
 }
 
 /// Scores one image with the only model.
@@ -71,7 +75,8 @@ pub(super) async fn score_only(
     request: Request,
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
-    answer(&server, server.models.only()?, request).await
+    let served = server.models.only()?;
+    Ok(refused(&served, answer(&server, served.clone(), request).await))
 }
 
 /// Scores up to 64 images.
@@ -96,6 +101,11 @@ pub(super) async fn score_batch(
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
     let served = server.models.find(&name)?;
+    Ok(refused(&served, answers(&server, served.clone(), request).await))
+}
+
+/// The answer to a request with several images.
+async fn answers(server: &Arc<Server>, served: Arc<Served>, request: Request) -> Result<Response, Fault> {
     let wanted = Wanted::of(request.uri())?;
     let deadline = server.deadline();
     let mut first = Some(served.reserve()?);
@@ -103,7 +113,7 @@ pub(super) async fn score_batch(
     if !is_form(&headers) {
         return Err(Fault::request("several images come as a form; send multipart/form-data with a file a part"));
     }
-    let (bytes, held) = receive(&server, &headers, request.into_body(), deadline).await?;
+    let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
     let parts = files(&headers, bytes, MOST).await?;
     // It ends with the request: whoever goes away leaves no work behind.
     let mut work = JoinSet::new();
@@ -136,13 +146,13 @@ pub(super) async fn score_batch(
         outcomes
             .into_iter()
             .map(|(_, outcome)| match outcome {
-                Ok(answered) => json_of(&answered, wanted),
-                Err(fault) => Ok(json!({"error": fault.text, "code": fault.code, "help": fault.help})),
+                Ok(answered) => Ok(Outcome::Said(Box::new(said(&answered, wanted)?))),
+                Err(Fault { text: error, code, help }) => Ok(Outcome::Refused { error, code, help }),
             })
-            .collect::<Result<Vec<Value>, Fault>>()
+            .collect::<Result<Vec<Outcome>, Fault>>()
     })
     .await?;
-    Ok(noted(Json(json!({"results": results})).into_response(), &served, answered, began))
+    Ok(noted(Json(BTreeMap::from([("results", results)])).into_response(), &served, answered, began))
 }
 
 fn id_of(request: &Request) -> String {
@@ -180,7 +190,7 @@ async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> 
     };
     let mut response = noted(response, &served, vec![answered.clone()], began);
     if form != Form::Json {
-        let verdict = serde_json::to_string(&json_of(&answered, Wanted { map: Default::default(), ..wanted })?);
+        let verdict = serde_json::to_string(&said(&answered, Wanted { map: Default::default(), ..wanted })?);
         if let Ok(value) = HeaderValue::from_str(&verdict.unwrap_or_default()) {
             response.headers_mut().insert(VERDICT, value);
         }
@@ -202,33 +212,65 @@ async fn one(
     served.score_and_keep(place, given, asked, wanted.keep).await
 }
 
+/// A verdict as it is answered.
+///
+/// It is written as it is, and not by way of a [`Value`], which would make doubles of single precision: scores have the digits that they
+/// have in `scores.jsonl`.
+#[derive(Serialize)]
+struct Said {
+    id: String,
+    model: String,
+    version: String,
+    score: f32,
+    p_value: Option<f64>,
+    threshold: Option<f32>,
+    anomalous: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regions: Option<Vec<Region>>,
+    size: [usize; 2],
+    milliseconds: Milliseconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<Value>,
+}
+
+/// What became of one image of several.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Said(Box<Said>),
+    Refused { error: String, code: &'static str, help: String },
+}
+
 /// The verdict, and the map if it is wanted.
-fn json_of(answered: &Answered, wanted: Wanted) -> Result<Value, Fault> {
-    let internal = |error: serde_json::Error| Fault::new("internal", error);
-    let mut value = serde_json::to_value(&answered.verdict).map_err(internal)?;
-    if !wanted.regions
-        && let Some(value) = value.as_object_mut()
-    {
-        value.shift_remove("regions");
-    }
-    if let Some(map) = pictures::in_json(answered, wanted.map)? {
-        value["map"] = map;
-    }
-    Ok(value)
+fn said(answered: &Answered, wanted: Wanted) -> Result<Said, Fault> {
+    let map = pictures::in_json(answered, wanted.map)?;
+    let Verdict { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds } =
+        answered.verdict.clone();
+    let regions = wanted.regions.then_some(regions);
+    Ok(Said { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds, map })
 }
 
 /// The same, beside the runtime where it takes a while.
-async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Value, Fault> {
+async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Said, Fault> {
     if wanted.map == Default::default() {
-        return json_of(answered, wanted);
+        return said(answered, wanted);
     }
     let answered = answered.clone();
-    encoded(move || json_of(&answered, wanted)).await
+    encoded(move || said(&answered, wanted)).await
 }
 
 async fn encoded<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request")))
+}
+
+/// A response, or the error with the model that it is of: for the access log and metrics.
+fn refused(served: &Served, outcome: Result<Response, Fault>) -> Response {
+    outcome.unwrap_or_else(|fault| {
+        let mut response = fault.into_response();
+        response.extensions_mut().insert(Noted { model: Some(served.name().to_owned()), ..Noted::default() });
+        response
+    })
 }
 
 /// A response with what the access log notes of it.

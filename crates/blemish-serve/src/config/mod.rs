@@ -32,7 +32,6 @@ pub mod units;
 
 use crate::fault::Fault;
 use crate::options::{Listen, ModelOption, ServeOptions, Tls, Which, check_name};
-use crate::sinks::SinkOptions;
 use std::path::Path;
 use table::Section;
 use toml::{Table, Value};
@@ -40,45 +39,31 @@ use toml::{Table, Value};
 /// Bytes of a file, at most.
 const LARGEST: u64 = 1 << 20;
 
-/// What `serve.toml` says.
-#[derive(Clone, Debug, Default)]
-pub struct Config {
-    /// The options; where the file is silent, the defaults.
-    pub options: ServeOptions,
-    /// Its tables `[[sink]]`.
-    pub sinks: Vec<SinkOptions>,
-    /// Its tables `[[source]]`, which the station reads.
-    pub sources: Vec<Table>,
+/// The options in a file; where it is silent, the defaults.
+///
+/// # Errors
+/// `io` if it cannot be read; `setting` with file, table and key of what is wrong.
+pub fn read(path: &Path) -> Result<ServeOptions, Fault> {
+    let bytes = blemish::data::files::read(path, LARGEST)
+        .map_err(|error| Fault::new("io", format!("cannot read `{}`: {error}", path.display())))?;
+    parse(path, &String::from_utf8_lossy(&bytes))
 }
 
-impl Config {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// `io` if it cannot be read; `setting` with file, table and key of what is wrong.
-    pub fn read(path: &Path) -> Result<Self, Fault> {
-        let bytes = blemish::data::files::read(path, LARGEST)
-            .map_err(|error| Fault::new("io", format!("cannot read `{}`: {error}", path.display())))?;
-        Self::parse(path, &String::from_utf8_lossy(&bytes))
-    }
-
-    /// Reads the text of a file; `path` is for messages, and paths in it begin at its folder.
-    ///
-    /// # Errors
-    /// `setting` with file, table and key of what is wrong.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
-        let table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| Fault::new("setting", format!("`{}` is no TOML: {}", path.display(), error.to_string().trim())))?;
-        let mut top = Section::new(path, "", table);
-        let sinks = top.tables("sink")?;
-        let sinks = sink::all(path, sinks)?;
-        let sources = top.tables("source")?;
-        let models = models(path, &mut top)?;
-        let options = options(&mut top, models)?;
-        top.end()?;
-        Ok(Self { options, sinks, sources })
-    }
+/// The same of the text of a file; `path` is for messages, and paths in it begin at its folder.
+///
+/// # Errors
+/// `setting` with file, table and key of what is wrong.
+pub fn parse(path: &Path, text: &str) -> Result<ServeOptions, Fault> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        Fault::new("setting", format!("`{}` is no TOML: {}", path.display(), error.to_string().trim()))
+    })?;
+    let mut top = Section::new(path, "", table);
+    let sinks = sink::all(path, top.tables("sink")?)?;
+    let sources = top.tables("source")?;
+    let models = models(path, &mut top)?;
+    let options = ServeOptions { models, sinks, sources, ..options(&mut top)? };
+    top.end()?;
+    Ok(options)
 }
 
 fn models(path: &Path, top: &mut Section<'_>) -> Result<Vec<ModelOption>, Fault> {
@@ -107,8 +92,8 @@ fn set<T>(place: &mut T, value: Option<T>) {
 
 const WHICH: [(&str, Which); 3] = [("none", Which::None), ("flagged", Which::Flagged), ("all", Which::All)];
 
-fn options(top: &mut Section<'_>, models: Vec<ModelOption>) -> Result<ServeOptions, Fault> {
-    let mut options = ServeOptions { models, ..ServeOptions::default() };
+fn options(top: &mut Section<'_>) -> Result<ServeOptions, Fault> {
+    let mut options = ServeOptions::default();
     if let Some(listen) = top.text("listen")? {
         options.listen = match listen.parse().map_err(|why: String| top.fault("listen", why))? {
             Listen::Unix(path) => Listen::Unix(top.resolve(&path.to_string_lossy())),

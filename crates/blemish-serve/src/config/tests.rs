@@ -3,13 +3,13 @@ use crate::sinks::SinkKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-fn parse(text: &str) -> Result<Config, Fault> {
-    Config::parse(Path::new("/etc/blemish/serve.toml"), text)
+fn parse(text: &str) -> Result<ServeOptions, Fault> {
+    super::parse(Path::new("/etc/blemish/serve.toml"), text)
 }
 
 #[test]
 fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
-    let config = parse(
+    let options = parse(
         r#"
         listen = "unix:serve.sock"
         host = ["line3"]
@@ -54,6 +54,7 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
     .unwrap();
     let path = |text: &str| PathBuf::from(text);
     let expected = ServeOptions {
+        config: None,
         models: vec![
             ModelOption { name: "line".into(), path: path("/etc/blemish/line.blemish") },
             ModelOption { name: "lid".into(), path: path("/models/lid.blemish") },
@@ -91,22 +92,24 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
         history_max: 3 << 30,
         history_days: 9,
         audit: 0.5,
+        sinks: Vec::new(),
+        sources: options.sources.clone(),
     };
     // Every field is named above, so that a new one is asked about here.
     let sorted = |mut options: ServeOptions| {
         options.models.sort_by(|one, other| one.name.cmp(&other.name));
         format!("{options:?}")
     };
-    assert_eq!(sorted(config.options), sorted(expected));
-    assert_eq!(config.sources.len(), 1);
-    assert_eq!(format!("{:?}", parse("").unwrap().options), format!("{:?}", ServeOptions::default()));
+    assert_eq!(sorted(options.clone()), sorted(expected));
+    assert_eq!(options.sources.len(), 1);
+    assert_eq!(format!("{:?}", parse("").unwrap()), format!("{:?}", ServeOptions::default()));
 }
 
 #[test]
 fn sinks_of_every_kind_are_read() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), "key\n").unwrap();
-    let config = Config::parse(
+    let config = super::parse(
         &folder.path().join("serve.toml"),
         r#"
         [[sink]]

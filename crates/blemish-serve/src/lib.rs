@@ -41,6 +41,7 @@ pub mod rooms;
 mod samples;
 pub mod server;
 pub mod sinks;
+pub mod station;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod v2;

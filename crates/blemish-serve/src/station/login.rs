@@ -57,7 +57,13 @@ impl Login {
     /// `io` if it can neither be read nor written.
     pub fn open(path: &Path, tokens: Arc<Tokens>) -> Result<Self, Fault> {
         let fail = |error: std::io::Error| {
-            Fault::new("io", format!("cannot keep the key of logins in `{}`: {error}; check the rights there", path.display()))
+            Fault::new(
+                "io",
+                format!(
+                    "cannot keep the key of logins in `{}`: {error}; check the rights there",
+                    path.display()
+                ),
+            )
         };
         let key = match files::read(path, 1024).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
             Some(key) => key,
@@ -176,7 +182,11 @@ pub fn role(rights: Rights) -> &'static str {
 
 fn letters(rights: Rights) -> String {
     let Rights { score, read, label, admin } = rights;
-    [(score, 's'), (read, 'r'), (label, 'l'), (admin, 'a')].iter().filter(|(has, _)| *has).map(|(_, one)| one).collect()
+    [(score, 's'), (read, 'r'), (label, 'l'), (admin, 'a')]
+        .iter()
+        .filter(|(has, _)| *has)
+        .map(|(_, one)| one)
+        .collect()
 }
 
 fn of_letters(letters: &str) -> Rights {

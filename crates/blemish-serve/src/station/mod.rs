@@ -98,8 +98,9 @@ impl Station {
     /// # Errors
     /// `conflict` if another station has it, `newer_version` if its history is of a newer program, `io`, `setting`.
     pub fn open(folder: &Path, server: &Arc<Server>) -> Result<Arc<Self>, Fault> {
-        let program = std::env::current_exe()
-            .map_err(|error| Fault::new("io", format!("cannot tell which program this is: {error}; start it by its path")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Fault::new("io", format!("cannot tell which program this is: {error}; start it by its path"))
+        })?;
         Self::open_with(folder, server, program)
     }
 
@@ -109,16 +110,28 @@ impl Station {
     /// As [`Self::open`].
     pub fn open_with(folder: &Path, server: &Arc<Server>, program: PathBuf) -> Result<Arc<Self>, Fault> {
         let fail = |error: std::io::Error| {
-            Fault::new("io", format!("cannot use the folder `{}`: {error}; give one that can be written", folder.display()))
+            Fault::new(
+                "io",
+                format!(
+                    "cannot use the folder `{}`: {error}; give one that can be written",
+                    folder.display()
+                ),
+            )
         };
         std::fs::create_dir_all(folder).map_err(fail)?;
-        let lock = blemish::data::files::lock(&folder.join("station"), &mut || false).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Fault::new(
-                "conflict",
-                format!("another station is at work in `{}`; stop it, or give another folder", folder.display()),
-            ),
-            _ => fail(error),
-        })?;
+        let lock =
+            blemish::data::files::lock(&folder.join("station"), &mut || false).map_err(
+                |error| match error.kind() {
+                    std::io::ErrorKind::WouldBlock => Fault::new(
+                        "conflict",
+                        format!(
+                            "another station is at work in `{}`; stop it, or give another folder",
+                            folder.display()
+                        ),
+                    ),
+                    _ => fail(error),
+                },
+            )?;
         let options = &server.options;
         let limits = Limits { image: options.max_body, pixels: options.max_pixels, ..Limits::default() };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -143,7 +156,8 @@ impl Station {
             _lock: lock,
         });
         let recording = Arc::new(Recorded(Arc::downgrade(&station)));
-        let recorder = Recorder::start(recording, station.store.clone(), station.pictures.clone()).map_err(fail)?;
+        let recorder =
+            Recorder::start(recording, station.store.clone(), station.pictures.clone()).map_err(fail)?;
         let _ = station.recorder.set(recorder);
         Ok(station)
     }
@@ -182,7 +196,8 @@ impl Station {
                     if mends {
                         retention::mend(&strong.store, &strong.pictures)?;
                     }
-                    let freed = retention::enforce(&strong.store, &strong.pictures, strong.settings().limits(), 0)?;
+                    let freed =
+                        retention::enforce(&strong.store, &strong.pictures, strong.settings().limits(), 0)?;
                     if freed.0 > 0 {
                         strong.say_retention(freed.0, freed.1);
                     }
@@ -313,12 +328,20 @@ impl Station {
                     self.sources.iter().filter(|source| matches!(source.option.kind, Kind::Command { .. }));
                 let first = programs.next();
                 if programs.next().is_some() {
-                    return Err(Fault::new("conflict", "there are several sources to trigger; name one as {\"source\": NAME}"));
+                    return Err(Fault::new(
+                        "conflict",
+                        "there are several sources to trigger; name one as {\"source\": NAME}",
+                    ));
                 }
                 first
             }
         };
-        found.cloned().ok_or_else(|| Fault::new("not_found", "there is no such source; they stand in sources.toml in the station's folder"))
+        found.cloned().ok_or_else(|| {
+            Fault::new(
+                "not_found",
+                "there is no such source; they stand in sources.toml in the station's folder",
+            )
+        })
     }
 
     /// Whether images come from somewhere now.
@@ -331,7 +354,9 @@ impl Station {
         let failures = self.store.failures();
         match failures {
             0 => self.store.banner.clone(),
-            _ => Some(format!("{failures} entries of the history could not be written; see whether the disk is full")),
+            _ => Some(format!(
+                "{failures} entries of the history could not be written; see whether the disk is full"
+            )),
         }
     }
 

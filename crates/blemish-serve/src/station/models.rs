@@ -2,9 +2,9 @@
 
 use super::Station;
 use super::jobs::blocking;
+use super::store::LogLine;
 use super::store::history::{Scored, last_scores};
 use super::store::thresholds::{self, NewChange};
-use super::store::LogLine;
 use super::threshold::{self, Outcome, Wanted};
 use super::versions::{self, Record, Verification};
 use crate::answer::Answered;
@@ -124,7 +124,12 @@ impl Station {
         let mut all = vec![key.to_owned()];
         let mut next = Some(key.to_owned());
         while let Some(key) = next {
-            next = self.versions.record(model, &key).ok().and_then(|record| record.parent).filter(|key| !all.contains(key));
+            next = self
+                .versions
+                .record(model, &key)
+                .ok()
+                .and_then(|record| record.parent)
+                .filter(|key| !all.contains(key));
             all.extend(next.clone());
         }
         all
@@ -181,7 +186,13 @@ impl Station {
     ///
     /// # Errors
     /// `no_such_version`; what keeps the server from taking it, and then the one before goes on.
-    pub async fn make_live(self: &Arc<Self>, model: &str, key: &str, author: &str, reason: &str) -> Result<Model, Fault> {
+    pub async fn make_live(
+        self: &Arc<Self>,
+        model: &str,
+        key: &str,
+        author: &str,
+        reason: &str,
+    ) -> Result<Model, Fault> {
         {
             let _changing = self.versions.changing.lock().await;
             let server = self.server()?;
@@ -192,7 +203,9 @@ impl Station {
                 let (station, served) = (self.clone(), served.clone());
                 blocking(move || station.versions.key_of(&served)).await?;
             }
-            let to = served.as_ref().map_or_else(|| self.versions.own_path(model), |served| served.path().to_owned());
+            let to = served
+                .as_ref()
+                .map_or_else(|| self.versions.own_path(model), |served| served.path().to_owned());
             self.put_on_line(model, served, from, to).await?;
             let (station, name, key) = (self.clone(), model.to_owned(), key.to_owned());
             blocking(move || station.note_live(&name, &key)).await?;
@@ -262,14 +275,22 @@ impl Station {
     ///
     /// # Errors
     /// `no_such_version`, `no_such_model`, `conflict` for the live one; what keeps the server from loading it.
-    pub async fn set_shadow(self: &Arc<Self>, model: &str, key: Option<&str>, author: &str) -> Result<Model, Fault> {
+    pub async fn set_shadow(
+        self: &Arc<Self>,
+        model: &str,
+        key: Option<&str>,
+        author: &str,
+    ) -> Result<Model, Fault> {
         {
             let _changing = self.versions.changing.lock().await;
             let served = self.server()?.models.find(model)?;
             let (station, asked) = (self.clone(), served.clone());
             let live = blocking(move || station.versions.key_of(&asked)).await?;
             if key == Some(live.as_str()) {
-                return Err(Fault::new("conflict", format!("version {live} is live already; put another one into shadow")));
+                return Err(Fault::new(
+                    "conflict",
+                    format!("version {live} is live already; put another one into shadow"),
+                ));
             }
             let path = key.map(|key| self.versions.path(model, key)).transpose()?;
             served.set_shadow(path).await?;
@@ -299,7 +320,9 @@ impl Station {
         let mut live = self.versions.live(model);
         let key = loop {
             match live.before.pop() {
-                None => return Err(Fault::new("conflict", "no other version was live before; make one live")),
+                None => {
+                    return Err(Fault::new("conflict", "no other version was live before; make one live"));
+                }
                 Some(key) if self.versions.path(model, &key).is_ok() => break key,
                 Some(_) => {}
             }
@@ -323,11 +346,17 @@ impl Station {
     ///
     /// # Errors
     /// `no_such_version`; as [`blemish::Detector::verify`].
-    pub async fn verify(self: &Arc<Self>, model: &str, key: &str, author: &str) -> Result<blemish::verify::Verified, Fault> {
+    pub async fn verify(
+        self: &Arc<Self>,
+        model: &str,
+        key: &str,
+        author: &str,
+    ) -> Result<blemish::verify::Verified, Fault> {
         let path = self.versions.path(model, key)?;
         let (station, name, asked) = (self.clone(), model.to_owned(), key.to_owned());
         let verified = blocking(move || {
-            let verified = versions::load(&path)?.verify(&Default::default()).map_err(|error| Fault::from(&error))?;
+            let verified =
+                versions::load(&path)?.verify(&Default::default()).map_err(|error| Fault::from(&error))?;
             let mut record = station.versions.record(&name, &asked)?;
             record.verified = Some(Verification { passed: verified.passed, time: super::clock::now() });
             station.versions.note_down(&name, &record)?;
@@ -344,7 +373,12 @@ impl Station {
     ///
     /// # Errors
     /// `conflict`, `no_such_version`, `io`.
-    pub async fn delete_version(self: &Arc<Self>, model: &str, key: &str, author: &str) -> Result<Model, Fault> {
+    pub async fn delete_version(
+        self: &Arc<Self>,
+        model: &str,
+        key: &str,
+        author: &str,
+    ) -> Result<Model, Fault> {
         {
             let _changing = self.versions.changing.lock().await;
             let (station, name, key) = (self.clone(), model.to_owned(), key.to_owned());
@@ -410,7 +444,8 @@ impl Station {
                 let path = station.versions.path(asked.name(), &key)?;
                 let request = Recalibration { false_alarm: Some(rate), ..Recalibration::default() };
                 let options = EvaluateOptions { observer: &Silent, ..EvaluateOptions::default() };
-                recalibrate(&path, &path, &request, &engine, &options).map_err(|error| Fault::from(&error))?;
+                recalibrate(&path, &path, &request, &engine, &options)
+                    .map_err(|error| Fault::from(&error))?;
                 station.versions.renew(asked.name(), &key)?;
                 Ok((key, backup))
             })
@@ -427,7 +462,12 @@ impl Station {
     ///
     /// # Errors
     /// `conflict` if there is none; `io`.
-    pub async fn undo_threshold(self: &Arc<Self>, model: &str, author: &str, last: usize) -> Result<Outcome, Fault> {
+    pub async fn undo_threshold(
+        self: &Arc<Self>,
+        model: &str,
+        author: &str,
+        last: usize,
+    ) -> Result<Outcome, Fault> {
         let served = {
             let _changing = self.versions.changing.lock().await;
             let served = self.server()?.models.find(model)?;
@@ -436,9 +476,14 @@ impl Station {
             let (name, version) = (model.to_owned(), key.clone());
             let undoable =
                 self.read(move |connection| thresholds::undoable(connection, &name, &version)).await?;
-            let (id, backup) = undoable
-                .ok_or_else(|| Fault::new("conflict", "no change of this version's threshold is left to undo; set another one"))?;
-            let before = served.current().detector.calibration().and_then(|calibration| calibration.image_threshold);
+            let (id, backup) = undoable.ok_or_else(|| {
+                Fault::new(
+                    "conflict",
+                    "no change of this version's threshold is left to undo; set another one",
+                )
+            })?;
+            let before =
+                served.current().detector.calibration().and_then(|calibration| calibration.image_threshold);
             let (station, name, version) = (self.clone(), model.to_owned(), key.clone());
             blocking(move || {
                 let from = station.versions.backup(&name, &backup);
@@ -502,7 +547,13 @@ impl Station {
         Ok(())
     }
 
-    async fn told_threshold(self: &Arc<Self>, served: &Served, author: &str, reason: &str, last: usize) -> Result<Outcome, Fault> {
+    async fn told_threshold(
+        self: &Arc<Self>,
+        served: &Served,
+        author: &str,
+        reason: &str,
+        last: usize,
+    ) -> Result<Outcome, Fault> {
         let live = self.live_scores(served, last).await?;
         let version = served.current();
         let calibration = version.detector.calibration().ok_or_else(threshold::not_calibrated)?;

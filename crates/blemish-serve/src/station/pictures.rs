@@ -40,7 +40,7 @@ impl Pictures {
     /// Writes the original and the map of an image; their names and their bytes together.
     ///
     /// # Errors
-    /// `environment` if the disk is full or the folder cannot be written; nothing of the image stays then.
+    /// `io` if the disk is full or the folder cannot be written; nothing of the image stays then.
     pub fn write(
         &self,
         id: &str,
@@ -51,7 +51,10 @@ impl Pictures {
         let day = clock::day_folder(clock::from_milliseconds(milliseconds_of(id).unwrap_or(0)));
         let folder = self.root.join(&day);
         let fail = |error: std::io::Error| {
-            Fault::new("environment", format!("cannot write pictures to `{}`: {error}; make room there", folder.display()))
+            Fault::new(
+                "io",
+                format!("cannot write pictures to `{}`: {error}; make room there", folder.display()),
+            )
         };
         std::fs::create_dir_all(&folder).map_err(fail)?;
         let mut written: Vec<PathBuf> = Vec::new();
@@ -88,7 +91,8 @@ impl Pictures {
     /// A picture by its name in a row; `None` if it is not there.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         // Names come from the database, which other programs can write too.
-        let is_below = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let is_below =
+            Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if is_below { files::read(&self.root.join(name), LARGEST).ok() } else { None }
     }
 
@@ -97,7 +101,12 @@ impl Pictures {
     /// # Errors
     /// `not_found` if the original is gone or cannot be shown.
     pub fn thumbnail(&self, row: &Row) -> Result<(Vec<u8>, u64), Fault> {
-        let gone = || Fault::new("not_found", "this picture is no longer kept; rows outlive pictures, see the settings of retention");
+        let gone = || {
+            Fault::new(
+                "not_found",
+                "this picture is no longer kept; rows outlive pictures, see the settings of retention",
+            )
+        };
         let name = row.file.as_ref().ok_or_else(gone)?;
         let thumbnail = thumbnail_name(name);
         if let Some(bytes) = self.read(&thumbnail) {

@@ -57,7 +57,11 @@ impl Recorder {
     ///
     /// # Errors
     /// The system's, if it gives no thread.
-    pub fn start(station: Arc<dyn Recording>, store: Arc<Store>, pictures: Pictures) -> std::io::Result<Self> {
+    pub fn start(
+        station: Arc<dyn Recording>,
+        store: Arc<Store>,
+        pictures: Pictures,
+    ) -> std::io::Result<Self> {
         let (queue, answers) = sync_channel::<Arc<Answered>>(QUEUE);
         let counts = Arc::new(Counts::default());
         let mut work = Work { station, store, pictures, counts: counts.clone(), held: None, tried: None };

@@ -122,7 +122,9 @@ pub fn enforce(store: &Store, pictures: &Pictures, limits: Limits, spare: u64) -
         // First the rows: a file without a row is found and removed after a crash, a row must not promise a file that is gone.
         store.write(move |connection| {
             let mut forget = connection
-                .prepare_cached("UPDATE image SET file = NULL, map = NULL, bytes = 0 WHERE id = ?1 AND pinned = 0")
+                .prepare_cached(
+                    "UPDATE image SET file = NULL, map = NULL, bytes = 0 WHERE id = ?1 AND pinned = 0",
+                )
                 .map_err(of_sqlite)?;
             for id in &ids {
                 forget.execute([id]).map_err(of_sqlite)?;
@@ -186,8 +188,11 @@ pub fn mend(store: &Store, pictures: &Pictures) -> Result<(u64, u64), Fault> {
             .prepare_cached("SELECT id, file, map FROM image WHERE bytes > 0 AND id < ?1")
             .map_err(of_sqlite)?;
         let rows = list.query_map([&until], |row| {
-            let (id, file, map): (String, Option<String>, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let gone = |name: Option<String>| name.is_some_and(|name| !there.contains(&name) && !pictures.root().join(name).exists());
+            let (id, file, map): (String, Option<String>, Option<String>) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            let gone = |name: Option<String>| {
+                name.is_some_and(|name| !there.contains(&name) && !pictures.root().join(name).exists())
+            };
             Ok((id, gone(file), gone(map)))
         });
         let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(of_sqlite)?;

@@ -246,13 +246,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        let bytes = axum::body::Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Fault::new("body_too_large", "the body is cut short or has more than 4 MiB; send less at once"))?;
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|_| {
+            Fault::new("body_too_large", "the body is cut short or has more than 4 MiB; send less at once")
+        })?;
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| Fault::request(format!("the body is not what is asked for: {error}; see the list of routes")))
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            Fault::request(format!("the body is not what is asked for: {error}; see the list of routes"))
+        })
     }
 }
 
@@ -264,9 +264,9 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::FromRequestParts<S> for
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Fault> {
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
-            Fault::request(format!("{}; see the list of routes", rejection.body_text()))
-        })
+        query
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| Fault::request(format!("{}; see the list of routes", rejection.body_text())))
     }
 }
 
@@ -276,18 +276,25 @@ fn picture(bytes: Vec<u8>, content_type: &'static str) -> Response {
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (HeaderName::from_static("content-security-policy"), HeaderValue::from_static("default-src 'none'; sandbox")),
+        (
+            HeaderName::from_static("content-security-policy"),
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
     ];
     (headers, bytes).into_response()
 }
 
 /// A file to be saved under a name.
 fn attachment(body: Body, content_type: &'static str, name: &str) -> Response {
-    let name: String = name.chars().filter(|one| one.is_ascii_alphanumeric() || ".-_".contains(*one)).collect();
+    let name: String =
+        name.chars().filter(|one| one.is_ascii_alphanumeric() || ".-_".contains(*one)).collect();
     let disposition = format!("attachment; filename=\"{name}\"");
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"))),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment")),
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     (headers, body).into_response()

@@ -62,7 +62,8 @@ impl Settings {
             history_days: options.history_days,
         };
         let stored = files::read(path, 1 << 20).ok();
-        let stored = stored.and_then(|text| serde_json::from_slice::<Changes>(&text).ok()).unwrap_or_default();
+        let stored =
+            stored.and_then(|text| serde_json::from_slice::<Changes>(&text).ok()).unwrap_or_default();
         begun.changed(&stored).unwrap_or_else(|fault| {
             tracing::warn!("`{}` is passed over: {fault}", path.display());
             begun
@@ -79,18 +80,26 @@ impl Settings {
                 "all" => Which::All,
                 "flagged" => Which::Flagged,
                 "none" => Which::None,
-                other => return Err(Fault::request(format!("record={other} is unknown; use one of: all, flagged, none"))),
+                other => {
+                    return Err(Fault::request(format!(
+                        "record={other} is unknown; use one of: all, flagged, none"
+                    )));
+                }
             };
         }
         if let Some(audit) = changes.audit {
             if !(0.0..=1.0).contains(&audit) {
-                return Err(Fault::request(format!("an audit share of {audit} is not between 0 and 1; 0.02 is usual")));
+                return Err(Fault::request(format!(
+                    "an audit share of {audit} is not between 0 and 1; 0.02 is usual"
+                )));
             }
             self.audit = audit;
         }
         if let Some(bytes) = changes.history_max {
             if bytes < SMALLEST {
-                return Err(Fault::request("a history of less than 1 MiB holds no pictures; give more, or record none"));
+                return Err(Fault::request(
+                    "a history of less than 1 MiB holds no pictures; give more, or record none",
+                ));
             }
             self.history_max = bytes;
         }
@@ -109,15 +118,20 @@ impl Settings {
     /// `io` if the folder cannot be written.
     pub fn store(path: &Path, changes: &Changes) -> Result<(), Fault> {
         let stored = files::read(path, 1 << 20).ok();
-        let mut all = stored.and_then(|text| serde_json::from_slice::<Changes>(&text).ok()).unwrap_or_default();
+        let mut all =
+            stored.and_then(|text| serde_json::from_slice::<Changes>(&text).ok()).unwrap_or_default();
         let Changes { record, audit, history_max, history_days, .. } = changes.clone();
         all.record = record.or(all.record);
         all.audit = audit.or(all.audit);
         all.history_max = history_max.or(all.history_max);
         all.history_days = history_days.or(all.history_days);
         let text = serde_json::to_vec_pretty(&all).unwrap_or_default();
-        files::write(path, &text)
-            .map_err(|error| Fault::new("io", format!("cannot write `{}`: {error}; check the space and the rights there", path.display())))
+        files::write(path, &text).map_err(|error| {
+            Fault::new(
+                "io",
+                format!("cannot write `{}`: {error}; check the space and the rights there", path.display()),
+            )
+        })
     }
 
     /// How much is kept.

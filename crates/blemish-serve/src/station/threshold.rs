@@ -123,7 +123,14 @@ pub fn outcome(calibration: &Calibration, live: &[Scored], applied: bool) -> Res
         Rule::FalseAlarm { rate, asked } => (Some(rate), asked),
         Rule::Labelled { .. } => (None, None),
     };
-    Ok(Outcome { threshold, rate, asked, promise: calibration.promise(), counts: count(threshold, live), applied })
+    Ok(Outcome {
+        threshold,
+        rate,
+        asked,
+        promise: calibration.promise(),
+        counts: count(threshold, live),
+        applied,
+    })
 }
 
 /// What a threshold does to images that were scored by the version it belongs to.

@@ -100,11 +100,13 @@ impl Audit {
         let counts: Vec<u64> = count
             .query_row([model], |row| {
                 let whole = |column: usize| row.get::<_, f64>(column).map(|count| count as u64);
-                std::iter::once(row.get::<_, i64>(0).map(|count| count as u64)).chain((1..7).map(whole)).collect()
+                std::iter::once(row.get::<_, i64>(0).map(|count| count as u64))
+                    .chain((1..7).map(whole))
+                    .collect()
             })
             .map_err(of_sqlite)?;
         let [audited, waiting, unsure, good, alarms, defective, missed] = counts[..] else {
-            return Err(Fault::new("environment", "the history gave another number of columns than was asked for"));
+            return Err(Fault::new("io", "the history gave another number of columns than was asked for"));
         };
         let answered = good + defective;
         Ok(Self {
@@ -242,7 +244,12 @@ fn pictures(
 ///
 /// # Errors
 /// Of the database.
-pub fn note_learnt(connection: &Connection, model: &str, version: &str, images: &[String]) -> Result<(), Fault> {
+pub fn note_learnt(
+    connection: &Connection,
+    model: &str,
+    version: &str,
+    images: &[String],
+) -> Result<(), Fault> {
     let mut add = connection
         .prepare_cached("INSERT OR IGNORE INTO learnt(image, model, version) VALUES (?1, ?2, ?3)")
         .map_err(of_sqlite)?;
@@ -278,9 +285,13 @@ impl Feedback {
                 defective,
                 can: good >= FEWEST && defective >= FEWEST,
                 words: match (good >= FEWEST, defective >= FEWEST) {
-                    (true, true) => format!("{good} good and {defective} defective labelled images set a threshold; no rate is promised"),
+                    (true, true) => format!(
+                        "{good} good and {defective} defective labelled images set a threshold; no rate is promised"
+                    ),
                     (false, _) => format!("{} more images labelled good are needed", FEWEST - good),
-                    (true, false) => format!("{} more images labelled defective are needed", FEWEST - defective),
+                    (true, false) => {
+                        format!("{} more images labelled defective are needed", FEWEST - defective)
+                    }
                 },
             },
         })
@@ -289,7 +300,9 @@ impl Feedback {
 
 fn learning(images: u64, can_update: bool) -> Use {
     let words = match (images, can_update) {
-        (_, false) => "this version does not learn on; fit a new one on all good images, or fit it updatable".to_owned(),
+        (_, false) => {
+            "this version does not learn on; fit a new one on all good images, or fit it updatable".to_owned()
+        }
         (0, true) => "no flagged image has been labelled good yet".to_owned(),
         (1, true) => "1 flagged image that is good can be learnt".to_owned(),
         (many, true) => format!("{many} flagged images that are good can be learnt"),

@@ -45,7 +45,13 @@ impl Child {
     /// `io` if the system does not start it.
     pub fn start(program: &Path, arguments: &[OsString], threads: Option<usize>) -> Result<Self, Fault> {
         let fail = |error: std::io::Error| {
-            Fault::new("io", format!("cannot start `{}`: {error}; see whether the program is still there", program.display()))
+            Fault::new(
+                "io",
+                format!(
+                    "cannot start `{}`: {error}; see whether the program is still there",
+                    program.display()
+                ),
+            )
         };
         let mut command = Command::new(program);
         command.args(arguments);

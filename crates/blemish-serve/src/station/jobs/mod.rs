@@ -207,7 +207,12 @@ impl Station {
         let stored = self
             .write(move |connection| {
                 let id = rows::add(connection, kind, &model, &request, &author)?;
-                super::store::LogLine::add(connection, "job", &author, &format!("job {id}: {kind} of {model}"))?;
+                super::store::LogLine::add(
+                    connection,
+                    "job",
+                    &author,
+                    &format!("job {id}: {kind} of {model}"),
+                )?;
                 rows::job(connection, id)
             })
             .await?;
@@ -262,7 +267,10 @@ impl Station {
     pub async fn resume_job(self: &Arc<Self>, id: i64, author: String) -> Result<Job, Fault> {
         let stored = self.read(move |connection| rows::job(connection, id)).await?;
         if !stored.can_resume {
-            return Err(Fault::new("conflict", format!("job {id} cannot go on where it ended; start it anew")));
+            return Err(Fault::new(
+                "conflict",
+                format!("job {id} cannot go on where it ended; start it anew"),
+            ));
         }
         let mut request = stored.request;
         if let Some(request) = request.as_object_mut() {
@@ -355,11 +363,13 @@ impl Station {
             let note = format!("job {}", job.id);
             let (made_by, parent) = (made.by, made.parent);
             let station = self.clone();
-            let record = blocking(move || station.versions.take_in(&name, &file, made_by, parent, &note)).await?;
+            let record =
+                blocking(move || station.versions.take_in(&name, &file, made_by, parent, &note)).await?;
             job.version = Some(record.key.clone());
             if !made.learnt.is_empty() {
                 let (model, key, learnt) = (job.model.clone(), record.key.clone(), made.learnt);
-                self.write(move |connection| super::feedback::note_learnt(connection, &model, &key, &learnt)).await?;
+                self.write(move |connection| super::feedback::note_learnt(connection, &model, &key, &learnt))
+                    .await?;
             }
             if request.goes_live() {
                 self.make_live(&job.model, &record.key, &job.author, &note_of(job)).await?;
@@ -447,8 +457,9 @@ fn read_output(output: &[u8], file: Option<&Path>) -> Result<Value, Fault> {
         Some(file) => std::fs::read(file).unwrap_or_default(),
         None => output.to_vec(),
     };
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Fault::new("job", format!("what the program wrote cannot be read: {error}; look at its log")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Fault::new("job", format!("what the program wrote cannot be read: {error}; look at its log"))
+    })
 }
 
 /// Runs what takes a while on a thread for such things.

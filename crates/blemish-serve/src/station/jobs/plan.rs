@@ -240,7 +240,13 @@ impl Request {
             Self::Pick(pick) => {
                 let mut arguments = words(["pick"]);
                 arguments.push(station.uploads.images(&pick.set)?.into());
-                arguments.extend(words(["--latency", &pick.latency_ms.to_string(), "--skip-bad", "--json", "-o"]));
+                arguments.extend(words([
+                    "--latency",
+                    &pick.latency_ms.to_string(),
+                    "--skip-bad",
+                    "--json",
+                    "-o",
+                ]));
                 arguments.push(made.clone().into());
                 Ok(one("picking", arguments, None, Some(makes(made, MadeBy::Pick))))
             }
@@ -257,7 +263,8 @@ impl Request {
                 let data = match &eval.set {
                     Some(set) => station.uploads.images(set)?,
                     None => {
-                        let pictures = station.read(move |connection| feedback::labelled(connection, &model)).await?;
+                        let pictures =
+                            station.read(move |connection| feedback::labelled(connection, &model)).await?;
                         list(station, folder, pictures)?
                     }
                 };
@@ -276,7 +283,8 @@ impl Fit {
     /// What it says of method and settings, as arguments.
     fn rest(&self) -> Result<Vec<OsString>, Fault> {
         let mut arguments = Vec::new();
-        let mut option = |name: &str, value: &str| arguments.push(OsString::from(format!("--{name}={value}")));
+        let mut option =
+            |name: &str, value: &str| arguments.push(OsString::from(format!("--{name}={value}")));
         if let Some(method) = &self.method {
             blemish::registry::method(method).map_err(|error| Fault::request(error))?;
             option("method", method);
@@ -289,7 +297,8 @@ impl Fit {
             option("set", &format!("{key}={value}"));
         }
         if let Some(size) = &self.size {
-            let is_size = !size.is_empty() && size.len() < 20 && size.chars().all(|one| one.is_ascii_alphanumeric());
+            let is_size =
+                !size.is_empty() && size.len() < 20 && size.chars().all(|one| one.is_ascii_alphanumeric());
             if !is_size {
                 return Err(Fault::request("size is auto, one number, or WxH"));
             }
@@ -322,7 +331,9 @@ impl Calibrate {
                 by @ ("f1" | "recall" | "cost") => Ok(words(["--by", by])),
                 _ => Err(Fault::request("by is f1, recall or cost")),
             },
-            _ => Err(Fault::request("false_alarm belongs to the audit, by to labelled images; leave the other out")),
+            _ => Err(Fault::request(
+                "false_alarm belongs to the audit, by to labelled images; leave the other out",
+            )),
         }
     }
 }
@@ -330,7 +341,9 @@ impl Calibrate {
 fn checked(rate: f64) -> Result<f64, Fault> {
     match rate > 0.0 && rate < 1.0 {
         true => Ok(rate),
-        false => Err(Fault::request(format!("a false-alarm rate of {rate} is not between 0 and 1; 0.01 is usual"))),
+        false => {
+            Err(Fault::request(format!("a false-alarm rate of {rate} is not between 0 and 1; 0.01 is usual")))
+        }
     }
 }
 
@@ -346,11 +359,17 @@ async fn plan_update(
     let name = model.clone();
     let (learn, audited) = station
         .read(move |connection| {
-            Ok((feedback::to_learn(connection, &name, &ancestry)?, feedback::to_calibrate(connection, &name)?))
+            Ok((
+                feedback::to_learn(connection, &name, &ancestry)?,
+                feedback::to_calibrate(connection, &name)?,
+            ))
         })
         .await?;
     if learn.is_empty() {
-        return Err(Fault::new("conflict", "there is nothing new to learn: no flagged image is labelled good; label some first"));
+        return Err(Fault::new(
+            "conflict",
+            "there is nothing new to learn: no flagged image is labelled good; label some first",
+        ));
     }
     let new = folder.join("new");
     let learnt = learn.iter().map(|picture| picture.id.clone()).collect();
@@ -366,7 +385,11 @@ async fn plan_update(
         let good = folder.join("good");
         lay(station, &good, audited)?;
         let rest = rate.map(|rate| words([&format!("--false-alarm={rate}")])).unwrap_or_default();
-        steps.push(Step { name: "calibrating", arguments: with_good(&made, &good, &made, rest), output: None });
+        steps.push(Step {
+            name: "calibrating",
+            arguments: with_good(&made, &good, &made, rest),
+            output: None,
+        });
     }
     let makes = Makes { file: made, by: MadeBy::Update, parent: Some(key), learnt };
     Ok(Plan { steps, makes: Some(makes) })
@@ -391,7 +414,10 @@ async fn plan_calibrate(
     let arguments = match with {
         With::Audit => {
             if pictures.is_empty() {
-                return Err(Fault::new("conflict", "no audited image is labelled good yet; answer the audit first"));
+                return Err(Fault::new(
+                    "conflict",
+                    "no audited image is labelled good yet; answer the audit first",
+                ));
             }
             let good = folder.join("good");
             lay(station, &good, pictures)?;
@@ -430,7 +456,8 @@ fn lay(station: &Station, folder: &Path, pictures: Vec<Picture>) -> Result<(), F
     make(folder)?;
     for picture in pictures {
         let from = station.pictures.root().join(&picture.file);
-        let extension = from.extension().map_or("bin".into(), |extension| extension.to_string_lossy().into_owned());
+        let extension =
+            from.extension().map_or("bin".into(), |extension| extension.to_string_lossy().into_owned());
         let to = folder.join(format!("{}.{extension}", picture.id));
         if std::fs::hard_link(&from, &to).is_err() {
             // One that retention has taken meanwhile is left out.
@@ -444,12 +471,17 @@ fn lay(station: &Station, folder: &Path, pictures: Vec<Picture>) -> Result<(), F
 fn list(station: &Station, folder: &Path, pictures: Vec<Picture>) -> Result<PathBuf, Fault> {
     let has = |label: &str| pictures.iter().any(|picture| picture.label == label);
     if !has("good") || !has("defective") {
-        return Err(Fault::new("conflict", "labelled images of both kinds are needed, good and defective; label some first"));
+        return Err(Fault::new(
+            "conflict",
+            "labelled images of both kinds are needed, good and defective; label some first",
+        ));
     }
     let images = folder.join("images");
     let mut text = String::from("path,split,label\n");
     for picture in &pictures {
-        let extension = Path::new(&picture.file).extension().map_or("bin".into(), |one| one.to_string_lossy().into_owned());
+        let extension = Path::new(&picture.file)
+            .extension()
+            .map_or("bin".into(), |one| one.to_string_lossy().into_owned());
         if station.pictures.root().join(&picture.file).is_file() {
             text += &format!("images/{}.{extension},test,{}\n", picture.id, picture.label);
         }

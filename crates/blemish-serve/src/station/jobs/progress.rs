@@ -87,7 +87,8 @@ impl Progress {
     pub fn loss(&self) -> Option<f64> {
         let (_, after) = self.status.split_once("loss")?;
         let number = after.trim_start_matches([' ', ':', '=']);
-        let end = number.find(|one: char| !(one.is_ascii_digit() || matches!(one, '.' | '-' | '+' | 'e' | 'E')));
+        let end =
+            number.find(|one: char| !(one.is_ascii_digit() || matches!(one, '.' | '-' | '+' | 'e' | 'E')));
         number[..end.unwrap_or(number.len())].trim_end_matches(['.', '-', '+']).parse().ok()
     }
 
@@ -110,8 +111,13 @@ mod tests {
     fn events_become_progress_and_words_become_the_error() {
         let mut progress = Progress::default();
         progress.hear(r#"{"event":"stage","stage":"fitting","total":40}"#);
-        assert_eq!((progress.stage.as_str(), progress.total, progress.seconds_left()), ("fitting", Some(40), None));
-        progress.hear(r#"{"event":"progress","stage":"fitting","done":10,"total":40,"status":"loss 0.25, best 0.2"}"#);
+        assert_eq!(
+            (progress.stage.as_str(), progress.total, progress.seconds_left()),
+            ("fitting", Some(40), None)
+        );
+        progress.hear(
+            r#"{"event":"progress","stage":"fitting","done":10,"total":40,"status":"loss 0.25, best 0.2"}"#,
+        );
         assert_eq!((progress.done, progress.loss()), (10, Some(0.25)));
         assert!(progress.seconds_left().is_some());
         progress.hear(r#"{"event":"warning","message":"few images"}"#);
@@ -119,7 +125,10 @@ mod tests {
         progress.hear("  × cannot read image `a.png`: it is cut short");
         progress.hear("  │ help: copy it again");
         progress.hear("");
-        assert_eq!(progress.error().unwrap(), "cannot read image `a.png`: it is cut short help: copy it again");
+        assert_eq!(
+            progress.error().unwrap(),
+            "cannot read image `a.png`: it is cut short help: copy it again"
+        );
         assert!(progress.log.iter().any(|line| line == "warning: few images"));
         for number in 0..1000 {
             progress.hear(&format!("{{ no event {number} \u{1b}[31m"));
@@ -131,6 +140,9 @@ mod tests {
     #[test]
     fn a_loss_is_found_where_there_is_one() {
         let of = |status: &str| Progress { status: status.into(), ..Progress::default() }.loss();
-        assert_eq!([of("loss 1.5e-3"), of("loss: -0.2."), of("epoch 3"), of("loss")], [Some(1.5e-3), Some(-0.2), None, None]);
+        assert_eq!(
+            [of("loss 1.5e-3"), of("loss: -0.2."), of("epoch 3"), of("loss")],
+            [Some(1.5e-3), Some(-0.2), None, None]
+        );
     }
 }

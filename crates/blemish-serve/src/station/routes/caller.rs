@@ -32,7 +32,8 @@ impl Caller {
 
     /// Who a change is noted for: whoever logged in, or the name that came with the request, or the role.
     pub fn author(&self, given: Option<&str>) -> String {
-        let given: String = given.unwrap_or_default().chars().filter(|one| !one.is_control()).take(LONGEST).collect();
+        let given: String =
+            given.unwrap_or_default().chars().filter(|one| !one.is_control()).take(LONGEST).collect();
         match (self.name.is_empty(), given.trim().is_empty()) {
             (false, _) => self.name.clone(),
             (true, false) => given.trim().to_owned(),

@@ -57,12 +57,14 @@ pub async fn image(
             let row = images::image(connection, &id)?;
             let beside = |before: Option<&str>, after: Option<&str>| {
                 let own = |id: Option<&str>| id.map(str::to_owned);
-                Filter { before: own(before), after: own(after), ..Filter::default() }.select(connection, NEIGHBOURS)
+                Filter { before: own(before), after: own(after), ..Filter::default() }
+                    .select(connection, NEIGHBOURS)
             };
             let mut told = serde_json::to_value(&row).unwrap_or_default();
             told["verdicts"] = json!(images::verdicts(connection, &id)?);
             told["labels"] = json!(labels::labels(connection, &id)?);
-            told["neighbours"] = json!({"before": beside(Some(&id), None)?, "after": beside(None, Some(&id))?});
+            told["neighbours"] =
+                json!({"before": beside(Some(&id), None)?, "after": beside(None, Some(&id))?});
             Ok(told)
         })
         .await?;
@@ -74,7 +76,10 @@ async fn row(station: &Arc<Station>, id: String) -> Result<Row, Fault> {
 }
 
 fn gone() -> Fault {
-    Fault::new("not_found", "this picture is no longer kept; rows outlive pictures, see the settings of retention")
+    Fault::new(
+        "not_found",
+        "this picture is no longer kept; rows outlive pictures, see the settings of retention",
+    )
 }
 
 /// The original; what browsers do not show as PNG, unless it is asked for raw.
@@ -136,7 +141,10 @@ pub async fn thumbnail(
             let work = move |connection: &rusqlite::Connection| {
                 // Unless its pictures have just gone: then the thumbnail is found as a file without a row.
                 connection
-                    .execute("UPDATE image SET bytes = bytes + ?2 WHERE id = ?1 AND bytes > 0", rusqlite::params![row.id, added as i64])
+                    .execute(
+                        "UPDATE image SET bytes = bytes + ?2 WHERE id = ?1 AND bytes > 0",
+                        rusqlite::params![row.id, added as i64],
+                    )
                     .map(|_| ())
                     .map_err(of_sqlite)
             };
@@ -175,8 +183,7 @@ async fn label_all(
     let note: String = labelling.note.unwrap_or_default().chars().take(NOTE).collect();
     let label = labelling.label;
     let (all, by) = (ids.clone(), author.clone());
-    let unknown =
-        station.write(move |connection| labels::label(connection, &all, label, &by, &note)).await?;
+    let unknown = station.write(move |connection| labels::label(connection, &all, label, &by, &note)).await?;
     let labelled: Vec<&String> = ids.iter().filter(|id| !unknown.contains(id)).collect();
     if !labelled.is_empty() {
         let text = format!("{} labelled {} by {author}", labelled.len(), label.name());
@@ -203,7 +210,10 @@ pub async fn labels(
     Json(many): Json<LabellingMany>,
 ) -> Result<Response, Fault> {
     if many.ids.len() > AT_ONCE {
-        return Err(Fault::request(format!("{} images at once are too many; label up to {AT_ONCE}", many.ids.len())));
+        return Err(Fault::request(format!(
+            "{} images at once are too many; label up to {AT_ONCE}",
+            many.ids.len()
+        )));
     }
     let count = many.ids.len();
     let unknown = label_all(&station, &caller, many.ids, many.labelling).await?;

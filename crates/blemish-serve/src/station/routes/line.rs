@@ -47,7 +47,8 @@ pub async fn state(State(station): State<Arc<Station>>, caller: Caller) -> Resul
         .map(|served| {
             let version = served.current();
             let live = station.versions.live(served.name());
-            let threshold = version.detector.calibration().and_then(|calibration| calibration.image_threshold);
+            let threshold =
+                version.detector.calibration().and_then(|calibration| calibration.image_threshold);
             json!({
                 "name": served.name(), "version": version.version, "key": live.live, "shadow": live.shadow,
                 "is_ready": served.state() == Ready::Ready, "threshold": threshold,
@@ -241,7 +242,8 @@ pub async fn log(
     caller.need(Right::Read)?;
     let limit = lines.limit.unwrap_or(100).clamp(1, 1000);
     let kind = lines.kind.filter(|kind| !kind.is_empty());
-    let events =
-        station.read(move |connection| LogLine::list(connection, kind.as_deref(), lines.before, limit)).await?;
+    let events = station
+        .read(move |connection| LogLine::list(connection, kind.as_deref(), lines.before, limit))
+        .await?;
     Ok(axum::Json(json!({"events": events})).into_response())
 }

@@ -231,7 +231,7 @@ pub async fn methods(State(_): State<Arc<Station>>, caller: Caller) -> Result<Re
         .iter()
         .map(|entry| {
             let info = entry.info();
-            let trains_long = entry.needs(&Default::default()).is_ok_and(|needs| needs.trains_long());
+            let trains_long = entry.parse(&[]).and_then(|settings| entry.needs(&settings)).is_ok_and(|needs| needs.trains_long());
             json!({"name": info.name, "summary": info.summary, "trains_long": trains_long, "can_update": entry.updates().is_some()})
         })
         .collect();

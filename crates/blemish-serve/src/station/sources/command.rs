@@ -65,7 +65,13 @@ struct Newest {
 }
 
 /// Runs the program and scores its frames until the station is gone.
-pub async fn run(source: &Arc<Source>, command: &[String], stall: Duration, trigger: Trigger, station: &Weak<Station>) {
+pub async fn run(
+    source: &Arc<Source>,
+    command: &[String],
+    stall: Duration,
+    trigger: Trigger,
+    station: &Weak<Station>,
+) {
     let newest = Arc::new(Newest::default());
     let scoring = tokio::spawn(score_frames(source.clone(), newest.clone(), trigger, station.clone()));
     let mut pause = Duration::from_secs(1);
@@ -114,7 +120,10 @@ async fn run_once(
     newest: &Newest,
     station: &Weak<Station>,
 ) -> String {
-    let limit = station.upgrade().and_then(|station| station.server().ok()).map_or(32 << 20, |server| server.options.max_body);
+    let limit = station
+        .upgrade()
+        .and_then(|station| station.server().ok())
+        .map_or(32 << 20, |server| server.options.max_body);
     let mut child = match start(command) {
         Ok(child) => child,
         Err(error) => return format!("cannot start `{}`: {error}", command[0]),

@@ -178,7 +178,8 @@ impl<'a> Folder<'a> {
         let mut found = Vec::new();
         let mut looked = HashMap::new();
         for (path, look) in &files {
-            if self.done.get(path) == Some(look) || self.tried.get(path).is_some_and(|(_, when)| *when > now) {
+            if self.done.get(path) == Some(look) || self.tried.get(path).is_some_and(|(_, when)| *when > now)
+            {
                 continue;
             }
             let stands_still = self.looked.get(path) == Some(look);
@@ -250,8 +251,12 @@ impl<'a> Folder<'a> {
 impl News {
     fn hear(&mut self, event: &notify::Event) {
         match event.kind {
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => self.renamed.extend(event.paths.iter().cloned()),
-            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => self.renamed.extend(event.paths.last().cloned()),
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                self.renamed.extend(event.paths.iter().cloned())
+            }
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => {
+                self.renamed.extend(event.paths.last().cloned())
+            }
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.closed = true,
             _ => {}
         }
@@ -309,7 +314,12 @@ fn is_image(path: &Path) -> bool {
 }
 
 /// Scores a file, unless its content was there before, and does with it what is to be done.
-async fn take(source: &Arc<Source>, station: &Arc<Station>, path: &Path, underway: &Arc<Mutex<HashSet<String>>>) -> Outcome {
+async fn take(
+    source: &Arc<Source>,
+    station: &Arc<Station>,
+    path: &Path,
+    underway: &Arc<Mutex<HashSet<String>>>,
+) -> Outcome {
     let limit = station.server().map_or(u64::MAX, |server| server.options.max_body);
     let read = path.to_owned();
     let bytes = match tokio::task::spawn_blocking(move || files::read(&read, limit)).await {
@@ -328,7 +338,13 @@ async fn take(source: &Arc<Source>, station: &Arc<Station>, path: &Path, underwa
     outcome
 }
 
-async fn take_once(source: &Arc<Source>, station: &Arc<Station>, path: &Path, bytes: Bytes, sha256: &str) -> Outcome {
+async fn take_once(
+    source: &Arc<Source>,
+    station: &Arc<Station>,
+    path: &Path,
+    bytes: Bytes,
+    sha256: &str,
+) -> Outcome {
     let name = source.option.name.clone();
     let (known, digest) = (name.clone(), sha256.to_owned());
     let was_seen = station
@@ -397,7 +413,8 @@ fn move_to(path: &Path, folder: &Path) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+    let extension =
+        path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
     let mut to = folder.join(name);
     for number in 2.. {
         if !to.exists() {

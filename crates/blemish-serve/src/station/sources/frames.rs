@@ -237,7 +237,9 @@ mod tests {
     #[test]
     fn pictures_come_out_whole_however_the_stream_is_cut() {
         let parts = [jpeg(3), png(5), jpeg(9), jpeg(200), png(1)];
-        let stream = [&parts[0][..], b"noise \xff\xff", &parts[1], &parts[2], b"\x89PN", &parts[3], &parts[4]].concat();
+        let stream =
+            [&parts[0][..], b"noise \xff\xff", &parts[1], &parts[2], b"\x89PN", &parts[3], &parts[4]]
+                .concat();
         for chunk in [1, 2, 3, 7, 64, 100_000] {
             let (found, rubbish, _) = cut(&stream, chunk, 1 << 20);
             assert_eq!(found, parts, "chunks of {chunk}");

@@ -192,14 +192,26 @@ pub fn read(path: &Path) -> Result<Vec<SourceOption>, Fault> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Fault::new("io", format!("cannot read `{}`: {error}; see who may read it", path.display()))),
+        Err(error) => {
+            return Err(Fault::new(
+                "io",
+                format!("cannot read `{}`: {error}; see who may read it", path.display()),
+            ));
+        }
     };
     let tables: Tables = toml::from_str(&text)
         .map_err(|error| Fault::new("setting", format!("cannot read `{}`: {error}", path.display())))?;
     let mut names: Vec<&str> = tables.source.iter().map(|source| source.name.as_str()).collect();
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Fault::new("setting", format!("two sources in `{}` are called `{}`; give them names of their own", path.display(), pair[0])));
+        return Err(Fault::new(
+            "setting",
+            format!(
+                "two sources in `{}` are called `{}`; give them names of their own",
+                path.display(),
+                pair[0]
+            ),
+        ));
     }
     Ok(tables.source)
 }
@@ -237,13 +249,25 @@ impl Source {
     /// `conflict` for a folder, `deadline` if no frame comes in time, else as scoring.
     pub async fn trigger(&self, patience: Duration) -> Result<Arc<Answered>, Fault> {
         if let Kind::Folder { .. } = self.option.kind {
-            return Err(Fault::new("conflict", format!("the source `{}` is a folder, which takes files as they come; trigger a command", self.option.name)));
+            return Err(Fault::new(
+                "conflict",
+                format!(
+                    "the source `{}` is a folder, which takes files as they come; trigger a command",
+                    self.option.name
+                ),
+            ));
         }
         self.triggers.ask(patience).await
     }
 
     /// Scores an image that has come from here, once there is room for it.
-    async fn score(&self, station: &Station, bytes: Bytes, name: String, origin: Origin) -> Result<Arc<Answered>, Fault> {
+    async fn score(
+        &self,
+        station: &Station,
+        bytes: Bytes,
+        name: String,
+        origin: Origin,
+    ) -> Result<Arc<Answered>, Fault> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let server = station.server()?;
         let served = match &self.option.model {

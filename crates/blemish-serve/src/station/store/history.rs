@@ -196,7 +196,8 @@ pub fn counts_since(connection: &Connection, milliseconds: u64) -> Result<[u64; 
     let mut count = connection
         .prepare_cached("SELECT count(*), ifnull(sum(anomalous = 1), 0), ifnull(sum(label IS NOT NULL), 0) FROM image WHERE id >= ?1")
         .map_err(of_sqlite)?;
-    let of = |row: &rusqlite::Row<'_>, column: usize| row.get::<_, i64>(column).map(|count| count.max(0) as u64);
+    let of =
+        |row: &rusqlite::Row<'_>, column: usize| row.get::<_, i64>(column).map(|count| count.max(0) as u64);
     count
         .query_row([first_id(milliseconds)], |row| Ok([of(row, 0)?, of(row, 1)?, of(row, 2)?]))
         .map_err(of_sqlite)

@@ -66,12 +66,7 @@ impl Said {
             anomalous: verdict.anomalous,
             regions: verdict.regions.clone(),
             milliseconds: verdict.milliseconds,
-            frame: Frame {
-                x: columns.start,
-                y: rows.start,
-                width: columns.len(),
-                height: rows.len(),
-            },
+            frame: Frame { x: columns.start, y: rows.start, width: columns.len(), height: rows.len() },
             shadow: answered.is_shadow,
             words: rank.map(in_words),
             rank,
@@ -290,7 +285,8 @@ pub fn first_id(milliseconds: u64) -> String {
 
 /// The millisecond of an id; `None` for what is no id.
 pub fn milliseconds_of(id: &str) -> Option<u64> {
-    let is_id = id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let is_id =
+        id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if is_id { u64::from_str_radix(&id[..11], 16).ok() } else { None }
 }
 
@@ -306,9 +302,10 @@ pub fn image(connection: &Connection, id: &str) -> Result<Row, Fault> {
     );
     let mut find = connection.prepare_cached(&sql).map_err(of_sqlite)?;
     find.query_row([id], Row::read).map_err(|error| match error {
-        rusqlite::Error::QueryReturnedNoRows => {
-            Fault::new("not_found", "the history has no such image; it lists all it has under /v1/station/images")
-        }
+        rusqlite::Error::QueryReturnedNoRows => Fault::new(
+            "not_found",
+            "the history has no such image; it lists all it has under /v1/station/images",
+        ),
         error => of_sqlite(error),
     })
 }
@@ -318,7 +315,8 @@ pub fn image(connection: &Connection, id: &str) -> Result<Row, Fault> {
 /// # Errors
 /// Of the database.
 pub fn verdicts(connection: &Connection, id: &str) -> Result<Vec<Said>, Fault> {
-    let sql = format!("SELECT {} FROM verdict v WHERE v.image = ?1 ORDER BY v.shadow, v.version", Said::COLUMNS);
+    let sql =
+        format!("SELECT {} FROM verdict v WHERE v.image = ?1 ORDER BY v.shadow, v.version", Said::COLUMNS);
     let mut list = connection.prepare_cached(&sql).map_err(of_sqlite)?;
     let rows = list.query_map([id], |row| Said::read(row, 0));
     rows.and_then(Iterator::collect).map_err(of_sqlite)

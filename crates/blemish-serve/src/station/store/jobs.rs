@@ -68,7 +68,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
 ///
 /// # Errors
 /// Of the database.
-pub fn add(connection: &Connection, kind: &str, model: &str, request: &Value, author: &str) -> Result<i64, Fault> {
+pub fn add(
+    connection: &Connection,
+    kind: &str,
+    model: &str,
+    request: &Value,
+    author: &str,
+) -> Result<i64, Fault> {
     connection
         .execute(
             "INSERT INTO job(kind, model, state, request, author, created) VALUES (?1, ?2, 'waiting', ?3, ?4, ?5)",

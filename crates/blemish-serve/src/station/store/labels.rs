@@ -54,7 +54,8 @@ pub fn label(
     note: &str,
 ) -> Result<Vec<String>, Fault> {
     let mut unknown = Vec::new();
-    let mut set = connection.prepare_cached("UPDATE image SET label = ?2 WHERE id = ?1").map_err(of_sqlite)?;
+    let mut set =
+        connection.prepare_cached("UPDATE image SET label = ?2 WHERE id = ?1").map_err(of_sqlite)?;
     let mut add = connection
         .prepare_cached("INSERT INTO label(image, label, author, time, note) VALUES (?1, ?2, ?3, ?4, ?5)")
         .map_err(of_sqlite)?;

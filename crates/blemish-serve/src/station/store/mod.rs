@@ -65,7 +65,7 @@ impl Store {
     /// for its history.
     ///
     /// # Errors
-    /// `newer_version` for the file of a newer program, `environment` if the folder cannot be written.
+    /// `newer_version` for the file of a newer program, `io` if the folder cannot be written.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         let mut banner = None;
         let connection = match connect(path).and_then(|connection| prepare(connection, path)) {
@@ -90,7 +90,7 @@ impl Store {
         let writer = std::thread::Builder::new()
             .name("blemish-history".into())
             .spawn(move || write_all(&connection, &work, &failed))
-            .map_err(|error| Fault::new("environment", format!("cannot start the history's thread: {error}")))?;
+            .map_err(|error| Fault::new("io", format!("cannot start the history's thread: {error}")))?;
         Ok(Self {
             path: path.to_owned(),
             queue: Mutex::new(Some(queue)),
@@ -122,7 +122,7 @@ impl Store {
     /// Writes and waits for the commit. Blocks the thread.
     ///
     /// # Errors
-    /// What the work returns; `environment` if it cannot be committed.
+    /// What the work returns; `io` if it cannot be committed.
     pub fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -149,7 +149,7 @@ impl Store {
     /// Reads what is committed. Blocks the thread.
     ///
     /// # Errors
-    /// What the work returns; `environment` if the file cannot be opened.
+    /// What the work returns; `io` if the file cannot be opened.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
         let kept = lock(&self.readers).pop();
         let connection = match kept {
@@ -225,7 +225,7 @@ fn trouble(error: &rusqlite::Error, path: &Path) -> Trouble {
 
 fn cannot_open(path: &Path, reason: &str) -> Fault {
     Fault::new(
-        "environment",
+        "io",
         format!("cannot open the history `{}`: {reason}; give a folder that can be written", path.display()),
     )
 }
@@ -277,7 +277,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, Fault> {
 
 /// An error of the database as a fault.
 pub(super) fn of_sqlite(error: rusqlite::Error) -> Fault {
-    Fault::new("environment", format!("the history cannot be read or written: {error}; see whether its disk is full"))
+    Fault::new("io", format!("the history cannot be read or written: {error}; see whether its disk is full"))
 }
 
 /// The writer: everything that waits becomes one transaction, and transactions keep their distance unless somebody waits.

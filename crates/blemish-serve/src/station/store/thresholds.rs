@@ -102,14 +102,21 @@ pub fn undoable(connection: &Connection, model: &str, version: &str) -> Result<O
             "SELECT id, backup FROM threshold WHERE model = ?1 AND version = ?2 AND backup IS NOT NULL ORDER BY id DESC LIMIT 1",
         )
         .map_err(of_sqlite)?;
-    find.query_row(params![model, version], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(of_sqlite)
+    find.query_row(params![model, version], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(of_sqlite)
 }
 
 /// The backups of a version that are more than `kept` changes old, newest first; they are forgotten.
 ///
 /// # Errors
 /// Of the database.
-pub fn forget_old(connection: &Connection, model: &str, version: &str, kept: usize) -> Result<Vec<String>, Fault> {
+pub fn forget_old(
+    connection: &Connection,
+    model: &str,
+    version: &str,
+    kept: usize,
+) -> Result<Vec<String>, Fault> {
     let mut list = connection
         .prepare_cached(
             "SELECT id, backup FROM threshold WHERE model = ?1 AND version = ?2 AND backup IS NOT NULL ORDER BY id DESC LIMIT -1 OFFSET ?3",

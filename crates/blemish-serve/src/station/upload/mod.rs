@@ -107,7 +107,8 @@ impl Uploads {
     pub fn begin(&self) -> Result<String, Fault> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let seed = format!("{} {} {}", now.as_nanos(), std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let seed =
+            format!("{} {} {}", now.as_nanos(), std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let set = format!("u-{}", &hex::encode(Sha256::digest(seed))[..12]);
         let folder = self.root.join(&set).join("images");
         std::fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
@@ -167,7 +168,14 @@ impl Uploads {
     }
 
     /// Takes the bytes of an image.
-    fn put(&self, set: &mut Set, folder: &Path, index: &mut Index, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    fn put(
+        &self,
+        set: &mut Set,
+        folder: &Path,
+        index: &mut Index,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), Fault> {
         let sha256 = hex::encode(Sha256::digest(bytes));
         if index.by_content.contains_key(&sha256) {
             set.known += 1;
@@ -265,14 +273,17 @@ impl Uploads {
     }
 
     fn folder(&self, set: &str) -> Result<PathBuf, Fault> {
-        let is_name = set.strip_prefix("u-").is_some_and(|digits| {
-            digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-        });
+        let is_name = set
+            .strip_prefix("u-")
+            .is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let folder = self.root.join(set);
         if is_name && folder.is_dir() {
             return Ok(folder);
         }
-        Err(Fault::new("not_found", format!("there is no upload `{}`; begin one with a POST to /v1/station/uploads", shown(set))))
+        Err(Fault::new(
+            "not_found",
+            format!("there is no upload `{}`; begin one with a POST to /v1/station/uploads", shown(set)),
+        ))
     }
 }
 
@@ -318,8 +329,11 @@ impl Index {
 
     fn write(folder: &Path, files: &[File]) -> Result<(), Fault> {
         let path = folder.join("index.jsonl");
-        let text: String =
-            files.iter().filter_map(|file| serde_json::to_string(file).ok()).map(|line| line + "\n").collect();
+        let text: String = files
+            .iter()
+            .filter_map(|file| serde_json::to_string(file).ok())
+            .map(|line| line + "\n")
+            .collect();
         blemish::data::files::write(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))
     }
 }

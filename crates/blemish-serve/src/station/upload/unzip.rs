@@ -32,7 +32,10 @@ pub fn unzip(
     // Before the list of entries is read: of a million it would take hundreds of megabytes.
     match claimed(&mut file, length) {
         Some((entries, _)) if entries > limits.entries => {
-            refused.add("the zip", format!("it has {entries} entries, more than {}; send it in parts", limits.entries));
+            refused.add(
+                "the zip",
+                format!("it has {entries} entries, more than {}; send it in parts", limits.entries),
+            );
             return Ok(refused.list());
         }
         Some((_, directory)) if directory > DIRECTORY => {
@@ -53,7 +56,10 @@ pub fn unzip(
         }
     };
     if archive.len() as u64 > limits.entries {
-        refused.add("the zip", format!("it has {} entries, more than {}; send it in parts", archive.len(), limits.entries));
+        refused.add(
+            "the zip",
+            format!("it has {} entries, more than {}; send it in parts", archive.len(), limits.entries),
+        );
         return Ok(refused.list());
     }
     let mut rest = limits.zip;
@@ -87,7 +93,10 @@ pub fn unzip(
         match (&mut entry).take(most + 1).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() as u64 > most => {
                 if most < limits.image {
-                    refused.add("the zip", format!("it unpacks to more than {} GiB; the rest was left out", limits.zip >> 30));
+                    refused.add(
+                        "the zip",
+                        format!("it unpacks to more than {} GiB; the rest was left out", limits.zip >> 30),
+                    );
                     break;
                 }
                 refused.add(&name, format!("it unpacks to more than {} MiB", limits.image >> 20));
@@ -121,7 +130,10 @@ impl Refusals {
 
     fn list(mut self) -> Vec<Refused> {
         if self.more > 0 {
-            self.all.push(Refused { name: format!("and {} more", self.more), reason: "for the like reasons".into() });
+            self.all.push(Refused {
+                name: format!("and {} more", self.more),
+                reason: "for the like reasons".into(),
+            });
         }
         self.all
     }
@@ -130,13 +142,18 @@ impl Refusals {
 /// Whether a name is absolute or has a way up in it, by the rules of any system.
 fn leads_out(name: &str) -> bool {
     let has_drive = name.as_bytes().get(1) == Some(&b':');
-    name.starts_with(['/', '\\']) || has_drive || name.contains('\0') || name.split(['/', '\\']).any(|part| part == "..")
+    name.starts_with(['/', '\\'])
+        || has_drive
+        || name.contains('\0')
+        || name.split(['/', '\\']).any(|part| part == "..")
 }
 
 /// What systems put into zips by themselves.
 fn is_clutter(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or_default();
-    name.starts_with("__MACOSX/") || matches!(file, ".DS_Store" | "Thumbs.db" | "desktop.ini") || file.starts_with("._")
+    name.starts_with("__MACOSX/")
+        || matches!(file, ".DS_Store" | "Thumbs.db" | "desktop.ini")
+        || file.starts_with("._")
 }
 
 /// The number of entries and the bytes of their list, as the end of a zip states them; `None` if there is no such end.

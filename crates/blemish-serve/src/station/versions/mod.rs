@@ -50,7 +50,12 @@ pub struct Versions {
 impl Versions {
     /// Versions in a folder.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, known: Mutex::default(), shadows: Mutex::default(), changing: tokio::sync::Mutex::default() }
+        Self {
+            root,
+            known: Mutex::default(),
+            shadows: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The models that are served from the folder, by name.
@@ -87,10 +92,15 @@ impl Versions {
     pub fn path(&self, name: &str, key: &str) -> Result<PathBuf, Fault> {
         let missing = || {
             let short: String = key.chars().take(64).collect();
-            Fault::new("no_such_version", format!("the model `{name}` has no version `{short}`; /v1/station/models lists them"))
+            Fault::new(
+                "no_such_version",
+                format!("the model `{name}` has no version `{short}`; /v1/station/models lists them"),
+            )
         };
         check_name(name)?;
-        let is_key = !key.is_empty() && key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let is_key = !key.is_empty()
+            && key.len() <= 32
+            && key.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         let path = self.folder(name).join(format!("{key}.blemish"));
         if is_key && path.is_file() { Ok(path) } else { Err(missing()) }
     }
@@ -128,7 +138,7 @@ impl Versions {
     /// Writes what is known of a version.
     ///
     /// # Errors
-    /// `environment` if the folder cannot be written.
+    /// `io` if the folder cannot be written.
     pub fn note_down(&self, name: &str, record: &Record) -> Result<(), Fault> {
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
         let path = self.note(name, &record.key);
@@ -138,7 +148,7 @@ impl Versions {
     /// Takes a model file in as a version; one that is there already, thresholds and all, is not taken twice.
     ///
     /// # Errors
-    /// As [`Detector::load`]; `environment` if the folder cannot be written.
+    /// As [`Detector::load`]; `io` if the folder cannot be written.
     pub fn take_in(
         &self,
         name: &str,
@@ -203,7 +213,7 @@ impl Versions {
     /// Writes it.
     ///
     /// # Errors
-    /// `environment` if the folder cannot be written.
+    /// `io` if the folder cannot be written.
     pub fn set_live(&self, name: &str, live: &Live) -> Result<(), Fault> {
         let path = self.folder(name).join("live.json");
         let text = serde_json::to_vec_pretty(live).unwrap_or_default();
@@ -215,7 +225,7 @@ impl Versions {
     /// The key of what a model has loaded now. What somebody has put there from outside is taken in as a version.
     ///
     /// # Errors
-    /// `environment` if the folder cannot be written.
+    /// `io` if the folder cannot be written.
     pub fn key_of(&self, served: &Served) -> Result<String, Fault> {
         let (name, version) = (served.name(), served.current());
         let known = super::store::lock(&self.known).get(name).cloned();
@@ -226,7 +236,8 @@ impl Versions {
         let calibration = record::digest(&version.detector);
         let current = live.live.clone().filter(|key| {
             let record = self.record(name, key);
-            record.is_ok_and(|record| record.identity == version.identity && record.calibration == calibration)
+            record
+                .is_ok_and(|record| record.identity == version.identity && record.calibration == calibration)
         });
         let key = match current {
             Some(key) => key,
@@ -267,7 +278,7 @@ impl Versions {
     /// Lets a file take the place of the one that is served; gives the bytes that were there before.
     ///
     /// # Errors
-    /// `environment` if it cannot be read or written.
+    /// `io` if it cannot be read or written.
     pub fn publish(&self, from: &Path, to: &Path) -> Result<Option<Vec<u8>>, Fault> {
         let bytes = files::read(from, LARGE).map_err(|error| cannot_read(from, &error))?;
         let before = files::read(to, LARGE).ok();
@@ -281,15 +292,21 @@ impl Versions {
     /// Deletes a version that is neither live nor in shadow.
     ///
     /// # Errors
-    /// `conflict`, `no_such_version`, `environment`.
+    /// `conflict`, `no_such_version`, `io`.
     pub fn delete(&self, name: &str, key: &str) -> Result<(), Fault> {
         let path = self.path(name, key)?;
         let mut live = self.live(name);
         if live.live.as_deref() == Some(key) {
-            return Err(Fault::new("conflict", format!("version {key} is live and cannot be deleted; make another one live first")));
+            return Err(Fault::new(
+                "conflict",
+                format!("version {key} is live and cannot be deleted; make another one live first"),
+            ));
         }
         if live.shadow.as_deref() == Some(key) {
-            return Err(Fault::new("conflict", format!("version {key} is in shadow and cannot be deleted; end its shadow first")));
+            return Err(Fault::new(
+                "conflict",
+                format!("version {key} is in shadow and cannot be deleted; end its shadow first"),
+            ));
         }
         std::fs::remove_file(&path).map_err(|error| cannot_write(&path, &error))?;
         // It says nothing without its model.
@@ -302,7 +319,7 @@ impl Versions {
     /// and never written into.
     ///
     /// # Errors
-    /// `environment` if the folder cannot be written.
+    /// `io` if the folder cannot be written.
     pub fn back_up(&self, name: &str, key: &str) -> Result<String, Fault> {
         let path = self.path(name, key)?;
         let folder = self.folder(name).join("undo");
@@ -342,15 +359,18 @@ pub fn load(path: &Path) -> Result<Detector, Fault> {
 
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let found = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    found.map(|entry| entry.path()).filter(|path| {
-        !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
-    })
+    found
+        .map(|entry| entry.path())
+        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Fault {
-    Fault::new("environment", format!("cannot write `{}`: {error}; check the space and the rights there", path.display()))
+    Fault::new(
+        "io",
+        format!("cannot write `{}`: {error}; check the space and the rights there", path.display()),
+    )
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> Fault {
-    Fault::new("environment", format!("cannot read `{}`: {error}; check that it is there", path.display()))
+    Fault::new("io", format!("cannot read `{}`: {error}; check that it is there", path.display()))
 }

@@ -3,8 +3,8 @@
 //! Everything happens on a thread of its own behind a short queue: a full queue or a full disk is counted and warned of once, and never
 //! delays or fails a verdict. Names are ours alone: what a request calls its image stands in the verdict only.
 
-use crate::bus::{Event, Happening, Listener, seconds};
 use crate::answer::{Answered, Origin, Verdict};
+use crate::bus::{Event, Happening, Listener, seconds};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::options::Which;
@@ -54,11 +54,19 @@ impl Keep {
         (most_bytes, most_images): (u64, u64),
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, Fault> {
-        let fail = |error: io::Error| Fault::new("io", format!("cannot keep images in `{}`: {error}", folder.display()));
+        let fail = |error: io::Error| {
+            Fault::new("io", format!("cannot keep images in `{}`: {error}", folder.display()))
+        };
         let shelf = Shelf::open(folder, most_bytes, most_images).map_err(fail)?;
         let waiting = Arc::new(Buffer::new(WAITING.0, WAITING.1));
         let (end, done) = sync_channel(0);
-        let work = { let (waiting, metrics) = (waiting.clone(), metrics.clone()); move || { work(shelf, &waiting, &metrics); drop(end); } };
+        let work = {
+            let (waiting, metrics) = (waiting.clone(), metrics.clone());
+            move || {
+                work(shelf, &waiting, &metrics);
+                drop(end);
+            }
+        };
         std::thread::Builder::new().name("keep".into()).spawn(work).map_err(fail)?;
         Ok(Arc::new(Self { which, waiting, metrics, done: Mutex::new(done) }))
     }
@@ -148,7 +156,8 @@ impl Shelf {
         }
         // Days and times are written so that their order is that of their names.
         found.sort();
-        let mut shelf = Self { folder: folder.to_owned(), most_bytes, most_images, there: VecDeque::new(), bytes: 0 };
+        let mut shelf =
+            Self { folder: folder.to_owned(), most_bytes, most_images, there: VecDeque::new(), bytes: 0 };
         for (stem, bytes) in found {
             shelf.bytes += bytes;
             match shelf.there.back_mut() {
@@ -189,7 +198,9 @@ impl Shelf {
     }
 
     fn remove_oldest(&mut self) -> io::Result<()> {
-        let Some((stem, bytes)) = self.there.pop_front() else { return Err(io::ErrorKind::StorageFull.into()) };
+        let Some((stem, bytes)) = self.there.pop_front() else {
+            return Err(io::ErrorKind::StorageFull.into());
+        };
         self.bytes -= bytes.min(self.bytes);
         remove_all(&stem)?;
         if let Some(day) = stem.parent() {
@@ -203,10 +214,11 @@ impl Shelf {
 /// Whether a folder is one of ours, named by a day.
 fn is_day(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_date = name.len() == 10 && name.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
+    let is_date = name.len() == 10
+        && name.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
     is_date && path.is_dir()
 }
 
@@ -239,7 +251,11 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The ending that goes with the content of an image file.
 fn ending(bytes: &[u8]) -> &'static str {
-    image::guess_format(bytes).ok().and_then(|format| format.extensions_str().first()).copied().unwrap_or("image")
+    image::guess_format(bytes)
+        .ok()
+        .and_then(|format| format.extensions_str().first())
+        .copied()
+        .unwrap_or("image")
 }
 
 #[cfg(test)]
@@ -280,7 +296,8 @@ mod tests {
         say(&bus, |answer| answer.bytes = axum::body::Bytes::new());
         keep.close(Duration::from_secs(10));
         let endings = files(folder.path());
-        let numbers: Vec<&str> = endings.iter().map(|name| name.split_once('-').unwrap().1.split_once('-').unwrap().1).collect();
+        let numbers: Vec<&str> =
+            endings.iter().map(|name| name.split_once('-').unwrap().1.split_once('-').unwrap().1).collect();
         assert_eq!(numbers, ["000001.json", "000001.png", "000004.json", "000004.png", "000006.json"]);
         let text = metrics.text();
         assert!(text.contains(r#"blemish_kept_images_total{outcome="kept"} 2"#), "{text}");
@@ -302,7 +319,8 @@ mod tests {
         assert!(five[0].contains("-000005."), "{five:?}");
         let size: u64 = {
             let day = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
-            std::fs::read_dir(day).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>() / 5
+            std::fs::read_dir(day).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+                / 5
         };
         assert_eq!(run((3 * size + size / 2, 100), 1).len(), 6);
     }

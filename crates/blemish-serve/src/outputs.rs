@@ -29,9 +29,16 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
     let _ = server.plugs.sinks.set(sinks.clone());
     let keep = match &options.keep_dir {
         // Requests may ask for it even if nothing else does.
-        Some(folder) => Some(Keep::start(options.keep, folder, (options.keep_max, options.keep_count), metrics.clone())?),
+        Some(folder) => {
+            Some(Keep::start(options.keep, folder, (options.keep_max, options.keep_count), metrics.clone())?)
+        }
         None if options.keep == Which::None => None,
-        None => return Err(Fault::new("setting", "images are to be kept, but not where; name a folder with --keep-dir")),
+        None => {
+            return Err(Fault::new(
+                "setting",
+                "images are to be kept, but not where; name a folder with --keep-dir",
+            ));
+        }
     };
     let watch = options.monitor.as_ref().map(|folder| watch(server, folder, &metrics)).transpose()?;
     let mut listeners: Vec<Arc<dyn Listener>> = vec![metrics.clone(), sinks.clone()];
@@ -64,7 +71,11 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
 }
 
 /// The monitors of all models, opened at once, so that one that cannot be gone on with ends the start.
-fn watch(server: &Arc<Server>, folder: &std::path::Path, metrics: &Arc<Metrics>) -> Result<Arc<Watch>, Fault> {
+fn watch(
+    server: &Arc<Server>,
+    folder: &std::path::Path,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Watch>, Fault> {
     let watch = Watch::new(folder, metrics.clone())?;
     for served in server.models.all() {
         let version = served.current();

@@ -5,5 +5,7 @@ mod manners;
 mod memory;
 mod outputs;
 mod report;
+#[cfg(feature = "serve")]
+mod serving;
 mod stories;
 mod support;

@@ -43,21 +43,28 @@ impl Socket {
         match listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).map_err(|error| {
-                    Fault::new("io", format!("cannot listen on {address}: {error}; choose another with --listen"))
+                    Fault::new(
+                        "io",
+                        format!("cannot listen on {address}: {error}; choose another with --listen"),
+                    )
                 })?;
                 Ok(Self::Tcp(listener))
             }
             #[cfg(unix)]
             Listen::Unix(path) => unix(path),
             #[cfg(not(unix))]
-            Listen::Unix(_) => Err(Fault::new("setting", "this system has no Unix sockets; listen on an address")),
+            Listen::Unix(_) => {
+                Err(Fault::new("setting", "this system has no Unix sockets; listen on an address"))
+            }
         }
     }
 
     /// Where it listens, with the port that was found if any was wanted.
     pub(super) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Self::Tcp(listener) => {
+                listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
+            }
             #[cfg(unix)]
             Self::Unix(_, file) => format!("unix:{}", file.0.display()),
         }
@@ -91,7 +98,9 @@ impl Socket {
                 let server = axum_server::from_unix(listener).map_err(fault)?;
                 let handle = Handle::<std::os::unix::net::SocketAddr>::with_control(control);
                 let served = match tls {
-                    Some(config) => ready(server, handle).acceptor(RustlsAcceptor::new(config)).serve(service).await,
+                    Some(config) => {
+                        ready(server, handle).acceptor(RustlsAcceptor::new(config)).serve(service).await
+                    }
                     None => ready(server, handle).serve(service).await,
                 };
                 drop(file);
@@ -142,7 +151,10 @@ fn unix(path: &Path) -> Result<Socket, Fault> {
     use std::os::unix::net::{UnixListener, UnixStream};
     let shown = path.display();
     let fault = |what: &dyn std::fmt::Display| {
-        Fault::new("io", format!("cannot listen on the socket `{shown}`: {what}; choose another with --listen unix:PATH"))
+        Fault::new(
+            "io",
+            format!("cannot listen on the socket `{shown}`: {what}; choose another with --listen unix:PATH"),
+        )
     };
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
@@ -166,7 +178,10 @@ fn unix(path: &Path) -> Result<Socket, Fault> {
 /// `not_ready` with what it says, or `io` if it does not answer within the time.
 pub fn ping(listen: &Listen, is_tls: bool, within: Duration) -> Result<(), Fault> {
     let fault = |error: &dyn std::fmt::Display| {
-        Fault::new("io", format!("the server at {listen} does not answer: {error}; check that it runs and listens there"))
+        Fault::new(
+            "io",
+            format!("the server at {listen} does not answer: {error}; check that it runs and listens there"),
+        )
     };
     let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answer = match listen {

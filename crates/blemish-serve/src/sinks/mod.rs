@@ -94,7 +94,9 @@ impl Line {
     fn note(&self, error: Option<String>) {
         let mut known = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*known, &error) {
-            (None, Some(why)) => tracing::warn!(sink = %self.name, "{why}; messages wait, {} at most", self.messages.capacity()),
+            (None, Some(why)) => {
+                tracing::warn!(sink = %self.name, "{why}; messages wait, {} at most", self.messages.capacity())
+            }
             (Some(_), None) => tracing::info!(sink = %self.name, "messages leave again"),
             _ => {}
         }
@@ -183,7 +185,14 @@ impl Sink {
         match &options.kind {
             SinkKind::Folder(path) => {
                 let folder = folder::Folder::new(path).map_err(|error| {
-                    Fault::new("io", format!("cannot make the folder `{}` of the sink `{}`: {error}", path.display(), options.name))
+                    Fault::new(
+                        "io",
+                        format!(
+                            "cannot make the folder `{}` of the sink `{}`: {error}",
+                            path.display(),
+                            options.name
+                        ),
+                    )
                 })?;
                 spawn(&line, done, folder)?;
             }
@@ -202,9 +211,18 @@ impl Sink {
                 })?;
             }
         }
-        let interval = options.rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
+        let interval =
+            options.rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         let (only_anomalous, overlay) = (options.only_anomalous, options.overlay);
-        Ok(Self { line, only_anomalous, overlay, interval, last: Mutex::default(), done: Mutex::new(is_done), running })
+        Ok(Self {
+            line,
+            only_anomalous,
+            overlay,
+            interval,
+            last: Mutex::default(),
+            done: Mutex::new(is_done),
+            running,
+        })
     }
 
     fn take(&self, event: &Event) {
@@ -242,7 +260,9 @@ impl Sink {
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
     let builder = std::thread::Builder::new().name(format!("sink {name}"));
     let started = builder.spawn(work);
-    started.map(drop).map_err(|error| Fault::new("io", format!("cannot start a thread for the sink `{name}`: {error}")))
+    started
+        .map(drop)
+        .map_err(|error| Fault::new("io", format!("cannot start a thread for the sink `{name}`: {error}")))
 }
 
 fn spawn(line: &Arc<Line>, done: Sender<()>, outlet: impl Outlet + 'static) -> Result<(), Fault> {

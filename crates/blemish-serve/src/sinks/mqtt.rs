@@ -12,7 +12,9 @@
 use super::options::MqttOptions;
 use super::{Line, Message, PAUSES};
 use crate::fault::Fault;
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, QoS, TlsConfiguration, Transport,
+};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -80,7 +82,14 @@ impl Broker {
         let mut pause = PAUSES.0;
         loop {
             let (client, events) = AsyncClient::new(self.options.clone(), WINDOW + 4);
-            let mut session = Session { line, prefix: &self.prefix, client, on_way: VecDeque::new(), is_connected: false, has_left: false };
+            let mut session = Session {
+                line,
+                prefix: &self.prefix,
+                client,
+                on_way: VecDeque::new(),
+                is_connected: false,
+                has_left: false,
+            };
             let end = session.run(events).await;
             let was_connected = session.is_connected;
             let waiting = session.on_way.into_iter().flatten().map(|message| {
@@ -95,7 +104,8 @@ impl Broker {
                     line.note(Some(format!("the broker {host}:{port} cannot be reached: {why}")));
                 }
             }
-            if line.messages.closes().is_some_and(|until| until <= Instant::now() || line.messages.is_empty()) {
+            if line.messages.closes().is_some_and(|until| until <= Instant::now() || line.messages.is_empty())
+            {
                 return;
             }
             pause = if was_connected { PAUSES.0 } else { (2 * pause).min(PAUSES.1) };
@@ -211,21 +221,28 @@ fn tls(options: &MqttOptions) -> Result<TlsConfiguration, Fault> {
     // May have been done by whoever listens with TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| Fault::new("io", format!("cannot read `{}` of an MQTT sink: {error}", path.display())))
+        std::fs::read(path).map_err(|error| {
+            Fault::new("io", format!("cannot read `{}` of an MQTT sink: {error}", path.display()))
+        })
     };
     let client_auth = match &options.certificate {
         Some((certificate, key)) => Some((read(certificate)?, read(key)?)),
         None => None,
     };
     match (&options.authorities, client_auth) {
-        (Some(path), client_auth) => Ok(TlsConfiguration::Simple { ca: read(path)?, alpn: None, client_auth }),
+        (Some(path), client_auth) => {
+            Ok(TlsConfiguration::Simple { ca: read(path)?, alpn: None, client_auth })
+        }
         (None, Some(_)) => Err(Fault::new(
             "setting",
             "an MQTT sink with a certificate of its own needs the broker's authorities; name their file as `ca`",
         )),
         // The library panics if the system's store holds something that it does not understand.
         (None, None) => std::panic::catch_unwind(TlsConfiguration::default).map_err(|_| {
-            Fault::new("setting", "the system's certificates cannot be read; name the broker's authorities as `ca`")
+            Fault::new(
+                "setting",
+                "the system's certificates cannot be read; name the broker's authorities as `ca`",
+            )
         }),
     }
 }

@@ -70,7 +70,10 @@ async fn ready(State(server): State<Arc<Server>>) -> Result<Json<Value>, Fault> 
     match readiness.ready {
         // The text of the protocol names the key `live`, clients read `ready`.
         true => Ok(Json(json!({"live": true, "ready": true}))),
-        false => Err(Fault::new("not_ready", format!("the server is not ready: {}; ask again in a second", readiness.reasons.join(", ")))),
+        false => Err(Fault::new(
+            "not_ready",
+            format!("the server is not ready: {}; ask again in a second", readiness.reasons.join(", ")),
+        )),
     }
 }
 
@@ -79,7 +82,11 @@ async fn ready(State(server): State<Arc<Server>>) -> Result<Json<Value>, Fault> 
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "The model.", body = Object),
         (status = "default", description = "An error.", body = ErrorBody)))]
-async fn model(State(server): State<Arc<Server>>, rights: Rights, Path(name): Path<String>) -> Result<Json<Value>, Fault> {
+async fn model(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Fault> {
     may_see(rights)?;
     let served = server.models.find(&name)?;
     Ok(metadata(served.name(), &served.current()))
@@ -105,7 +112,11 @@ async fn model_version(
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "It answers.", body = Object),
         (status = "default", description = "It does not.", body = ErrorBody)))]
-async fn model_ready(State(server): State<Arc<Server>>, rights: Rights, Path(name): Path<String>) -> Result<Json<Value>, Fault> {
+async fn model_ready(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Fault> {
     may_see(rights)?;
     is_ready(&*server.models.find(&name)?)
 }
@@ -189,12 +200,18 @@ async fn index(State(server): State<Arc<Server>>, rights: Rights) -> Result<Json
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "It was loaded.", body = Object),
         (status = "default", description = "An error; the version before goes on.", body = ErrorBody)))]
-async fn load(State(server): State<Arc<Server>>, rights: Rights, Path(name): Path<String>) -> Result<Json<Value>, Fault> {
+async fn load(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Fault> {
     rights.need(Right::Admin)?;
     let served = server.models.find(&name)?;
     // It goes on if the caller goes away: half a reload helps nobody.
     let work = tokio::spawn(async move { served.reload().await });
-    work.await.unwrap_or_else(|_| Err(Fault::new("panic", "the model could not be loaded; its file may be damaged")))?;
+    work.await.unwrap_or_else(|_| {
+        Err(Fault::new("panic", "the model could not be loaded; its file may be damaged"))
+    })?;
     Ok(Json(json!({})))
 }
 
@@ -209,7 +226,11 @@ fn of_version(served: &Served, version: &str) -> Result<Arc<Version>, Fault> {
         true => Ok(current),
         false => Err(Fault::new(
             "no_such_version",
-            format!("the model `{}` is version {} now; leave the version out to use it", served.name(), current.version),
+            format!(
+                "the model `{}` is version {} now; leave the version out to use it",
+                served.name(),
+                current.version
+            ),
         )),
     }
 }
@@ -220,7 +241,10 @@ fn is_ready(served: &Served) -> Result<Json<Value>, Fault> {
         Condition::Loading => "it is being verified".to_owned(),
         Condition::Failed(reason) => reason,
     };
-    Err(Fault::new("not_ready", format!("the model `{}` is not ready: {why}; ask again in a second", served.name())))
+    Err(Fault::new(
+        "not_ready",
+        format!("the model `{}` is not ready: {why}; ask again in a second", served.name()),
+    ))
 }
 
 fn calibrated(version: &Version) -> Calibrated {
@@ -316,21 +340,34 @@ async fn score(
             let place = match place {
                 Some(place) => place,
                 // The others of this request may be all that is in the queue.
-                None => tokio::time::timeout_at(deadline.into(), served.reserve_when_free()).await.map_err(|_| {
-                    (at, Fault::new("deadline", "the time for the request is over; send fewer images at once"))
-                })?,
+                None => tokio::time::timeout_at(deadline.into(), served.reserve_when_free()).await.map_err(
+                    |_| {
+                        (
+                            at,
+                            Fault::new(
+                                "deadline",
+                                "the time for the request is over; send fewer images at once",
+                            ),
+                        )
+                    },
+                )?,
             };
             let given = match image {
                 Image::Encoded(bytes) => Given::Encoded(bytes),
                 Image::Pixels(image) => Given::Pixels(image),
             };
             let asked = Asked { id, name: String::new(), origin: Origin::Http, min_area, deadline };
-            served.score(place, given, asked).await.map(|answered| (at, answered)).map_err(|fault| (at, fault))
+            served
+                .score(place, given, asked)
+                .await
+                .map(|answered| (at, answered))
+                .map_err(|fault| (at, fault))
         });
     }
     let mut answers = Vec::with_capacity(count);
     while let Some(done) = work.join_next().await {
-        let done = done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?;
+        let done =
+            done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?;
         answers.push(done.map_err(|(at, fault)| match count {
             1 => fault,
             _ => Fault { text: format!("image {at} of {count}: {}", fault.text), ..fault },
@@ -340,15 +377,22 @@ async fn score(
     let answers: Vec<_> = answers.into_iter().map(|(_, answered)| answered).collect();
     if answers.iter().any(|answered| answered.verdict.version != answers[0].verdict.version) {
         // An answer names one version.
-        return Err(Fault::new("not_ready", "the model changed while the images were scored; send them again"));
+        return Err(Fault::new(
+            "not_ready",
+            "the model changed while the images were scored; send them again",
+        ));
     }
     Ok(answers)
 }
 
 /// Does work that takes a while beside the runtime.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Fault::new("panic", "the server failed on this request; its log has the id of the request")))
+    done.unwrap_or_else(|_| {
+        Err(Fault::new("panic", "the server failed on this request; its log has the id of the request"))
+    })
 }
 
 fn own_id(request: &Request) -> String {

@@ -7,8 +7,11 @@
 mod access;
 mod linger;
 mod listen;
+mod ping;
 mod room;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use crate::bus::Bus;
@@ -20,7 +23,7 @@ pub use access::{Peer, RequestId};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-pub use listen::ping;
+pub use ping::ping;
 pub use room::{Access, AccessHook, MetricsText, Noted, Plugs, Readiness, Room};
 pub use start::{Checked, MakeRooms, check, serve};
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use blemish_eval::report::{CategoryReport, DefectReport, ImageSummary, PixelSumm
 use blemish_eval::{Evaluation, Interval};
 use maud::{Markup, PreEscaped, html};
 
-const SCRIPT: &str = include_str!("threshold.js");
+const SCRIPT: &str = concat!(include_str!("decide.js"), include_str!("threshold.js"));
 /// Steps of the slider from the lowest to the highest score.
 const STEPS: usize = 1000;
 /// Most bytes of pictures in one page; findings beyond are left out, and the page says so.

@@ -21,4 +21,4 @@ pub use eval_report::{
     Curves, EvalReport, ImageLine, LossCurve, Provenance, Rule, Threshold, ThresholdOrigin, VideoLine,
 };
 pub use evidence::{Evidence, Finding};
-pub use page::readable_bytes;
+pub use page::{DECIDE, LOOK, readable_bytes};

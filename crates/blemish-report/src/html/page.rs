@@ -2,7 +2,13 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-const STYLE: &str = include_str!("page.css");
+/// The palette, focus and marks of charts, for pages of others that show the same things.
+pub const LOOK: &str = include_str!("look.css");
+
+/// A script with the object `decide`: what a threshold tells apart, counted in the same way on every page.
+pub const DECIDE: &str = include_str!("decide.js");
+
+const STYLE: &str = concat!(include_str!("look.css"), include_str!("page.css"));
 
 /// Nothing may be fetched from anywhere; styles, scripts and pictures are in the page itself.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \

@@ -1,15 +1,13 @@
 // The slider under the histogram: every move counts anew what the threshold tells apart.
-"use strict";
 (() => {
   const data = JSON.parse(document.getElementById("scores").textContent);
   const at = (id) => document.getElementById(id);
   const slider = at("slider"), field = at("value"), steps = Number(slider.max);
-  const isAlarm = data.strict ? (score, t) => score > t : (score, t) => score >= t;
-  const percent = (part, whole) => (whole ? (100 * part / whole).toFixed(1) : "–") + " %";
+  const { percent } = decide;
   const show = (id, text) => { const place = at(id); if (place) place.textContent = text; };
 
   function update(t, moved) {
-    const count = (scores) => scores.reduce((sum, score) => sum + (isAlarm(score, t) ? 1 : 0), 0);
+    const count = (scores) => decide.count(scores, t, data.strict);
     const alarms = count(data.good), good = data.good.length;
     let found = 0, defective = 0;
     data.defects.forEach((scores, kind) => {

@@ -196,7 +196,7 @@ fn png_head(width: u32, height: u32) -> Vec<u8> {
     for byte in &bytes[12..29] {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
         }
     }
     bytes[29..33].copy_from_slice(&(!crc).to_be_bytes());
@@ -212,7 +212,7 @@ fn what_keeps_a_server_from_starting_is_said() {
     assert!(bench.misused("serve model.blemish model.blemish").contains("NAME=PATH"));
     std::fs::write(bench.path("tokens"), "").unwrap();
     assert!(bench.misused("serve model.blemish --token-file tokens").contains("no token"));
-    assert!(bench.misused("serve model.blemish --tls-cert tokens --tls-key tokens").contains("TLS"));
+    assert!(bench.misused("serve model.blemish --tls-cert tokens --tls-key tokens").contains("certificates"));
     let mut bytes = std::fs::read(bench.path("model.blemish")).unwrap();
     let at = bytes.len() - 9;
     bytes[at] ^= 1;

@@ -7,7 +7,7 @@ use crate::keep::Keep;
 use crate::metrics::Metrics;
 use crate::options::Which;
 use crate::server::{Room, Server};
-use crate::sinks::Sinks;
+use crate::sinks::{Look, Outlook, Sinks};
 use crate::v2;
 use crate::watch::Watch;
 use std::io::Write;
@@ -25,7 +25,7 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
     let options = &server.options;
     let metrics = Arc::new(Metrics::new());
     let access = Arc::new(AccessLog::start(log, options.logs_json)?);
-    let sinks = Sinks::start(&options.sinks, &metrics)?;
+    let sinks = Sinks::start(&options.sinks, &metrics, &look(server))?;
     let _ = server.plugs.sinks.set(sinks.clone());
     let keep = match &options.keep_dir {
         // Requests may ask for it even if nothing else does.
@@ -67,6 +67,23 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
         metrics: Some(metrics),
         close: Some(Box::new(close)),
         ..Room::default()
+    })
+}
+
+/// How the server is, for sinks that are asked.
+fn look(server: &Arc<Server>) -> Look {
+    let weak = Arc::downgrade(server);
+    Arc::new(move |model: Option<&str>| {
+        let Some(server) = weak.upgrade() else { return Outlook::default() };
+        let has_drift = |model: &str| {
+            let state = server.plugs.watch.get().and_then(|watch| watch.state(model));
+            state.is_some_and(|state| state.drift.is_some())
+        };
+        let has_drift = match model {
+            Some(model) => has_drift(model),
+            None => server.models.all().iter().any(|served| has_drift(served.name())),
+        };
+        Outlook { is_ready: server.readiness().ready, has_drift }
     })
 }
 

@@ -5,7 +5,7 @@ use super::units;
 use crate::fault::Fault;
 use crate::options::check_name;
 use crate::sinks::options::BUFFER;
-use crate::sinks::{MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
+use crate::sinks::{ModbusOptions, MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
 use std::path::Path;
 use std::time::Duration;
 use toml::Table;
@@ -61,8 +61,11 @@ fn one(section: &mut Section<'_>) -> Result<SinkOptions, Fault> {
             let why = "it is missing or empty; write command = [\"PROGRAM\", \"ARGUMENT\"]";
             SinkKind::Command(command.ok_or_else(|| section.fault("command", why))?)
         }
+        "modbus" => SinkKind::Modbus(modbus(section)?),
         other => {
-            return Err(section.fault("kind", format!("`{other}` is none of folder, mqtt, webhook, command")));
+            return Err(
+                section.fault("kind", format!("`{other}` is none of folder, mqtt, webhook, command, modbus"))
+            );
         }
     };
     Ok(SinkOptions {
@@ -142,6 +145,21 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
         return Err(section.fault("url", "certificates need an encrypted connection; write mqtts://"));
     }
     Ok(MqttOptions { host, port, is_tls, prefix, client_id, login, authorities, certificate })
+}
+
+/// Loopback unless an address is given: the protocol has no login.
+const MODBUS: &str = "127.0.0.1:1502";
+
+fn modbus(section: &mut Section<'_>) -> Result<ModbusOptions, Fault> {
+    let listen = section.text("listen")?.unwrap_or_else(|| MODBUS.into());
+    let listen = listen.parse().map_err(|_| {
+        section.fault("listen", format!("`{listen}` is no address with a port; write {MODBUS}"))
+    })?;
+    let model = section.text("model")?;
+    if let Some(model) = &model {
+        check_name(model).map_err(|fault| section.fault("model", fault))?;
+    }
+    Ok(ModbusOptions { listen, model })
 }
 
 fn webhook(section: &mut Section<'_>) -> Result<WebhookOptions, Fault> {

@@ -143,11 +143,15 @@ fn sinks_of_every_kind_are_read() {
         [[sink]]
         kind = "folder"
         path = "others"
+
+        [[sink]]
+        kind = "modbus"
+        model = "line"
         "#,
     )
     .unwrap();
     let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
-    assert_eq!(names, ["folder", "plant", "webhook", "command", "folder-5"]);
+    assert_eq!(names, ["folder", "plant", "webhook", "command", "folder-5", "modbus"]);
     let SinkKind::Mqtt(mqtt) = &config.sinks[1].kind else { panic!("mqtt") };
     assert_eq!(
         (mqtt.host.as_str(), mqtt.port, mqtt.is_tls, mqtt.prefix.as_str()),
@@ -162,6 +166,11 @@ fn sinks_of_every_kind_are_read() {
     let SinkKind::Webhook(webhook) = &config.sinks[2].kind else { panic!("webhook") };
     assert_eq!((webhook.secret.as_ref().unwrap().reveal(), webhook.timeout), ("key", Duration::from_secs(2)));
     assert!(!format!("{:?}", config.sinks).contains("key\""), "secrets are not shown");
+    let SinkKind::Modbus(modbus) = &config.sinks[5].kind else { panic!("modbus") };
+    assert_eq!(
+        (modbus.listen.to_string().as_str(), modbus.model.as_deref()),
+        ("127.0.0.1:1502", Some("line"))
+    );
     assert_eq!(config.sinks[3].kind, SinkKind::Command(vec!["gpio".into(), "17".into()]));
 }
 

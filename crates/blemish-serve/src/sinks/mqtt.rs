@@ -28,8 +28,12 @@ const LARGEST: usize = 32 << 20;
 /// A connection that is silent for so long is dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// How a message that gets no acknowledgement in time fares is for the next connection.
+/// Seconds that a connection may take to come about, and a message to get out.
 const CONNECT: u64 = 5;
+
+/// Connections in a row that may end before the first message of each is acknowledged. Then the oldest message is given up: a broker
+/// ends connections for messages that it does not allow.
+const REFUSED: u32 = 5;
 
 /// The broker.
 pub struct Broker {
@@ -79,7 +83,7 @@ impl Broker {
     }
 
     async fn pass_on(&self, line: &Line) {
-        let mut pause = PAUSES.0;
+        let (mut pause, mut refused) = (PAUSES.0, 0);
         loop {
             let (client, events) = AsyncClient::new(self.options.clone(), WINDOW + 4);
             let mut session = Session {
@@ -89,10 +93,22 @@ impl Broker {
                 on_way: VecDeque::new(),
                 is_connected: false,
                 has_left: false,
+                acknowledged: 0,
             };
             let end = session.run(events).await;
             let was_connected = session.is_connected;
-            let waiting = session.on_way.into_iter().flatten().map(|message| {
+            let mut on_way: VecDeque<Message> = session.on_way.into_iter().flatten().collect();
+            match (session.acknowledged, was_connected && !on_way.is_empty()) {
+                (0, true) => refused += 1,
+                (0, false) => {}
+                _ => refused = 0,
+            }
+            if refused == REFUSED {
+                refused = 0;
+                on_way.pop_front();
+                line.count("failed", 1);
+            }
+            let waiting = on_way.into_iter().map(|message| {
                 let bytes = message.bytes();
                 (message, bytes)
             });
@@ -109,12 +125,14 @@ impl Broker {
                 return;
             }
             pause = if was_connected { PAUSES.0 } else { (2 * pause).min(PAUSES.1) };
-            let rest = tokio::time::sleep(pause);
+            let left = line.messages.closes().map(|until| until.saturating_duration_since(Instant::now()));
+            let rest = tokio::time::sleep(left.map_or(pause, |left| left.min(pause)));
             tokio::pin!(rest);
             loop {
                 tokio::select! {
                     () = &mut rest => break,
-                    () = line.messages.changed() => if line.messages.closes().is_some() { break },
+                    // The end cuts the pause short once, and is waited for after that.
+                    () = line.messages.changed() => if left.is_none() && line.messages.closes().is_some() { break },
                 }
             }
         }
@@ -131,6 +149,8 @@ struct Session<'a> {
     is_connected: bool,
     /// Whether `offline` is said.
     has_left: bool,
+    /// Messages that the broker has.
+    acknowledged: u64,
 }
 
 impl Session<'_> {
@@ -160,6 +180,7 @@ impl Session<'_> {
                 }
                 Ok(Event::Incoming(Incoming::PubAck(_))) => {
                     if let Some(Some(_)) = self.on_way.pop_front() {
+                        self.acknowledged += 1;
                         self.line.count("sent", 1);
                     }
                 }

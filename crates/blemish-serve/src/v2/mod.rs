@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod clients;
 pub mod coding;
+mod infer;
 pub mod output;
 pub mod request;
 mod routes;

@@ -7,5 +7,7 @@ mod outputs;
 mod report;
 #[cfg(feature = "serve")]
 mod serving;
+#[cfg(feature = "serve")]
+mod station;
 mod stories;
 mod support;

@@ -8,9 +8,9 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// A server that is killed when it is dropped.
-struct Server {
-    child: Child,
-    address: String,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
     lines: BufReader<std::process::ChildStderr>,
 }
 
@@ -23,7 +23,7 @@ impl Drop for Server {
 
 impl Server {
     /// Starts it on a free port and waits until it is ready.
-    fn start(bench: &Bench, line: &str) -> Self {
+    pub(crate) fn start(bench: &Bench, line: &str) -> Self {
         let listen = if line.contains("--listen") { "" } else { " --listen 127.0.0.1:0" };
         let mut command = bench.command(&format!("serve {line}{listen}"));
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -48,14 +48,14 @@ impl Server {
         }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }
 
     /// Posts an image; gives the status and the body.
-    fn score(&self, path: &str, image: &[u8]) -> (String, String) {
+    pub(crate) fn score(&self, path: &str, image: &[u8]) -> (String, String) {
         let mut stream = self.connect();
         stream.write_all(&head(path, image.len())).unwrap();
         stream.write_all(image).unwrap();
@@ -82,7 +82,7 @@ fn head(path: &str, length: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn answer(mut stream: impl Read) -> (String, String) {
+pub(crate) fn answer(mut stream: impl Read) -> (String, String) {
     let mut text = Vec::new();
     // A connection that was reset has said all that it will.
     let _ = stream.read_to_end(&mut text);

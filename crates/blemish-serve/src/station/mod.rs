@@ -194,7 +194,7 @@ impl Station {
                 let mends = std::mem::take(&mut is_first);
                 let kept = jobs::blocking(move || {
                     if mends {
-                        retention::mend(&strong.store, &strong.pictures)?;
+                        retention::mend(&strong.store, &strong.pictures, strong.begun)?;
                     }
                     let freed =
                         retention::enforce(&strong.store, &strong.pictures, strong.settings().limits(), 0)?;

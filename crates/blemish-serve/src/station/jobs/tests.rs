@@ -15,14 +15,16 @@ const PROGRAM: &str = r#"#!/bin/sh
 echo '{"event":"stage","stage":"fitting","total":10}' >&2
 echo '{"event":"progress","stage":"fitting","done":4,"total":10,"status":"loss 0.5"}' >&2
 for word in "$@"; do
+    case "$word" in --resume) echo '{"event":"warning","message":"resumed"}' >&2;; esac
     case "$last" in -o) output="$word";; esac
+    last="$word"
+done
+for word in "$@"; do
     case "$word" in
         *how=fail) echo '  × there are no good images' >&2; exit 1;;
         *how=memory) kill -9 $$;;
         *how=long) trap 'touch "$output.checkpoint"; exit 130' INT TERM; while true; do sleep 0.05; done;;
-        --resume) echo '{"event":"warning","message":"resumed"}' >&2;;
     esac
-    last="$word"
 done
 [ -n "$output" ] && cp "@MODEL@" "$output"
 echo "$@" > "@FOLDER@/arguments"

@@ -62,6 +62,14 @@ impl Server {
         answer(stream)
     }
 
+    /// The status of asking for the models with a token.
+    fn models_for(&self, token: &str) -> String {
+        let mut stream = self.connect();
+        let about = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}");
+        stream.write_all(format!("GET /v1/models HTTP/1.1\r\n{about}\r\n\r\n").as_bytes()).unwrap();
+        answer(stream).0
+    }
+
     #[cfg(unix)]
     fn signal(&self, signal: libc::c_int) {
         // Safety: the process is our own child, which has not been waited for.
@@ -160,6 +168,27 @@ fn what_is_in_flight_is_answered_before_the_end_and_the_socket_is_taken_away() {
     assert!(!socket.exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_hangup_reads_tokens_and_models_anew() {
+    let bench = Bench::with_model();
+    std::fs::write(bench.path("tokens"), "first-token score,read\n").unwrap();
+    let mut server = Server::start(&bench, "model.blemish --token-file tokens");
+    assert_eq!(
+        (server.models_for("first-token"), server.models_for("second-token")),
+        ("200".into(), "401".into())
+    );
+    std::fs::write(bench.path("tokens"), "second-token score,read\n").unwrap();
+    std::fs::write(bench.path("model.blemish"), "no model").unwrap();
+    server.signal(libc::SIGHUP);
+    let told = server.until("old version goes on");
+    assert!(!told.contains("token"), "{told}");
+    assert_eq!(
+        (server.models_for("first-token"), server.models_for("second-token")),
+        ("401".into(), "200".into())
+    );
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn bodies_and_heads_that_are_too_large_take_no_memory() {
@@ -196,7 +225,7 @@ fn png_head(width: u32, height: u32) -> Vec<u8> {
     for byte in &bytes[12..29] {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
         }
     }
     bytes[29..33].copy_from_slice(&(!crc).to_be_bytes());
@@ -212,7 +241,7 @@ fn what_keeps_a_server_from_starting_is_said() {
     assert!(bench.misused("serve model.blemish model.blemish").contains("NAME=PATH"));
     std::fs::write(bench.path("tokens"), "").unwrap();
     assert!(bench.misused("serve model.blemish --token-file tokens").contains("no token"));
-    assert!(bench.misused("serve model.blemish --tls-cert tokens --tls-key tokens").contains("TLS"));
+    assert!(bench.misused("serve model.blemish --tls-cert tokens --tls-key tokens").contains("certificates"));
     let mut bytes = std::fs::read(bench.path("model.blemish")).unwrap();
     let at = bytes.len() - 9;
     bytes[at] ^= 1;

@@ -359,3 +359,16 @@ async fn models_come_and_go() {
     // Whoever has it yet finishes with it.
     score(&served, &bench().images()[0]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_watched() {
+    let (options, _folder) = options(&["line"]);
+    let (server, _) = server(options).await;
+    let watching = tokio::spawn(server.models.clone().watch());
+    let served = server.models.get("line").unwrap();
+    let before = served.current().version.clone();
+    replace(&bench().path("other"), served.path(), true);
+    until("the new file is taken", || served.current().version != before).await;
+    assert_eq!(served.counts().reload_failures, 0);
+    watching.abort();
+}

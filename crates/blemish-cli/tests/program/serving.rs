@@ -62,6 +62,14 @@ impl Server {
         answer(stream)
     }
 
+    /// The status of asking for the models with a token.
+    fn models_for(&self, token: &str) -> String {
+        let mut stream = self.connect();
+        let about = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}");
+        stream.write_all(format!("GET /v1/models HTTP/1.1\r\n{about}\r\n\r\n").as_bytes()).unwrap();
+        answer(stream).0
+    }
+
     #[cfg(unix)]
     fn signal(&self, signal: libc::c_int) {
         // Safety: the process is our own child, which has not been waited for.
@@ -158,6 +166,27 @@ fn what_is_in_flight_is_answered_before_the_end_and_the_socket_is_taken_away() {
     }
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
     assert!(!socket.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_reads_tokens_and_models_anew() {
+    let bench = Bench::with_model();
+    std::fs::write(bench.path("tokens"), "first-token score,read\n").unwrap();
+    let mut server = Server::start(&bench, "model.blemish --token-file tokens");
+    assert_eq!(
+        (server.models_for("first-token"), server.models_for("second-token")),
+        ("200".into(), "401".into())
+    );
+    std::fs::write(bench.path("tokens"), "second-token score,read\n").unwrap();
+    std::fs::write(bench.path("model.blemish"), "no model").unwrap();
+    server.signal(libc::SIGHUP);
+    let told = server.until("old version goes on");
+    assert!(!told.contains("token"), "{told}");
+    assert_eq!(
+        (server.models_for("first-token"), server.models_for("second-token")),
+        ("401".into(), "200".into())
+    );
 }
 
 #[cfg(target_os = "linux")]

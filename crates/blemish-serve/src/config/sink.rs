@@ -1,4 +1,22 @@
 //! The tables `[[sink]]`.
+//!
+//! | key | of | says |
+//! |---|---|---|
+//! | `kind` | all | `folder`, `mqtt`, `webhook`, `command` or `modbus` |
+//! | `name` | all | in metrics and logs; the kind if there is none |
+//! | `only` | all | `"all"` or `"anomalous"` images |
+//! | `rate` | all but modbus | verdicts a second, at most; those between are left out |
+//! | `image` | all but modbus | `"none"` or `"overlay"`: the heat map over the image goes along |
+//! | `buffer` | all but modbus | messages that wait (1,000); when full, the oldest are dropped |
+//! | `path` | folder | where lines of JSON go, a file a day |
+//! | `url` | mqtt | `mqtt://HOST:1883` or `mqtts://HOST:8883` |
+//! | `prefix`, `client_id` | mqtt | the first part of topics (`blemish`); the name at the broker |
+//! | `username`, `password_env`, `password_file` | mqtt | login |
+//! | `ca`, `certificate`, `key` | mqtt | PEM files: who signs the broker's certificate, and our own |
+//! | `url`, `ca`, `timeout` | webhook | where to, who signs its certificate, how long a try takes (10 s) |
+//! | `secret_env`, `secret_file` | webhook | the key that signs bodies |
+//! | `command` | command | the program and its arguments |
+//! | `listen`, `model` | modbus | address (`127.0.0.1:1502`); the model that is told, all if none |
 
 use super::table::Section;
 use super::units;
@@ -6,6 +24,7 @@ use crate::fault::Fault;
 use crate::options::check_name;
 use crate::sinks::options::BUFFER;
 use crate::sinks::{ModbusOptions, MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
 use toml::Table;
@@ -123,7 +142,7 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
         return Err(section
             .fault("prefix", format!("`{prefix}` begins no topic; leave out #, + and a slash at the end")));
     }
-    let client_id = section.text("client_id")?.unwrap_or_else(|| format!("blemish-{}", std::process::id()));
+    let client_id = section.text("client_id")?.unwrap_or_else(any_client);
     let username = section.text("username")?;
     let password = secret(section, ("password_env", "password_file", "password"))?;
     let login = match (username, password) {
@@ -145,6 +164,12 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
         return Err(section.fault("url", "certificates need an encrypted connection; write mqtts://"));
     }
     Ok(MqttOptions { host, port, is_tls, prefix, client_id, login, authorities, certificate })
+}
+
+/// A name at the broker that nobody else has: numbers of processes are the same in every container.
+fn any_client() -> String {
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("blemish-{:08x}", (random >> 32) as u32)
 }
 
 /// Loopback unless an address is given: the protocol has no login.

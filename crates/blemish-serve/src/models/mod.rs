@@ -12,6 +12,7 @@
 mod condition;
 mod given;
 mod memory;
+mod outcome;
 mod place;
 mod queue;
 mod served;

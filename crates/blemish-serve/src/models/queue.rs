@@ -4,16 +4,17 @@
 //! batch. What a version in shadow is to score waits until nobody else does.
 
 use super::condition::Condition;
-use super::given::{Asked, Prepared, joined};
+use super::given::{Asked, Prepared};
 use super::memory::Held;
+use super::outcome::{About, late, milliseconds, panicked, removed, scored};
 use super::place::Place;
 use super::version::Version;
-use crate::answer::{Answered, Milliseconds, Verdict};
+use crate::answer::{Answered, Milliseconds};
 use crate::bus::{Bus, Happening};
 use crate::fault::Fault;
 use crate::options::Which;
 use axum::body::Bytes;
-use blemish::{Decision, Observer, ScoreOptions, Scored};
+use blemish::{ScoreOptions, Scored};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,7 +66,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         !self.gone.is_set() && !self.asked.is_late() && !self.reply.is_closed()
     }
 }
@@ -95,15 +96,6 @@ pub(super) struct Queue {
     pub(super) bus: Arc<Bus>,
     waiting: Mutex<Waiting>,
     changed: Condvar,
-}
-
-/// Watches whether anybody still wants an image.
-struct Wanted<'a>(&'a Job);
-
-impl Observer for Wanted<'_> {
-    fn is_cancelled(&self) -> bool {
-        !self.0.is_wanted()
-    }
 }
 
 enum Turn {
@@ -352,82 +344,4 @@ impl Queue {
 fn covered(version: &Version, (height, width): (usize, usize)) -> (Range<usize>, Range<usize>) {
     // It was transformed, so that it can be.
     version.detector.transform().covered(height, width).unwrap_or((0..height, 0..width))
-}
-
-/// What a verdict says beside score and decision.
-struct About<'a> {
-    id: &'a str,
-    model: &'a str,
-    version: &'a Version,
-    size: (usize, usize),
-    milliseconds: Milliseconds,
-}
-
-impl About<'_> {
-    fn verdict(self, score: f32, decision: Option<Decision>) -> Verdict {
-        let (p_value, threshold, anomalous, regions) = match decision {
-            Some(Decision { p_value, threshold, anomalous, regions }) => {
-                (Some(p_value), threshold, anomalous, regions)
-            }
-            None => (None, None, None, Vec::new()),
-        };
-        Verdict {
-            id: self.id.to_owned(),
-            model: self.model.to_owned(),
-            version: self.version.version.clone(),
-            score,
-            p_value,
-            threshold,
-            anomalous,
-            regions,
-            size: [self.size.0, self.size.1],
-            milliseconds: self.milliseconds,
-        }
-    }
-}
-
-/// The outcomes of images that go together.
-fn scored(version: &Version, jobs: &[Job]) -> Result<Vec<Scored>, Fault> {
-    #[cfg(test)]
-    if jobs.iter().any(|job| job.asked.name == super::tests::PANICS) {
-        panic!("as asked");
-    }
-    let outcome = match jobs {
-        [Job { prepared: Prepared { batch: Some(batch), .. }, .. }] => version.detector.score(batch),
-        [job @ Job { prepared: Prepared { image: Some(image), .. }, .. }] => {
-            let options = ScoreOptions { observer: &Wanted(job), ..ScoreOptions::default() };
-            version.detector.score_image(image, &options).map(|scored| vec![scored])
-        }
-        jobs => match joined(&jobs.iter().map(|job| &job.prepared).collect::<Vec<_>>()) {
-            Some(batch) => version.detector.score(&batch),
-            None => return Ok(Vec::new()),
-        },
-    };
-    outcome.map_err(|error| match &error {
-        // An image that fits was scored to something that is no number: the model's fault, not the caller's.
-        blemish::Error::Score { reason } if reason.contains("finite") => Fault::new("not_finite", error),
-        _ => Fault::from(&error),
-    })
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    // Microseconds are as fine as clocks are.
-    (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// A time that is over.
-pub(super) fn late() -> Fault {
-    Fault::new("deadline", "the time for the request is over; send less at once, or raise --timeout")
-}
-
-/// A panic, which the log knows more of.
-pub(super) fn panicked() -> Fault {
-    Fault::new("panic", "the server failed on this image; its log has the id of the request")
-}
-
-fn removed(name: &str) -> Fault {
-    Fault::new(
-        "no_such_model",
-        format!("the model `{name}` was taken away; GET /v1/models lists those that are served"),
-    )
 }

@@ -3,8 +3,9 @@
 use super::Engine;
 use super::condition::{Condition, Counts, State};
 use super::given::{Asked, Given, Prepared, reading};
+use super::outcome::{late, panicked};
 use super::place::Place;
-use super::queue::{Gone, Job, Queue, Timing, late, panicked};
+use super::queue::{Gone, Job, Queue, Timing};
 use super::version::{Stamp, Version};
 use crate::answer::Answered;
 use crate::fault::Fault;
@@ -123,7 +124,7 @@ impl Served {
     /// A place in the queue, at once.
     ///
     /// # Errors
-    /// `queue_full`; `not_ready` while the model is being verified or has failed; `shutting_down`.
+    /// `queue_full`; `not_ready` while the model is being verified or has failed.
     pub fn reserve(&self) -> Result<Place, Fault> {
         self.condition.check(&self.name)?;
         let permit = self.places.clone().try_acquire_owned();

@@ -82,11 +82,8 @@ async fn scored(
 }
 
 async fn parsed(headers: &HeaderMap, bytes: Bytes) -> Result<InferRequest, Fault> {
-    let length = match headers.get(JSON_LENGTH) {
-        // What is no text is no number either.
-        Some(value) => Some(value.to_str().unwrap_or("?").to_owned()),
-        None => None,
-    };
+    // What is no text is no number either.
+    let length = headers.get(JSON_LENGTH).map(|value| value.to_str().unwrap_or("?").to_owned());
     match bytes.len() <= SMALL {
         true => parse(length.as_deref(), &bytes),
         false => aside(move || parse(length.as_deref(), &bytes)).await,

@@ -458,4 +458,8 @@ async fn errors_carry_the_text_that_clients_show_and_their_exact_content_type() 
     }
     let (_, about) = ask(&app, request("GET", "/v2", "")).await;
     assert_eq!(about["extensions"], json!(["binary_tensor_data", "model_repository"]));
+    let (_, described) = ask(&app, request("GET", "/openapi.json", "")).await;
+    let paths: Vec<&String> =
+        described["paths"].as_object().unwrap().keys().filter(|path| path.starts_with("/v2")).collect();
+    assert_eq!(paths.len(), 11, "{paths:?}");
 }

@@ -120,3 +120,23 @@ async fn requests_have_an_id_and_are_told_of_by_route() {
     let last = logged.last().unwrap();
     assert_eq!((last.verb.as_str(), last.route.as_str(), last.code), ("other", "", Some("not_found")));
 }
+
+#[tokio::test]
+async fn callers_that_go_away_are_told_of_as_well() {
+    let (options, _folder) = options(&["line"]);
+    let server = Server::open(options).unwrap();
+    server.models.verify().await.unwrap();
+    let log = Arc::new(Log::default());
+    let (app, _) = server.app(vec![Room { access: vec![log.clone()], ..Room::default() }]);
+    // A body that never comes.
+    let body =
+        Body::from_stream(futures_util::stream::pending::<Result<axum::body::Bytes, std::io::Error>>());
+    let waiting = send(&app, request("POST", SCORE, body));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), waiting).await.is_err());
+    let logged = log.0.lock().unwrap();
+    assert_eq!(
+        (logged.len(), logged[0].status, logged[0].route.as_str()),
+        (1, 499, "/v1/models/{name}/score")
+    );
+    assert_eq!(server.models.get("line").unwrap().queued(), 0);
+}

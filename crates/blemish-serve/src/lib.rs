@@ -11,10 +11,12 @@
 //! | room | what happens in it |
 //! |---|---|
 //! | [`options`] | every option, from the command line or `serve.toml` |
-//! | `server` | listening, TLS, draining |
-//! | `guard` | tokens, hosts, origins |
-//! | `models` | versions of models, queues, the thread that scores |
-//! | `api`, `v2` | routes: our own interface and the Open Inference Protocol |
+//! | [`server`] | listening, TLS, draining; what rooms plug in |
+//! | [`rooms`] | the one list of what is plugged in |
+//! | [`guard`] | tokens, hosts, origins |
+//! | [`models`] | versions of models, queues, the thread that scores |
+//! | [`logs`] | what the server says of itself |
+//! | [`api`], `v2` | routes: our own interface and the Open Inference Protocol |
 //! | [`answer`], [`fault`] | the shape of answers and errors |
 //! | [`bus`] | what happened, told to whoever listens: events, metrics, sinks, kept images, the station's history |
 //! | [`outputs`] | what goes out beside answers: [`metrics`], [`access`] log, [`sinks`], kept originals ([`keep`]), drift ([`watch`]) |

@@ -68,7 +68,9 @@ impl Server {
 fn form(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, bytes) in files {
-        let head = format!("--frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n");
+        let head = format!(
+            "--frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+        );
         body.extend(head.into_bytes());
         body.extend(bytes);
         body.extend(b"\r\n");
@@ -80,7 +82,10 @@ fn form(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 fn images(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap())).collect()
+    paths
+        .iter()
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -89,7 +94,8 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     let server = Server::start(&bench, "--station parts --audit 1");
     assert_eq!(server.get("/v1/station/state")["is_empty"], true);
     let good = images(&bench.path("set/train/good"));
-    let (status, set) = server.ask("POST", "/v1/station/uploads", "multipart/form-data; boundary=frontier", &form(&good));
+    let (status, set) =
+        server.ask("POST", "/v1/station/uploads", "multipart/form-data; boundary=frontier", &form(&good));
     assert_eq!((status.as_str(), &set["images"]), ("200", &json!(good.len())), "{set}");
     let body = json!({
         "kind": "fit", "model": "line", "set": set["set"], "method": "padim", "settings": {"dimensions": 20}, "size": "64x64",
@@ -115,7 +121,11 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     server.post("/v1/station/labels", &json!({"ids": ids, "label": "good"}));
     // All of it is audited: nothing of it may be learnt, all of it may calibrate.
     let feedback = server.get("/v1/station/feedback/line");
-    assert_eq!((&feedback["learn"]["images"], &feedback["calibrate"]["images"]), (&json!(0), &json!(count)), "{feedback}");
+    assert_eq!(
+        (&feedback["learn"]["images"], &feedback["calibrate"]["images"]),
+        (&json!(0), &json!(count)),
+        "{feedback}"
+    );
     let body = json!({"kind": "calibrate", "model": "line", "with": "audit", "false_alarm": 0.1});
     let job = server.ended(&server.post("/v1/station/jobs", &body));
     assert_eq!((&job["state"], &job["result"]["images"]), (&json!("done"), &json!(count)), "{job}");
@@ -130,7 +140,8 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     }
     let model = server.post("/v1/station/models/line/live", &json!({"version": version}));
     assert_eq!((&model["live"], &model["shadow"]), (&version, &Value::Null));
-    let suspects = server.ended(&server.post("/v1/station/jobs", &json!({"kind": "suspects", "set": set["set"]})));
+    let suspects =
+        server.ended(&server.post("/v1/station/jobs", &json!({"kind": "suspects", "set": set["set"]})));
     assert_eq!(suspects["state"], "done", "{suspects}");
     // What is live is what is there after a restart, without a name on the command line.
     drop(server);
@@ -189,11 +200,17 @@ fn a_kill_loses_no_verdict_but_those_of_the_last_moment() {
     let with_rows: BTreeSet<String> = rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
     let began = Instant::now();
     loop {
-        let on_disk: BTreeSet<String> = files(&bench.path("parts/images")).iter().map(|name| name[..20].to_owned()).collect();
+        let on_disk: BTreeSet<String> =
+            files(&bench.path("parts/images")).iter().map(|name| name[..20].to_owned()).collect();
         if on_disk == with_rows {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "{} files, {} rows", on_disk.len(), with_rows.len());
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{} files, {} rows",
+            on_disk.len(),
+            with_rows.len()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(server.score("/score", &image).0, "200");

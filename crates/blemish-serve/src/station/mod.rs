@@ -17,6 +17,7 @@
 //! | [`feedback`] | the audit, and what labels may be used for |
 //! | [`login`], [`settings`] | who may do what; what may be changed |
 //! | [`routes`] | all of it as JSON |
+//! | [`pages`] | what people see |
 //!
 //! Everything lies in one folder: `history.db`, `images/`, `models/`, `uploads/`, `jobs/`, `settings.json`, `sources.toml`, `login.key`.
 
@@ -25,6 +26,7 @@ pub mod feedback;
 pub mod jobs;
 pub mod login;
 mod models;
+pub mod pages;
 pub mod pictures;
 pub mod recorder;
 pub mod retention;

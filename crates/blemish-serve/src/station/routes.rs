@@ -165,7 +165,7 @@ use std::sync::Arc;
 /// Bytes of a JSON body.
 const JSON: usize = 4 << 20;
 
-/// All routes of the station but its pages.
+/// All routes of the station, its pages among them.
 pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
     Router::new()
         .merge(line())
@@ -175,6 +175,7 @@ pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
         // What is larger says so itself.
         .layer(DefaultBodyLimit::max(JSON))
         .merge(uploads())
+        .merge(super::pages::routes())
         .with_state(station)
 }
 

@@ -73,7 +73,11 @@ pub(crate) async fn json_of(app: &Router, request: Request<Body>) -> (StatusCode
     (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))))
 }
 
-pub(crate) async fn open(options: ServeOptions, folder: &Path, program: PathBuf) -> (Arc<Server>, Arc<Station>, Router) {
+pub(crate) async fn open(
+    options: ServeOptions,
+    folder: &Path,
+    program: PathBuf,
+) -> (Arc<Server>, Arc<Station>, Router) {
     let server = Server::open(options).unwrap();
     server.models.verify().await.unwrap();
     let station = Station::open_with(folder, &server, program).unwrap();
@@ -107,13 +111,19 @@ async fn what_is_answered_is_in_the_history_with_its_pictures() {
         assert_eq!(row["verdict"]["frame"], json!({"x": 0, "y": 0, "width": 64, "height": 64}));
         assert!(row["verdict"]["words"].as_str().unwrap().contains("of 12 good images"), "{row}");
         let id = row["id"].as_str().unwrap();
-        let response = send(&bed.app, request("GET", &format!("/v1/station/images/{id}/original"), Body::empty())).await;
+        let response =
+            send(&bed.app, request("GET", &format!("/v1/station/images/{id}/original"), Body::empty())).await;
         assert_eq!(response.headers()[header::CONTENT_TYPE], "image/png");
         assert!(response.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
         assert_eq!(to_bytes(response.into_body(), usize::MAX).await.unwrap(), image);
         for (name, kind) in [("map.png", "image/png"), ("thumb.jpg", "image/jpeg")] {
-            let response = send(&bed.app, request("GET", &format!("/v1/station/images/{id}/{name}"), Body::empty())).await;
-            assert_eq!((response.status(), &response.headers()[header::CONTENT_TYPE]), (StatusCode::OK, &kind.parse().unwrap()));
+            let response =
+                send(&bed.app, request("GET", &format!("/v1/station/images/{id}/{name}"), Body::empty()))
+                    .await;
+            assert_eq!(
+                (response.status(), &response.headers()[header::CONTENT_TYPE]),
+                (StatusCode::OK, &kind.parse().unwrap())
+            );
             let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
             assert_eq!(image::load_from_memory(&bytes).unwrap().width(), 64);
         }
@@ -125,15 +135,20 @@ async fn what_is_answered_is_in_the_history_with_its_pictures() {
     let (_, one) = bed.json("GET", &format!("/v1/station/images/{id}"), Value::Null).await;
     assert_eq!(one["labels"][0]["note"], "<img src=x onerror=alert(1)>");
     assert_eq!(one["neighbours"]["before"][0]["id"], rows[1]["id"]);
-    let (_, many) = bed.json("POST", "/v1/station/labels", json!({"ids": [rows[1]["id"], "x"], "label": "unsure"})).await;
+    let (_, many) =
+        bed.json("POST", "/v1/station/labels", json!({"ids": [rows[1]["id"], "x"], "label": "unsure"})).await;
     assert_eq!(many, json!({"labelled": 1, "unknown": ["x"]}));
-    let (status, fault) = bed.json("POST", &format!("/v1/station/images/{id}/label"), json!({"label": "fine"})).await;
+    let (status, fault) =
+        bed.json("POST", &format!("/v1/station/images/{id}/label"), json!({"label": "fine"})).await;
     assert_eq!((status, &fault["code"]), (StatusCode::BAD_REQUEST, &json!("request")));
     let (status, _) = bed.json("GET", "/v1/station/images/00000000000000000000", Value::Null).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, state) = bed.json("GET", "/v1/station/state", Value::Null).await;
     assert_eq!(state["today"]["images"], images.len());
-    assert_eq!((&state["role"], &state["is_empty"], &state["needs_login"]), (&json!("engineer"), &json!(false), &json!(false)));
+    assert_eq!(
+        (&state["role"], &state["is_empty"], &state["needs_login"]),
+        (&json!("engineer"), &json!(false), &json!(false))
+    );
     // The download has what the filter says, where the labels say.
     let response = send(&bed.app, request("GET", "/v1/station/download?layout=folder", Body::empty())).await;
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -155,18 +170,41 @@ async fn each_role_may_do_what_it_may_and_a_foreign_page_nothing() {
     let login = async |token: &str| {
         let body = Body::from(json!({"token": token, "name": "Ada"}).to_string());
         let response = send(&bed.app, request("POST", "/v1/station/login", body)).await;
-        let cookie = response.headers().get(header::SET_COOKIE).map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+        let cookie = response
+            .headers()
+            .get(header::SET_COOKIE)
+            .map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
         (response.status(), cookie.unwrap_or_default())
     };
     assert_eq!(login("wrong").await.0, StatusCode::UNAUTHORIZED);
-    let read = ["GET /v1/station/images", "GET /v1/station/models", "GET /v1/station/settings", "GET /v1/station/audit", "GET /v1/station/threshold/line"];
+    let read = [
+        "GET /v1/station/images",
+        "GET /v1/station/models",
+        "GET /v1/station/settings",
+        "GET /v1/station/audit",
+        "GET /v1/station/threshold/line",
+    ];
     let label = ["POST /v1/station/pause", "POST /v1/station/resume", "POST /v1/station/labels"];
-    let admin = ["POST /v1/models/line/threshold", "PUT /v1/station/settings", "POST /v1/station/models/line/rollback", "POST /v1/station/jobs", "POST /v1/station/uploads", "DELETE /v1/station/models/line/versions/x", "POST /v1/station/drift/line/restart"];
+    let admin = [
+        "POST /v1/models/line/threshold",
+        "PUT /v1/station/settings",
+        "POST /v1/station/models/line/rollback",
+        "POST /v1/station/jobs",
+        "POST /v1/station/uploads",
+        "DELETE /v1/station/models/line/versions/x",
+        "POST /v1/station/drift/line/restart",
+    ];
     let body = |path: &str| match path {
         "/v1/station/labels" => json!({"ids": [], "label": "good"}),
         _ => json!({}),
     };
-    for (token, may) in [("", [false, false, false]), ("look", [true, false, false]), ("hand", [true, true, false]), ("boss", [true, true, true]), ("robot", [false, false, false])] {
+    for (token, may) in [
+        ("", [false, false, false]),
+        ("look", [true, false, false]),
+        ("hand", [true, true, false]),
+        ("boss", [true, true, true]),
+        ("robot", [false, false, false]),
+    ] {
         let cookie = if token.is_empty() { String::new() } else { login(token).await.1 };
         for (group, may) in [(&read[..], may[0]), (&label[..], may[1]), (&admin[..], may[2])] {
             for line in group {
@@ -260,7 +298,10 @@ async fn a_threshold_is_tried_applied_and_undone_by_the_one_rule() {
     assert_eq!(calibration.image_threshold.unwrap(), lowest["threshold"].as_f64().unwrap() as f32);
     let (_, told) = bed.json("GET", "/v1/station/threshold/line", Value::Null).await;
     let change = &told["history"][0];
-    assert_eq!((&change["author"], &change["reason"], &told["can_undo"]), (&json!("Ada"), &json!("new light"), &json!(true)));
+    assert_eq!(
+        (&change["author"], &change["reason"], &told["can_undo"]),
+        (&json!("Ada"), &json!("new light"), &json!(true))
+    );
     assert_eq!(change["from"].as_f64().unwrap() as f32, before.as_f64().unwrap() as f32);
     let (status, undone) = bed.json("POST", "/v1/models/line/threshold/undo", json!({})).await;
     assert_eq!(status, StatusCode::OK, "{undone}");
@@ -283,7 +324,11 @@ async fn versions_go_live_into_shadow_and_back() {
     let images = bench().images();
     let (_, models) = bed.json("GET", "/v1/station/models", Value::Null).await;
     let first = models["models"][0]["live"].as_str().unwrap().to_owned();
-    let other = bed.station.versions.take_in("line", &bench().path("other"), versions::MadeBy::Fit, None, "").unwrap();
+    let other = bed
+        .station
+        .versions
+        .take_in("line", &bench().path("other"), versions::MadeBy::Fit, None, "")
+        .unwrap();
     let change = json!({"version": other.key});
     let (status, model) = bed.json("POST", "/v1/station/models/line/shadow", change.clone()).await;
     assert_eq!((status, &model["shadow"]), (StatusCode::OK, &json!(other.key)), "{model}");
@@ -302,22 +347,42 @@ async fn versions_go_live_into_shadow_and_back() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let expected = bench().scores("other");
-    let scores: Vec<f32> = compared["pairs"].as_array().unwrap().iter().rev().map(|pair| pair["candidate"]["score"].as_f64().unwrap() as f32).collect();
+    let scores: Vec<f32> = compared["pairs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|pair| pair["candidate"]["score"].as_f64().unwrap() as f32)
+        .collect();
     assert_eq!(scores, expected, "the candidate has scored the same images");
     let flagged = &compared["flagged"];
-    let total: u64 = ["both", "live_only", "candidate_only", "neither"].iter().map(|key| flagged[key].as_u64().unwrap()).sum();
+    let total: u64 = ["both", "live_only", "candidate_only", "neither"]
+        .iter()
+        .map(|key| flagged[key].as_u64().unwrap())
+        .sum();
     assert_eq!(total as usize, rows.len());
-    let (status, _) = bed.json("DELETE", &format!("/v1/station/models/line/versions/{}", other.key), Value::Null).await;
+    let (status, _) =
+        bed.json("DELETE", &format!("/v1/station/models/line/versions/{}", other.key), Value::Null).await;
     assert_eq!(status, StatusCode::CONFLICT, "it is in shadow");
     let (status, model) = bed.json("POST", "/v1/station/models/line/live", change).await;
-    assert_eq!((status, &model["live"], &model["shadow"]), (StatusCode::OK, &json!(other.key), &Value::Null), "{model}");
+    assert_eq!(
+        (status, &model["live"], &model["shadow"]),
+        (StatusCode::OK, &json!(other.key), &Value::Null),
+        "{model}"
+    );
     assert_eq!(bed.score(images[0].clone()).await["version"], other.version);
-    let (status, _) = bed.json("DELETE", &format!("/v1/station/models/line/versions/{}", other.key), Value::Null).await;
+    let (status, _) =
+        bed.json("DELETE", &format!("/v1/station/models/line/versions/{}", other.key), Value::Null).await;
     assert_eq!(status, StatusCode::CONFLICT, "it is live");
     let (status, model) = bed.json("POST", "/v1/station/models/line/rollback", json!({})).await;
-    assert_eq!((status, &model["live"], &model["can_roll_back"]), (StatusCode::OK, &json!(first), &json!(false)), "{model}");
+    assert_eq!(
+        (status, &model["live"], &model["can_roll_back"]),
+        (StatusCode::OK, &json!(first), &json!(false)),
+        "{model}"
+    );
     assert_eq!(bed.score(images[0].clone()).await["version"], first);
-    let (status, verified) = bed.json("POST", "/v1/station/models/line/verify", json!({"version": other.key})).await;
+    let (status, verified) =
+        bed.json("POST", "/v1/station/models/line/verify", json!({"version": other.key})).await;
     assert_eq!((status, &verified["passed"]), (StatusCode::OK, &json!(true)));
     // A damaged version is not taken, and the line goes on.
     let damaged = bed.station.versions.path("line", &other.key).unwrap();
@@ -325,18 +390,26 @@ async fn versions_go_live_into_shadow_and_back() {
     let at = bytes.len() - 9;
     bytes[at] ^= 1;
     std::fs::write(&damaged, bytes).unwrap();
-    let (status, fault) = bed.json("POST", "/v1/station/models/line/live", json!({"version": other.key})).await;
+    let (status, fault) =
+        bed.json("POST", "/v1/station/models/line/live", json!({"version": other.key})).await;
     assert!(status.is_client_error(), "{fault}");
     assert_eq!(bed.score(images[0].clone()).await["version"], first);
     let (_, models) = bed.json("GET", "/v1/station/models", Value::Null).await;
     assert_eq!(models["models"][0]["live"], first);
-    let (status, model) = bed.json("DELETE", &format!("/v1/station/models/line/versions/{}", other.key), Value::Null).await;
+    let (status, model) =
+        bed.json("DELETE", &format!("/v1/station/models/line/versions/{}", other.key), Value::Null).await;
     assert_eq!((status, model["versions"].as_array().unwrap().len()), (StatusCode::OK, 1));
-    let (status, _) = bed.json("GET", "/v1/station/models/line/versions/..%2f..%2fsettings/download", Value::Null).await;
+    let (status, _) =
+        bed.json("GET", "/v1/station/models/line/versions/..%2f..%2fsettings/download", Value::Null).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     // A model that nobody named on the command line is served once a version of it is live.
-    let fresh = bed.station.versions.take_in("fresh", &bench().path("other"), versions::MadeBy::Fit, None, "").unwrap();
-    let (status, model) = bed.json("POST", "/v1/station/models/fresh/live", json!({"version": fresh.key})).await;
+    let fresh = bed
+        .station
+        .versions
+        .take_in("fresh", &bench().path("other"), versions::MadeBy::Fit, None, "")
+        .unwrap();
+    let (status, model) =
+        bed.json("POST", "/v1/station/models/fresh/live", json!({"version": fresh.key})).await;
     assert_eq!((status, &model["is_ready"]), (StatusCode::OK, &json!(true)), "{model}");
     let (status, _) = json_of(&bed.app, request("POST", "/v1/models/fresh/score", images[0].clone())).await;
     assert_eq!(status, StatusCode::OK);
@@ -388,7 +461,13 @@ async fn pictures_make_room_in_their_order() {
             .write(move |connection| {
                 written.insert(connection)?;
                 if label {
-                    store::labels::label(connection, &[written.id.clone()], store::labels::Label::Good, "", "")?;
+                    store::labels::label(
+                        connection,
+                        &[written.id.clone()],
+                        store::labels::Label::Good,
+                        "",
+                        "",
+                    )?;
                 }
                 Ok(())
             })
@@ -404,19 +483,45 @@ async fn pictures_make_room_in_their_order() {
         })
         .unwrap();
     let of = |wanted: &str| left.iter().filter(|id| kinds[*id].0 == wanted).count();
-    let pinned: Vec<u64> = left.iter().map(|id| kinds[id]).filter(|(kind, number)| *kind == "pinned" && *number < 100).map(|(_, number)| number).collect();
+    let pinned: Vec<u64> = left
+        .iter()
+        .map(|id| kinds[id])
+        .filter(|(kind, number)| *kind == "pinned" && *number < 100)
+        .map(|(_, number)| number)
+        .collect();
     assert_eq!(pinned, (0..10).map(|ten| ten * 10).collect::<Vec<_>>(), "pinned ones stay, however old");
-    assert_eq!((of("labelled"), of("flagged")), (30, 30), "labelled and flagged ones stay while others can go");
-    let passed: Vec<u64> = left.iter().map(|id| kinds[id]).filter(|(kind, number)| *kind == "passed" || (*kind == "pinned" && *number >= 100)).map(|(_, number)| number).collect();
+    assert_eq!(
+        (of("labelled"), of("flagged")),
+        (30, 30),
+        "labelled and flagged ones stay while others can go"
+    );
+    let passed: Vec<u64> = left
+        .iter()
+        .map(|id| kinds[id])
+        .filter(|(kind, number)| *kind == "passed" || (*kind == "pinned" && *number >= 100))
+        .map(|(_, number)| number)
+        .collect();
     assert_eq!(passed.len(), 102 - 70);
-    assert!(passed.iter().all(|number| *number >= passed[0]) && *passed.last().unwrap() == count - 1, "the newest that passed");
+    assert!(
+        passed.iter().all(|number| *number >= passed[0]) && *passed.last().unwrap() == count - 1,
+        "the newest that passed"
+    );
     // A smaller limit takes flagged ones next, the oldest first, and labelled ones last.
     retention::enforce(&store, &pictures, retention::Limits { bytes: 4 << 20, ..limits }, 0).unwrap();
-    let rows = store.read(|connection| store::history::Filter { limit: Some(500), ..Default::default() }.list(connection)).unwrap().images;
+    let rows = store
+        .read(|connection| store::history::Filter { limit: Some(500), ..Default::default() }.list(connection))
+        .unwrap()
+        .images;
     let has = |row: &&Row| row.has_original;
     assert_eq!(rows.len(), 300, "rows outlive pictures");
     assert_eq!(rows.iter().filter(has).filter(|row| row.label.is_some()).count(), 30);
-    assert_eq!(rows.iter().filter(has).filter(|row| row.verdict.as_ref().unwrap().anomalous == Some(true) && row.label.is_none()).count(), 0);
+    assert_eq!(
+        rows.iter()
+            .filter(has)
+            .filter(|row| row.verdict.as_ref().unwrap().anomalous == Some(true) && row.label.is_none())
+            .count(),
+        0
+    );
     retention::enforce(&store, &pictures, retention::Limits { bytes: 0, ..limits }, 0).unwrap();
     assert_eq!(on_disk(), 10 * each, "pinned ones stay whatever happens");
     // Days count as well: these are older than a day but for what is pinned.
@@ -456,8 +561,14 @@ async fn after_a_crash_rows_and_files_belong_together() {
     assert!(stray.exists());
     assert_eq!(retention::mend(&store, &pictures, began(&id) + 1).unwrap(), (1, 1));
     assert!(!stray.exists() && others.exists());
-    let rows = store.read(|connection| store::history::Filter { limit: Some(500), ..Default::default() }.list(connection)).unwrap().images;
-    assert_eq!(rows.iter().rev().map(|row| row.id.clone()).collect::<Vec<_>>(), before.iter().rev().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+    let rows = store
+        .read(|connection| store::history::Filter { limit: Some(500), ..Default::default() }.list(connection))
+        .unwrap()
+        .images;
+    assert_eq!(
+        rows.iter().rev().map(|row| row.id.clone()).collect::<Vec<_>>(),
+        before.iter().rev().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    );
     for row in &rows {
         let is_there = row.file.as_ref().is_some_and(|file| copied.join("images").join(file).exists());
         assert_eq!(is_there, row.id != gone, "{}", row.id);
@@ -482,7 +593,8 @@ async fn settings_and_a_second_station_in_the_same_folder() {
     assert_eq!(fault.code, "conflict");
     let (_, told) = bed.json("GET", "/v1/station/settings", Value::Null).await;
     assert_eq!((&told["record"], &told["audit"]), (&json!("all"), &json!(0.02)));
-    let (status, told) = bed.json("PUT", "/v1/station/settings", json!({"record": "none", "audit": 1.0})).await;
+    let (status, told) =
+        bed.json("PUT", "/v1/station/settings", json!({"record": "none", "audit": 1.0})).await;
     assert_eq!((status, &told["record"]), (StatusCode::OK, &json!("none")));
     bed.score(bench().images()[0].clone()).await;
     let (status, _) = bed.json("PUT", "/v1/station/settings", json!({"record": "flagged"})).await;

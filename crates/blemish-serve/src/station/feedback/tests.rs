@@ -65,7 +65,8 @@ fn the_audit_holds_what_it_promises_and_flagged_good_images_would_break_it() {
         let (mut good, mut flagged, mut defective, mut missed) = (0, 0, 0, 0);
         let (mut audited_good, mut flagged_good) = (Vec::new(), Vec::new());
         for image in 0..IMAGES {
-            let id = image_id(start + Duration::from_millis(image as u64), &format!("r-{run}-{image}"), "line");
+            let id =
+                image_id(start + Duration::from_millis(image as u64), &format!("r-{run}-{image}"), "line");
             // Drawn before it is scored.
             let is_drawn = is_audited(&id, 0.02);
             let is_defective = draw.next() < DEFECTS;
@@ -125,6 +126,9 @@ fn what_is_missing_is_counted_by_the_promise() {
     let few = calibrating(80, 0.01);
     assert_eq!((few.needed, few.missing, few.can), (99, 19, false));
     assert_eq!(few.promises, Some(1.0 / 81.0));
-    assert_eq!(few.words, "19 more audited images labelled good are needed to promise 1 %; these 80 can promise 1.24 % at best");
+    assert_eq!(
+        few.words,
+        "19 more audited images labelled good are needed to promise 1 %; these 80 can promise 1.24 % at best"
+    );
     assert!(calibrating(99, 0.01).can && calibrating(0, 0.01).promises.is_none());
 }

@@ -88,12 +88,23 @@ async fn a_fit_makes_a_version_and_goes_live_where_there_was_no_model() {
     let bed = bed(&[]).await;
     let id = bed.fit("well", true).await;
     let job = bed.ended(id).await;
-    assert_eq!((&job["state"], &job["error"], &job["result"]["images"]), (&json!("done"), &Value::Null, &json!(12)), "{job}");
+    assert_eq!(
+        (&job["state"], &job["error"], &job["result"]["images"]),
+        (&json!("done"), &Value::Null, &json!(12)),
+        "{job}"
+    );
     let arguments = std::fs::read_to_string(bed.folder.path().join("arguments")).unwrap();
-    assert!(arguments.starts_with("fit ") && arguments.contains("--set=how=well") && arguments.contains("--json"), "{arguments}");
+    assert!(
+        arguments.starts_with("fit ") && arguments.contains("--set=how=well") && arguments.contains("--json"),
+        "{arguments}"
+    );
     let (_, models) = bed.json("GET", "/v1/station/models", Value::Null).await;
     let model = &models["models"][0];
-    assert_eq!((&model["name"], &model["live"], &model["is_ready"]), (&json!("new"), &job["version"], &json!(true)), "{models}");
+    assert_eq!(
+        (&model["name"], &model["live"], &model["is_ready"]),
+        (&json!("new"), &job["version"], &json!(true)),
+        "{models}"
+    );
     assert_eq!(model["versions"][0]["made_by"], "fit");
     let served = bed.server.models.get("new").unwrap();
     assert_eq!(served.path(), bed.station.versions.own_path("new"));
@@ -108,7 +119,11 @@ async fn failures_say_why_and_the_line_goes_on() {
     let bed = bed(&["line"]).await;
     let id = bed.fit("fail", false).await;
     let job = bed.ended(id).await;
-    assert_eq!((&job["state"], &job["error"]), (&json!("failed"), &json!("there are no good images")), "{job}");
+    assert_eq!(
+        (&job["state"], &job["error"]),
+        (&json!("failed"), &json!("there are no good images")),
+        "{job}"
+    );
     let id = bed.fit("memory", false).await;
     let job = bed.ended(id).await;
     assert_eq!(job["state"], "failed");
@@ -129,7 +144,10 @@ async fn failures_say_why_and_the_line_goes_on() {
         assert!(matches!(status, 400 | 404), "{wrong}: {status} {fault}");
     }
     // There is nothing to calibrate with and nothing to learn.
-    for body in [json!({"kind": "update", "model": "line"}), json!({"kind": "calibrate", "model": "line", "with": "audit"})] {
+    for body in [
+        json!({"kind": "update", "model": "line"}),
+        json!({"kind": "calibrate", "model": "line", "with": "audit"}),
+    ] {
         let (_, job) = bed.json("POST", "/v1/station/jobs", body).await;
         let job = bed.ended(job["id"].as_i64().unwrap()).await;
         assert_eq!(job["state"], "failed", "{job}");
@@ -144,7 +162,10 @@ async fn one_runs_while_others_wait_and_each_can_be_cancelled_and_resumed() {
     let second = bed.fit("well", false).await;
     let third = bed.fit("well", false).await;
     let running = bed.until(first, |job| job["done"] == 4).await;
-    assert_eq!((&running["state"], &running["stage"], &running["total"], &running["loss"]), (&json!("running"), &json!("fitting"), &json!(10), &json!(0.5)));
+    assert_eq!(
+        (&running["state"], &running["stage"], &running["total"], &running["loss"]),
+        (&json!("running"), &json!("fitting"), &json!(10), &json!(0.5))
+    );
     let (_, state) = bed.json("GET", "/v1/station/state", Value::Null).await;
     assert_eq!((&state["job"]["id"], &state["waiting"]), (&json!(first), &json!(2)));
     let (status, dropped) = bed.json("POST", &format!("/v1/station/jobs/{second}/cancel"), json!({})).await;
@@ -152,14 +173,23 @@ async fn one_runs_while_others_wait_and_each_can_be_cancelled_and_resumed() {
     let (status, _) = bed.json("POST", &format!("/v1/station/jobs/{first}/cancel"), json!({})).await;
     assert_eq!(status, 200);
     let cancelled = bed.ended(first).await;
-    assert_eq!((&cancelled["state"], &cancelled["can_resume"]), (&json!("cancelled"), &json!(true)), "{cancelled}");
+    assert_eq!(
+        (&cancelled["state"], &cancelled["can_resume"]),
+        (&json!("cancelled"), &json!(true)),
+        "{cancelled}"
+    );
     assert_eq!(bed.ended(third).await["state"], "done");
     let (status, _) = bed.json("POST", &format!("/v1/station/jobs/{third}/cancel"), json!({})).await;
     assert_eq!(status, 409);
     let (status, resumed) = bed.json("POST", &format!("/v1/station/jobs/{first}/resume"), json!({})).await;
     assert_eq!(status, 200, "{resumed}");
     let id = resumed["id"].as_i64().unwrap();
-    let resumed = bed.until(id, |job| job["log"].to_string().contains("resumed") || job["state"] != "running" && job["state"] != "waiting").await;
+    let resumed = bed
+        .until(id, |job| {
+            job["log"].to_string().contains("resumed")
+                || job["state"] != "running" && job["state"] != "waiting"
+        })
+        .await;
     assert!(resumed["state"] == "running" || resumed["log"].to_string().contains("resumed"), "{resumed}");
     bed.json("POST", &format!("/v1/station/jobs/{id}/cancel"), json!({})).await;
     bed.ended(id).await;

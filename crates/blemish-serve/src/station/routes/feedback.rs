@@ -10,7 +10,7 @@ use crate::station::jobs::{Job, blocking};
 use crate::station::store::history::{Pair, last_scores, pairs};
 use crate::station::store::jobs as rows;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use blemish::CalibrationConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

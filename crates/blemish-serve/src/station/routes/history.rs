@@ -1,6 +1,6 @@
 //! The history: lists, pictures, labels, downloads.
 
-use super::{Caller, Json, Query, attachment, picture, answer};
+use super::{Caller, Json, Query, answer, attachment, picture};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
@@ -12,7 +12,7 @@ use crate::station::store::labels::{self, Label};
 use crate::station::store::of_sqlite;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{self, Write};

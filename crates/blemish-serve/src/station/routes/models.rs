@@ -1,6 +1,6 @@
 //! Models, versions and thresholds.
 
-use super::{Caller, Json, Query, attachment, answer};
+use super::{Caller, Json, Query, answer, attachment};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
@@ -9,7 +9,7 @@ use crate::station::store::thresholds;
 use crate::station::threshold::{Wanted, not_calibrated, positions};
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use blemish::metrics::Rule;
 use blemish::registry;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Uploads, and trying a version on a few images.
 
-use super::{Caller, Query, picture, answer};
+use super::{Caller, Query, answer, picture};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
@@ -12,7 +12,7 @@ use crate::station::versions;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Path, Request, State};
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use blemish::data::check::check_dataset;

@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::fs;
 
 fn image(number: usize) -> Vec<u8> {
-    let picture = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([(x + number as u32) as u8, y as u8, (number / 256) as u8]));
+    let picture = image::RgbImage::from_fn(64, 64, |x, y| {
+        image::Rgb([(x + number as u32) as u8, y as u8, (number / 256) as u8])
+    });
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -40,9 +42,15 @@ fn tables_say_what_is_wrong_with_them() {
         read(&path)
     };
     let two = of("[[source]]\nname = 'a'\nfolder = 'in'\nafter = 'move:done'\n[[source]]\nname = 'b'\ncommand = ['ffmpeg', '-']\ntrigger = '500ms'\nstall = '2s'").unwrap();
-    assert_eq!(two[0].kind, Kind::Folder { path: "in".into(), after: After::Move("done".into()), events: true });
+    assert_eq!(
+        two[0].kind,
+        Kind::Folder { path: "in".into(), after: After::Move("done".into()), events: true }
+    );
     let trigger = Trigger::Interval(Duration::from_millis(500));
-    assert_eq!(two[1].kind, Kind::Command { command: vec!["ffmpeg".into(), "-".into()], stall: Duration::from_secs(2), trigger });
+    assert_eq!(
+        two[1].kind,
+        Kind::Command { command: vec!["ffmpeg".into(), "-".into()], stall: Duration::from_secs(2), trigger }
+    );
     for (text, wanted) in [
         ("[[source]]\nname = 'a'", "either folder or command"),
         ("[[source]]\nname = 'a'\nfolder = 'x'\ncommand = ['y']", "either folder or command"),
@@ -55,7 +63,10 @@ fn tables_say_what_is_wrong_with_them() {
         ("[[source]]\nname = 'a'\nfodler = 'x'", "fodler"),
     ] {
         let fault = of(text).unwrap_err();
-        assert!(fault.code == "setting" && format!("{} {}", fault.text, fault.help).contains(wanted), "{text}: {fault:?}");
+        assert!(
+            fault.code == "setting" && format!("{} {}", fault.text, fault.help).contains(wanted),
+            "{text}: {fault:?}"
+        );
     }
 }
 
@@ -90,12 +101,20 @@ async fn a_folder_gives_each_image_once_whatever_happens_to_it() {
     assert!(!reason.trim().is_empty() && inbox.join("unreadable/broken.png").exists());
     assert!(told(&bed).error.unwrap().contains("broken.png"));
     until("files were moved", || !half.exists() && !inbox.join("monday/other.png").exists()).await;
-    assert!(done.join("half.png").exists() && done.join("renamed.png").exists() && inbox.join("readme.txt").exists());
-    let names: HashSet<String> = bed.history(3).await.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+    assert!(
+        done.join("half.png").exists()
+            && done.join("renamed.png").exists()
+            && inbox.join("readme.txt").exists()
+    );
+    let names: HashSet<String> =
+        bed.history(3).await.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
     assert!(names.contains("renamed.png") && names.contains("other.png"), "{names:?}");
     // The folder goes and comes back.
     fs::remove_dir_all(&inbox).unwrap();
-    until("it waits", || told(&bed).state == "waiting" && told(&bed).error.is_some() && told(&bed).retry_at.is_some()).await;
+    until("it waits", || {
+        told(&bed).state == "waiting" && told(&bed).error.is_some() && told(&bed).retry_at.is_some()
+    })
+    .await;
     fs::create_dir_all(&inbox).unwrap();
     fs::write(inbox.join("after.png"), image(4)).unwrap();
     until("it goes on", || told(&bed).taken == 4 && told(&bed).state == "running").await;
@@ -124,7 +143,14 @@ async fn a_thousand_files_of_a_share_without_events_come_once_also_after_a_resta
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (_, counted) = bed.json("GET", "/v1/station/images?limit=1", Value::Null).await;
-    until("all are written", || bed.station.store.read(|connection| crate::station::store::history::counts_since(connection, 0)).unwrap()[0] == 1000).await;
+    until("all are written", || {
+        bed.station
+            .store
+            .read(|connection| crate::station::store::history::counts_since(connection, 0))
+            .unwrap()[0]
+            == 1000
+    })
+    .await;
     assert!(counted["total"].as_u64().unwrap() <= 1000);
     bed.station.close(Duration::from_secs(5));
     let folder = bed.folder;
@@ -140,7 +166,9 @@ async fn a_thousand_files_of_a_share_without_events_come_once_also_after_a_resta
                 let _ = server.app(vec![station.room()]);
                 break (server, station);
             }
-            Err(fault) => assert!(fault.code == "conflict" && began.elapsed() < Duration::from_secs(10), "{fault}"),
+            Err(fault) => {
+                assert!(fault.code == "conflict" && began.elapsed() < Duration::from_secs(10), "{fault}")
+            }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
@@ -172,13 +200,17 @@ async fn a_program_that_ends_hangs_or_writes_rubbish_is_started_again_and_says_w
     hangs.station.close(Duration::from_secs(1));
     // It writes what is no picture.
     let rubbish = bed(command_table("cat /dev/zero", "")).await;
-    until("it says so", || told(&rubbish).error.is_some_and(|error| error.contains("neither JPEG nor PNG"))).await;
+    until("it says so", || told(&rubbish).error.is_some_and(|error| error.contains("neither JPEG nor PNG")))
+        .await;
     assert_eq!(told(&rubbish).taken, 0);
     rubbish.station.close(Duration::from_secs(1));
     // It is not there.
     let table = "[[source]]\nname = \"camera\"\ncommand = [\"/no/such/program\"]\n".to_owned();
     let missing = bed(table).await;
-    until("it says so", || told(&missing).error.is_some_and(|error| error.contains("cannot start `/no/such/program`"))).await;
+    until("it says so", || {
+        told(&missing).error.is_some_and(|error| error.contains("cannot start `/no/such/program`"))
+    })
+    .await;
     missing.station.close(Duration::from_secs(1));
 }
 

@@ -49,7 +49,9 @@ fn add(store: &Store, rows: Vec<Row>) {
 }
 
 fn ids(store: &Store, filter: Filter) -> Vec<String> {
-    store.read(|connection| Ok(filter.list(connection)?.images.into_iter().map(|row| row.name).collect())).unwrap()
+    store
+        .read(|connection| Ok(filter.list(connection)?.images.into_iter().map(|row| row.name).collect()))
+        .unwrap()
 }
 
 #[test]
@@ -109,10 +111,14 @@ fn filters_find_what_they_say_and_pages_follow_each_other() {
     assert_eq!(of(Filter { filter: text("questions"), ..Filter::default() }), ["9.png", "7.png", "2.png"]);
     assert_eq!(of(Filter { filter: text("pinned"), ..Filter::default() }), ["3.png"]);
     assert_eq!(of(Filter { label: text("good"), ..Filter::default() }), ["8.png", "4.png"]);
-    assert_eq!(of(Filter { p_max: Some(0.01), source: text("folder"), ..Filter::default() }), ["9.png", "7.png"]);
+    assert_eq!(
+        of(Filter { p_max: Some(0.01), source: text("folder"), ..Filter::default() }),
+        ["9.png", "7.png"]
+    );
     assert_eq!(of(Filter { day: text("2026-11-27"), ..Filter::default() }).len(), 0);
     assert_eq!(of(Filter { day: text("2026-11-28"), model: text("line"), ..Filter::default() }).len(), 10);
-    let page = store.read(|connection| Filter { limit: Some(4), ..Filter::default() }.list(connection)).unwrap();
+    let page =
+        store.read(|connection| Filter { limit: Some(4), ..Filter::default() }.list(connection)).unwrap();
     assert_eq!(page.images.len(), 4);
     let next = Filter { limit: Some(4), before: page.next, ..Filter::default() };
     assert_eq!(of(next), ["5.png", "4.png", "3.png", "2.png"]);
@@ -128,11 +134,15 @@ fn filters_find_what_they_say_and_pages_follow_each_other() {
         Filter { filter: text("all"), ..Filter::default() },
         Filter { label: text("bad"), ..Filter::default() },
     ] {
-        let fault = store.read(|connection| wrong.list(connection).map(|page| page.images.len())).unwrap_err();
+        let fault =
+            store.read(|connection| wrong.list(connection).map(|page| page.images.len())).unwrap_err();
         assert_eq!(fault.code, "request", "{wrong:?}");
     }
     assert_eq!(store.read(|connection| counts_since(connection, 0)).unwrap(), [10, 3, 3]);
-    assert_eq!(store.read(|connection| last_scores(connection, "line", "0123456789ab", 3)).unwrap()[2].score, 7.0);
+    assert_eq!(
+        store.read(|connection| last_scores(connection, "line", "0123456789ab", 3)).unwrap()[2].score,
+        7.0
+    );
 }
 
 #[test]
@@ -140,7 +150,12 @@ fn verdicts_in_shadow_stand_beside_and_make_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("history.db")).unwrap();
     let one = row(1, 2.0, false);
-    let said = Said { shadow: true, version: "ffff-2".into(), anomalous: Some(true), ..one.verdict.clone().unwrap() };
+    let said = Said {
+        shadow: true,
+        version: "ffff-2".into(),
+        anomalous: Some(true),
+        ..one.verdict.clone().unwrap()
+    };
     let id = one.id.clone();
     add(&store, vec![one.clone(), row(2, 3.0, false)]);
     store.write(move |connection| said.insert(connection, &id)).unwrap();
@@ -171,7 +186,8 @@ fn a_newer_file_is_refused_and_stays_and_a_damaged_one_is_set_aside() {
     assert_eq!(ids(&store, Filter::default()), ["1.png"], "it was left as it was");
     drop(store);
     // Nothing of a database is left.
-    std::fs::write(&path, b"this is no database at all, and long enough to be looked at as one, surely").unwrap();
+    std::fs::write(&path, b"this is no database at all, and long enough to be looked at as one, surely")
+        .unwrap();
     let store = Store::open(&path).unwrap();
     assert!(store.banner.as_ref().unwrap().contains("corrupt-"), "{:?}", store.banner);
     assert!(ids(&store, Filter::default()).is_empty());
@@ -184,7 +200,8 @@ fn a_newer_file_is_refused_and_stays_and_a_damaged_one_is_set_aside() {
     assert!(names.iter().any(|name| name.starts_with("history.db.corrupt-")), "{names:?}");
     // A page in the middle is overwritten.
     let bytes = std::fs::read(&path).unwrap();
-    let damaged: Vec<u8> = bytes.iter().enumerate().map(|(at, &byte)| if at > 4200 { 0xa5 } else { byte }).collect();
+    let damaged: Vec<u8> =
+        bytes.iter().enumerate().map(|(at, &byte)| if at > 4200 { 0xa5 } else { byte }).collect();
     std::fs::write(&path, damaged).unwrap();
     let store = Store::open(&path).unwrap();
     assert!(store.banner.is_some());
@@ -203,7 +220,10 @@ fn what_fails_takes_nothing_else_with_it() {
         Err::<(), _>(Fault::request("no"))
     });
     assert_eq!(fault.unwrap_err().text, "no");
-    store.write_soon(|connection| connection.execute("no SQL", []).map(drop).map_err(of_sqlite), || panic!("failed"));
+    store.write_soon(
+        |connection| connection.execute("no SQL", []).map(drop).map_err(of_sqlite),
+        || panic!("failed"),
+    );
     let (told, heard) = std::sync::mpsc::channel();
     store.write_soon(move |connection| second.insert(connection), move || told.send(()).unwrap());
     heard.recv().unwrap();
@@ -219,7 +239,10 @@ fn lists_of_a_long_history_read_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("history.db")).unwrap();
     for part in 0..10 {
-        add(&store, (part * 10_000..(part + 1) * 10_000).map(|number| row(number, 1.0, number % 100 == 0)).collect());
+        add(
+            &store,
+            (part * 10_000..(part + 1) * 10_000).map(|number| row(number, 1.0, number % 100 == 0)).collect(),
+        );
     }
     let text = |text: &str| Some(text.to_owned());
     let began = std::time::Instant::now();

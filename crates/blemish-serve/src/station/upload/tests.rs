@@ -84,7 +84,14 @@ fn a_zip_is_unpacked_and_names_that_lead_out_are_refused() {
     let told = take(&uploads, &set, "set.zip", &zip.finish().unwrap().into_inner());
     let names: Vec<&str> = told.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["train/good/000.png", "deep/good/b.png"]);
-    for name in ["readme.txt", "../outside.png", "/absolute.png", "a/../../outside.png", "C:\\outside.png", "link.png"] {
+    for name in [
+        "readme.txt",
+        "../outside.png",
+        "/absolute.png",
+        "a/../../outside.png",
+        "C:\\outside.png",
+        "link.png",
+    ] {
         assert!(told.refused.iter().any(|one| one.name == name), "{name}: {:?}", told.refused);
     }
     assert_eq!(told.refused.len(), 6, "{:?}", told.refused);

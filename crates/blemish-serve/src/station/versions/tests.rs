@@ -14,7 +14,8 @@ fn another_calibration_of_the_same_content_is_another_version() {
     assert_eq!(again, first, "what is there is not taken twice");
     let other = folder.path().join("other.blemish");
     let request = blemish::Recalibration { false_alarm: Some(0.4), ..Default::default() };
-    blemish::recalibrate(&bench().path("line"), &other, &request, &Default::default(), &Default::default()).unwrap();
+    blemish::recalibrate(&bench().path("line"), &other, &request, &Default::default(), &Default::default())
+        .unwrap();
     let second = versions.take_in("line", &other, MadeBy::Calibrate, Some(first.key.clone()), "").unwrap();
     assert_eq!(second.key, format!("{}-2", first.key));
     assert_eq!(second.identity, first.identity);

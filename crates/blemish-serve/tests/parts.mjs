@@ -31,7 +31,7 @@ export function random(seed) {
 }
 
 /**
- * A part of width x height pixels. `spot` is {x, y, radius} in pixels; `isTurned` stores it as a camera does that was turned by a quarter:
+ * A part of width x height pixels. `spot` is {x, y, radius} in pixels and the grey `value` in it; `isTurned` stores it as a camera does that was turned by a quarter:
  * the file's width is the picture's height, and `withOrientation` of 6 tells so.
  */
 export function part(width, height, seed, spot = null, isTurned = false) {
@@ -39,7 +39,7 @@ export function part(width, height, seed, spot = null, isTurned = false) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       let value = 128 + 34 * Math.sin((x + shift) / 3) * Math.cos((y + shift) / 3) + 14 * (next() - 0.5);
-      if (spot && Math.hypot(x + 0.5 - spot.x, y + 0.5 - spot.y) < spot.radius) value = 20;
+      if (spot && Math.hypot(x + 0.5 - spot.x, y + 0.5 - spot.y) < spot.radius) value = spot.value;
       const place = 3 * (y * width + x);
       pixels[place] = value;
       pixels[place + 1] = 0.95 * value;

@@ -30,6 +30,7 @@ async function serve(name, ...options) {
     assert.equal(process.exitCode, null, told);
     return told.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
   });
+  await until("the models", async () => (await fetch(`${address}/readyz`)).ok, 60);
   const ask = async (method, path, body) => {
     const isBytes = body instanceof Uint8Array;
     const answer = await fetch(address + path, { method, headers: { Origin: address, ...(isBytes || body === undefined ? {} : { "Content-Type": "application/json" }) },
@@ -54,7 +55,7 @@ function fitted(name, n = 30, options = [], [width, height] = [160, 160]) {
   mkdirSync(folder, { recursive: true });
   goodParts(folder, n, width, height);
   const file = join(root, `${name}.blemish`);
-  run("fit", folder, "-o", file, "--fast", ...options);
+  run("fit", folder, "-o", file, ...(options.length ? options : ["--fast"]));
   return file;
 }
 
@@ -69,7 +70,7 @@ async function score(server, model, name, bytes) {
 }
 
 const hidden = (id) => `document.getElementById("${id}").hidden`;
-const spot = (x, y, radius = 10) => ({ x, y, radius });
+const spot = (x, y, radius = 10, value = 20) => ({ x, y, radius, value });
 const keep = async (page, name) => { if (pictures) await page.picture(join(pictures, `${name}.png`), true); };
 
 /** The row of the history of the image with that name. */
@@ -185,8 +186,8 @@ const tests = {
       const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.98 });
       return btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
     })()`), "base64");
-    const cases = [["plain", 160, 160, spot(104, 56), false], ["aspect", ...wide, spot(168, 56), false], ["crop", 160, 160, spot(96, 64), false],
-      ["plain", 160, 160, spot(104, 56), true], ["aspect", ...wide, spot(168, 56), true]];
+    const cases = [["plain", 160, 160, spot(104, 56, 6, 60), false], ["aspect", ...wide, spot(168, 56, 6, 60), false], ["crop", 160, 160, spot(96, 64, 6, 60), false],
+      ["plain", 160, 160, spot(104, 56, 6, 60), true], ["aspect", ...wide, spot(168, 56, 6, 60), true]];
     for (const [model, width, height, where, turned] of cases) {
       const name = `${model}${turned ? "-turned.jpg" : ".png"}`, file = part(width, height, 700, where, turned);
       const verdict = await score(server, model, name, turned ? withOrientation(await jpeg(file), 6) : file);
@@ -198,16 +199,27 @@ const tests = {
         const found = await image.value(`(() => {
           const canvas = document.querySelector(".box canvas.map"), picture = document.querySelector(".box img");
           const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-          let top = 0, x = 0, y = 0, n = 0;
+          const map = canvas.getBoundingClientRect(), box = picture.getBoundingClientRect(), scale = box.width / ${width};
+          const peakX = box.left + ${verdict.regions[0].peak.x + 0.5} * scale, peakY = box.top + ${verdict.regions[0].peak.y + 0.5} * scale;
+          let top = 0, x = 0, y = 0, n = 0, toPeak = Infinity;
           for (let place = 3; place < data.length; place += 4) top = Math.max(top, data[place]);
-          for (let place = 3; place < data.length; place += 4) if (data[place] >= top - 1) { const pixel = (place - 3) / 4; x += pixel % canvas.width + 0.5; y += Math.floor(pixel / canvas.width) + 0.5; n++; }
-          const map = canvas.getBoundingClientRect(), box = picture.getBoundingClientRect();
+          for (let place = 3; place < data.length; place += 4) {
+            if (data[place] < top - 1) continue;
+            const pixel = (place - 3) / 4, hotX = pixel % canvas.width + 0.5, hotY = Math.floor(pixel / canvas.width) + 0.5;
+            x += hotX;
+            y += hotY;
+            n++;
+            toPeak = Math.min(toPeak, Math.hypot(map.left + hotX / canvas.width * map.width - peakX, map.top + hotY / canvas.height * map.height - peakY));
+          }
           return { x: map.left + x / n / canvas.width * map.width, y: map.top + y / n / canvas.height * map.height,
-            wantedX: box.left + ${where.x / width} * box.width, wantedY: box.top + ${where.y / height} * box.height, scale: box.width / ${width}, ratio: box.width / box.height };
+            wantedX: box.left + ${where.x / width} * box.width, wantedY: box.top + ${where.y / height} * box.height, scale, toPeak, ratio: box.width / box.height };
         })()`);
         const off = Math.hypot(found.x - found.wantedX, found.y - found.wantedY) / found.scale;
         seen.push({ model, turned, wide, off: Number(off.toFixed(2)), scale: Number(found.scale.toFixed(2)) });
         assert.ok(Math.abs(found.ratio - width / height) < 0.02, `${name} is stretched`);
+        // Patches are 16 pixels of the model's input apart: a quarter of that is as well as a map knows a place.
+        assert.ok(off < 4.5, `${name} at ${wide}: ${off} pixels off`);
+        assert.ok(found.toPeak < 2 + found.scale, `${name} at ${wide}: the server's peak lies ${found.toPeak} pixels of the screen away from the hottest place`);
         await image.close();
       }
     }
@@ -247,7 +259,11 @@ const tests = {
     await page.write("author", "Ada");
     await page.write("reason", "a test of the handle");
     await page.press("Enter");
-    await page.until("the change", "document.getElementById('changes').children.length === 1");
+    await until("the change", async () => {
+      const trouble = await page.value("document.querySelector('.notice.bad')?.innerText ?? ''");
+      assert.equal(trouble, "");
+      return page.value("document.getElementById('changes').children.length === 1");
+    });
     const changed = await server.get("/v1/station/threshold/line");
     assert.ok(changed.threshold < before.threshold, "the threshold has not moved");
     assert.equal(changed.history[0].author, "Ada");

@@ -100,7 +100,7 @@ export class Overlay {
       return svg("g", {},
         svg("rect", { x, y, width: wide, height: high, class: "under" }),
         svg("rect", { x, y, width: wide, height: high }),
-        svg("text", { x: isAtEdge ? x - letter / 4 : x + wide + letter / 4, y: y + letter, "font-size": letter,
+        svg("text", { x: isAtEdge ? x - letter / 4 : x + wide + letter / 4, y: y + letter, set: { "font-size": `${letter}px` },
           "text-anchor": isAtEdge ? "end" : "start", text: String(index + 1) }));
     }));
   }

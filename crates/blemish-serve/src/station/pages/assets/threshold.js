@@ -137,7 +137,7 @@ at("change").addEventListener("submit", async (event) => {
   event.preventDefault();
   const position = data.positions[index];
   try {
-    const { threshold } = await post(path(), { rate: position.rate, threshold: position.threshold, author: signed(), reason: at("reason").value.trim() });
+    const { threshold } = await post(path(), { threshold: position.threshold, author: signed(), reason: at("reason").value.trim() });
     at("reason").value = "";
     notice(fill(words.threshold.applied, { value: short(threshold) }));
     await show();

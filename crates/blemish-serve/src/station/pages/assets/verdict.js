@@ -21,7 +21,8 @@ export const tag = (label) => el("span", { class: `tag ${label ?? "none"}` }, la
 export const meaning = (said) => {
   if (!said) return "";
   if (said.p_value === null || said.p_value === undefined) return words.p.none;
-  return said.words ?? fill(words.p.share, { p: percent(said.p_value) });
+  const text = said.words ?? fill(words.p.share, { p: percent(said.p_value) });
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
 };
 
 /** Score and threshold in a line. */

@@ -220,9 +220,7 @@ impl Station {
     }
 
     fn note_live(&self, model: &str, key: &str) -> Result<(), Fault> {
-        let mut live = self.versions.live(model);
-        live.becomes(key);
-        self.versions.set_live(model, &live)?;
+        self.versions.change_live(model, |live| live.becomes(key))?;
         match self.server()?.models.get(model) {
             Some(served) => {
                 self.versions.forget(model);
@@ -289,12 +287,7 @@ impl Station {
             let path = key.map(|key| self.versions.path(model, key)).transpose()?;
             served.set_shadow(path).await?;
             let (station, name, key) = (self.clone(), model.to_owned(), key.map(str::to_owned));
-            blocking(move || {
-                let mut live = station.versions.live(&name);
-                live.shadow = key;
-                station.versions.set_live(&name, &live)
-            })
-            .await?;
+            blocking(move || station.versions.change_live(&name, |live| live.shadow = key)).await?;
         }
         let text = match key {
             Some(key) => format!("{model}: version {key} is in shadow"),
@@ -322,18 +315,14 @@ impl Station {
             }
         };
         let before = live.before;
-        let model_now = self.make_live(model, &key, author, "rolled back").await?;
+        self.make_live(model, &key, author, "rolled back").await?;
         // The one that was left is not gone back to by the next press.
         let (station, name) = (self.clone(), model.to_owned());
         blocking(move || {
-            let mut live = station.versions.live(&name);
-            live.before = before;
-            station.versions.set_live(&name, &live)
+            station.versions.change_live(&name, |live| live.before = before)?;
+            station.model(&name)
         })
-        .await?;
-        let _ = model_now;
-        let (station, name) = (self.clone(), model.to_owned());
-        blocking(move || station.model(&name)).await
+        .await
     }
 
     /// Proves that a version scores as where it was fitted.

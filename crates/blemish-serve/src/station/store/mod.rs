@@ -176,9 +176,9 @@ impl Store {
 
     /// Writes what waits and ends the thread. What comes later is refused.
     pub fn close(&self) {
-        drop(lock(&self.queue).take());
-        // Whoever closes the file last tidies it up, and only the writer may.
+        // Whoever closes the file last tidies it up, and only the writer may: it goes after all readers.
         lock(&self.readers).clear();
+        drop(lock(&self.queue).take());
         if let Some(writer) = lock(&self.writer).take() {
             // It only panics if work does, and then there is nothing left to save.
             let _ = writer.join();

@@ -45,6 +45,8 @@ pub struct Versions {
     shadows: Mutex<HashMap<String, Option<String>>>,
     /// One change after another.
     pub changing: tokio::sync::Mutex<()>,
+    /// Held from reading what is live to writing it.
+    noting: Mutex<()>,
 }
 
 impl Versions {
@@ -55,6 +57,7 @@ impl Versions {
             known: Mutex::default(),
             shadows: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            noting: Mutex::default(),
         }
     }
 
@@ -210,11 +213,18 @@ impl Versions {
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
-    /// Writes it.
+    /// Changes it; of two changes at once none is lost.
     ///
     /// # Errors
     /// `io` if the folder cannot be written.
-    pub fn set_live(&self, name: &str, live: &Live) -> Result<(), Fault> {
+    pub fn change_live(&self, name: &str, change: impl FnOnce(&mut Live)) -> Result<(), Fault> {
+        let _one = super::store::lock(&self.noting);
+        let mut live = self.live(name);
+        change(&mut live);
+        self.set_live(name, &live)
+    }
+
+    fn set_live(&self, name: &str, live: &Live) -> Result<(), Fault> {
         let path = self.folder(name).join("live.json");
         let text = serde_json::to_vec_pretty(live).unwrap_or_default();
         files::write(&path, &text).map_err(|error| cannot_write(&path, &error))?;
@@ -228,6 +238,7 @@ impl Versions {
     /// `io` if the folder cannot be written.
     pub fn key_of(&self, served: &Served) -> Result<String, Fault> {
         let (name, version) = (served.name(), served.current());
+        let _one = super::store::lock(&self.noting);
         let known = super::store::lock(&self.known).get(name).cloned();
         if let Some((_, key)) = known.filter(|(loaded, _)| *loaded == version.loaded) {
             return Ok(key);
@@ -295,6 +306,7 @@ impl Versions {
     /// `conflict`, `no_such_version`, `io`.
     pub fn delete(&self, name: &str, key: &str) -> Result<(), Fault> {
         let path = self.path(name, key)?;
+        let _one = super::store::lock(&self.noting);
         let mut live = self.live(name);
         if live.live.as_deref() == Some(key) {
             return Err(Fault::new(

@@ -26,7 +26,7 @@ fn another_calibration_of_the_same_content_is_another_version() {
     live.becomes(&second.key);
     live.becomes(&second.key);
     assert_eq!((live.live.as_deref(), &live.before), (Some(second.key.as_str()), &vec![first.key.clone()]));
-    versions.set_live("line", &live).unwrap();
+    versions.change_live("line", |kept| *kept = live.clone()).unwrap();
     assert_eq!(versions.live("line"), live);
     assert_eq!(versions.delete("line", &second.key).unwrap_err().code, "conflict");
     versions.delete("line", &first.key).unwrap();

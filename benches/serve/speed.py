@@ -135,13 +135,14 @@ def main(args, folder):
     images = sorted((parts / "test").rglob("*.png"))
     print(f"program {Path(args.program).stat().st_size / 1e6:.1f} MB")
     rows.add(metric="program, MB", value=f"{Path(args.program).stat().st_size / 1e6:.1f}", command="python benches/serve/speed.py")
-    cases = [("patchcore", []), ("statistical", [])]
-    for method, options in cases:
+    if args.peer:
+        peer(args, program, folder, parts, images, tell)
+    for method in ("patchcore", "statistical"):
         model = folder / f"{method}.blemish"
-        program.fit(parts, model, "--method", method, "--folds", 2, *options)
+        program.fit(parts, model, "--method", method, "--folds", 2)
         print(method)
         port = free_port()
-        command = [args.program, "serve", f"line={model}", "--listen", f"127.0.0.1:{port}", "--max-pixels", "1MP"]
+        command = [args.program, "serve", f"line={model}", "--listen", f"127.0.0.1:{port}"]
         with Server(command, port, "/readyz") as server:
             tell("start to ready, s", f"{server.seconds_to_ready:.2f}", method=method)
             server.load("/v1/models/line/score", images, folder, 2)
@@ -165,8 +166,6 @@ def main(args, folder):
                 seconds = int(args.requests / (rate["requests"] / rate["seconds"])) + 1
                 done = server.load("/v1/models/line/score", [small], folder, seconds)
                 tell("memory after many requests, MiB", f"{server.memory_mib():.1f}", method=method, note=f"after {done['requests'] + rate['requests']}; {before:.1f} after {rate['requests']}")
-    if args.peer:
-        peer(args, program, folder, parts, images, tell)
 
 
 def shrink(program, folder, path):

@@ -5,5 +5,6 @@ mod manners;
 mod memory;
 mod outputs;
 mod report;
+mod station;
 mod stories;
 mod support;

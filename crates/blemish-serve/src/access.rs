@@ -85,11 +85,15 @@ impl AccessLog {
             }
             drop(end);
         };
-        std::thread::Builder::new()
-            .name("access log".into())
-            .spawn(work)
-            .map_err(|error| Fault::new("io", format!("cannot start the thread of the access log: {error}")))?;
-        Ok(Self { lines: Mutex::new(Some(lines)), done: Mutex::new(done), is_json, dropped: AtomicU64::new(0) })
+        std::thread::Builder::new().name("access log".into()).spawn(work).map_err(|error| {
+            Fault::new("io", format!("cannot start the thread of the access log: {error}"))
+        })?;
+        Ok(Self {
+            lines: Mutex::new(Some(lines)),
+            done: Mutex::new(done),
+            is_json,
+            dropped: AtomicU64::new(0),
+        })
     }
 
     /// Writes what waits, for so long at most.
@@ -147,7 +151,10 @@ impl<'a> Line<'a> {
             said: only.and(answered.first()).map(|answered| said(answered, None)),
             images: match only {
                 Some(_) => Vec::new(),
-                None => answered.iter().map(|answered| said(answered, Some(answered.verdict.milliseconds))).collect(),
+                None => answered
+                    .iter()
+                    .map(|answered| said(answered, Some(answered.verdict.milliseconds)))
+                    .collect(),
             },
             dropped_lines: (dropped > 0).then_some(dropped),
         }
@@ -155,8 +162,10 @@ impl<'a> Line<'a> {
 
     fn in_words(&self) -> String {
         let route = if self.route.is_empty() { "-" } else { self.route };
-        let mut text =
-            format!("{} {} {} {route} {} {:.1} ms {}", self.time, self.peer, self.verb, self.status, self.ms.total, self.id);
+        let mut text = format!(
+            "{} {} {} {route} {} {:.1} ms {}",
+            self.time, self.peer, self.verb, self.status, self.ms.total, self.id
+        );
         if let Some(code) = self.code {
             text += &format!(" {code}");
         }
@@ -186,8 +195,8 @@ fn rfc3339(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Noted;
     use crate::samples::answered;
+    use crate::server::Noted;
     use std::sync::Arc;
 
     #[derive(Clone, Default)]
@@ -227,12 +236,17 @@ mod tests {
         [1, 2].iter().for_each(|&images| log.answered(&access(images)));
         log.close(Duration::from_secs(10));
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["time"], "2026-11-18T11:06:40.123Z");
         assert_eq!((&lines[0]["status"], &lines[0]["bytes"]), (&200.into(), &321.into()));
-        assert_eq!((&lines[0]["model"], &lines[0]["version"], &lines[0]["anomalous"]), (&"line".into(), &"0123456789ab".into(), &true.into()));
-        let stages = serde_json::json!({"total": 23.456, "queue": 0.1, "decode": 1.0, "score": 20.0, "encode": 0.04});
+        assert_eq!(
+            (&lines[0]["model"], &lines[0]["version"], &lines[0]["anomalous"]),
+            (&"line".into(), &"0123456789ab".into(), &true.into())
+        );
+        let stages =
+            serde_json::json!({"total": 23.456, "queue": 0.1, "decode": 1.0, "score": 20.0, "encode": 0.04});
         assert_eq!(lines[0]["ms"], stages);
         assert_eq!(lines[1]["images"].as_array().unwrap().len(), 2);
     }
@@ -241,6 +255,11 @@ mod tests {
     fn a_log_for_people_is_a_line_of_words() {
         let log = AccessLog::start(std::io::sink(), false).unwrap();
         let line = log.line(&access(1), 0);
-        assert!(line.ends_with("POST /v1/models/{name}/score 200 23.5 ms a-1 line 0123456789ab score 17.8 anomalous\n"), "{line}");
+        assert!(
+            line.ends_with(
+                "POST /v1/models/{name}/score 200 23.5 ms a-1 line 0123456789ab score 17.8 anomalous\n"
+            ),
+            "{line}"
+        );
     }
 }

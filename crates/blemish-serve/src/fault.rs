@@ -46,7 +46,9 @@ pub fn status_of(code: &str) -> StatusCode {
         "image_unreadable" | "image_too_small" | "image_does_not_fit" | "dataset" => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        "not_a_model" | "truncated" | "corrupt" | "newer_version" | "not_verified" => StatusCode::UNPROCESSABLE_ENTITY,
+        "not_a_model" | "truncated" | "corrupt" | "newer_version" | "not_verified" => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         "host" => StatusCode::MISDIRECTED_REQUEST,
         "queue_full" | "memory_full" | "not_ready" | "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
         "deadline" => StatusCode::GATEWAY_TIMEOUT,

@@ -3,14 +3,15 @@
 //! Everything happens on a thread of its own behind a short queue: a full queue or a full disk is counted and warned of once, and never
 //! delays or fails a verdict. Names are ours alone: what a request calls its image stands in the verdict only.
 
-use crate::bus::{Event, Happening, Listener, seconds};
 use crate::answer::{Answered, Origin, Verdict};
+use crate::bus::{Event, Happening, Listener, seconds};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::options::Which;
 use crate::sinks::{Buffer, Popped, day_and_time};
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -54,11 +55,19 @@ impl Keep {
         (most_bytes, most_images): (u64, u64),
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, Fault> {
-        let fail = |error: io::Error| Fault::new("io", format!("cannot keep images in `{}`: {error}", folder.display()));
+        let fail = |error: io::Error| {
+            Fault::new("io", format!("cannot keep images in `{}`: {error}", folder.display()))
+        };
         let shelf = Shelf::open(folder, most_bytes, most_images).map_err(fail)?;
         let waiting = Arc::new(Buffer::new(WAITING.0, WAITING.1));
         let (end, done) = sync_channel(0);
-        let work = { let (waiting, metrics) = (waiting.clone(), metrics.clone()); move || { work(shelf, &waiting, &metrics); drop(end); } };
+        let work = {
+            let (waiting, metrics) = (waiting.clone(), metrics.clone());
+            move || {
+                work(shelf, &waiting, &metrics);
+                drop(end);
+            }
+        };
         std::thread::Builder::new().name("keep".into()).spawn(work).map_err(fail)?;
         Ok(Arc::new(Self { which, waiting, metrics, done: Mutex::new(done) }))
     }
@@ -122,15 +131,36 @@ struct Shelf {
     folder: PathBuf,
     most_bytes: u64,
     most_images: u64,
-    /// The oldest first: files without their endings, and bytes of all that belongs to each.
-    there: VecDeque<(PathBuf, u64)>,
+    /// The oldest first.
+    there: VecDeque<Item>,
     bytes: u64,
+}
+
+/// A kept image: its files, and their bytes together.
+struct Item {
+    /// Their path without an ending.
+    stem: PathBuf,
+    endings: Vec<OsString>,
+    bytes: u64,
+}
+
+impl Item {
+    /// Removes its files. Somebody else may have done so before.
+    fn remove(&self) -> io::Result<()> {
+        for ending in &self.endings {
+            match std::fs::remove_file(self.stem.with_extension(ending)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Shelf {
     fn open(folder: &Path, most_bytes: u64, most_images: u64) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let mut found: Vec<(PathBuf, u64)> = Vec::new();
+        let mut found: Vec<Item> = Vec::new();
         for day in std::fs::read_dir(folder)? {
             let day = day?.path();
             if !is_day(&day) {
@@ -142,18 +172,28 @@ impl Shelf {
                     // Left by a process that was ended while it wrote.
                     std::fs::remove_file(file.path())?;
                 } else {
-                    found.push((file.path().with_extension(""), file.metadata()?.len()));
+                    let path = file.path();
+                    let endings = vec![path.extension().unwrap_or_default().to_owned()];
+                    found.push(Item {
+                        stem: path.with_extension(""),
+                        endings,
+                        bytes: file.metadata()?.len(),
+                    });
                 }
             }
         }
         // Days and times are written so that their order is that of their names.
-        found.sort();
-        let mut shelf = Self { folder: folder.to_owned(), most_bytes, most_images, there: VecDeque::new(), bytes: 0 };
-        for (stem, bytes) in found {
-            shelf.bytes += bytes;
+        found.sort_by(|one, other| one.stem.cmp(&other.stem));
+        let mut shelf =
+            Self { folder: folder.to_owned(), most_bytes, most_images, there: VecDeque::new(), bytes: 0 };
+        for item in found {
+            shelf.bytes += item.bytes;
             match shelf.there.back_mut() {
-                Some((last, sum)) if *last == stem => *sum += bytes,
-                _ => shelf.there.push_back((stem, bytes)),
+                Some(last) if last.stem == item.stem => {
+                    last.bytes += item.bytes;
+                    last.endings.extend(item.endings);
+                }
+                _ => shelf.there.push_back(item),
             }
         }
         Ok(shelf)
@@ -175,24 +215,29 @@ impl Shelf {
         let (day, time) = day_and_time(*received);
         let stem = self.folder.join(day).join(format!("{time}-{:06}", kept.number));
         std::fs::create_dir_all(stem.parent().unwrap_or(&self.folder))?;
+        let original = (!bytes.is_empty()).then(|| OsString::from(ending(bytes)));
+        let endings = original.iter().cloned().chain([OsString::from("json")]).collect();
+        let item = Item { stem, endings, bytes: size };
         // The verdict comes last: where there is one, the original is whole.
-        if !bytes.is_empty() {
-            write(&stem.with_extension(ending(bytes)), bytes)?;
-        }
-        if let Err(error) = write(&stem.with_extension("json"), &text) {
-            remove_all(&stem)?;
+        let written = original
+            .map_or(Ok(()), |original| write(&item.stem.with_extension(original), bytes))
+            .and_then(|()| write(&item.stem.with_extension("json"), &text));
+        if let Err(error) = written {
+            item.remove()?;
             return Err(error);
         }
-        self.there.push_back((stem, size));
+        self.there.push_back(item);
         self.bytes += size;
         Ok(if bytes.is_empty() { "no_original" } else { "kept" })
     }
 
     fn remove_oldest(&mut self) -> io::Result<()> {
-        let Some((stem, bytes)) = self.there.pop_front() else { return Err(io::ErrorKind::StorageFull.into()) };
-        self.bytes -= bytes.min(self.bytes);
-        remove_all(&stem)?;
-        if let Some(day) = stem.parent() {
+        let Some(item) = self.there.pop_front() else {
+            return Err(io::ErrorKind::StorageFull.into());
+        };
+        self.bytes -= item.bytes.min(self.bytes);
+        item.remove()?;
+        if let Some(day) = item.stem.parent() {
             // Only an empty folder can be removed.
             let _ = std::fs::remove_dir(day);
         }
@@ -203,27 +248,12 @@ impl Shelf {
 /// Whether a folder is one of ours, named by a day.
 fn is_day(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_date = name.len() == 10 && name.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
+    let is_date = name.len() == 10
+        && name.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
     is_date && path.is_dir()
-}
-
-/// Removes the files that have this name, whatever their endings.
-fn remove_all(stem: &Path) -> io::Result<()> {
-    let (Some(folder), Some(name)) = (stem.parent(), stem.file_name()) else { return Ok(()) };
-    let files = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        files => files?,
-    };
-    for file in files {
-        let path = file?.path();
-        if path.file_stem() == Some(name) {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }
 
 /// Writes a file whole or not at all.
@@ -239,7 +269,11 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The ending that goes with the content of an image file.
 fn ending(bytes: &[u8]) -> &'static str {
-    image::guess_format(bytes).ok().and_then(|format| format.extensions_str().first()).copied().unwrap_or("image")
+    image::guess_format(bytes)
+        .ok()
+        .and_then(|format| format.extensions_str().first())
+        .copied()
+        .unwrap_or("image")
 }
 
 #[cfg(test)]
@@ -280,7 +314,8 @@ mod tests {
         say(&bus, |answer| answer.bytes = axum::body::Bytes::new());
         keep.close(Duration::from_secs(10));
         let endings = files(folder.path());
-        let numbers: Vec<&str> = endings.iter().map(|name| name.split_once('-').unwrap().1.split_once('-').unwrap().1).collect();
+        let numbers: Vec<&str> =
+            endings.iter().map(|name| name.split_once('-').unwrap().1.split_once('-').unwrap().1).collect();
         assert_eq!(numbers, ["000001.json", "000001.png", "000004.json", "000004.png", "000006.json"]);
         let text = metrics.text();
         assert!(text.contains(r#"blemish_kept_images_total{outcome="kept"} 2"#), "{text}");
@@ -302,7 +337,8 @@ mod tests {
         assert!(five[0].contains("-000005."), "{five:?}");
         let size: u64 = {
             let day = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
-            std::fs::read_dir(day).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>() / 5
+            std::fs::read_dir(day).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+                / 5
         };
         assert_eq!(run((3 * size + size / 2, 100), 1).len(), 6);
     }

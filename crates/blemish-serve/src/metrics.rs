@@ -61,7 +61,12 @@ impl Collector for Process {
         let Some(bytes) = resident_bytes() else { return Ok(()) };
         let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
         let help = "Resident memory";
-        gauge.encode(encoder.encode_descriptor("process_resident_memory_bytes", help, None, MetricType::Gauge)?)
+        gauge.encode(encoder.encode_descriptor(
+            "process_resident_memory_bytes",
+            help,
+            None,
+            MetricType::Gauge,
+        )?)
     }
 }
 
@@ -107,26 +112,46 @@ impl Metrics {
         registry.register("blemish_images", "Images by verdict", metrics.images.clone());
         registry.register("blemish_stage_seconds", "Time of an image in each stage", metrics.stages.clone());
         registry.register("blemish_queue_length", "Images that wait for a model", metrics.queue.clone());
-        registry.register("blemish_rejected", "Images turned away before they were scored", metrics.rejected.clone());
+        registry.register(
+            "blemish_rejected",
+            "Images turned away before they were scored",
+            metrics.rejected.clone(),
+        );
         registry.register(
             "blemish_p_value",
             "P-values; of good images the share below x is about x",
             metrics.p_values.clone(),
         );
-        registry.register("blemish_drift", "Whether the monitor of a model has found drift", metrics.drift.clone());
+        registry.register(
+            "blemish_drift",
+            "Whether the monitor of a model has found drift",
+            metrics.drift.clone(),
+        );
         registry.register(
             "blemish_drift_evidence",
             "Evidence of drift, as a share of what a warning needs",
             metrics.evidence.clone(),
         );
-        registry.register("blemish_model_info", "The version of each model that is served", metrics.info.clone());
+        registry.register(
+            "blemish_model_info",
+            "The version of each model that is served",
+            metrics.info.clone(),
+        );
         registry.register(
             "blemish_reload_failures",
             "Model files that were not taken into service",
             metrics.reload_failures.clone(),
         );
-        registry.register("blemish_sink_messages", "Messages to sinks by outcome", metrics.sink_messages.clone());
-        registry.register("blemish_kept_images", "Originals that should be kept by outcome", metrics.kept.clone());
+        registry.register(
+            "blemish_sink_messages",
+            "Messages to sinks by outcome",
+            metrics.sink_messages.clone(),
+        );
+        registry.register(
+            "blemish_kept_images",
+            "Originals that should be kept by outcome",
+            metrics.kept.clone(),
+        );
         registry.register_collector(Box::new(Process));
         Self { registry, ..metrics }
     }

@@ -7,7 +7,7 @@ use crate::keep::Keep;
 use crate::metrics::Metrics;
 use crate::options::Which;
 use crate::server::{Room, Server};
-use crate::sinks::Sinks;
+use crate::sinks::{Look, Outlook, Sinks};
 use crate::v2;
 use crate::watch::Watch;
 use std::io::Write;
@@ -25,13 +25,20 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
     let options = &server.options;
     let metrics = Arc::new(Metrics::new());
     let access = Arc::new(AccessLog::start(log, options.logs_json)?);
-    let sinks = Sinks::start(&options.sinks, &metrics)?;
+    let sinks = Sinks::start(&options.sinks, &metrics, &look(server))?;
     let _ = server.plugs.sinks.set(sinks.clone());
     let keep = match &options.keep_dir {
         // Requests may ask for it even if nothing else does.
-        Some(folder) => Some(Keep::start(options.keep, folder, (options.keep_max, options.keep_count), metrics.clone())?),
+        Some(folder) => {
+            Some(Keep::start(options.keep, folder, (options.keep_max, options.keep_count), metrics.clone())?)
+        }
         None if options.keep == Which::None => None,
-        None => return Err(Fault::new("setting", "images are to be kept, but not where; name a folder with --keep-dir")),
+        None => {
+            return Err(Fault::new(
+                "setting",
+                "images are to be kept, but not where; name a folder with --keep-dir",
+            ));
+        }
     };
     let watch = options.monitor.as_ref().map(|folder| watch(server, folder, &metrics)).transpose()?;
     let mut listeners: Vec<Arc<dyn Listener>> = vec![metrics.clone(), sinks.clone()];
@@ -63,8 +70,29 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
     })
 }
 
+/// How the server is, for sinks that are asked.
+fn look(server: &Arc<Server>) -> Look {
+    let weak = Arc::downgrade(server);
+    Arc::new(move |model: Option<&str>| {
+        let Some(server) = weak.upgrade() else { return Outlook::default() };
+        let has_drift = |model: &str| {
+            let state = server.plugs.watch.get().and_then(|watch| watch.state(model));
+            state.is_some_and(|state| state.drift.is_some())
+        };
+        let has_drift = match model {
+            Some(model) => has_drift(model),
+            None => server.models.all().iter().any(|served| has_drift(served.name())),
+        };
+        Outlook { is_ready: server.readiness().ready, has_drift }
+    })
+}
+
 /// The monitors of all models, opened at once, so that one that cannot be gone on with ends the start.
-fn watch(server: &Arc<Server>, folder: &std::path::Path, metrics: &Arc<Metrics>) -> Result<Arc<Watch>, Fault> {
+fn watch(
+    server: &Arc<Server>,
+    folder: &std::path::Path,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Watch>, Fault> {
     let watch = Watch::new(folder, metrics.clone())?;
     for served in server.models.all() {
         let version = served.current();

@@ -2,8 +2,9 @@
 
 use crate::fault::Fault;
 use crate::options::ServeOptions;
-use crate::{config, outputs};
 use crate::server::{Room, Server};
+use crate::station::Station;
+use crate::{config, outputs};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,11 @@ use std::sync::Arc;
 /// What keeps one of them from being opened.
 pub fn all(server: &Arc<Server>) -> Result<Vec<Room>, Fault> {
     // Lines of access stand among those of the log.
-    Ok(vec![outputs::room(server, std::io::stderr())?])
+    let mut rooms = vec![outputs::room(server, std::io::stderr())?];
+    if let Some(folder) = &server.options.station {
+        rooms.push(Station::open(folder, server)?.room());
+    }
+    Ok(rooms)
 }
 
 /// The options in a file of settings.

@@ -60,7 +60,14 @@ pub(crate) fn bench() -> &'static Bench {
         let histogram = of("statistical", json!({"bank": "histogram", "align": "none"}));
         fit("tiled", DetectorConfig { tiles, ..histogram.clone() });
         let transform = Some(Transform::native());
-        fit("native", DetectorConfig { transform, calibration: CalibrationConfig { folds: 0, ..Default::default() }, ..histogram });
+        fit(
+            "native",
+            DetectorConfig {
+                transform,
+                calibration: CalibrationConfig { folds: 0, ..Default::default() },
+                ..histogram
+            },
+        );
         bench
     })
 }
@@ -132,7 +139,8 @@ pub(crate) async fn ask(app: &Router, request: Request<Body>) -> (u16, Value) {
 pub(crate) fn form(verb: &str, path: &str, files: &[(&str, &[u8])]) -> Request<Body> {
     let mut body = Vec::new();
     for (name, bytes) in files {
-        let head = format!("--cut\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\r\n");
+        let head =
+            format!("--cut\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\r\n");
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(bytes);
         body.extend_from_slice(b"\r\n");

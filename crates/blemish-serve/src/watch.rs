@@ -121,13 +121,21 @@ impl Watch {
         let todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner).take();
         let todo = todo.ok_or_else(|| Fault::new("conflict", "the monitors are at work already"))?;
         let (watch, bus) = (self.clone(), Arc::downgrade(bus));
-        let work = move || watch.work(&todo, &|model, words, data| {
-            if let Some(bus) = bus.upgrade() {
-                bus.say("drift", model, words, data);
-            }
-        }, &find);
+        let work = move || {
+            watch.work(
+                &todo,
+                &|model, words, data| {
+                    if let Some(bus) = bus.upgrade() {
+                        bus.say("drift", model, words, data);
+                    }
+                },
+                &find,
+            )
+        };
         let started = std::thread::Builder::new().name("monitors".into()).spawn(work);
-        started.map(drop).map_err(|error| Fault::new("io", format!("cannot start the thread of the monitors: {error}")))
+        started
+            .map(drop)
+            .map_err(|error| Fault::new("io", format!("cannot start the thread of the monitors: {error}")))
     }
 
     /// Opens the monitor of a version, or makes it.
@@ -139,15 +147,22 @@ impl Watch {
         let claim = Claim::new(&path, &Impatient).map_err(|error| match error {
             blemish::Error::Interrupted => Fault::new(
                 "monitor",
-                format!("another process goes on with the monitor `{}`; give each server a folder of its own", path.display()),
+                format!(
+                    "another process goes on with the monitor `{}`; give each server a folder of its own",
+                    path.display()
+                ),
             ),
             other => Fault::from(&other),
         })?;
-        let monitor = Monitor::open(&path, detector, Reference::Auto, FALSE_ALARM).map_err(|error| Fault::from(&error))?;
+        let monitor = Monitor::open(&path, detector, Reference::Auto, FALSE_ALARM)
+            .map_err(|error| Fault::from(&error))?;
         self.tell_metrics(model, &monitor);
         let open = Open { monitor, path, _claim: claim, is_dirty: false };
         self.lock().insert((model.to_owned(), version.to_owned()), open);
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), version.to_owned());
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(model.to_owned(), version.to_owned());
         Ok(())
     }
 
@@ -178,11 +193,16 @@ impl Watch {
     pub fn restart(&self, model: &str, detector: &Detector) -> Result<(), Fault> {
         let version = self.current.lock().unwrap_or_else(PoisonError::into_inner).get(model).cloned();
         let version = version.ok_or_else(|| {
-            Fault::new("not_found", format!("the model `{model}` has no monitor; `--monitor DIR` keeps one a model"))
+            Fault::new(
+                "not_found",
+                format!("the model `{model}` has no monitor; `--monitor DIR` keeps one a model"),
+            )
         })?;
         if let Some(before) = self.lock().remove(&(model.to_owned(), version.clone())) {
             before.monitor.save().map_err(|error| Fault::from(&error))?;
-            let free = (1..).map(|number| before.path.with_extension(format!("old{number}.json"))).find(|path| !path.exists());
+            let free = (1..)
+                .map(|number| before.path.with_extension(format!("old{number}.json")))
+                .find(|path| !path.exists());
             let aside = free.unwrap_or_else(|| before.path.with_extension("old.json"));
             std::fs::rename(&before.path, &aside).map_err(|error| {
                 Fault::new("io", format!("cannot put `{}` aside: {error}", before.path.display()))
@@ -204,7 +224,9 @@ impl Watch {
             task = back;
             std::thread::sleep(Duration::from_millis(5));
         }
-        if is_done.recv_timeout(until.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
+        if is_done.recv_timeout(until.saturating_duration_since(Instant::now()))
+            == Err(RecvTimeoutError::Timeout)
+        {
             tracing::warn!("the monitors were not written in time");
         }
     }
@@ -240,7 +262,11 @@ impl Watch {
             let Some(found) = find(&key.0, &key.1) else { return };
             if let Err(fault) = self.open(&key.0, &key.1, &found.detector) {
                 if !self.is_behind.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(model = key.0, "the model is not watched for drift: {fault}; {}", fault.help);
+                    tracing::warn!(
+                        model = key.0,
+                        "the model is not watched for drift: {fault}; {}",
+                        fault.help
+                    );
                 }
                 return;
             }
@@ -292,7 +318,9 @@ impl Listener for Watch {
             look: answered.look.clone(),
             id: verdict.id.clone(),
         };
-        if self.tasks.try_send(Task::Observe(Box::new(observed))).is_err() && !self.is_behind.swap(true, Ordering::Relaxed) {
+        if self.tasks.try_send(Task::Observe(Box::new(observed))).is_err()
+            && !self.is_behind.swap(true, Ordering::Relaxed)
+        {
             tracing::warn!("the monitors of drift do not keep up and miss images; is their disk slow?");
         }
     }

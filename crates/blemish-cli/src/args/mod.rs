@@ -201,7 +201,12 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["blemish serve a:b=c", "blemish serve M --listen here", "blemish serve M --tls-cert C", "blemish serve M --keep all"] {
+        for line in [
+            "blemish serve a:b=c",
+            "blemish serve M --listen here",
+            "blemish serve M --tls-cert C",
+            "blemish serve M --keep all",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -10,12 +10,7 @@ use blemish_serve::server::Checked;
 use blemish_serve::{logs, rooms, server};
 use serde_json::json;
 
-pub fn run(
-    args: &ServeArgs,
-    threads: Option<usize>,
-    verbose: u8,
-    console: &Console,
-) -> Result<(), Failure> {
+pub fn run(args: &ServeArgs, threads: Option<usize>, verbose: u8, console: &Console) -> Result<(), Failure> {
     let options = options(args, threads)?;
     if args.check {
         logs::start(false, verbose);

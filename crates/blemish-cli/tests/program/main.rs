@@ -4,7 +4,11 @@ mod living;
 mod manners;
 mod memory;
 mod outputs;
+mod pages;
 mod report;
+#[cfg(feature = "serve")]
+mod serving;
+#[cfg(feature = "serve")]
 mod station;
 mod stories;
 mod support;

@@ -1,25 +1,228 @@
-//! The station in a browser: empty folder to verdict, uploads that break, overlays, the threshold's handle, hostile names, every screen.
+//! The station, as the program runs it: from images to a live model, and through a kill.
 
+use crate::serving::{Server, answer};
+use crate::support::Bench;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// What is lost at most when the station is killed, and a little for the machine.
+const LOST: Duration = Duration::from_millis(200 + 300);
+
+impl Server {
+    fn ask(&self, verb: &str, path: &str, kind: &str, body: &[u8]) -> (String, Value) {
+        let mut stream = self.connect();
+        let head = format!(
+            "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let (status, body) = answer(stream);
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let (status, told) = self.ask("GET", path, "application/json", b"");
+        assert_eq!(status, "200", "{path}: {told}");
+        told
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, told) = self.ask("POST", path, "application/json", body.to_string().as_bytes());
+        assert_eq!(status, "200", "{path}: {told}");
+        told
+    }
+
+    /// All of the history, newest first.
+    fn history(&self) -> Vec<Value> {
+        let (mut all, mut before) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/v1/station/images?limit=500&before={before}"));
+            all.extend(page["images"].as_array().unwrap().iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => before = next.to_owned(),
+                None => return all,
+            }
+        }
+    }
+
+    fn ended(&self, job: &Value) -> Value {
+        let began = Instant::now();
+        loop {
+            let told = self.get(&format!("/v1/station/jobs/{}", job["id"]));
+            if !matches!(told["state"].as_str().unwrap(), "waiting" | "running") {
+                return told;
+            }
+            assert!(began.elapsed() < Duration::from_secs(300), "{told}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Files as a form.
+fn form(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head = format!(
+            "--frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+        );
+        body.extend(head.into_bytes());
+        body.extend(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--frontier--\r\n");
+    body
+}
+
+fn images(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .collect()
+}
 
 #[test]
-fn the_station_works_in_a_browser() {
-    let Some(chromium) = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-    else {
-        println!("skipped: there is no Chromium; install the package `chromium` to run this test");
-        return;
-    };
-    if Command::new("node").arg("--version").output().is_err() {
-        println!("skipped: there is no Node; install the package `nodejs` to run this test");
-        return;
+fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_audit() {
+    let bench = Bench::with_model();
+    let server = Server::start(&bench, "--station parts --audit 1");
+    assert_eq!(server.get("/v1/station/state")["is_empty"], true);
+    let good = images(&bench.path("set/train/good"));
+    let (status, set) =
+        server.ask("POST", "/v1/station/uploads", "multipart/form-data; boundary=frontier", &form(&good));
+    assert_eq!((status.as_str(), &set["images"]), ("200", &json!(good.len())), "{set}");
+    let body = json!({
+        "kind": "fit", "model": "line", "set": set["set"], "method": "padim", "settings": {"dimensions": 20}, "size": "64x64",
+        "updatable": true, "false_alarm": 0.2, "live": true,
+    });
+    let job = server.ended(&server.post("/v1/station/jobs", &body));
+    assert_eq!(job["state"], "done", "{job}");
+    assert_eq!(job["result"]["images"], good.len());
+    let first = server.get("/v1/station/models")["models"][0]["live"].clone();
+    assert_eq!(first, job["version"]);
+    for folder in ["set/test/good", "set/train/good"] {
+        for (_, image) in images(&bench.path(folder)) {
+            assert_eq!(server.score("/score", &image).0, "200");
+        }
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../blemish-serve/tests/station.mjs");
-    let output =
-        Command::new("node").args([script, chromium, env!("CARGO_BIN_EXE_blemish")]).output().unwrap();
-    let (seen, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{seen}{error}");
-    assert_eq!(seen.lines().filter(|line| line.contains(": ok")).count(), 6, "{seen}");
+    let count = images(&bench.path("set/test/good")).len() + good.len();
+    let began = Instant::now();
+    while server.history().len() < count {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ids: Vec<Value> = server.history().iter().map(|row| row["id"].clone()).collect();
+    server.post("/v1/station/labels", &json!({"ids": ids, "label": "good"}));
+    // All of it is audited: nothing of it may be learnt, all of it may calibrate.
+    let feedback = server.get("/v1/station/feedback/line");
+    assert_eq!(
+        (&feedback["learn"]["images"], &feedback["calibrate"]["images"]),
+        (&json!(0), &json!(count)),
+        "{feedback}"
+    );
+    let body = json!({"kind": "calibrate", "model": "line", "with": "audit", "false_alarm": 0.1});
+    let job = server.ended(&server.post("/v1/station/jobs", &body));
+    assert_eq!((&job["state"], &job["result"]["images"]), (&json!("done"), &json!(count)), "{job}");
+    let version = job["version"].clone();
+    assert_ne!(version, first, "the same content by another calibration");
+    server.post("/v1/station/models/line/shadow", &json!({"version": version}));
+    assert_eq!(server.score("/score", &good[0].1).0, "200");
+    let began = Instant::now();
+    while server.get(&format!("/v1/station/compare/line?candidate={}", version.as_str().unwrap()))["n"] != 1 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let model = server.post("/v1/station/models/line/live", &json!({"version": version}));
+    assert_eq!((&model["live"], &model["shadow"]), (&version, &Value::Null));
+    let suspects =
+        server.ended(&server.post("/v1/station/jobs", &json!({"kind": "suspects", "set": set["set"]})));
+    assert_eq!(suspects["state"], "done", "{suspects}");
+    // What is live is what is there after a restart, without a name on the command line.
+    drop(server);
+    let server = Server::start(&bench, "--station parts");
+    let began = Instant::now();
+    while server.get("/v1/station/models")["models"][0]["live"] != version {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let info = bench.ok("info parts/models/line.blemish");
+    assert!(info.contains("10 %"), "{info}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kill_loses_no_verdict_but_those_of_the_last_moment() {
+    let bench = Bench::with_model();
+    let mut server = Server::start(&bench, "model.blemish --station parts");
+    let image = std::fs::read(bench.path("set/train/good/000.png")).unwrap();
+    let answered: Mutex<BTreeMap<String, SystemTime>> = Mutex::default();
+    let is_over = AtomicBool::new(false);
+    let killed = std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let sent = std::panic::catch_unwind(|| server.score("/score", &image));
+                    let Ok((status, body)) = sent else { return };
+                    if status == "200" {
+                        let verdict: Value = serde_json::from_str(&body).unwrap();
+                        let id = verdict["id"].as_str().unwrap().to_owned();
+                        answered.lock().unwrap().insert(id, SystemTime::now());
+                    }
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        // Safety: the process is our own child, which has not been waited for.
+        unsafe { libc::kill(server.child.id() as libc::pid_t, libc::SIGKILL) };
+        let killed = SystemTime::now();
+        is_over.store(true, Ordering::Relaxed);
+        killed
+    });
+    server.child.wait().unwrap();
+    drop(server);
+    let answered = answered.into_inner().unwrap();
+    assert!(answered.len() > 10, "{}", answered.len());
+    let server = Server::start(&bench, "model.blemish --station parts");
+    assert_eq!(server.get("/v1/station/state")["banner"], Value::Null);
+    let rows = server.history();
+    let known: BTreeSet<&str> = rows.iter().map(|row| row["request"].as_str().unwrap()).collect();
+    for (id, when) in &answered {
+        let is_recent = killed.duration_since(*when).unwrap_or_default() < LOST;
+        assert!(known.contains(id.as_str()) || is_recent, "{id} was answered and is not there");
+    }
+    // A file without a row is taken away, and a row has its file.
+    let with_rows: BTreeSet<String> = rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    let began = Instant::now();
+    loop {
+        let on_disk: BTreeSet<String> =
+            files(&bench.path("parts/images")).iter().map(|name| name[..20].to_owned()).collect();
+        if on_disk == with_rows {
+            break;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{} files, {} rows",
+            on_disk.len(),
+            with_rows.len()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(server.score("/score", &image).0, "200");
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        match entry.path().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.file_name().to_string_lossy().into_owned()),
+        }
+    }
+    found
 }

@@ -37,7 +37,8 @@ pub async fn receive(
 ) -> Result<(Bytes, Held), Fault> {
     let most = server.options.max_body;
     let packed = packed(headers)?;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let memory = server.models.memory();
     let mut held = match (length, packed) {
         (Some(length), _) if length > most => return Err(too_large(most)),
@@ -51,7 +52,8 @@ pub async fn receive(
         Packed::No => bytes,
         packed => {
             let unpacked = tokio::task::spawn_blocking(move || unpack(&bytes, packed, most)).await;
-            unpacked.unwrap_or_else(|_| Err(Fault::request("the body cannot be unpacked; send it as it is")))?
+            unpacked
+                .unwrap_or_else(|_| Err(Fault::request("the body cannot be unpacked; send it as it is")))?
         }
     };
     held.shrink_to(bytes.len() as u64);
@@ -67,13 +69,20 @@ async fn read(body: Body, length: Option<u64>, most: u64, deadline: Instant) -> 
             Ok(Some(Ok(piece))) => piece,
             Ok(None) => return Ok(bytes),
             Ok(Some(Err(error))) => {
-                return Err(Fault::request(format!("the body broke off after {} bytes: {error}; send it again", bytes.len())));
+                return Err(Fault::request(format!(
+                    "the body broke off after {} bytes: {error}; send it again",
+                    bytes.len()
+                )));
             }
             Err(_) if Instant::now() >= deadline => {
-                return Err(Fault::new("deadline", "the time for the request is over; send less at once, or raise --timeout"));
+                return Err(Fault::new(
+                    "deadline",
+                    "the time for the request is over; send less at once, or raise --timeout",
+                ));
             }
             Err(_) => {
-                let text = format!("nothing came of the body for {} seconds; send it at once", IDLE.as_secs());
+                let text =
+                    format!("nothing came of the body for {} seconds; send it at once", IDLE.as_secs());
                 return Err(Fault::new("slow_body", text));
             }
         };
@@ -90,7 +99,9 @@ fn packed(headers: &HeaderMap) -> Result<Packed, Fault> {
         "" | "identity" => Ok(Packed::No),
         "gzip" | "x-gzip" => Ok(Packed::Gzip),
         "deflate" => Ok(Packed::Deflate),
-        _ => Err(Fault::request("the Content-Encoding of the body is not known; send it as it is, or with gzip or deflate")),
+        _ => Err(Fault::request(
+            "the Content-Encoding of the body is not known; send it as it is, or with gzip or deflate",
+        )),
     }
 }
 
@@ -112,7 +123,9 @@ fn unpack(bytes: &[u8], packed: Packed, most: u64) -> Result<Vec<u8>, Fault> {
 fn too_large(most: u64) -> Fault {
     Fault::new(
         "body_too_large",
-        format!("the body has more than the {most} bytes that are allowed; send a smaller image, or raise --max-body"),
+        format!(
+            "the body has more than the {most} bytes that are allowed; send a smaller image, or raise --max-body"
+        ),
     )
 }
 

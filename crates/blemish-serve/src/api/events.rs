@@ -69,7 +69,8 @@ pub(super) async fn events(
         None => server.bus.last(),
         Some(value) => {
             let number = value.to_str().ok().and_then(|value| value.trim().parse::<u64>().ok());
-            let number = number.ok_or_else(|| Fault::request("Last-Event-ID is not a number; send the id of an event"))?;
+            let number = number
+                .ok_or_else(|| Fault::request("Last-Event-ID is not a number; send the id of an event"))?;
             // Of a server before a restart, whose numbers were other ones: from the beginning.
             if number > server.bus.last() { 0 } else { number }
         }

@@ -26,7 +26,8 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
     if ready {
         return Json(Readiness { ready, reasons }).into_response();
     }
-    Fault::new("not_ready", format!("the server is not ready: {}; ask again in a second", reasons.join(", "))).into_response()
+    Fault::new("not_ready", format!("the server is not ready: {}; ask again in a second", reasons.join(", ")))
+        .into_response()
 }
 
 /// Metrics, as OpenMetrics text.

@@ -17,8 +17,8 @@ use crate::server::Server;
 pub use body::receive;
 use serde::Serialize;
 use std::sync::Arc;
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi};
 use utoipa::ToSchema;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as of;
 
@@ -39,13 +39,6 @@ struct Results {
     /// A verdict, or an error as in [`ErrorBody`], for each image in their order.
     #[schema(value_type = Vec<Object>)]
     results: Vec<serde_json::Value>,
-}
-
-/// The models.
-#[derive(Serialize, ToSchema)]
-struct ModelList {
-    /// By name.
-    models: Vec<models::Told>,
 }
 
 /// The routes.

@@ -13,6 +13,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
+/// The models.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ModelList {
+    /// By name.
+    models: Vec<Told>,
+}
+
 /// A model as it is told.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Told {
@@ -105,12 +112,15 @@ fn input(resize: &Resize, views: usize) -> Value {
 
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
-    responses((status = 200, description = "The models, by name.", body = super::ModelList),
+    responses((status = 200, description = "The models, by name.", body = ModelList),
         (status = "default", description = "An error.", body = super::ErrorBody)))]
-pub(super) async fn list(State(server): State<Arc<Server>>, rights: Rights) -> Result<Json<Value>, Fault> {
+pub(super) async fn list(
+    State(server): State<Arc<Server>>,
+    rights: Rights,
+) -> Result<Json<ModelList>, Fault> {
     rights.need(Right::Read)?;
-    let models: Vec<Told> = server.models.all().iter().map(|served| Told::of(served)).collect();
-    Ok(Json(json!({"models": models})))
+    let models = server.models.all().iter().map(|served| Told::of(served)).collect();
+    Ok(Json(ModelList { models }))
 }
 
 /// Tells of one model.
@@ -143,6 +153,8 @@ pub(super) async fn reload(
         let served = served.clone();
         tokio::spawn(async move { served.reload().await })
     };
-    work.await.unwrap_or_else(|_| Err(Fault::new("panic", "the model could not be loaded; its file may be damaged")))?;
+    work.await.unwrap_or_else(|_| {
+        Err(Fault::new("panic", "the model could not be loaded; its file may be damaged"))
+    })?;
     Ok(Json(Told::of(&served)))
 }

@@ -31,7 +31,9 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 /// `request` for a form that does not parse, with more than `most` files or with none.
 pub(super) async fn files(headers: &HeaderMap, bytes: Bytes, most: usize) -> Result<Vec<Part>, Fault> {
     let wrong = |what: &dyn std::fmt::Display| {
-        Fault::request(format!("the form cannot be read: {what}; send multipart/form-data with a file a part"))
+        Fault::request(format!(
+            "the form cannot be read: {what}; send multipart/form-data with a file a part"
+        ))
     };
     let mut request = Request::new(Body::from(bytes));
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
@@ -54,7 +56,9 @@ pub(super) async fn files(headers: &HeaderMap, bytes: Bytes, most: usize) -> Res
                 1 => Fault::request(
                     "the form has several files, and one image is scored here; POST several to .../score-batch",
                 ),
-                most => Fault::request(format!("the form has more than {most} files; send them in several requests")),
+                most => Fault::request(format!(
+                    "the form has more than {most} files; send them in several requests"
+                )),
             });
         }
     }
@@ -62,7 +66,9 @@ pub(super) async fn files(headers: &HeaderMap, bytes: Bytes, most: usize) -> Res
         return Ok(fields);
     }
     match files.is_empty() {
-        true => Err(Fault::request("the form has no file; send the image as a file part, such as curl -F image=@part.png")),
+        true => Err(Fault::request(
+            "the form has no file; send the image as a file part, such as curl -F image=@part.png",
+        )),
         false => Ok(files),
     }
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use blemish::data::{RgbImage, decode_image};
 use blemish_report::{Picture, draw_over, save_float_tiff};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 fn fault(error: impl std::fmt::Display) -> Fault {
     Fault::new("internal", error)
@@ -30,7 +30,8 @@ pub fn overlay(served: &Served, answered: &Answered) -> Result<Vec<u8>, Fault> {
 }
 
 fn picture_of(version: &Version, answered: &Answered) -> Result<RgbImage, Fault> {
-    decode_image(&answered.bytes, &version.detector.transform().read_options()).map_err(|fault| (&fault).into())
+    decode_image(&answered.bytes, &version.detector.transform().read_options())
+        .map_err(|fault| (&fault).into())
 }
 
 /// The map as TIFF of floats.
@@ -54,8 +55,11 @@ pub fn grey_png(answered: &Answered) -> Result<Vec<u8>, Fault> {
     let map = &answered.map;
     let (low, high) = answered.colours;
     let span = if high > low { high - low } else { 1.0 };
-    let grey: Vec<u8> =
-        map.values.iter().map(|value| (((value - low) / span).clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+    let grey: Vec<u8> = map
+        .values
+        .iter()
+        .map(|value| (((value - low) / span).clamp(0.0, 1.0) * 255.0).round() as u8)
+        .collect();
     let side = |length: usize| u32::try_from(length).map_err(fault);
     let mut png = Vec::new();
     let encoder = PngEncoder::new(&mut png);
@@ -63,25 +67,45 @@ pub fn grey_png(answered: &Answered) -> Result<Vec<u8>, Fault> {
     Ok(png)
 }
 
+/// A map as part of a verdict.
+#[derive(Serialize)]
+pub(super) struct MapInJson {
+    height: usize,
+    width: usize,
+    encoding: &'static str,
+    /// The scores that are black and white.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    black: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    white: Option<f32>,
+    data: String,
+}
+
 /// The map as part of a verdict.
 ///
 /// # Errors
 /// As [`grey_png`].
-pub(super) fn in_json(answered: &Answered, form: MapForm) -> Result<Option<Value>, Fault> {
+pub(super) fn in_json(answered: &Answered, form: MapForm) -> Result<Option<MapInJson>, Fault> {
     let map = &answered.map;
+    let (height, width) = (map.height, map.width);
     Ok(match form {
         MapForm::None => None,
         MapForm::F32 => {
             let bytes: Vec<u8> = map.values.iter().flat_map(|value| value.to_le_bytes()).collect();
             let data = STANDARD.encode(bytes);
-            Some(json!({"height": map.height, "width": map.width, "encoding": "f32le;base64", "data": data}))
+            Some(MapInJson { height, width, encoding: "f32le;base64", black: None, white: None, data })
         }
         MapForm::Png => {
             let data = STANDARD.encode(grey_png(answered)?);
             let (low, high) = answered.colours;
-            Some(json!({
-                "height": map.height, "width": map.width, "encoding": "png;base64", "black": low, "white": high, "data": data
-            }))
+            Some(MapInJson {
+                height,
+                width,
+                encoding: "png;base64",
+                black: Some(low),
+                white: Some(high),
+                data,
+            })
         }
     })
 }

@@ -39,12 +39,14 @@ impl Wanted {
     /// # Errors
     /// `request` for a key or a value that there is not.
     pub(super) fn of(uri: &Uri) -> Result<Self, Fault> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| Fault::request(format!("the query cannot be read: {error}; write KEY=VALUE&...")))?;
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| {
+            Fault::request(format!("the query cannot be read: {error}; write KEY=VALUE&..."))
+        })?;
         let mut wanted = Self { map: MapForm::None, regions: true, min_area: 0.0, keep: None };
         for (key, value) in &pairs {
             let unknown = |allowed: &str| {
-                let (key, value): (String, String) = (key.chars().take(64).collect(), value.chars().take(64).collect());
+                let (key, value): (String, String) =
+                    (key.chars().take(64).collect(), value.chars().take(64).collect());
                 Fault::request(format!("`{key}={value}` is not known in the query; allowed: {allowed}"))
             };
             match key.as_str() {
@@ -105,7 +107,16 @@ mod tests {
         let all = read("map=f32&regions=false&min_area=2.5&keep=always").unwrap();
         assert_eq!(all, Wanted { map: MapForm::F32, regions: false, min_area: 2.5, keep: Some(Which::All) });
         assert!(read("").is_ok() && Wanted::of(&"/score".parse().unwrap()).unwrap().regions);
-        for wrong in ["map=jpg", "regions=1", "min_area=-1", "min_area=nan", "min_area=inf", "keep=yes", "token=x", "map"] {
+        for wrong in [
+            "map=jpg",
+            "regions=1",
+            "min_area=-1",
+            "min_area=nan",
+            "min_area=inf",
+            "keep=yes",
+            "token=x",
+            "map",
+        ] {
             assert_eq!(read(wrong).unwrap_err().code, "request", "{wrong}");
         }
     }
@@ -114,6 +125,9 @@ mod tests {
     fn the_first_kind_that_there_is_is_answered() {
         let of = |accept: &str| form(&[(header::ACCEPT, accept.parse().unwrap())].into_iter().collect());
         assert_eq!((of("image/png"), of("image/tiff;q=1, image/png")), (Form::Png, Form::Tiff));
-        assert_eq!((of("*/*"), of("text/html"), form(&HeaderMap::new())), (Form::Json, Form::Json, Form::Json));
+        assert_eq!(
+            (of("*/*"), of("text/html"), form(&HeaderMap::new())),
+            (Form::Json, Form::Json, Form::Json)
+        );
     }
 }

@@ -2,21 +2,19 @@
 
 use super::body::receive;
 use super::parts::{Part, files, is_form};
-use super::pictures;
+use super::pictures::{self, MapInJson};
 use super::query::{Form, Wanted, form};
 use crate::answer::{Answered, Milliseconds, Origin, Verdict};
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
 use crate::server::{Noted, RequestId, Server};
-use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use blemish::metrics::Region;
 use serde::Serialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
@@ -51,7 +49,7 @@ pub(super) async fn score(
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
     let served = server.models.find(&name)?;
-    Ok(refused(&served, answer(&server, served.clone(), request).await))
+    Ok(of_model(&served, answer(&server, &served, request).await))
 }
 
 /// Scores one image with the only model.
@@ -76,7 +74,7 @@ pub(super) async fn score_only(
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
     let served = server.models.only()?;
-    Ok(refused(&served, answer(&server, served.clone(), request).await))
+    Ok(of_model(&served, answer(&server, &served, request).await))
 }
 
 /// Scores up to 64 images.
@@ -101,17 +99,23 @@ pub(super) async fn score_batch(
 ) -> Result<Response, Fault> {
     rights.need(Right::Score)?;
     let served = server.models.find(&name)?;
-    Ok(refused(&served, answers(&server, served.clone(), request).await))
+    Ok(of_model(&served, answer_batch(&server, &served, request).await))
 }
 
 /// The answer to a request with several images.
-async fn answers(server: &Arc<Server>, served: Arc<Served>, request: Request) -> Result<Response, Fault> {
+async fn answer_batch(
+    server: &Arc<Server>,
+    served: &Arc<Served>,
+    request: Request,
+) -> Result<Response, Fault> {
     let wanted = Wanted::of(request.uri())?;
     let deadline = server.deadline();
     let mut first = Some(served.reserve()?);
     let (id, headers) = (id_of(&request), request.headers().clone());
     if !is_form(&headers) {
-        return Err(Fault::request("several images come as a form; send multipart/form-data with a file a part"));
+        return Err(Fault::request(
+            "several images come as a form; send multipart/form-data with a file a part",
+        ));
     }
     let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
     let parts = files(&headers, bytes, MOST).await?;
@@ -123,9 +127,11 @@ async fn answers(server: &Arc<Server>, served: Arc<Served>, request: Request) ->
             let place = match place {
                 Some(place) => Ok(place),
                 // The others of this request may be all that is in the queue.
-                None => tokio::time::timeout_at(deadline.into(), served.reserve_when_free())
-                    .await
-                    .map_err(|_| Fault::new("deadline", "the time for the request is over; send fewer images at once")),
+                None => {
+                    tokio::time::timeout_at(deadline.into(), served.reserve_when_free()).await.map_err(|_| {
+                        Fault::new("deadline", "the time for the request is over; send fewer images at once")
+                    })
+                }
             };
             let outcome = match place {
                 Ok(place) => one(&served, place, part, id, wanted, deadline).await,
@@ -136,23 +142,23 @@ async fn answers(server: &Arc<Server>, served: Arc<Served>, request: Request) ->
     }
     let mut outcomes: Vec<(usize, Result<Arc<Answered>, Fault>)> = Vec::with_capacity(work.len());
     while let Some(done) = work.join_next().await {
-        outcomes.push(done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?);
+        outcomes
+            .push(done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?);
     }
     drop(held);
     outcomes.sort_by_key(|(at, _)| *at);
     let began = Instant::now();
     let answered: Vec<_> = outcomes.iter().filter_map(|(_, outcome)| outcome.clone().ok()).collect();
-    let results = encoded(move || {
-        outcomes
-            .into_iter()
-            .map(|(_, outcome)| match outcome {
-                Ok(answered) => Ok(Outcome::Said(Box::new(said(&answered, wanted)?))),
-                Err(Fault { text: error, code, help }) => Ok(Outcome::Refused { error, code, help }),
-            })
-            .collect::<Result<Vec<Outcome>, Fault>>()
+    let json = encoded(move || {
+        let one = |(_, outcome): &(usize, Result<Arc<Answered>, Fault>)| match outcome {
+            Ok(answered) => json_of(answered, wanted),
+            Err(fault) => text_of(&json!({"error": fault.text, "code": fault.code, "help": fault.help})),
+        };
+        let results: Vec<String> = outcomes.iter().map(one).collect::<Result<_, _>>()?;
+        Ok(format!("{{\"results\":[{}]}}", results.join(",")))
     })
     .await?;
-    Ok(noted(Json(BTreeMap::from([("results", results)])).into_response(), &served, answered, began))
+    Ok(noted(json_response(json), answered, began))
 }
 
 fn id_of(request: &Request) -> String {
@@ -160,7 +166,7 @@ fn id_of(request: &Request) -> String {
 }
 
 /// The answer to a request with one image.
-async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> Result<Response, Fault> {
+async fn answer(server: &Arc<Server>, served: &Arc<Served>, request: Request) -> Result<Response, Fault> {
     let wanted = Wanted::of(request.uri())?;
     let deadline = server.deadline();
     // Before the body, so that a full server says so at once.
@@ -173,10 +179,10 @@ async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> 
         true => files(&headers, bytes, 1).await?.swap_remove(0),
         false => Part { name: String::new(), bytes },
     };
-    let answered = one(&served, place, part, id, wanted, deadline).await?;
+    let answered = one(served, place, part, id, wanted, deadline).await?;
     let began = Instant::now();
     let response = match form {
-        Form::Json => Json(encoded_if(wanted, &answered).await?).into_response(),
+        Form::Json => json_response(encoded_if(wanted, &answered).await?),
         Form::Png => {
             let (served, answered) = (served.clone(), answered.clone());
             let picture = encoded(move || pictures::overlay(&served, &answered)).await?;
@@ -188,12 +194,12 @@ async fn answer(server: &Arc<Server>, served: Arc<Served>, request: Request) -> 
             ([(header::CONTENT_TYPE, "image/tiff")], picture).into_response()
         }
     };
-    let mut response = noted(response, &served, vec![answered.clone()], began);
-    if form != Form::Json {
-        let verdict = serde_json::to_string(&said(&answered, Wanted { map: Default::default(), ..wanted })?);
-        if let Ok(value) = HeaderValue::from_str(&verdict.unwrap_or_default()) {
-            response.headers_mut().insert(VERDICT, value);
-        }
+    let mut response = noted(response, vec![answered.clone()], began);
+    if form != Form::Json
+        && let Ok(value) =
+            HeaderValue::from_str(&json_of(&answered, Wanted { map: Default::default(), ..wanted })?)
+    {
+        response.headers_mut().insert(VERDICT, value);
     }
     Ok(response)
 }
@@ -212,70 +218,79 @@ async fn one(
     served.score_and_keep(place, given, asked, wanted.keep).await
 }
 
-/// A verdict as it is answered.
-///
-/// It is written as it is, and not by way of a [`Value`], which would make doubles of single precision: scores have the digits that they
-/// have in `scores.jsonl`.
+/// A verdict as it is answered: a number of 32 bits is written as such, as `predict` does.
 #[derive(Serialize)]
-struct Said {
-    id: String,
-    model: String,
-    version: String,
+struct Shown<'a> {
+    id: &'a str,
+    model: &'a str,
+    version: &'a str,
     score: f32,
     p_value: Option<f64>,
     threshold: Option<f32>,
     anomalous: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    regions: Option<Vec<Region>>,
+    regions: Option<&'a [Region]>,
     size: [usize; 2],
     milliseconds: Milliseconds,
     #[serde(skip_serializing_if = "Option::is_none")]
-    map: Option<Value>,
+    map: Option<MapInJson>,
 }
 
-/// What became of one image of several.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Outcome {
-    Said(Box<Said>),
-    Refused { error: String, code: &'static str, help: String },
-}
-
-/// The verdict, and the map if it is wanted.
-fn said(answered: &Answered, wanted: Wanted) -> Result<Said, Fault> {
-    let map = pictures::in_json(answered, wanted.map)?;
+/// The verdict as JSON, with the map if it is wanted.
+fn json_of(answered: &Answered, wanted: Wanted) -> Result<String, Fault> {
     let Verdict { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds } =
-        answered.verdict.clone();
-    let regions = wanted.regions.then_some(regions);
-    Ok(Said { id, model, version, score, p_value, threshold, anomalous, regions, size, milliseconds, map })
+        &answered.verdict;
+    text_of(&Shown {
+        id,
+        model,
+        version,
+        score: *score,
+        p_value: *p_value,
+        threshold: *threshold,
+        anomalous: *anomalous,
+        regions: wanted.regions.then_some(regions),
+        size: *size,
+        milliseconds: *milliseconds,
+        map: pictures::in_json(answered, wanted.map)?,
+    })
+}
+
+fn text_of(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::new("internal", error))
+}
+
+fn json_response(json: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 /// The same, beside the runtime where it takes a while.
-async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<Said, Fault> {
+async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<String, Fault> {
     if wanted.map == Default::default() {
-        return said(answered, wanted);
+        return json_of(answered, wanted);
     }
     let answered = answered.clone();
-    encoded(move || said(&answered, wanted)).await
+    encoded(move || json_of(&answered, wanted)).await
 }
 
-async fn encoded<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+async fn encoded<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request")))
-}
-
-/// A response, or the error with the model that it is of: for the access log and metrics.
-fn refused(served: &Served, outcome: Result<Response, Fault>) -> Response {
-    outcome.unwrap_or_else(|fault| {
-        let mut response = fault.into_response();
-        response.extensions_mut().insert(Noted { model: Some(served.name().to_owned()), ..Noted::default() });
-        response
+    done.unwrap_or_else(|_| {
+        Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request"))
     })
 }
 
 /// A response with what the access log notes of it.
-fn noted(mut response: Response, served: &Served, answered: Vec<Arc<Answered>>, began: Instant) -> Response {
-    let model = Some(served.name().to_owned());
-    response.extensions_mut().insert(Noted { model, answered, encoded: Some(began.elapsed()) });
+fn noted(mut response: Response, answered: Vec<Arc<Answered>>, began: Instant) -> Response {
+    response.extensions_mut().insert(Noted { model: None, answered, encoded: Some(began.elapsed()) });
+    response
+}
+
+/// The answer or the error, with the name of the model for the log.
+fn of_model(served: &Served, outcome: Result<Response, Fault>) -> Response {
+    let mut response = outcome.into_response();
+    let noted = response.extensions_mut().get_or_insert_default::<Noted>();
+    noted.model = Some(served.name().to_owned());
     response
 }

@@ -70,7 +70,11 @@ fn models(path: &Path, top: &mut Section<'_>) -> Result<Vec<ModelOption>, Fault>
     let table = match top.take("models") {
         None => return Ok(Vec::new()),
         Some(Value::Table(table)) => table,
-        Some(_) => return Err(top.fault("models", "it is no table; write [models] and a line NAME = \"PATH\" for each")),
+        Some(_) => {
+            return Err(
+                top.fault("models", "it is no table; write [models] and a line NAME = \"PATH\" for each")
+            );
+        }
     };
     let place = Section::new(path, "[models]", Table::new());
     let model = |(name, value): (String, Value)| {
@@ -108,10 +112,15 @@ fn options(top: &mut Section<'_>) -> Result<ServeOptions, Fault> {
     let client_authorities = top.path("tls_client_ca")?;
     options.tls = match (certificate, key) {
         (Some(certificate), Some(key)) => Some(Tls { certificate, key, client_authorities }),
-        (Some(_), None) => return Err(top.fault("tls_key", "it is missing; tls_cert needs the certificate's key")),
+        (Some(_), None) => {
+            return Err(top.fault("tls_key", "it is missing; tls_cert needs the certificate's key"));
+        }
         (None, Some(_)) => return Err(top.fault("tls_cert", "it is missing; tls_key needs its certificate")),
         (None, None) if client_authorities.is_some() => {
-            return Err(top.fault("tls_client_ca", "clients can only be asked for certificates over TLS; give tls_cert and tls_key"));
+            return Err(top.fault(
+                "tls_client_ca",
+                "clients can only be asked for certificates over TLS; give tls_cert and tls_key",
+            ));
         }
         (None, None) => None,
     };
@@ -140,7 +149,10 @@ fn options(top: &mut Section<'_>) -> Result<ServeOptions, Fault> {
     options.station = top.path("station")?;
     set(&mut options.record, top.choice("record", &WHICH)?);
     set(&mut options.history_max, top.unit("history_max", units::bytes)?);
-    set(&mut options.history_days, top.count("history_days", 1)?.map(|days| u32::try_from(days).unwrap_or(u32::MAX)));
+    set(
+        &mut options.history_days,
+        top.count("history_days", 1)?.map(|days| u32::try_from(days).unwrap_or(u32::MAX)),
+    );
     set(&mut options.audit, top.number("audit", (0.0, 1.0))?);
     Ok(options)
 }

@@ -5,7 +5,7 @@ use super::units;
 use crate::fault::Fault;
 use crate::options::check_name;
 use crate::sinks::options::BUFFER;
-use crate::sinks::{MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
+use crate::sinks::{ModbusOptions, MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
 use std::path::Path;
 use std::time::Duration;
 use toml::Table;
@@ -31,7 +31,9 @@ pub fn all(file: &Path, tables: Vec<Table>) -> Result<Vec<SinkOptions>, Fault> {
             sink.name = if taken(kind) { format!("{kind}-{}", at + 1) } else { kind.to_owned() };
         }
         if sinks.iter().any(|other| other.name == sink.name) {
-            return Err(section.fault("name", format!("two sinks are called `{}`; give one another name", sink.name)));
+            return Err(
+                section.fault("name", format!("two sinks are called `{}`; give one another name", sink.name))
+            );
         }
         section.end()?;
         sinks.push(sink);
@@ -53,11 +55,18 @@ fn one(section: &mut Section<'_>) -> Result<SinkOptions, Fault> {
         "mqtt" => SinkKind::Mqtt(mqtt(section)?),
         "webhook" => SinkKind::Webhook(webhook(section)?),
         "command" => {
-            let command = section.texts("command")?.filter(|command| command.first().is_some_and(|program| !program.is_empty()));
+            let command = section
+                .texts("command")?
+                .filter(|command| command.first().is_some_and(|program| !program.is_empty()));
             let why = "it is missing or empty; write command = [\"PROGRAM\", \"ARGUMENT\"]";
             SinkKind::Command(command.ok_or_else(|| section.fault("command", why))?)
         }
-        other => return Err(section.fault("kind", format!("`{other}` is none of folder, mqtt, webhook, command"))),
+        "modbus" => SinkKind::Modbus(modbus(section)?),
+        other => {
+            return Err(
+                section.fault("kind", format!("`{other}` is none of folder, mqtt, webhook, command, modbus"))
+            );
+        }
     };
     Ok(SinkOptions {
         name,
@@ -67,7 +76,9 @@ fn one(section: &mut Section<'_>) -> Result<SinkOptions, Fault> {
         overlay: section.choice("image", &[("none", false), ("overlay", true)])?.unwrap_or(false),
         buffer: match section.count("buffer", 1)? {
             Some(buffer) if buffer > LARGEST_BUFFER => {
-                return Err(section.fault("buffer", format!("{buffer} messages are more than {LARGEST_BUFFER}")));
+                return Err(
+                    section.fault("buffer", format!("{buffer} messages are more than {LARGEST_BUFFER}"))
+                );
             }
             Some(buffer) => buffer as usize,
             None => BUFFER,
@@ -78,7 +89,9 @@ fn one(section: &mut Section<'_>) -> Result<SinkOptions, Fault> {
 fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
     let example = "mqtt://broker:1883";
     let url = section.needed("url", example)?;
-    let wrong = |section: &Section<'_>| section.fault("url", format!("`{url}` is no broker; write {example} or mqtts://broker:8883"));
+    let wrong = |section: &Section<'_>| {
+        section.fault("url", format!("`{url}` is no broker; write {example} or mqtts://broker:8883"))
+    };
     let (is_tls, rest) = match url.split_once("://") {
         Some(("mqtt", rest)) => (false, rest),
         Some(("mqtts", rest)) => (true, rest),
@@ -86,7 +99,10 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('@') {
-        return Err(section.fault("url", "names and passwords do not belong into it; write username and password_env or password_file"));
+        return Err(section.fault(
+            "url",
+            "names and passwords do not belong into it; write username and password_env or password_file",
+        ));
     }
     let default = if is_tls { 8883 } else { 1883 };
     let (host, port) = match rest.rsplit_once(':') {
@@ -99,9 +115,13 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
         return Err(wrong(section));
     }
     let prefix = section.text("prefix")?.unwrap_or_else(|| "blemish".into());
-    let is_topic = !prefix.is_empty() && prefix.len() <= 256 && !prefix.contains(['#', '+', '\0']) && !prefix.ends_with('/');
+    let is_topic = !prefix.is_empty()
+        && prefix.len() <= 256
+        && !prefix.contains(['#', '+', '\0'])
+        && !prefix.ends_with('/');
     if !is_topic {
-        return Err(section.fault("prefix", format!("`{prefix}` begins no topic; leave out #, + and a slash at the end")));
+        return Err(section
+            .fault("prefix", format!("`{prefix}` begins no topic; leave out #, + and a slash at the end")));
     }
     let client_id = section.text("client_id")?.unwrap_or_else(|| format!("blemish-{}", std::process::id()));
     let username = section.text("username")?;
@@ -114,7 +134,11 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
     let certificate = match (section.path("certificate")?, section.path("key")?) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
-        _ => return Err(section.fault("certificate", "a certificate and its key go together; give both or neither")),
+        _ => {
+            return Err(
+                section.fault("certificate", "a certificate and its key go together; give both or neither")
+            );
+        }
     };
     let authorities = section.path("ca")?;
     if !is_tls && (certificate.is_some() || authorities.is_some()) {
@@ -123,10 +147,27 @@ fn mqtt(section: &mut Section<'_>) -> Result<MqttOptions, Fault> {
     Ok(MqttOptions { host, port, is_tls, prefix, client_id, login, authorities, certificate })
 }
 
+/// Loopback unless an address is given: the protocol has no login.
+const MODBUS: &str = "127.0.0.1:1502";
+
+fn modbus(section: &mut Section<'_>) -> Result<ModbusOptions, Fault> {
+    let listen = section.text("listen")?.unwrap_or_else(|| MODBUS.into());
+    let listen = listen.parse().map_err(|_| {
+        section.fault("listen", format!("`{listen}` is no address with a port; write {MODBUS}"))
+    })?;
+    let model = section.text("model")?;
+    if let Some(model) = &model {
+        check_name(model).map_err(|fault| section.fault("model", fault))?;
+    }
+    Ok(ModbusOptions { listen, model })
+}
+
 fn webhook(section: &mut Section<'_>) -> Result<WebhookOptions, Fault> {
     let url = section.needed("url", "https://host/path")?;
     if !(url.starts_with("http://") || url.starts_with("https://")) {
-        return Err(section.fault("url", format!("`{url}` is no address of a web server; write https://host/path")));
+        return Err(
+            section.fault("url", format!("`{url}` is no address of a web server; write https://host/path"))
+        );
     }
     let timeout = section.unit("timeout", units::duration)?.unwrap_or(Duration::from_secs(10));
     if timeout.is_zero() {
@@ -146,18 +187,23 @@ fn secret(
     (variable, file, plain): (&'static str, &'static str, &'static str),
 ) -> Result<Option<Secret>, Fault> {
     if section.take(plain).is_some() {
-        return Err(section.fault(plain, format!("secrets do not stand here; name a variable as {variable} or a file as {file}")));
+        return Err(section.fault(
+            plain,
+            format!("secrets do not stand here; name a variable as {variable} or a file as {file}"),
+        ));
     }
     match (section.text(variable)?, section.path(file)?) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(section.fault(file, format!("{variable} is given, too; give one"))),
         (Some(name), None) => match std::env::var(&name) {
             Ok(value) if !value.is_empty() => Ok(Some(Secret::new(value))),
-            _ => Err(section.fault(variable, format!("the environment has no text `{name}`; set it before the start"))),
+            _ => Err(section
+                .fault(variable, format!("the environment has no text `{name}`; set it before the start"))),
         },
         (None, Some(path)) => {
             let read = blemish::data::files::read(&path, LARGEST_SECRET);
-            let bytes = read.map_err(|error| section.fault(file, format!("cannot read `{}`: {error}", path.display())))?;
+            let bytes = read
+                .map_err(|error| section.fault(file, format!("cannot read `{}`: {error}", path.display())))?;
             let text = String::from_utf8(bytes).map_err(|_| section.fault(file, "it holds no text"))?;
             Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
         }

@@ -86,7 +86,9 @@ impl<'a> Section<'a> {
     pub fn count(&mut self, key: &'static str, least: u64) -> Result<Option<u64>, Fault> {
         match self.take(key) {
             None => Ok(None),
-            Some(Value::Integer(value)) if u64::try_from(value).is_ok_and(|value| value >= least) => Ok(Some(value as u64)),
+            Some(Value::Integer(value)) if u64::try_from(value).is_ok_and(|value| value >= least) => {
+                Ok(Some(value as u64))
+            }
             Some(_) => Err(self.fault(key, format!("it is no whole number from {least} on"))),
         }
     }
@@ -112,13 +114,19 @@ impl<'a> Section<'a> {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn unit<T>(&mut self, key: &'static str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, Fault> {
+    pub fn unit<T>(
+        &mut self,
+        key: &'static str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Fault> {
         let text = match self.take(key) {
             None => return Ok(None),
             Some(Value::String(text)) => text,
             Some(Value::Integer(value)) => value.to_string(),
             Some(Value::Float(value)) => value.to_string(),
-            Some(other) => return Err(self.fault(key, format!("it is {}, not a text or number", kind(&other)))),
+            Some(other) => {
+                return Err(self.fault(key, format!("it is {}, not a text or number", kind(&other))));
+            }
         };
         parse(&text).map(Some).map_err(|why| self.fault(key, why))
     }
@@ -158,7 +166,10 @@ impl<'a> Section<'a> {
     pub fn tables(&mut self, key: &'static str) -> Result<Vec<Table>, Fault> {
         let Some(value) = self.take(key) else { return Ok(Vec::new()) };
         let tables = match value {
-            Value::Array(items) => items.into_iter().map(|item| if let Value::Table(table) = item { Some(table) } else { None }).collect(),
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| if let Value::Table(table) = item { Some(table) } else { None })
+                .collect(),
             _ => None,
         };
         tables.ok_or_else(|| self.fault(key, format!("it is no list of tables; head each with [[{key}]]")))

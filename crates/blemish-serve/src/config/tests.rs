@@ -143,19 +143,34 @@ fn sinks_of_every_kind_are_read() {
         [[sink]]
         kind = "folder"
         path = "others"
+
+        [[sink]]
+        kind = "modbus"
+        model = "line"
         "#,
     )
     .unwrap();
     let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
-    assert_eq!(names, ["folder", "plant", "webhook", "command", "folder-5"]);
+    assert_eq!(names, ["folder", "plant", "webhook", "command", "folder-5", "modbus"]);
     let SinkKind::Mqtt(mqtt) = &config.sinks[1].kind else { panic!("mqtt") };
-    assert_eq!((mqtt.host.as_str(), mqtt.port, mqtt.is_tls, mqtt.prefix.as_str()), ("::1", 8883, true, "plant/line3"));
-    assert_eq!(mqtt.login.as_ref().map(|(name, password)| (name.as_str(), password.reveal())), Some(("me", "key")));
+    assert_eq!(
+        (mqtt.host.as_str(), mqtt.port, mqtt.is_tls, mqtt.prefix.as_str()),
+        ("::1", 8883, true, "plant/line3")
+    );
+    assert_eq!(
+        mqtt.login.as_ref().map(|(name, password)| (name.as_str(), password.reveal())),
+        Some(("me", "key"))
+    );
     let one = &config.sinks[1];
     assert_eq!((one.only_anomalous, one.rate, one.overlay, one.buffer), (true, Some(2.5), true, 10));
     let SinkKind::Webhook(webhook) = &config.sinks[2].kind else { panic!("webhook") };
     assert_eq!((webhook.secret.as_ref().unwrap().reveal(), webhook.timeout), ("key", Duration::from_secs(2)));
     assert!(!format!("{:?}", config.sinks).contains("key\""), "secrets are not shown");
+    let SinkKind::Modbus(modbus) = &config.sinks[5].kind else { panic!("modbus") };
+    assert_eq!(
+        (modbus.listen.to_string().as_str(), modbus.model.as_deref()),
+        ("127.0.0.1:1502", Some("line"))
+    );
     assert_eq!(config.sinks[3].kind, SinkKind::Command(vec!["gpio".into(), "17".into()]));
 }
 
@@ -177,12 +192,24 @@ fn errors_name_file_table_and_key() {
         (sink("kind = \"kafka\""), "[[sink]] number 2, `kind`", "folder, mqtt"),
         (sink("kind = \"folder\""), "[[sink]] number 2, `path`", "missing"),
         (sink("kind = \"folder\"\npath = \"y\"\ncolour = 1"), "[[sink]] number 2, `colour`", "path"),
-        (sink("kind = \"folder\"\npath = \"y\"\nname = \"folder\""), "[[sink]] number 2, `name`", "two sinks"),
+        (
+            sink("kind = \"folder\"\npath = \"y\"\nname = \"folder\""),
+            "[[sink]] number 2, `name`",
+            "two sinks",
+        ),
         (sink("kind = \"mqtt\"\nurl = \"broker\""), "[[sink]] number 2, `url`", "mqtt://"),
         (sink("kind = \"mqtt\"\nurl = \"mqtt://me:pw@broker\""), "[[sink]] number 2, `url`", "password_env"),
         (sink("kind = \"mqtt\"\nurl = \"mqtt://b\"\nprefix = \"a/#\""), "[[sink]] number 2, `prefix`", "#"),
-        (sink("kind = \"mqtt\"\nurl = \"mqtt://b\"\nusername = \"me\"\npassword = \"pw\""), "`password`", "password_env"),
-        (sink("kind = \"webhook\"\nurl = \"http://b\"\nsecret_env = \"NOBODY_SETS_THIS\""), "`secret_env`", "NOBODY_SETS_THIS"),
+        (
+            sink("kind = \"mqtt\"\nurl = \"mqtt://b\"\nusername = \"me\"\npassword = \"pw\""),
+            "`password`",
+            "password_env",
+        ),
+        (
+            sink("kind = \"webhook\"\nurl = \"http://b\"\nsecret_env = \"NOBODY_SETS_THIS\""),
+            "`secret_env`",
+            "NOBODY_SETS_THIS",
+        ),
         (sink("kind = \"webhook\"\nurl = \"ftp://b\""), "`url`", "https://"),
         (sink("kind = \"command\"\ncommand = []"), "`command`", "PROGRAM"),
     ] {

@@ -17,7 +17,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         ("MiB", 1_048_576.0),
         ("GiB", 1_073_741_824.0),
     ];
-    let value = scaled(text, &units).ok_or_else(|| format!("`{text}` is no number of bytes; write 32MiB or 5GiB"))?;
+    let value =
+        scaled(text, &units).ok_or_else(|| format!("`{text}` is no number of bytes; write 32MiB or 5GiB"))?;
     Ok(value as u64)
 }
 

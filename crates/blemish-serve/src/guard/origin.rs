@@ -84,7 +84,10 @@ fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
 }
 
 fn is_listed(options: &ServeOptions, origin: &HeaderValue) -> bool {
-    options.cors.iter().any(|listed| origin.as_bytes().eq_ignore_ascii_case(listed.trim_end_matches('/').as_bytes()))
+    options
+        .cors
+        .iter()
+        .any(|listed| origin.as_bytes().eq_ignore_ascii_case(listed.trim_end_matches('/').as_bytes()))
 }
 
 /// The origin of a request, if it is another one that may read answers.
@@ -96,7 +99,10 @@ pub(super) fn allowed(options: &ServeOptions, headers: &HeaderMap) -> Option<Hea
 pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     let fixed = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, accept, last-event-id, x-request-id"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, accept, last-event-id, x-request-id",
+        ),
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, "blemish-verdict, x-request-id"),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ];
@@ -119,35 +125,55 @@ mod tests {
     fn only_names_of_this_machine_reach_loopback() {
         let options = ServeOptions { hosts: vec!["line.local".into()], ..Default::default() };
         let check = |host: &str| {
-            check_host(&options, Version::HTTP_11, &Uri::from_static("/"), &headers(&[("host", host)])).is_ok()
+            check_host(&options, Version::HTTP_11, &Uri::from_static("/"), &headers(&[("host", host)]))
+                .is_ok()
         };
         for ours in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]", "line.local:80"] {
             assert!(check(ours), "{ours}");
         }
-        for other in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "", "::1", "localhost:x", "[localhost"] {
+        for other in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "",
+            "::1",
+            "localhost:x",
+            "[localhost",
+        ] {
             assert!(!check(other), "{other}");
         }
         let none = HeaderMap::new();
         assert!(check_host(&options, Version::HTTP_11, &Uri::from_static("/"), &none).is_err());
         assert!(check_host(&options, Version::HTTP_10, &Uri::from_static("/"), &none).is_ok());
         let absolute = Uri::from_static("http://evil.example/");
-        assert!(check_host(&options, Version::HTTP_11, &absolute, &headers(&[("host", "localhost")])).is_err());
+        assert!(
+            check_host(&options, Version::HTTP_11, &absolute, &headers(&[("host", "localhost")])).is_err()
+        );
         let two = headers(&[("host", "localhost")]);
         let mut two = two;
         two.append("host", "localhost".parse().unwrap());
         assert!(check_host(&options, Version::HTTP_11, &Uri::from_static("/"), &two).is_err());
         let open = ServeOptions { listen: "0.0.0.0:80".parse().unwrap(), ..options };
-        assert!(check_host(&open, Version::HTTP_11, &Uri::from_static("/"), &headers(&[("host", "any")])).is_ok());
+        assert!(
+            check_host(&open, Version::HTTP_11, &Uri::from_static("/"), &headers(&[("host", "any")])).is_ok()
+        );
     }
 
     #[test]
     fn pages_of_other_origins_change_nothing() {
         let options = ServeOptions { cors: vec!["https://mes.example".into()], ..Default::default() };
         let check = |method: Method, origin: &str| {
-            check_origin(&options, &method, &headers(&[("host", "localhost:8080"), ("origin", origin)])).is_ok()
+            check_origin(&options, &method, &headers(&[("host", "localhost:8080"), ("origin", origin)]))
+                .is_ok()
         };
         assert!(check(Method::POST, "http://localhost:8080") && check(Method::POST, "https://mes.example"));
-        for other in ["http://localhost:9090", "http://evil.example", "null", "localhost:8080", "file://localhost:8080"] {
+        for other in [
+            "http://localhost:9090",
+            "http://evil.example",
+            "null",
+            "localhost:8080",
+            "file://localhost:8080",
+        ] {
             assert!(!check(Method::POST, other) && !check(Method::DELETE, other), "{other}");
             assert!(check(Method::GET, other));
         }

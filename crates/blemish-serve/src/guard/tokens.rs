@@ -75,13 +75,18 @@ impl Tokens {
 fn read(path: &Path) -> Result<Vec<Known>, Fault> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Fault::new("io", format!("cannot read the tokens `{shown}`: {error}; check that the file exists and may be read"))
+        Fault::new(
+            "io",
+            format!("cannot read the tokens `{shown}`: {error}; check that the file exists and may be read"),
+        )
     })?;
     #[cfg(unix)]
     if let Ok(metadata) = std::fs::metadata(path)
         && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o004 != 0
     {
-        tracing::warn!("everybody on this machine can read the tokens `{shown}`; take that right away with chmod o-r");
+        tracing::warn!(
+            "everybody on this machine can read the tokens `{shown}`; take that right away with chmod o-r"
+        );
     }
     let mut known = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -91,7 +96,13 @@ fn read(path: &Path) -> Result<Vec<Known>, Fault> {
         }
         // What is wrong with a line is told without the line.
         let wrong = |what: &str| {
-            Fault::new("setting", format!("line {} of the tokens `{shown}` {what}; write TOKEN score,read,label,admin", number + 1))
+            Fault::new(
+                "setting",
+                format!(
+                    "line {} of the tokens `{shown}` {what}; write TOKEN score,read,label,admin",
+                    number + 1
+                ),
+            )
         };
         let (token, rights) = line.split_once(char::is_whitespace).unwrap_or((line, "score"));
         let rights = rights.trim().trim_start_matches('[').trim_end_matches(']');
@@ -102,7 +113,10 @@ fn read(path: &Path) -> Result<Vec<Known>, Fault> {
         known.push(Known { digest: Sha256::digest(token.as_bytes()).into(), rights: rights.bits() });
     }
     match known.is_empty() {
-        true => Err(Fault::new("setting", format!("there is no token in `{shown}`, so that nobody could ask; write one a line"))),
+        true => Err(Fault::new(
+            "setting",
+            format!("there is no token in `{shown}`, so that nobody could ask; write one a line"),
+        )),
         false => Ok(known),
     }
 }

@@ -80,12 +80,14 @@ impl Condition {
     pub(super) fn check(&self, name: &str) -> Result<(), Fault> {
         match &self.lock().state {
             State::Ready => Ok(()),
-            State::Loading => {
-                Err(Fault::new("not_ready", format!("the model `{name}` is being verified; ask again in a second")))
-            }
-            State::Failed(reason) => {
-                Err(Fault::new("not_ready", format!("the model `{name}` is not ready: {reason}; load it anew")))
-            }
+            State::Loading => Err(Fault::new(
+                "not_ready",
+                format!("the model `{name}` is being verified; ask again in a second"),
+            )),
+            State::Failed(reason) => Err(Fault::new(
+                "not_ready",
+                format!("the model `{name}` is not ready: {reason}; load it anew"),
+            )),
         }
     }
 

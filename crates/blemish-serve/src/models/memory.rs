@@ -113,7 +113,7 @@ impl Memory {
                 format!(
                     "the image takes {} MiB, and pixels may take {} MiB of the memory limit; shrink the image, or raise --memory-limit",
                     bytes.div_ceil(1 << 20),
-                    u64::from(self.pixels.units) * UNIT >> 20
+                    (u64::from(self.pixels.units) * UNIT) >> 20
                 ),
             ));
         }

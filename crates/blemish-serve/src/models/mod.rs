@@ -59,7 +59,9 @@ impl Models {
             .num_threads(options.engine_options().thread_count())
             .thread_name(|number| format!("decode {number}"))
             .build()
-            .map_err(|error| Fault::new("io", format!("the system gives no threads to decode with: {error}")))?;
+            .map_err(|error| {
+                Fault::new("io", format!("the system gives no threads to decode with: {error}"))
+            })?;
         let memory = Arc::new(Memory::new(options.memory_limit));
         let engine = Arc::new(Engine { options, bus, memory, decoders });
         Ok(Self { engine, served: RwLock::default() })
@@ -113,8 +115,9 @@ impl Models {
     pub async fn add(self: &Arc<Self>, option: ModelOption) -> Result<Arc<Served>, Fault> {
         let models = self.clone();
         let begun = tokio::task::spawn_blocking(move || models.begin(&option)).await;
-        let served =
-            begun.unwrap_or_else(|_| Err(Fault::new("panic", "reading the model failed unexpectedly; copy it again")))?;
+        let served = begun.unwrap_or_else(|_| {
+            Err(Fault::new("panic", "reading the model failed unexpectedly; copy it again"))
+        })?;
         served.verify().await?;
         self.insert(served.clone());
         Ok(served)
@@ -138,7 +141,10 @@ impl Models {
         self.get(name).ok_or_else(|| {
             // The name is text from outside and may be long.
             let asked: String = name.chars().take(64).collect();
-            Fault::new("no_such_model", format!("there is no model `{asked}`; there are: {}", self.names().join(", ")))
+            Fault::new(
+                "no_such_model",
+                format!("there is no model `{asked}`; there are: {}", self.names().join(", ")),
+            )
         })
     }
 

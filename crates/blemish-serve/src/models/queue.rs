@@ -195,7 +195,10 @@ impl Queue {
         }
         let until = Instant::now() + self.wait;
         while waiting.live.len() < self.batch && !waiting.is_closed {
-            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { break };
+            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
+                break;
+            };
             waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let count = waiting.live.len().min(self.batch);
@@ -315,7 +318,8 @@ impl Queue {
                 None => version.detector.score_image(image, &ScoreOptions::default()).map(Some),
             };
             let scored = scored.map_err(|error| Fault::from(&error))?;
-            let scored = scored.ok_or_else(|| Fault::new("score", "the model gave no score for the image"))?;
+            let scored =
+                scored.ok_or_else(|| Fault::new("score", "the model gave no score for the image"))?;
             let decision = version.detector.decide(&scored, prepared.size, *min_area);
             let about = About {
                 id: &first.verdict.id,
@@ -422,5 +426,8 @@ pub(super) fn panicked() -> Fault {
 }
 
 fn removed(name: &str) -> Fault {
-    Fault::new("no_such_model", format!("the model `{name}` was taken away; GET /v1/models lists those that are served"))
+    Fault::new(
+        "no_such_model",
+        format!("the model `{name}` was taken away; GET /v1/models lists those that are served"),
+    )
 }

@@ -116,7 +116,8 @@ impl Served {
 
     /// Places that are taken: images that wait, are decoded or scored.
     pub fn queued(&self) -> usize {
-        self.engine.options.queue.max(1) - self.places.available_permits().min(self.engine.options.queue.max(1))
+        self.engine.options.queue.max(1)
+            - self.places.available_permits().min(self.engine.options.queue.max(1))
     }
 
     /// A place in the queue, at once.
@@ -129,7 +130,10 @@ impl Served {
         permit.map(Place::new).map_err(|_| {
             Fault::new(
                 "queue_full",
-                format!("the queue of the model `{}` is full; ask again in a second, or raise --queue", self.name),
+                format!(
+                    "the queue of the model `{}` is full; ask again in a second, or raise --queue",
+                    self.name
+                ),
             )
         })
     }
@@ -253,7 +257,10 @@ impl Served {
                 self.condition.is_ready();
                 let text = match before.version == version.version {
                     true => format!("the model `{}` was loaded anew, version {}", self.name, version.version),
-                    false => format!("the model `{}` is now version {}, was {}", self.name, version.version, before.version),
+                    false => format!(
+                        "the model `{}` is now version {}, was {}",
+                        self.name, version.version, before.version
+                    ),
                 };
                 tracing::info!(model = self.name, version = version.version, "{text}");
                 let data = json!({"version": version.version, "before": before.version, "identity": version.identity});
@@ -262,7 +269,11 @@ impl Served {
             }
             Err(fault) => {
                 self.condition.reload_failed(fault.to_string());
-                tracing::error!(model = self.name, code = fault.code, "cannot take the new file, the old version goes on: {fault}");
+                tracing::error!(
+                    model = self.name,
+                    code = fault.code,
+                    "cannot take the new file, the old version goes on: {fault}"
+                );
                 let data = json!({"code": fault.code, "version": before.version});
                 self.engine.bus.say("reload_failed", &self.name, &fault, data);
                 Err(fault)
@@ -313,9 +324,14 @@ impl Served {
 }
 
 /// Does work that takes a while and does not wait for anything.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(_) => Err(Fault::new("panic", "reading the model failed unexpectedly; the file may be damaged, copy it again")),
+        Err(_) => Err(Fault::new(
+            "panic",
+            "reading the model failed unexpectedly; the file may be damaged, copy it again",
+        )),
     }
 }

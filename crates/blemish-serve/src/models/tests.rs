@@ -26,13 +26,13 @@ impl Listener for Heard {
     }
 }
 
-
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_and_any_batch_give_bitwise_the_scores_of_predict() {
     let images = bench().images();
     for batch in [1, 3, 8] {
         let (options, _folder) = options(&["line", "tiled", "native"]);
-        let (server, _) = server(ServeOptions { batch, batch_wait: Duration::from_millis(5), ..options }).await;
+        let (server, _) =
+            server(ServeOptions { batch, batch_wait: Duration::from_millis(5), ..options }).await;
         for name in ["line", "tiled", "native"] {
             let (served, expected) = (server.models.get(name).unwrap(), bench().scores(name));
             let mut work = tokio::task::JoinSet::new();
@@ -52,7 +52,8 @@ async fn many_at_once_and_any_batch_give_bitwise_the_scores_of_predict() {
         }
         until("everything is free", || {
             let free = server.models.memory().free();
-            server.models.all().iter().all(|served| served.queued() == 0) && free.0 + free.1 == server.options.memory_limit
+            server.models.all().iter().all(|served| served.queued() == 0)
+                && free.0 + free.1 == server.options.memory_limit
         })
         .await;
     }
@@ -75,9 +76,13 @@ async fn verdicts_are_those_of_the_library_for_files_and_pixels() {
                 let verdict = &answered.verdict;
                 assert_eq!(verdict.score.to_bits(), expected.score.to_bits());
                 assert_eq!(verdict.p_value, expected.decision.as_ref().map(|decision| decision.p_value));
-                assert_eq!(verdict.anomalous, expected.decision.as_ref().and_then(|decision| decision.anomalous));
+                assert_eq!(
+                    verdict.anomalous,
+                    expected.decision.as_ref().and_then(|decision| decision.anomalous)
+                );
                 // Outlines are for drawing and are not part of the JSON.
-                let regions = expected.decision.as_ref().map(|decision| &decision.regions[..]).unwrap_or_default();
+                let regions =
+                    expected.decision.as_ref().map(|decision| &decision.regions[..]).unwrap_or_default();
                 assert_eq!(verdict.regions, regions);
                 assert_eq!((verdict.size, verdict.model.as_str()), ([64, 64], name));
                 assert_eq!(verdict.version, served.current().identity[..12]);
@@ -95,7 +100,11 @@ async fn images_that_are_none_and_too_large_ones_say_so() {
     let (server, _) = server(options).await;
     let served = server.models.get("line").unwrap();
     let code = async |given: Given| {
-        served.score(served.reserve().unwrap(), given, asked("")).await.map(|_| "").map_err(|fault| (fault.code, fault.status().as_u16()))
+        served
+            .score(served.reserve().unwrap(), given, asked(""))
+            .await
+            .map(|_| "")
+            .map_err(|fault| (fault.code, fault.status().as_u16()))
     };
     let encoded = |bytes: &[u8]| Given::Encoded(Bytes::copy_from_slice(bytes));
     let image = &bench().images()[0];
@@ -106,7 +115,8 @@ async fn images_that_are_none_and_too_large_ones_say_so() {
     // Within the pixels that are allowed, but not within the memory.
     assert_eq!(code(encoded(&png_head(1700, 1700))).await, Err(("image_too_large", 413)));
     assert_eq!(code(encoded(&png_head(4, 4))).await, Err(("image_too_small", 422)));
-    let pixels = |height, width, count| Given::Pixels(RgbImage { height, width, pixels: Pixels::U8(vec![0; count]) });
+    let pixels =
+        |height, width, count| Given::Pixels(RgbImage { height, width, pixels: Pixels::U8(vec![0; count]) });
     assert_eq!(code(pixels(10, 10, 299)).await, Err(("pixels", 400)));
     assert_eq!(code(pixels(10, 10, 300)).await, Ok(""));
     assert_eq!(code(encoded(image)).await, Ok(""));
@@ -175,7 +185,8 @@ async fn a_panic_fails_its_image_alone_and_a_second_one_the_model() {
     let together = [asked(""), asked(PANICS), asked("")]
         .map(|asked| served.score(served.reserve().unwrap(), given(), asked));
     let outcomes = futures_util::future::join_all(together).await;
-    let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().map_err(|fault| fault.code).map(|_| ())).collect();
+    let codes: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().map_err(|fault| fault.code).map(|_| ())).collect();
     assert_eq!(codes, [Ok(()), Err("panic"), Ok(())]);
     assert_eq!(served.state(), State::Ready);
     assert!(served.score(served.reserve().unwrap(), given(), asked(PANICS)).await.is_err());
@@ -243,14 +254,17 @@ async fn versions_change_under_load_and_every_score_is_of_the_version_that_it_na
     let (images, swaps) = (bench().images(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
     let mut work = tokio::task::JoinSet::new();
     for client in 0..8 {
-        let (served, images, expected, swaps) = (served.clone(), images.clone(), expected.clone(), swaps.clone());
+        let (served, images, expected, swaps) =
+            (served.clone(), images.clone(), expected.clone(), swaps.clone());
         work.spawn(async move {
             let (mut count, mut seen) = (0, std::collections::BTreeSet::new());
             while count < 125 || swaps.load(std::sync::atomic::Ordering::Relaxed) < 20 {
                 let at = (client + count) % images.len();
                 let place = served.reserve_when_free().await;
-                let answered = served.score(place, Given::Encoded(images[at].clone()), asked("")).await.unwrap();
-                let known = expected.iter().find(|(version, _)| *version == answered.verdict.version).unwrap();
+                let answered =
+                    served.score(place, Given::Encoded(images[at].clone()), asked("")).await.unwrap();
+                let known =
+                    expected.iter().find(|(version, _)| *version == answered.verdict.version).unwrap();
                 assert_eq!(answered.verdict.score.to_bits(), known.1[at].to_bits());
                 seen.insert(answered.verdict.version.clone());
                 count += 1;
@@ -333,7 +347,10 @@ async fn models_come_and_go() {
     assert!(server.models.only().is_ok());
     server.models.add(option("second", bench().path("other"))).await.unwrap();
     assert_eq!(server.models.only().err().unwrap().code, "several_models");
-    assert_eq!(server.models.add(option("second", bench().path("line"))).await.err().unwrap().code, "conflict");
+    assert_eq!(
+        server.models.add(option("second", bench().path("line"))).await.err().unwrap().code,
+        "conflict"
+    );
     assert_eq!(server.models.add(option("a b", bench().path("line"))).await.err().unwrap().code, "setting");
     assert_eq!(server.models.add(option("none", folder.path().join("none"))).await.err().unwrap().code, "io");
     let served = server.models.get("second").unwrap();
@@ -341,4 +358,17 @@ async fn models_come_and_go() {
     assert!(server.models.find("second").is_err());
     // Whoever has it yet finishes with it.
     score(&served, &bench().images()[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_watched() {
+    let (options, _folder) = options(&["line"]);
+    let (server, _) = server(options).await;
+    let watching = tokio::spawn(server.models.clone().watch());
+    let served = server.models.get("line").unwrap();
+    let before = served.current().version.clone();
+    replace(&bench().path("other"), served.path(), true);
+    until("the new file is taken", || served.current().version != before).await;
+    assert_eq!(served.counts().reload_failures, 0);
+    watching.abort();
 }

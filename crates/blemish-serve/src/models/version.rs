@@ -71,7 +71,9 @@ impl Version {
                 format!("its scores are off by up to {:.2e} of the highest map value", off)
             }
             _ if !verified.is_content_intact => "its content is not what was fitted".to_owned(),
-            _ => "its verification images or its thresholds are not those that were written with it".to_owned(),
+            _ => {
+                "its verification images or its thresholds are not those that were written with it".to_owned()
+            }
         };
         Err(Fault::new(
             "not_verified",

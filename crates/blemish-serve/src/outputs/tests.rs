@@ -18,7 +18,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-async fn served(options: ServeOptions, log: impl Write + Send + 'static) -> (Arc<Server>, Router, Vec<Closing>) {
+async fn served(
+    options: ServeOptions,
+    log: impl Write + Send + 'static,
+) -> (Arc<Server>, Router, Vec<Closing>) {
     let server = Server::open(options).unwrap();
     server.models.verify().await.unwrap();
     let room = room(&server, log).unwrap();
@@ -60,7 +63,8 @@ fn monitored(path: &Path, runs: usize) -> String {
     let detector = Detector::load(&bench().path("line"), &Default::default()).unwrap();
     let mut monitor = Monitor::open(path, &detector, Reference::Auto, 0.01).unwrap();
     for _ in 0..runs {
-        let samples: Vec<Sample> = bench().dataset.test.iter().map(|sample| Sample::unlabelled(&sample.path)).collect();
+        let samples: Vec<Sample> =
+            bench().dataset.test.iter().map(|sample| Sample::unlabelled(&sample.path)).collect();
         let files = Files::new(samples, "");
         let watched = Watched::new(&files);
         detector
@@ -138,7 +142,8 @@ async fn drift_is_an_event_a_metric_and_a_message_once_and_a_new_monitor_begins_
     let heard = Arc::new(Heard::default());
     server.bus.join(heard.clone());
     let model = server.models.get("line").unwrap();
-    let good: Vec<Bytes> = bench().dataset.train.iter().map(|sample| std::fs::read(&sample.path).unwrap().into()).collect();
+    let good: Vec<Bytes> =
+        bench().dataset.train.iter().map(|sample| std::fs::read(&sample.path).unwrap().into()).collect();
     for at in 0..100 {
         score(&model, Given::Encoded(good[at % good.len()].clone())).await;
     }
@@ -167,7 +172,10 @@ async fn drift_is_an_event_a_metric_and_a_message_once_and_a_new_monitor_begins_
     let state = watch.state("line").unwrap();
     assert_eq!((state.watched, state.missing, state.drift), (0, 100, None));
     assert!(metrics().await.contains("blemish_drift{model=\"line\"} 0\n"));
-    let files: Vec<String> = std::fs::read_dir(&monitors).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let files: Vec<String> = std::fs::read_dir(&monitors)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert!(files.iter().any(|name| name.ends_with(".old1.json")), "{files:?}");
     close(closings);
     let lines: String = std::fs::read_dir(&verdicts)
@@ -225,7 +233,10 @@ async fn a_full_disk_fails_no_verdict_and_is_counted() {
     assert_eq!(counted("kept") + counted("failed") + counted("dropped"), rounds);
     // Nothing half written is left.
     let day = std::fs::read_dir(disk.0.path().join("kept")).unwrap().next().unwrap().unwrap().path();
-    let names: Vec<String> = std::fs::read_dir(day).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<String> = std::fs::read_dir(day)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(names.iter().filter(|name| name.ends_with(".json")).count(), counted("kept"));
     assert!(!names.iter().any(|name| name.ends_with(".part")));
 }
@@ -237,7 +248,10 @@ async fn counters_and_lines_equal_the_requests_and_paths_make_no_labels() {
     let (server, app, closings) = served(options, page.clone()).await;
     let files = bench().images();
     for file in &files {
-        assert_eq!(ask(&app, request("POST", "/score?min_area=secret-of-the-query", file.clone())).await.0, 400);
+        assert_eq!(
+            ask(&app, request("POST", "/score?min_area=secret-of-the-query", file.clone())).await.0,
+            400
+        );
         assert_eq!(ask(&app, request("POST", "/score", file.clone())).await.0, 200);
     }
     let parts: Vec<(&str, &[u8])> = files.iter().map(|file| ("secret-name.png", &file[..])).collect();

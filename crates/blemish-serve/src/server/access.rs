@@ -1,8 +1,8 @@
 //! What is around every request: its id, the record of it, and the net under handlers.
 
+use super::Server;
 use super::linger::lingering;
 use super::room::{Access, Noted};
-use super::Server;
 use crate::fault::{Code, Fault};
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::connect_info::Connected;
@@ -68,7 +68,8 @@ fn id_of(headers: &HeaderMap) -> String {
     static START: OnceLock<u32> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let own = headers.get(ID).and_then(|value| value.to_str().ok());
-    let is_fine = |id: &&str| (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_fine =
+        |id: &&str| (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     match own.filter(is_fine) {
         Some(id) => id.to_owned(),
         None => {
@@ -145,9 +146,13 @@ pub(super) async fn access(State(server): State<Arc<Server>>, mut request: Reque
 /// The verb, if it is one of those that there are: others are data of the request.
 fn verb(method: &Method) -> &str {
     match *method {
-        Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD | Method::OPTIONS | Method::PATCH => {
-            method.as_str()
-        }
+        Method::GET
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::HEAD
+        | Method::OPTIONS
+        | Method::PATCH => method.as_str(),
         _ => "other",
     }
 }
@@ -162,7 +167,8 @@ async fn explained(response: Response) -> Response {
     let headers = response.headers().clone();
     let text = to_bytes(response.into_body(), MESSAGE).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let text = if text.trim().is_empty() { status.canonical_reason().unwrap_or("refused") } else { text.trim() };
+    let text =
+        if text.trim().is_empty() { status.canonical_reason().unwrap_or("refused") } else { text.trim() };
     let mut response = Fault::new(code_of(status), text).into_response();
     *response.status_mut() = status;
     for name in [header::ALLOW, header::RETRY_AFTER, header::WWW_AUTHENTICATE] {
@@ -188,7 +194,10 @@ pub(super) async fn not_found() -> Fault {
 }
 
 pub(super) async fn method_not_allowed() -> Fault {
-    Fault::new("method_not_allowed", "this path does not take that verb; the header Allow lists those that it takes")
+    Fault::new(
+        "method_not_allowed",
+        "this path does not take that verb; the header Allow lists those that it takes",
+    )
 }
 
 /// The answer to a request whose handler has panicked.
@@ -196,5 +205,6 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     tracing::error!("a handler panicked: {text}");
-    Fault::new("panic", "the server failed on this request; its log has the id of the request").into_response()
+    Fault::new("panic", "the server failed on this request; its log has the id of the request")
+        .into_response()
 }

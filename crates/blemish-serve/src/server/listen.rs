@@ -1,4 +1,4 @@
-//! Sockets: made, given to the server, taken away, and asked whether the server is ready.
+//! Sockets: made, given to the server, taken away.
 
 use super::access::Peer;
 use super::tls;
@@ -7,16 +7,12 @@ use crate::options::{Listen, ServeOptions, Tls};
 use axum::Router;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Address, Control, Handle};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(10);
-
-/// Bytes of an answer that are looked at when the server is asked whether it is ready.
-const ANSWER: u64 = 64 << 10;
 
 /// A socket that listens.
 pub(super) enum Socket {
@@ -43,21 +39,28 @@ impl Socket {
         match listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).map_err(|error| {
-                    Fault::new("io", format!("cannot listen on {address}: {error}; choose another with --listen"))
+                    Fault::new(
+                        "io",
+                        format!("cannot listen on {address}: {error}; choose another with --listen"),
+                    )
                 })?;
                 Ok(Self::Tcp(listener))
             }
             #[cfg(unix)]
             Listen::Unix(path) => unix(path),
             #[cfg(not(unix))]
-            Listen::Unix(_) => Err(Fault::new("setting", "this system has no Unix sockets; listen on an address")),
+            Listen::Unix(_) => {
+                Err(Fault::new("setting", "this system has no Unix sockets; listen on an address"))
+            }
         }
     }
 
     /// Where it listens, with the port that was found if any was wanted.
     pub(super) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Self::Tcp(listener) => {
+                listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
+            }
             #[cfg(unix)]
             Self::Unix(_, file) => format!("unix:{}", file.0.display()),
         }
@@ -91,7 +94,9 @@ impl Socket {
                 let server = axum_server::from_unix(listener).map_err(fault)?;
                 let handle = Handle::<std::os::unix::net::SocketAddr>::with_control(control);
                 let served = match tls {
-                    Some(config) => ready(server, handle).acceptor(RustlsAcceptor::new(config)).serve(service).await,
+                    Some(config) => {
+                        ready(server, handle).acceptor(RustlsAcceptor::new(config)).serve(service).await
+                    }
                     None => ready(server, handle).serve(service).await,
                 };
                 drop(file);
@@ -142,7 +147,10 @@ fn unix(path: &Path) -> Result<Socket, Fault> {
     use std::os::unix::net::{UnixListener, UnixStream};
     let shown = path.display();
     let fault = |what: &dyn std::fmt::Display| {
-        Fault::new("io", format!("cannot listen on the socket `{shown}`: {what}; choose another with --listen unix:PATH"))
+        Fault::new(
+            "io",
+            format!("cannot listen on the socket `{shown}`: {what}; choose another with --listen unix:PATH"),
+        )
     };
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
@@ -158,57 +166,4 @@ fn unix(path: &Path) -> Result<Socket, Fault> {
     let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(|error| fault(&error))?;
     Ok(Socket::Unix(listener, file))
-}
-
-/// Asks a server whether it is ready, as health checks of containers do.
-///
-/// # Errors
-/// `not_ready` with what it says, or `io` if it does not answer within the time.
-pub fn ping(listen: &Listen, is_tls: bool, within: Duration) -> Result<(), Fault> {
-    let fault = |error: &dyn std::fmt::Display| {
-        Fault::new("io", format!("the server at {listen} does not answer: {error}; check that it runs and listens there"))
-    };
-    let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let answer = match listen {
-        Listen::Tcp(address) => {
-            let mut address = *address;
-            if address.ip().is_unspecified() {
-                let own: std::net::IpAddr = match address.ip().is_ipv4() {
-                    true => [127, 0, 0, 1].into(),
-                    false => std::net::Ipv6Addr::LOCALHOST.into(),
-                };
-                address.set_ip(own);
-            }
-            if is_tls {
-                return Err(Fault::new("setting", "a server with TLS is asked by its own name; use curl"));
-            }
-            TcpStream::connect_timeout(&address, within).and_then(|stream| {
-                stream.set_read_timeout(Some(within))?;
-                exchange(stream, request)
-            })
-        }
-        #[cfg(unix)]
-        Listen::Unix(path) => std::os::unix::net::UnixStream::connect(path).and_then(|stream| {
-            stream.set_read_timeout(Some(within))?;
-            exchange(stream, request)
-        }),
-        #[cfg(not(unix))]
-        Listen::Unix(_) => Err(std::io::Error::other("this system has no Unix sockets")),
-    };
-    let answer = answer.map_err(|error| fault(&error))?;
-    let status = answer.split(' ').nth(1).unwrap_or_default();
-    match status {
-        "200" => Ok(()),
-        _ => {
-            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
-            Err(Fault::new("not_ready", format!("the server at {listen} is not ready ({status}): {body}")))
-        }
-    }
-}
-
-fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<String> {
-    stream.write_all(request)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

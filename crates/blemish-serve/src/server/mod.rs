@@ -7,8 +7,11 @@
 mod access;
 mod linger;
 mod listen;
+mod ping;
 mod room;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use crate::bus::Bus;
@@ -20,7 +23,7 @@ pub use access::{Peer, RequestId};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-pub use listen::ping;
+pub use ping::ping;
 pub use room::{Access, AccessHook, MetricsText, Noted, Plugs, Readiness, Room};
 pub use start::{Checked, MakeRooms, check, serve};
 use std::sync::Arc;
@@ -95,6 +98,7 @@ impl Server {
             room.metrics.map(|metrics| self.plugs.metrics.set(metrics));
             room.logins.map(|logins| self.plugs.logins.set(logins));
             closings.extend(room.close);
+            room.begin.into_iter().for_each(|begin| begin());
         }
         let (router, openapi) = routes.split_for_parts();
         let _ = self.plugs.openapi.set(crate::api::describe(openapi));

@@ -90,7 +90,9 @@ async fn opened(options: ServeOptions) -> Result<Arc<Server>, Fault> {
         tls::config(files)?;
     }
     let opened = tokio::task::spawn_blocking(move || Server::open(options)).await;
-    opened.unwrap_or_else(|_| Err(Fault::new("panic", "reading the models failed unexpectedly; copy them again")))
+    opened.unwrap_or_else(|_| {
+        Err(Fault::new("panic", "reading the models failed unexpectedly; copy them again"))
+    })
 }
 
 /// Runs until a signal, then drains.

@@ -17,7 +17,10 @@ use std::time::SystemTime;
 pub(super) fn config(tls: &Tls) -> Result<Arc<ServerConfig>, Fault> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let wrong = |path: &Path, what: &dyn std::fmt::Display| {
-        Fault::new("setting", format!("cannot use `{}` for TLS: {what}; give PEM files that belong together", path.display()))
+        Fault::new(
+            "setting",
+            format!("cannot use `{}` for TLS: {what}; give PEM files that belong together", path.display()),
+        )
     };
     let chain = certificates(&tls.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| wrong(&tls.key, &error))?;
@@ -43,7 +46,10 @@ pub(super) fn config(tls: &Tls) -> Result<Arc<ServerConfig>, Fault> {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let wrong = |what: &dyn std::fmt::Display| {
-        Fault::new("setting", format!("cannot read certificates from `{}`: {what}; give a PEM file", path.display()))
+        Fault::new(
+            "setting",
+            format!("cannot read certificates from `{}`: {what}; give a PEM file", path.display()),
+        )
     };
     match read {
         Ok(list) if list.is_empty() => Err(wrong(&"it holds none")),

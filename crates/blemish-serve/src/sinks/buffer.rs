@@ -37,7 +37,13 @@ impl<T> Buffer<T> {
     /// An empty one for so many items, and so many bytes of them.
     pub fn new(capacity: usize, bytes: u64) -> Self {
         let state = State { items: VecDeque::new(), bytes: 0, until: None };
-        Self { state: Mutex::new(state), ready: Condvar::new(), notify: Notify::new(), capacity: capacity.max(1), bytes }
+        Self {
+            state: Mutex::new(state),
+            ready: Condvar::new(),
+            notify: Notify::new(),
+            capacity: capacity.max(1),
+            bytes,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

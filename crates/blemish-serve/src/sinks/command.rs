@@ -44,7 +44,10 @@ impl Command {
             if let Some(child) = running.as_mut()
                 && let Some(status) = child.try_wait()?
             {
-                tracing::warn!("the program `{}` of a sink ended ({status}) and is started again", self.line[0]);
+                tracing::warn!(
+                    "the program `{}` of a sink ended ({status}) and is started again",
+                    self.line[0]
+                );
                 *running = None;
             }
             let child = match &mut *running {

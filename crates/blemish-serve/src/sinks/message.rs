@@ -70,7 +70,8 @@ impl Message {
 
     /// Bytes that it holds while it waits.
     pub fn bytes(&self) -> u64 {
-        let picture = self.picture.as_ref().map_or(0, |answered| answered.bytes.len() + 4 * answered.map.values.len());
+        let picture =
+            self.picture.as_ref().map_or(0, |answered| answered.bytes.len() + 4 * answered.map.values.len());
         (self.json.len() + picture) as u64
     }
 
@@ -149,7 +150,10 @@ mod tests {
         let happening = event(Happening::Answered(Arc::new(answered("line"))));
         let plain = Message::of(&happening, false).unwrap();
         let value: serde_json::Value = serde_json::from_str(plain.json()).unwrap();
-        assert_eq!((&value["event"], &value["model"], &value["name"]), (&"verdict".into(), &"line".into(), &"part.png".into()));
+        assert_eq!(
+            (&value["event"], &value["model"], &value["name"]),
+            (&"verdict".into(), &"line".into(), &"part.png".into())
+        );
         assert_eq!((&value["p_value"], value.get("overlay_png")), (&0.004.into(), None));
 
         let drawn = Message::of(&happening, true).unwrap().embedded();
@@ -162,7 +166,12 @@ mod tests {
 
     #[test]
     fn sinks_hear_of_drift_and_of_no_shadow_and_no_reload() {
-        let told = |kind| Told { kind, model: "line".into(), text: "it is darker".into(), data: serde_json::json!({"image": 9}) };
+        let told = |kind| Told {
+            kind,
+            model: "line".into(),
+            text: "it is darker".into(),
+            data: serde_json::json!({"image": 9}),
+        };
         let drift = Message::of(&event(Happening::Told(told("drift"))), true).unwrap();
         assert_eq!((drift.event, drift.model.as_str()), ("drift", "line"));
         assert!(drift.json().contains(r#""text":"it is darker","data":{"image":9}"#));

@@ -10,6 +10,7 @@ mod buffer;
 mod command;
 mod folder;
 mod message;
+mod modbus;
 mod mqtt;
 pub mod options;
 #[cfg(test)]
@@ -19,13 +20,15 @@ mod webhook;
 pub(crate) use buffer::{Buffer, Popped};
 pub use folder::day_and_time;
 pub use message::{Message, overlay};
-pub use options::{MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
+pub use modbus::{Look, Outlook};
+pub use options::{ModbusOptions, MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
 pub use webhook::signature;
 
-use crate::bus::{Event, Listener};
+use crate::bus::{Event, Happening, Listener};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use command::Running;
+use modbus::Registers;
 use serde::Serialize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +69,7 @@ trait Outlet: Send {
 pub struct SinkState {
     /// Its name.
     pub name: String,
-    /// `folder`, `mqtt`, `webhook` or `command`.
+    /// `folder`, `mqtt`, `webhook`, `command` or `modbus`.
     pub kind: &'static str,
     /// Messages that wait.
     pub waiting: usize,
@@ -94,7 +97,9 @@ impl Line {
     fn note(&self, error: Option<String>) {
         let mut known = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*known, &error) {
-            (None, Some(why)) => tracing::warn!(sink = %self.name, "{why}; messages wait, {} at most", self.messages.capacity()),
+            (None, Some(why)) => {
+                tracing::warn!(sink = %self.name, "{why}; messages wait, {} at most", self.messages.capacity())
+            }
             (Some(_), None) => tracing::info!(sink = %self.name, "messages leave again"),
             _ => {}
         }
@@ -113,18 +118,20 @@ struct Sink {
     done: Mutex<Receiver<()>>,
     /// Ends what the thread may hang on.
     running: Option<Running>,
+    /// Where the last verdict is all that counts.
+    registers: Option<Arc<Registers>>,
 }
 
 /// All sinks. They hear of everything on the bus.
 pub struct Sinks(Vec<Sink>);
 
 impl Sinks {
-    /// Starts a thread for each.
+    /// Starts a thread for each; `look` tells those that are asked how the server is.
     ///
     /// # Errors
     /// [`Fault`] if a folder cannot be made or a file of certificates not be read. A broker or host that is down is no error.
-    pub fn start(options: &[SinkOptions], metrics: &Arc<Metrics>) -> Result<Arc<Self>, Fault> {
-        let start = |options: &SinkOptions| Sink::start(options, metrics.clone());
+    pub fn start(options: &[SinkOptions], metrics: &Arc<Metrics>, look: &Look) -> Result<Arc<Self>, Fault> {
+        let start = |options: &SinkOptions| Sink::start(options, metrics.clone(), look);
         Ok(Arc::new(Self(options.iter().map(start).collect::<Result<_, _>>()?)))
     }
 
@@ -170,7 +177,7 @@ impl Listener for Sinks {
 }
 
 impl Sink {
-    fn start(options: &SinkOptions, metrics: Arc<Metrics>) -> Result<Self, Fault> {
+    fn start(options: &SinkOptions, metrics: Arc<Metrics>, look: &Look) -> Result<Self, Fault> {
         let line = Arc::new(Line {
             name: options.name.clone(),
             kind: options.kind.name(),
@@ -179,11 +186,18 @@ impl Sink {
             error: Mutex::new(None),
         });
         let (done, is_done) = channel();
-        let mut running = None;
+        let (mut running, mut registers) = (None, None);
         match &options.kind {
             SinkKind::Folder(path) => {
                 let folder = folder::Folder::new(path).map_err(|error| {
-                    Fault::new("io", format!("cannot make the folder `{}` of the sink `{}`: {error}", path.display(), options.name))
+                    Fault::new(
+                        "io",
+                        format!(
+                            "cannot make the folder `{}` of the sink `{}`: {error}",
+                            path.display(),
+                            options.name
+                        ),
+                    )
                 })?;
                 spawn(&line, done, folder)?;
             }
@@ -192,6 +206,16 @@ impl Sink {
                 let (command, started) = command::Command::new(command);
                 running = Some(started);
                 spawn(&line, done, command)?;
+            }
+            SinkKind::Modbus(modbus) => {
+                let listener = modbus::listen(modbus)?;
+                let shared = Arc::new(Registers::new(modbus.model.clone(), look.clone()));
+                registers = Some(shared.clone());
+                let line = line.clone();
+                thread(&options.name, move || {
+                    modbus::run(&line, listener, &shared);
+                    drop(done);
+                })?;
             }
             SinkKind::Mqtt(mqtt) => {
                 let broker = mqtt::Broker::new(mqtt)?;
@@ -202,21 +226,36 @@ impl Sink {
                 })?;
             }
         }
-        let interval = options.rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
-        let (only_anomalous, overlay) = (options.only_anomalous, options.overlay);
-        Ok(Self { line, only_anomalous, overlay, interval, last: Mutex::default(), done: Mutex::new(is_done), running })
+        let interval =
+            options.rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
+        Ok(Self {
+            line,
+            only_anomalous: options.only_anomalous,
+            overlay: options.overlay,
+            interval,
+            last: Mutex::default(),
+            done: Mutex::new(is_done),
+            running,
+            registers,
+        })
     }
 
     fn take(&self, event: &Event) {
         let is_verdict = match &event.what {
-            crate::bus::Happening::Answered(answered) => {
+            Happening::Answered(answered) => {
+                if let (Some(registers), false) = (&self.registers, answered.is_shadow) {
+                    registers.note(&answered.verdict);
+                }
                 if self.only_anomalous && answered.verdict.anomalous != Some(true) {
                     return;
                 }
                 true
             }
-            crate::bus::Happening::Told(_) => false,
+            Happening::Told(_) => false,
         };
+        if self.registers.is_some() {
+            return;
+        }
         let Some(message) = Message::of(event, self.overlay) else { return };
         if is_verdict && self.is_too_soon() {
             self.line.count("limited", 1);
@@ -242,7 +281,9 @@ impl Sink {
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
     let builder = std::thread::Builder::new().name(format!("sink {name}"));
     let started = builder.spawn(work);
-    started.map(drop).map_err(|error| Fault::new("io", format!("cannot start a thread for the sink `{name}`: {error}")))
+    started
+        .map(drop)
+        .map_err(|error| Fault::new("io", format!("cannot start a thread for the sink `{name}`: {error}")))
 }
 
 fn spawn(line: &Arc<Line>, done: Sender<()>, outlet: impl Outlet + 'static) -> Result<(), Fault> {

@@ -12,7 +12,9 @@
 use super::options::MqttOptions;
 use super::{Line, Message, PAUSES};
 use crate::fault::Fault;
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, Incoming, LastWill, Outgoing, QoS, TlsConfiguration, Transport,
+};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,8 +28,12 @@ const LARGEST: usize = 32 << 20;
 /// A connection that is silent for so long is dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// How a message that gets no acknowledgement in time fares is for the next connection.
+/// Seconds that a connection may take to come about, and a message to get out.
 const CONNECT: u64 = 5;
+
+/// Connections in a row that may end before the first message of each is acknowledged. Then the oldest message is given up: a broker
+/// ends connections for messages that it does not allow.
+const REFUSED: u32 = 5;
 
 /// The broker.
 pub struct Broker {
@@ -77,13 +83,32 @@ impl Broker {
     }
 
     async fn pass_on(&self, line: &Line) {
-        let mut pause = PAUSES.0;
+        let (mut pause, mut refused) = (PAUSES.0, 0);
         loop {
             let (client, events) = AsyncClient::new(self.options.clone(), WINDOW + 4);
-            let mut session = Session { line, prefix: &self.prefix, client, on_way: VecDeque::new(), is_connected: false, has_left: false };
+            let mut session = Session {
+                line,
+                prefix: &self.prefix,
+                client,
+                on_way: VecDeque::new(),
+                is_connected: false,
+                has_left: false,
+                acknowledged: 0,
+            };
             let end = session.run(events).await;
             let was_connected = session.is_connected;
-            let waiting = session.on_way.into_iter().flatten().map(|message| {
+            let mut on_way: VecDeque<Message> = session.on_way.into_iter().flatten().collect();
+            match (session.acknowledged, was_connected && !on_way.is_empty()) {
+                (0, true) => refused += 1,
+                (0, false) => {}
+                _ => refused = 0,
+            }
+            if refused == REFUSED {
+                refused = 0;
+                on_way.pop_front();
+                line.count("failed", 1);
+            }
+            let waiting = on_way.into_iter().map(|message| {
                 let bytes = message.bytes();
                 (message, bytes)
             });
@@ -95,16 +120,19 @@ impl Broker {
                     line.note(Some(format!("the broker {host}:{port} cannot be reached: {why}")));
                 }
             }
-            if line.messages.closes().is_some_and(|until| until <= Instant::now() || line.messages.is_empty()) {
+            if line.messages.closes().is_some_and(|until| until <= Instant::now() || line.messages.is_empty())
+            {
                 return;
             }
             pause = if was_connected { PAUSES.0 } else { (2 * pause).min(PAUSES.1) };
-            let rest = tokio::time::sleep(pause);
+            let left = line.messages.closes().map(|until| until.saturating_duration_since(Instant::now()));
+            let rest = tokio::time::sleep(left.map_or(pause, |left| left.min(pause)));
             tokio::pin!(rest);
             loop {
                 tokio::select! {
                     () = &mut rest => break,
-                    () = line.messages.changed() => if line.messages.closes().is_some() { break },
+                    // The end cuts the pause short once, and is waited for after that.
+                    () = line.messages.changed() => if left.is_none() && line.messages.closes().is_some() { break },
                 }
             }
         }
@@ -121,6 +149,8 @@ struct Session<'a> {
     is_connected: bool,
     /// Whether `offline` is said.
     has_left: bool,
+    /// Messages that the broker has.
+    acknowledged: u64,
 }
 
 impl Session<'_> {
@@ -150,6 +180,7 @@ impl Session<'_> {
                 }
                 Ok(Event::Incoming(Incoming::PubAck(_))) => {
                     if let Some(Some(_)) = self.on_way.pop_front() {
+                        self.acknowledged += 1;
                         self.line.count("sent", 1);
                     }
                 }
@@ -211,21 +242,28 @@ fn tls(options: &MqttOptions) -> Result<TlsConfiguration, Fault> {
     // May have been done by whoever listens with TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| Fault::new("io", format!("cannot read `{}` of an MQTT sink: {error}", path.display())))
+        std::fs::read(path).map_err(|error| {
+            Fault::new("io", format!("cannot read `{}` of an MQTT sink: {error}", path.display()))
+        })
     };
     let client_auth = match &options.certificate {
         Some((certificate, key)) => Some((read(certificate)?, read(key)?)),
         None => None,
     };
     match (&options.authorities, client_auth) {
-        (Some(path), client_auth) => Ok(TlsConfiguration::Simple { ca: read(path)?, alpn: None, client_auth }),
+        (Some(path), client_auth) => {
+            Ok(TlsConfiguration::Simple { ca: read(path)?, alpn: None, client_auth })
+        }
         (None, Some(_)) => Err(Fault::new(
             "setting",
             "an MQTT sink with a certificate of its own needs the broker's authorities; name their file as `ca`",
         )),
         // The library panics if the system's store holds something that it does not understand.
         (None, None) => std::panic::catch_unwind(TlsConfiguration::default).map_err(|_| {
-            Fault::new("setting", "the system's certificates cannot be read; name the broker's authorities as `ca`")
+            Fault::new(
+                "setting",
+                "the system's certificates cannot be read; name the broker's authorities as `ca`",
+            )
         }),
     }
 }

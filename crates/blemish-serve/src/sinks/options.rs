@@ -34,6 +34,8 @@ pub enum SinkKind {
     Webhook(WebhookOptions),
     /// A program that reads lines of JSON: itself and its arguments.
     Command(Vec<String>),
+    /// Registers that a PLC polls.
+    Modbus(ModbusOptions),
 }
 
 impl SinkKind {
@@ -44,6 +46,7 @@ impl SinkKind {
             Self::Mqtt(_) => "mqtt",
             Self::Webhook(_) => "webhook",
             Self::Command(_) => "command",
+            Self::Modbus(_) => "modbus",
         }
     }
 }
@@ -80,6 +83,15 @@ pub struct WebhookOptions {
     pub authorities: Option<PathBuf>,
     /// How long one try may take.
     pub timeout: Duration,
+}
+
+/// A Modbus TCP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModbusOptions {
+    /// Where it listens.
+    pub listen: std::net::SocketAddr,
+    /// The model whose verdicts it tells; all if none is named.
+    pub model: Option<String>,
 }
 
 /// A password or key, which no log and no error shows.

@@ -20,12 +20,23 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn sink(kind: SinkKind) -> SinkOptions {
-    SinkOptions { name: "test".into(), kind, only_anomalous: false, rate: None, overlay: false, buffer: options::BUFFER }
+    SinkOptions {
+        name: "test".into(),
+        kind,
+        only_anomalous: false,
+        rate: None,
+        overlay: false,
+        buffer: options::BUFFER,
+    }
+}
+
+fn look() -> Look {
+    Arc::new(|_| Outlook { is_ready: true, has_drift: true })
 }
 
 fn started(options: SinkOptions) -> (Arc<Sinks>, Bus, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let sinks = Sinks::start(&[options], &metrics).unwrap();
+    let sinks = Sinks::start(&[options], &metrics, &look()).unwrap();
     let bus = Bus::new(vec![sinks.clone()]);
     (sinks, bus, metrics)
 }
@@ -43,18 +54,26 @@ fn counted(metrics: &Metrics, outcome: &str) -> u64 {
 }
 
 fn numbers(lines: &str) -> Vec<u32> {
-    lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap() as u32).collect()
+    lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap() as u32)
+        .collect()
 }
 
 #[test]
 fn a_folder_gets_lines_by_day_and_a_line_that_was_cut_short_stays_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("verdicts");
-    let (sinks, bus, metrics) = started(SinkOptions { overlay: true, ..sink(SinkKind::Folder(path.clone())) });
+    let (sinks, bus, metrics) =
+        started(SinkOptions { overlay: true, ..sink(SinkKind::Folder(path.clone())) });
     [1, 2, 3].iter().for_each(|&number| say(&bus, number, number == 2));
     bus.say("drift", "line", "it is darker", Value::Null);
     sinks.close(Duration::from_secs(10));
-    let days: Vec<PathBuf> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    let days: Vec<PathBuf> = std::fs::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
     // The drift is of today, the images are of the day that they name.
     assert_eq!(days.len(), 2, "{days:?}");
     let file = path.join("2026-11-18.jsonl");
@@ -76,7 +95,8 @@ fn a_folder_gets_lines_by_day_and_a_line_that_was_cut_short_stays_alone() {
 #[test]
 fn verdicts_beyond_the_rate_are_left_out_and_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let (sinks, bus, metrics) = started(SinkOptions { rate: Some(0.001), ..sink(SinkKind::Folder(folder.path().into())) });
+    let (sinks, bus, metrics) =
+        started(SinkOptions { rate: Some(0.001), ..sink(SinkKind::Folder(folder.path().into())) });
     (0..5).for_each(|number| say(&bus, number, true));
     sinks.close(Duration::from_secs(10));
     assert_eq!((counted(&metrics, "sent"), counted(&metrics, "limited")), (1, 4));
@@ -87,8 +107,12 @@ fn a_program_gets_lines_is_started_again_and_ends_with_us() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     // Ends after its first line, so that a second one is needed for the rest.
-    let script = format!("if [ -e '{0}' ]; then cat >> '{0}'; else read line; echo \"$line\" > '{0}'; fi", out.display());
-    let (sinks, bus, metrics) = started(sink(SinkKind::Command(["sh", "-c", &script].map(str::to_owned).to_vec())));
+    let script = format!(
+        "if [ -e '{0}' ]; then cat >> '{0}'; else read line; echo \"$line\" > '{0}'; fi",
+        out.display()
+    );
+    let (sinks, bus, metrics) =
+        started(sink(SinkKind::Command(["sh", "-c", &script].map(str::to_owned).to_vec())));
     say(&bus, 1, true);
     until("the first line is there", || std::fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n')));
     std::thread::sleep(Duration::from_millis(200));
@@ -100,7 +124,10 @@ fn a_program_gets_lines_is_started_again_and_ends_with_us() {
 
 #[test]
 fn a_program_that_does_not_read_costs_messages_and_no_time() {
-    let (sinks, bus, metrics) = started(SinkOptions { buffer: 10, ..sink(SinkKind::Command(["sleep", "600"].map(str::to_owned).to_vec())) });
+    let (sinks, bus, metrics) = started(SinkOptions {
+        buffer: 10,
+        ..sink(SinkKind::Command(["sleep", "600"].map(str::to_owned).to_vec()))
+    });
     let began = Instant::now();
     (0..3000).for_each(|number| say(&bus, number, true));
     assert!(counted(&metrics, "dropped") > 1000);
@@ -121,7 +148,8 @@ fn received(stream: &mut TcpStream) -> (String, Vec<u8>) {
         }
     }
     let head = head.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     (head, body)
@@ -139,12 +167,26 @@ fn a_host_gets_signed_posts_in_order_and_again_after_its_own_errors() {
     let (sinks, bus, metrics) = started(SinkOptions { overlay: true, ..sink(SinkKind::Webhook(webhook)) });
     [1, 2, 3, 4].iter().for_each(|&number| say(&bus, number, true));
     // 1 fails once, 2 is not wanted, of 3 the connection breaks, 4 fails until it is given up.
-    let answers = [Some(503), Some(200), Some(404), None, Some(204), Some(500), Some(500), Some(500), Some(500), Some(500)];
+    let answers = [
+        Some(503),
+        Some(200),
+        Some(404),
+        None,
+        Some(204),
+        Some(500),
+        Some(500),
+        Some(500),
+        Some(500),
+        Some(500),
+    ];
     let mut heard = Vec::new();
     for status in answers {
         let (mut stream, _) = host.accept().unwrap();
         let (head, body) = received(&mut stream);
-        assert!(head.starts_with("post /verdicts ") && head.contains("content-type: application/json"), "{head}");
+        assert!(
+            head.starts_with("post /verdicts ") && head.contains("content-type: application/json"),
+            "{head}"
+        );
         let expected = signature(&Secret::new("key"), &body);
         assert!(head.contains(&format!("x-blemish-signature: {expected}")), "{head}");
         let value: Value = serde_json::from_slice(&body).unwrap();
@@ -164,8 +206,12 @@ fn a_host_gets_signed_posts_in_order_and_again_after_its_own_errors() {
 fn a_host_that_is_down_holds_up_nobody_and_what_waits_is_bounded() {
     // A port on which nobody listens.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let webhook =
-        WebhookOptions { url: format!("http://{address}/"), secret: None, authorities: None, timeout: Duration::from_secs(1) };
+    let webhook = WebhookOptions {
+        url: format!("http://{address}/"),
+        secret: None,
+        authorities: None,
+        timeout: Duration::from_secs(1),
+    };
     let (sinks, bus, metrics) = started(SinkOptions { buffer: 5, ..sink(SinkKind::Webhook(webhook)) });
     (0..100).for_each(|number| say(&bus, number, true));
     assert!(sinks.states()[0].waiting <= 5);
@@ -194,12 +240,20 @@ impl Mosquitto {
 
     fn run(port: u16, folder: tempfile::TempDir) -> Option<Self> {
         let path = folder.path().join("mosquitto.conf");
-        let program = ["/usr/sbin/mosquitto", "mosquitto"].into_iter().find(|program| Command::new(program).arg("-h").output().is_ok());
+        let program = ["/usr/sbin/mosquitto", "mosquitto"]
+            .into_iter()
+            .find(|program| Command::new(program).arg("-h").output().is_ok());
         let Some(program) = program else {
             eprintln!("skipped: mosquitto is not installed");
             return None;
         };
-        let child = Command::new(program).arg("-c").arg(&path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = Command::new(program)
+            .arg("-c")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         until("the broker listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Some(Self { child, port, folder })
     }
@@ -270,13 +324,21 @@ impl Subscriber {
                 }
             }
         };
-        let thread = std::thread::spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work));
+        let thread = std::thread::spawn(|| {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+        });
         is_ready.recv_timeout(Duration::from_secs(20)).unwrap();
         Self { heard, end: Some(end), thread: Some(thread) }
     }
 
     fn of(&self, topic: &str) -> Vec<String> {
-        self.heard.lock().unwrap().iter().filter(|(of, _)| of == topic).map(|(_, text)| text.clone()).collect()
+        self.heard
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(of, _)| of == topic)
+            .map(|(_, text)| text.clone())
+            .collect()
     }
 }
 
@@ -291,7 +353,8 @@ impl Drop for Subscriber {
 fn a_broker_hears_verdicts_drift_and_whether_we_are_there() {
     let Some(mosquitto) = Mosquitto::start(free_port(), "allow_anonymous true") else { return };
     let subscriber = Subscriber::new(mosquitto.port);
-    let (sinks, bus, metrics) = started(SinkOptions { overlay: true, ..sink(SinkKind::Mqtt(broker(mosquitto.port))) });
+    let (sinks, bus, metrics) =
+        started(SinkOptions { overlay: true, ..sink(SinkKind::Mqtt(broker(mosquitto.port))) });
     (0..100).for_each(|number| say(&bus, number, true));
     bus.say("drift", "line", "it is darker", Value::Null);
     sinks.close(Duration::from_secs(20));
@@ -365,7 +428,10 @@ fn the_broker_says_offline_if_we_vanish() {
         let (client, _) = listener.accept().unwrap();
         drop(listener);
         let server = TcpStream::connect(("127.0.0.1", broker_port)).unwrap();
-        let pairs = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server.try_clone().unwrap(), client.try_clone().unwrap())];
+        let pairs = [
+            (client.try_clone().unwrap(), server.try_clone().unwrap()),
+            (server.try_clone().unwrap(), client.try_clone().unwrap()),
+        ];
         for (mut from, mut to) in pairs {
             std::thread::spawn(move || std::io::copy(&mut from, &mut to));
         }
@@ -387,8 +453,26 @@ fn the_broker_says_offline_if_we_vanish() {
 fn certificate(folder: &Path) -> Option<(PathBuf, PathBuf)> {
     let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+        ])
         .arg(&key)
         .arg("-out")
         .arg(&certificate)
@@ -405,11 +489,20 @@ fn certificate(folder: &Path) -> Option<(PathBuf, PathBuf)> {
 fn a_broker_with_tls_and_a_password_hears_us_and_no_wrong_certificate_is_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
-    let (Some((key, own)), Some((_, foreign))) = (certificate(folder.path()), certificate(other.path())) else { return };
+    let (Some((key, own)), Some((_, foreign))) = (certificate(folder.path()), certificate(other.path()))
+    else {
+        return;
+    };
     let passwords = folder.path().join("passwords");
-    let made = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args(["line3", "secret"]).status();
+    let made = Command::new("mosquitto_passwd")
+        .args(["-b", "-c"])
+        .arg(&passwords)
+        .args(["line3", "secret"])
+        .status();
     let login = match made {
-        Ok(status) if status.success() => format!("allow_anonymous false\npassword_file {}", passwords.display()),
+        Ok(status) if status.success() => {
+            format!("allow_anonymous false\npassword_file {}", passwords.display())
+        }
         _ => "allow_anonymous true".into(),
     };
     let more = format!("certfile {}\nkeyfile {}\n{login}\nuser root", own.display(), key.display());
@@ -438,4 +531,48 @@ fn a_broker_with_tls_and_a_password_hears_us_and_no_wrong_certificate_is_trusted
         sinks.close(Duration::from_millis(100));
         assert_eq!(counted(&metrics, "sent"), 0);
     }
+}
+
+/// pymodbus, which many test their PLCs with, where the Python of `BLEMISH_CLIENTS_PYTHON` (else `python3`) has it.
+#[test]
+fn a_plc_reads_the_last_verdict() {
+    let listen = ("127.0.0.1", free_port());
+    let options =
+        ModbusOptions { listen: format!("{}:{}", listen.0, listen.1).parse().unwrap(), model: None };
+    let (sinks, bus, _) = started(sink(SinkKind::Modbus(options)));
+    (1..=3).for_each(|number| say(&bus, number, true));
+    let ask = |request: &[u8]| {
+        let mut stream = TcpStream::connect(listen).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = Vec::new();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // A connection that is ended for rubbish may be reset.
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    };
+    // Two requests on one connection, of different transactions and units.
+    let both = [&[0, 7, 0, 0, 0, 6, 1, 4, 0, 1, 0, 4][..], &[0, 8, 0, 0, 0, 6, 2, 2, 0, 0, 0, 3]].concat();
+    let first = [0, 7, 0, 0, 0, 11, 1, 4, 8, 0, 3, 0, 40, 0x40, 0x40, 0, 0];
+    assert_eq!(ask(&both), [&first[..], &[0, 8, 0, 0, 0, 4, 2, 2, 1, 0b111]].concat());
+    // What is no Modbus ends the connection and nothing else.
+    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 7], &[0, 1, 0, 0, 255, 255, 1], &[0, 1]] {
+        assert!(ask(rubbish).is_empty());
+    }
+    let python = std::env::var("BLEMISH_CLIENTS_PYTHON").unwrap_or_else(|_| "python3".into());
+    match Command::new(&python).args(["-c", "import pymodbus"]).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/modbus.py");
+            let output = Command::new(&python)
+                .arg(path)
+                .arg(format!("{}:{}", listen.0, listen.1))
+                .arg("3")
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        _ => eprintln!("skipped: `{python}` has no module pymodbus"),
+    }
+    let began = Instant::now();
+    sinks.close(Duration::from_secs(20));
+    assert!(began.elapsed() < Duration::from_secs(10), "it does not wait for connections");
 }

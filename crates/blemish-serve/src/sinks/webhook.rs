@@ -29,7 +29,9 @@ impl Webhook {
     pub fn new(options: &WebhookOptions) -> Result<Self, Fault> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &options.authorities {
-            let fail = |why: String| Fault::new("setting", format!("cannot use the authorities `{}`: {why}", path.display()));
+            let fail = |why: String| {
+                Fault::new("setting", format!("cannot use the authorities `{}`: {why}", path.display()))
+            };
             let pem = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
             let certificates: Vec<_> = parse_pem(&pem)
                 .filter_map(|item| match item {
@@ -50,7 +52,12 @@ impl Webhook {
             .timeout_connect(Some(options.timeout.min(Duration::from_secs(5))))
             .tls_config(tls.build())
             .build();
-        Ok(Self { url: options.url.clone(), secret: options.secret.clone(), agent: config.new_agent(), failed: 0 })
+        Ok(Self {
+            url: options.url.clone(),
+            secret: options.secret.clone(),
+            agent: config.new_agent(),
+            failed: 0,
+        })
     }
 
     fn post(&self, body: &str, event: &str) -> Result<u16, String> {
@@ -71,7 +78,9 @@ impl Webhook {
 /// The header that proves who sent a body: `sha256=` and the HMAC in hexadecimal digits.
 pub fn signature(secret: &Secret, body: &[u8]) -> String {
     // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else {
+        return String::new();
+    };
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }

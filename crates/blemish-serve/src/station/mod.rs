@@ -17,6 +17,7 @@
 //! | [`feedback`] | the audit, and what labels may be used for |
 //! | [`login`], [`settings`] | who may do what; what may be changed |
 //! | [`routes`] | all of it as JSON |
+//! | [`pages`] | what people see |
 //!
 //! Everything lies in one folder: `history.db`, `images/`, `models/`, `uploads/`, `jobs/`, `settings.json`, `sources.toml`, `login.key`.
 
@@ -25,6 +26,7 @@ pub mod feedback;
 pub mod jobs;
 pub mod login;
 mod models;
+pub mod pages;
 pub mod pictures;
 pub mod recorder;
 pub mod retention;
@@ -162,14 +164,14 @@ impl Station {
         Ok(station)
     }
 
-    /// What the station plugs into the server. Must be called on its runtime: sources, jobs and retention begin.
+    /// What the station plugs into the server: sources, jobs and retention begin with it.
     pub fn room(self: &Arc<Self>) -> Room {
-        self.begin();
-        let closing = self.clone();
+        let (beginning, closing) = (self.clone(), self.clone());
         Room {
             routes: routes::routes(self.clone()).into(),
             listeners: vec![Arc::new(Heard(Arc::downgrade(self)))],
             logins: Some(self.login.clone()),
+            begin: Some(Box::new(move || beginning.begin())),
             close: Some(Box::new(move |within| closing.close(within))),
             ..Room::default()
         }
@@ -194,7 +196,7 @@ impl Station {
                 let mends = std::mem::take(&mut is_first);
                 let kept = jobs::blocking(move || {
                     if mends {
-                        retention::mend(&strong.store, &strong.pictures)?;
+                        retention::mend(&strong.store, &strong.pictures, strong.begun)?;
                     }
                     let freed =
                         retention::enforce(&strong.store, &strong.pictures, strong.settings().limits(), 0)?;

@@ -16,9 +16,6 @@ use std::time::{Duration, SystemTime};
 /// Pictures that are deleted in one step.
 const STEP: usize = 500;
 
-/// Files younger than this may belong to rows that are being written.
-const YOUNG: Duration = Duration::from_secs(60);
-
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -137,11 +134,12 @@ pub fn enforce(store: &Store, pictures: &Pictures, limits: Limits, spare: u64) -
     }
 }
 
-/// What does not belong together after a crash: files without a row are removed, rows without their file say so. Blocks the thread.
+/// What does not belong together after a crash: files without a row are removed, rows without their file say so; how many of each. Images that
+/// came since `began`, in milliseconds since 1970, are left alone: they are being written. Blocks the thread.
 ///
 /// # Errors
 /// Of the database.
-pub fn mend(store: &Store, pictures: &Pictures) -> Result<(u64, u64), Fault> {
+pub fn mend(store: &Store, pictures: &Pictures, began: u64) -> Result<(u64, u64), Fault> {
     let mut removed = 0;
     let mut there: HashSet<String> = HashSet::new();
     for day in days(pictures.root()) {
@@ -149,13 +147,9 @@ pub fn mend(store: &Store, pictures: &Pictures) -> Result<(u64, u64), Fault> {
         for entry in std::fs::read_dir(&day).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let id: String = name.chars().take(20).collect();
-            let is_ours = milliseconds_of(&id).is_some() && name.as_bytes().get(20) == Some(&b'.');
-            let is_young = entry
-                .metadata()
-                .and_then(|metadata| metadata.modified())
-                .is_ok_and(|modified| modified.elapsed().unwrap_or_default() < YOUNG);
-            // Others' files are none of our business, and new ones may be about to get their row.
-            if is_ours && !is_young {
+            let is_ours = name.as_bytes().get(20) == Some(&b'.');
+            // Others' files are none of our business.
+            if is_ours && milliseconds_of(&id).is_some_and(|came| came < began) {
                 files.push((id, entry.path(), name));
             }
         }
@@ -181,8 +175,7 @@ pub fn mend(store: &Store, pictures: &Pictures) -> Result<(u64, u64), Fault> {
             }
         }
     }
-    let until = SystemTime::now().checked_sub(YOUNG).unwrap_or(SystemTime::UNIX_EPOCH);
-    let until = first_id(until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+    let until = first_id(began);
     let missing: Vec<(String, bool, bool)> = store.read(|connection| {
         let mut list = connection
             .prepare_cached("SELECT id, file, map FROM image WHERE bytes > 0 AND id < ?1")

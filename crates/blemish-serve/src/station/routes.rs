@@ -23,8 +23,8 @@
 //!          `key` names it in every route; two versions of the same content with other calibrations have keys that differ.
 //! Model    {"name": "line", "is_ready": true, "live": "key"?, "shadow": "key"?, "can_roll_back": true, "versions": [Version, newest first]}
 //! Source   {"name": "camera", "kind": "folder|command", "model": "line"?, "state": "running|waiting|failed|paused|stopped",
-//!           "error": "words"?, "retry_at": 1790000000.0?, "taken": 12, "skipped": 0, "dropped": 0, "unreadable": 0, "restarts": 0,
-//!           "last": 1790000000.0?, "trigger": "every|request|500ms", "what": "parts/in|ffmpeg ...", "tail": ["line", ...]}
+//!           "error": "words"?, "retry_at": 1790000000.0?, "taken": 12, "skipped": 0, "dropped": 0, "repeated": 0, "unreadable": 0, "restarts": 0,
+//!           "last": 1790000000.0?, "trigger": "every|request|500ms", "what": "parts/in|ffmpeg ...", "after": "keep"?, "tail": ["line", ...]}
 //! Job      {"id": 7, "kind": "fit|pick|update|calibrate|eval|suspects", "model": "line", "state":
 //!           "waiting|running|done|failed|cancelled|interrupted", "stage": "fitting", "done": 12, "total": 30?, "seconds_left": 3.2?,
 //!           "loss": 0.12?, "status": "words", "created": s, "started": s?, "ended": s?, "error": "words"?, "result": {...}?,
@@ -130,7 +130,8 @@
 //! GET  /feedback/M (read) -> {"model","learn": {"images": 12,"can": true,"words"},"calibrate": {"images": 80,"rate": 0.01,"needed": 99,
 //!                  "missing": 19,"can": false,"promises": 0.0124?,"words"},"labelled": {"good": 90,"defective": 7,"can": true,"words"}}
 //! GET  /settings  (read) -> {"record": "all|flagged|none","audit": 0.02,"history_max": 21474836480,"history_days": 90,"sources": [Source],
-//!                  "retention": {"bytes","pictures","oldest": s?,"next": [Row, up to 12],"words"},"tokens": true}
+//!                  "retention": {"bytes","pictures","oldest": s?,"next": [Row, up to 12],"words"},
+//!                  "sinks": [{"name","kind","waiting","error"?}],"tokens": true}
 //! PUT  /settings  (admin) any of {"record","audit","history_max","history_days","author"} -> as GET.
 //!                  Sources are read only: they name paths and programs, which no request may; they stand in DIR/sources.toml.
 //! ```
@@ -164,7 +165,7 @@ use std::sync::Arc;
 /// Bytes of a JSON body.
 const JSON: usize = 4 << 20;
 
-/// All routes of the station but its pages.
+/// All routes of the station, its pages among them.
 pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
     Router::new()
         .merge(line())
@@ -174,6 +175,7 @@ pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
         // What is larger says so itself.
         .layer(DefaultBodyLimit::max(JSON))
         .merge(uploads())
+        .merge(super::pages::routes())
         .with_state(station)
 }
 
@@ -268,6 +270,11 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::FromRequestParts<S> for
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|rejection| Fault::request(format!("{}; see the list of routes", rejection.body_text())))
     }
+}
+
+/// JSON whose numbers of 32 bits have all digits, so that scores and thresholds compare in a page as they do here.
+fn answer(value: impl serde::Serialize) -> Response {
+    axum::Json(serde_json::to_value(value).unwrap_or_default()).into_response()
 }
 
 /// A picture that never changes under its address; browsers must take it for nothing else.

@@ -30,7 +30,8 @@ impl Coding {
         let mut best = (0.0, Self::Identity);
         for item in lists.flat_map(|list| list.split(',')) {
             let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
-            let weight = parameters.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse().ok());
+            let weight =
+                parameters.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse().ok());
             let coding = match name.trim().to_ascii_lowercase().as_str() {
                 "gzip" | "x-gzip" => Self::Gzip,
                 "deflate" => Self::Deflate,

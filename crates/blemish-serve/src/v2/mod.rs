@@ -6,7 +6,10 @@
 //! All but [`routes()`] are functions of bytes: what real clients send and expect is tested without a server. The protocol is that of
 //! `inference_rest.md` in kserve/open-inference-protocol, with Triton's extension for binary tensors.
 
+#[cfg(test)]
+mod clients;
 pub mod coding;
+mod infer;
 pub mod output;
 pub mod request;
 mod routes;

@@ -173,16 +173,19 @@ pub fn reply(id: Option<&str>, wanted: &[Wanted], answers: &[Arc<Answered>]) -> 
 fn values(output: Output, answers: &[Arc<Answered>]) -> Result<(Vec<usize>, Data), Fault> {
     let verdicts = answers.iter().map(|answer| &answer.verdict);
     let missing = || {
-        Fault::new("not_calibrated", format!("the model has no output `{}` any more; leave it out", output.name()))
+        Fault::new(
+            "not_calibrated",
+            format!("the model has no output `{}` any more; leave it out", output.name()),
+        )
     };
     let data = match output {
         Output::Score => Data::Float(verdicts.map(|verdict| verdict.score).collect()),
-        Output::PValue => {
-            Data::Double(verdicts.map(|verdict| verdict.p_value.ok_or_else(missing)).collect::<Result<_, _>>()?)
-        }
-        Output::Anomalous => {
-            Data::Bool(verdicts.map(|verdict| verdict.anomalous.ok_or_else(missing)).collect::<Result<_, _>>()?)
-        }
+        Output::PValue => Data::Double(
+            verdicts.map(|verdict| verdict.p_value.ok_or_else(missing)).collect::<Result<_, _>>()?,
+        ),
+        Output::Anomalous => Data::Bool(
+            verdicts.map(|verdict| verdict.anomalous.ok_or_else(missing)).collect::<Result<_, _>>()?,
+        ),
         Output::Regions => {
             let text = verdicts.map(|verdict| serde_json::to_string(&verdict.regions));
             Data::Text(text.collect::<Result<_, _>>().map_err(|error| Fault::new("internal", error))?)

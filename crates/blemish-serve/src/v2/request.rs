@@ -123,10 +123,7 @@ pub fn parse(json_length: Option<&str>, body: &Bytes) -> Result<InferRequest, Fa
                 Content::Binary(binary.split_to(size))
             }
             None => Content::Json(input.data.ok_or_else(|| {
-                tensor(format!(
-                    "input `{}` has neither `data` nor `binary_data_size`; give one",
-                    input.name
-                ))
+                tensor(format!("input `{}` has neither `data` nor `binary_data_size`; give one", input.name))
             })?),
         };
         let is_base64 = [&own, &parameters]
@@ -193,11 +190,14 @@ fn flag(parameters: &Map<String, Value>, name: &str) -> Result<Option<bool>, Fau
 
 fn binary_size(input: &str, parameters: &Map<String, Value>) -> Result<Option<usize>, Fault> {
     if parameters.contains_key("shared_memory_region") {
-        return Err(tensor(format!("input `{input}` lies in shared memory, which is not read; send its bytes")));
+        return Err(tensor(format!(
+            "input `{input}` lies in shared memory, which is not read; send its bytes"
+        )));
     }
     let Some(value) = parameters.get("binary_data_size") else { return Ok(None) };
     let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-    size.map(Some).ok_or_else(|| tensor(format!("`binary_data_size` of input `{input}` is no number of bytes")))
+    size.map(Some)
+        .ok_or_else(|| tensor(format!("`binary_data_size` of input `{input}` is no number of bytes")))
 }
 
 fn min_area(parameters: &Map<String, Value>) -> Result<f64, Fault> {
@@ -221,7 +221,9 @@ fn wanted(named: Vec<Named>, is_binary: bool) -> Result<Option<Vec<Wanted>>, Fau
     for Named { name, parameters } in named {
         let parameters = parameters.unwrap_or_default();
         if parameters.contains_key("shared_memory_region") {
-            return Err(tensor(format!("output `{name}` is wanted in shared memory, which is not written; read it from the answer")));
+            return Err(tensor(format!(
+                "output `{name}` is wanted in shared memory, which is not written; read it from the answer"
+            )));
         }
         let output = Output::named(&name).ok_or_else(|| {
             let known = Output::ALL.map(Output::name).join(", ");
@@ -239,7 +241,9 @@ fn wanted(named: Vec<Named>, is_binary: bool) -> Result<Option<Vec<Wanted>>, Fau
 fn count(shape: u64) -> Result<usize, Fault> {
     match usize::try_from(shape) {
         Ok(count @ 1..=IMAGES) => Ok(count),
-        _ => Err(tensor(format!("a request brings 1 to {IMAGES} images, not {shape}; send more in several requests"))),
+        _ => Err(tensor(format!(
+            "a request brings 1 to {IMAGES} images, not {shape}; send more in several requests"
+        ))),
     }
 }
 
@@ -272,7 +276,9 @@ fn encoded(datatype: &str, shape: &[u64], content: Content, is_base64: bool) -> 
         }
         Content::Json(Values::Numbers(numbers)) if numbers.is_empty() => Vec::new(),
         Content::Json(Values::Numbers(_)) => {
-            return Err(tensor("input `image` holds numbers; it takes encoded files, and `pixels` takes numbers".into()));
+            return Err(tensor(
+                "input `image` holds numbers; it takes encoded files, and `pixels` takes numbers".into(),
+            ));
         }
     };
     if files.len() != images {
@@ -344,10 +350,13 @@ fn pixels(datatype: &str, shape: &[u64], content: Content) -> Result<Vec<Image>,
             let shade = |&value: &f32| {
                 let byte = value as u8;
                 (f32::from(byte) == value).then_some(byte).ok_or_else(|| {
-                    tensor(format!("input `pixels` holds {value}, which is no UINT8; 0 is black and 255 white"))
+                    tensor(format!(
+                        "input `pixels` holds {value}, which is no UINT8; 0 is black and 255 white"
+                    ))
                 })
             };
-            let one = |one: &[f32]| Ok(image(Pixels::U8(one.iter().map(shade).collect::<Result<_, Fault>>()?)));
+            let one =
+                |one: &[f32]| Ok(image(Pixels::U8(one.iter().map(shade).collect::<Result<_, Fault>>()?)));
             numbers.chunks_exact(samples).map(one).collect()
         }
         ("FP32", content) => {
@@ -360,7 +369,9 @@ fn pixels(datatype: &str, shape: &[u64], content: Content) -> Result<Vec<Image>,
             };
             needs(values.len(), "values", 1)?;
             if let Some(value) = values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
-                return Err(tensor(format!("input `pixels` holds {value}; FP32 goes from 0, black, to 1, white")));
+                return Err(tensor(format!(
+                    "input `pixels` holds {value}; FP32 goes from 0, black, to 1, white"
+                )));
             }
             Ok(values.chunks_exact(samples).map(|one| image(Pixels::F32(one.to_vec()))).collect())
         }

@@ -43,7 +43,8 @@ fn image(shape: Value, parameters: Value) -> Value {
 
 #[test]
 fn encoded_files_come_as_bytes_or_as_base64() {
-    let wanted = vec![Image::Encoded(Bytes::from_static(b"one")), Image::Encoded(Bytes::from_static(b"second"))];
+    let wanted =
+        vec![Image::Encoded(Bytes::from_static(b"one")), Image::Encoded(Bytes::from_static(b"second"))];
     let binary = elements(&[b"one", b"second"]);
     let (length, body) = packed(&image(json!([2]), json!({"binary_data_size": binary.len()})), &binary);
     assert_eq!(parse(Some(&length), &body).unwrap().images, wanted);
@@ -69,7 +70,10 @@ fn pixels_come_as_bytes_or_as_numbers_flat_or_nested() {
     assert_eq!(of(head("UINT8", json!([0, 1, 2, 253, 254, 255]))).unwrap(), bytes);
     assert_eq!(of(head("UINT8", json!([[[[0, 1, 2], [253, 254, 255]]]]))).unwrap(), bytes);
     let floats = vec![0.0, 0.25, 0.1f32, 1.0, 0.5, 1e-9];
-    assert_eq!(of(head("FP32", json!([0, 0.25, 0.1, 1, 0.5, 1e-9]))).unwrap(), [image(Pixels::F32(floats.clone()))]);
+    assert_eq!(
+        of(head("FP32", json!([0, 0.25, 0.1, 1, 0.5, 1e-9]))).unwrap(),
+        [image(Pixels::F32(floats.clone()))]
+    );
 
     let binary = |datatype: &str, bytes: &[u8]| {
         let parameters = json!({"binary_data_size": bytes.len()});
@@ -93,7 +97,8 @@ fn pixels_come_as_bytes_or_as_numbers_flat_or_nested() {
         assert_eq!(of(wrong.clone()).unwrap_err().code, "tensor", "{wrong}");
     }
     assert_eq!(binary("FP32", &f32::NAN.to_le_bytes().repeat(6)).unwrap_err().code, "tensor");
-    let channels_first = json!({"inputs": [{"name": "pixels", "shape": [1, 3, 1, 2], "datatype": "UINT8", "data": []}]});
+    let channels_first =
+        json!({"inputs": [{"name": "pixels", "shape": [1, 3, 1, 2], "datatype": "UINT8", "data": []}]});
     assert!(of(channels_first).unwrap_err().help.contains("last"));
 }
 
@@ -104,7 +109,17 @@ fn lengths_that_lie_are_errors_and_never_a_panic() {
     let (length, body) = packed(&json, &file);
     assert!(parse(Some(&length), &body).is_ok());
     assert!(parse(Some(&format!(" {length} ")), &body).is_ok());
-    for wrong in ["-1", "+8", "1e3", "x", "", "0x10", "99999999999999999999999999", "18446744073709551615", &(body.len() + 1).to_string()] {
+    for wrong in [
+        "-1",
+        "+8",
+        "1e3",
+        "x",
+        "",
+        "0x10",
+        "99999999999999999999999999",
+        "18446744073709551615",
+        &(body.len() + 1).to_string(),
+    ] {
         assert_eq!(code(parse(Some(wrong), &body)), "request", "{wrong}");
     }
     // Of every other length, nothing that is left makes sense.
@@ -146,7 +161,10 @@ fn what_is_unknown_is_named_and_other_parameters_are_passed_over() {
         json["outputs"] = json!([{"name": "map"}, {"name": "score", "parameters": {"binary_data": false, "classification": 3}}]);
     })
     .unwrap();
-    assert_eq!((full.id.as_deref(), full.min_area, full.timeout), (Some("7"), 20.0, Some(Duration::from_micros(1500))));
+    assert_eq!(
+        (full.id.as_deref(), full.min_area, full.timeout),
+        (Some("7"), 20.0, Some(Duration::from_micros(1500)))
+    );
     let wanted = |output, is_binary| Wanted { output, is_binary };
     assert_eq!(full.outputs, Some(vec![wanted(Output::Map, true), wanted(Output::Score, false)]));
     for wrong in [
@@ -174,7 +192,9 @@ fn what_is_unknown_is_named_and_other_parameters_are_passed_over() {
 
 /// Cuts an answer into its JSON and the bytes of its outputs, by the sizes that it states.
 fn cut(headers: &HeaderMap, body: &[u8]) -> (Value, Vec<Vec<u8>>) {
-    let length = headers.get(request::JSON_LENGTH).map_or(body.len(), |value| value.to_str().unwrap().parse().unwrap());
+    let length = headers
+        .get(request::JSON_LENGTH)
+        .map_or(body.len(), |value| value.to_str().unwrap().parse().unwrap());
     let json: Value = serde_json::from_slice(&body[..length]).unwrap();
     let mut rest = &body[length..];
     let mut parts = Vec::new();
@@ -200,12 +220,30 @@ fn outputs_are_those_by_hand_in_json_and_in_bytes() {
     let plain = reply(Some("7"), &wanted([false; 5]), &answers).unwrap();
     assert_eq!(plain.json_length, None);
     let value: Value = serde_json::from_slice(&plain.body).unwrap();
-    assert_eq!((&value["id"], &value["model_name"], &value["model_version"]), (&"7".into(), &"line".into(), &"0123456789ab".into()));
-    assert_eq!(value["outputs"][0], json!({"name": "score", "datatype": "FP32", "shape": [2], "data": [17.8, -0.5]}));
-    assert_eq!(value["outputs"][1], json!({"name": "p_value", "datatype": "FP64", "shape": [2], "data": [0.004, 1.0]}));
-    assert_eq!(value["outputs"][2], json!({"name": "anomalous", "datatype": "BOOL", "shape": [2], "data": [true, false]}));
-    assert_eq!(value["outputs"][3], json!({"name": "regions", "datatype": "BYTES", "shape": [2], "data": ["[]", "[]"]}));
-    assert_eq!((&value["outputs"][4]["shape"], value["outputs"][4]["data"].as_array().unwrap().len()), (&json!([2, 4, 4]), 32));
+    assert_eq!(
+        (&value["id"], &value["model_name"], &value["model_version"]),
+        (&"7".into(), &"line".into(), &"0123456789ab".into())
+    );
+    assert_eq!(
+        value["outputs"][0],
+        json!({"name": "score", "datatype": "FP32", "shape": [2], "data": [17.8, -0.5]})
+    );
+    assert_eq!(
+        value["outputs"][1],
+        json!({"name": "p_value", "datatype": "FP64", "shape": [2], "data": [0.004, 1.0]})
+    );
+    assert_eq!(
+        value["outputs"][2],
+        json!({"name": "anomalous", "datatype": "BOOL", "shape": [2], "data": [true, false]})
+    );
+    assert_eq!(
+        value["outputs"][3],
+        json!({"name": "regions", "datatype": "BYTES", "shape": [2], "data": ["[]", "[]"]})
+    );
+    assert_eq!(
+        (&value["outputs"][4]["shape"], value["outputs"][4]["data"].as_array().unwrap().len()),
+        (&json!([2, 4, 4]), 32)
+    );
 
     let mixed = reply(None, &wanted([true, false, true, true, true]), &answers).unwrap();
     let mut headers = HeaderMap::new();
@@ -274,18 +312,26 @@ async fn scores_of_all_forms_are_bitwise_those_of_our_own_interface() {
         assert_eq!(status, 200, "{answer}");
         answer["results"].as_array().unwrap().clone()
     };
-    assert_eq!(expected.iter().map(|one| one["score"].as_f64().unwrap() as f32).collect::<Vec<_>>(), bench().scores("line"));
+    assert_eq!(
+        expected.iter().map(|one| one["score"].as_f64().unwrap() as f32).collect::<Vec<_>>(),
+        bench().scores("line")
+    );
     let all = elements(&files.iter().map(|file| &file[..]).collect::<Vec<_>>());
     let mut json = image(json!([files.len()]), json!({"binary_data_size": all.len()}));
     json["parameters"] = json!({"binary_data_output": true});
     let response = send(&app, infer("line", &json, &all)).await;
-    assert_eq!((response.status().as_u16(), &response.headers()[header::CONTENT_TYPE]), (200, &"application/octet-stream".parse().unwrap()));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[header::CONTENT_TYPE]),
+        (200, &"application/octet-stream".parse().unwrap())
+    );
     let headers = response.headers().clone();
     let (head, parts) = cut(&headers, &to_bytes(response.into_body(), 1 << 24).await.unwrap());
-    let names: Vec<&str> = head["outputs"].as_array().unwrap().iter().map(|output| output["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        head["outputs"].as_array().unwrap().iter().map(|output| output["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["score", "p_value", "anomalous", "regions", "map"]);
     assert_eq!(floats(&parts[0]), bench().scores("line"));
-    let p_values: Vec<f64> = parts[1].as_chunks::<8>().0.iter().map(|value| f64::from_le_bytes(*value)).collect();
+    let p_values: Vec<f64> =
+        parts[1].as_chunks::<8>().0.iter().map(|value| f64::from_le_bytes(*value)).collect();
     // Those of the library: the parser of this test is off by the last bit of some doubles.
     let detector = blemish::Detector::load(&bench().path("line"), &Default::default()).unwrap();
     let of_library = |score: &f32| detector.calibration().unwrap().p_value(*score);
@@ -297,7 +343,8 @@ async fn scores_of_all_forms_are_bitwise_those_of_our_own_interface() {
         let decoded = decode_image(file, &ReadOptions::default()).unwrap();
         let Pixels::U8(bytes) = &decoded.pixels else { panic!("8 bit") };
         let input = json!({"name": "pixels", "shape": [1, decoded.height, decoded.width, 3], "datatype": "UINT8", "data": bytes});
-        let request = request("POST", "/v2/models/line/infer", json!({"id": "x", "inputs": [input]}).to_string());
+        let request =
+            request("POST", "/v2/models/line/infer", json!({"id": "x", "inputs": [input]}).to_string());
         let (status, answer) = ask(&app, request).await;
         assert_eq!((status, &answer["id"]), (200, &"x".into()), "{answer}");
         let float = |value: &Value| value.as_f64().map(|value| (value as f32).to_bits());
@@ -333,7 +380,10 @@ async fn compression_both_ways_keeps_the_length_of_the_json_before_it() {
         request.headers_mut().insert(header::CONTENT_ENCODING, coding.parse().unwrap());
         request.headers_mut().insert(header::ACCEPT_ENCODING, coding.parse().unwrap());
         let response = send(&app, request).await;
-        assert_eq!((response.status().as_u16(), &response.headers()[header::CONTENT_ENCODING]), (200, &coding.parse().unwrap()));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::CONTENT_ENCODING]),
+            (200, &coding.parse().unwrap())
+        );
         let headers = response.headers().clone();
         let packed = to_bytes(response.into_body(), 1 << 24).await.unwrap();
         let mut body = Vec::new();
@@ -351,7 +401,12 @@ async fn a_model_without_calibration_has_no_p_values_and_says_so() {
     let (_server, app, _folder) = app().await;
     let (_, metadata) = ask(&app, request("GET", "/v2/models/native", "")).await;
     let names = |value: &Value| -> Vec<String> {
-        value["outputs"].as_array().unwrap().iter().map(|output| output["name"].as_str().unwrap().into()).collect()
+        value["outputs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|output| output["name"].as_str().unwrap().into())
+            .collect()
     };
     assert_eq!(names(&metadata), ["score", "regions", "map"]);
     let file = elements(&[&bench().images()[0]]);
@@ -370,7 +425,10 @@ async fn errors_carry_the_text_that_clients_show_and_their_exact_content_type() 
     let file = elements(&[b"no image"]);
     let json = image(json!([1]), json!({"binary_data_size": file.len()}));
     let response = send(&app, infer("line", &json, &file)).await;
-    assert_eq!((response.status().as_u16(), &response.headers()[header::CONTENT_TYPE]), (415, &"application/json".parse().unwrap()));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[header::CONTENT_TYPE]),
+        (415, &"application/json".parse().unwrap())
+    );
     let version = server.models.get("line").unwrap().current().version.clone();
     for (path, status) in [
         ("/v2/models/nobody/infer".into(), 404),
@@ -392,7 +450,9 @@ async fn errors_carry_the_text_that_clients_show_and_their_exact_content_type() 
     let json = image(json!([2]), json!({"binary_data_size": files.len()}));
     let (_, answer) = ask(&app, infer("line", &json, &files)).await;
     assert!(answer["error"].as_str().unwrap().starts_with("image 1 of 2: "), "{answer}");
-    for (path, key) in [("/v2/health/live", "live"), ("/v2/health/ready", "ready"), ("/v2/models/line/ready", "ready")] {
+    for (path, key) in
+        [("/v2/health/live", "live"), ("/v2/health/ready", "ready"), ("/v2/models/line/ready", "ready")]
+    {
         let (status, answer) = ask(&app, request("GET", path, "")).await;
         assert_eq!((status, &answer[key]), (200, &true.into()));
     }

@@ -23,7 +23,9 @@ impl Values {
     pub fn numbers(self, input: &str) -> Result<Vec<f32>, Fault> {
         match self {
             Self::Numbers(numbers) => Ok(numbers),
-            Self::Texts(_) => Err(Fault::new("tensor", format!("input `{input}` holds texts; it takes numbers"))),
+            Self::Texts(_) => {
+                Err(Fault::new("tensor", format!("input `{input}` holds texts; it takes numbers")))
+            }
         }
     }
 

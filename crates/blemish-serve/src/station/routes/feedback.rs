@@ -1,6 +1,6 @@
 //! Comparison, drift, audit, what may be learnt, and jobs.
 
-use super::{Caller, Json, Query};
+use super::{Caller, Json, Query, answer};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::models::Served;
@@ -10,7 +10,7 @@ use crate::station::jobs::{Job, blocking};
 use crate::station::store::history::{Pair, last_scores, pairs};
 use crate::station::store::jobs as rows;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use blemish::CalibrationConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ pub async fn compare(
         })
         .collect();
     let [both, live_only, candidate_only, neither] = flagged;
-    Ok(axum::Json(json!({
+    Ok(answer(json!({
         "model": model,
         "live": {"key": live, "threshold": thresholds.0},
         "candidate": {"key": candidate, "threshold": thresholds.1},
@@ -98,8 +98,7 @@ pub async fn compare(
         "good": good,
         "defective": defective,
         "disagreements": disagreements,
-    }))
-    .into_response())
+    })))
 }
 
 impl Station {
@@ -143,7 +142,7 @@ pub async fn drift(
 ) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
     let served = station.server()?.models.find(&model)?;
-    Ok(axum::Json(station.drift_told(&served).await?).into_response())
+    Ok(answer(station.drift_told(&served).await?))
 }
 
 /// What changes without more to say take.
@@ -173,7 +172,7 @@ pub async fn restart_drift(
         .await?;
     let told = station.drift_told(&served).await?;
     station.say("drift", &model, format!("{model}: a new monitor has begun"), station.drift_of(&served));
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 /// What [`audit`] takes.
@@ -192,7 +191,7 @@ pub async fn audit(
     let share = station.settings().audit;
     let model = audited.model.filter(|model| !model.is_empty());
     let told = station.read(move |connection| Audit::read(connection, model.as_deref(), share)).await?;
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 /// What labels may be used for.
@@ -209,7 +208,7 @@ pub async fn feedback(
     let told = station
         .read(move |connection| Feedback::read(connection, &model, &ancestry, rate, record.can_update))
         .await?;
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 /// The latest jobs.
@@ -217,7 +216,7 @@ pub async fn jobs(State(station): State<Arc<Station>>, caller: Caller) -> Result
     caller.need(Right::Read)?;
     let stored = station.read(|connection| rows::list(connection, JOBS)).await?;
     let jobs: Vec<Job> = stored.into_iter().map(|stored| station.jobs.told(stored)).collect();
-    Ok(axum::Json(json!({"jobs": jobs})).into_response())
+    Ok(answer(json!({"jobs": jobs})))
 }
 
 /// A job.
@@ -227,7 +226,7 @@ pub async fn job(
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
-    Ok(axum::Json(station.job(id).await?).into_response())
+    Ok(answer(station.job(id).await?))
 }
 
 /// Takes a job into the queue.
@@ -242,7 +241,7 @@ pub async fn add_job(
         // Only the station itself says whose files a job goes on with.
         request.remove("resume_of");
     }
-    Ok(axum::Json(station.add_job(request, author).await?).into_response())
+    Ok(answer(station.add_job(request, author).await?))
 }
 
 /// Lets a job stop, or not begin.
@@ -253,7 +252,7 @@ pub async fn cancel(
     Json(by): Json<By>,
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
-    Ok(axum::Json(station.cancel_job(id, caller.author(by.author.as_deref())).await?).into_response())
+    Ok(answer(station.cancel_job(id, caller.author(by.author.as_deref())).await?))
 }
 
 /// Goes on where a job ended.
@@ -264,5 +263,5 @@ pub async fn resume(
     Json(by): Json<By>,
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
-    Ok(axum::Json(station.resume_job(id, caller.author(by.author.as_deref())).await?).into_response())
+    Ok(answer(station.resume_job(id, caller.author(by.author.as_deref())).await?))
 }

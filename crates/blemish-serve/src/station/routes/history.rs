@@ -1,6 +1,6 @@
 //! The history: lists, pictures, labels, downloads.
 
-use super::{Caller, Json, Query, attachment, picture};
+use super::{Caller, Json, Query, answer, attachment, picture};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
@@ -12,7 +12,7 @@ use crate::station::store::labels::{self, Label};
 use crate::station::store::of_sqlite;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{self, Write};
@@ -42,7 +42,7 @@ pub async fn list(
     caller.need(Right::Read)?;
     let (page, total) =
         station.read(move |connection| Ok((filter.list(connection)?, filter.count(connection)?))).await?;
-    Ok(axum::Json(json!({"images": page.images, "next": page.next, "total": total})).into_response())
+    Ok(answer(json!({"images": page.images, "next": page.next, "total": total})))
 }
 
 /// An image with everything that is known of it.
@@ -68,7 +68,7 @@ pub async fn image(
             Ok(told)
         })
         .await?;
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 async fn row(station: &Arc<Station>, id: String) -> Result<Row, Fault> {
@@ -200,7 +200,7 @@ pub async fn label(
     Json(labelling): Json<Labelling>,
 ) -> Result<Response, Fault> {
     label_all(&station, &caller, vec![id.clone()], labelling).await?;
-    Ok(axum::Json(row(&station, id).await?).into_response())
+    Ok(answer(row(&station, id).await?))
 }
 
 /// Labels many.
@@ -217,7 +217,7 @@ pub async fn labels(
     }
     let count = many.ids.len();
     let unknown = label_all(&station, &caller, many.ids, many.labelling).await?;
-    Ok(axum::Json(json!({"labelled": count - unknown.len(), "unknown": unknown})).into_response())
+    Ok(answer(json!({"labelled": count - unknown.len(), "unknown": unknown})))
 }
 
 /// What [`pin`] takes.
@@ -236,7 +236,7 @@ pub async fn pin(
     caller.need(Right::Label)?;
     let pinned = id.clone();
     station.write(move |connection| images::pin(connection, &pinned, pinning.pinned)).await?;
-    Ok(axum::Json(row(&station, id).await?).into_response())
+    Ok(answer(row(&station, id).await?))
 }
 
 /// Images as a zip, while it is made.

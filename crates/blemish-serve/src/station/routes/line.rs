@@ -1,6 +1,6 @@
 //! The line: how it stands, pause, sources, login, settings.
 
-use super::{Caller, Json, Query};
+use super::{Caller, Json, Query, answer};
 
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
@@ -38,7 +38,7 @@ pub async fn state(State(station): State<Arc<Station>>, caller: Caller) -> Resul
         "needs_login": needs_login,
     });
     if !caller.rights.read {
-        return Ok(axum::Json(told).into_response());
+        return Ok(answer(told));
     }
     let models: Vec<Value> = server
         .models
@@ -97,7 +97,7 @@ pub async fn state(State(station): State<Arc<Station>>, caller: Caller) -> Resul
     if let (Some(told), Value::Object(rest)) = (told.as_object_mut(), rest) {
         told.extend(rest);
     }
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 /// Sources are paused.
@@ -118,13 +118,13 @@ async fn set_paused(station: &Arc<Station>, caller: &Caller, is_paused: bool) ->
         station.say("pause", "", text, json!({"paused": is_paused}));
         station.log("pause", &caller.author(None), text.into()).await?;
     }
-    Ok(axum::Json(json!({"paused": is_paused})).into_response())
+    Ok(answer(json!({"paused": is_paused})))
 }
 
 /// How sources are doing.
 pub async fn sources(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
-    Ok(axum::Json(json!({"sources": station.sources()})).into_response())
+    Ok(answer(json!({"sources": station.sources()})))
 }
 
 /// What [`trigger`] takes.
@@ -160,19 +160,19 @@ pub async fn login(State(station): State<Arc<Station>>, Json(shown): Json<Shown>
     let (who, cookie) = station.login.enter(&shown.token, &shown.name, is_secure)?;
     station.log("login", &who.name, format!("logged in as {}", role(who.rights))).await?;
     let body = json!({"role": role(who.rights), "rights": rights_json(who.rights), "name": who.name});
-    Ok(([(header::SET_COOKIE, cookie)], axum::Json(body)).into_response())
+    Ok(([(header::SET_COOKIE, cookie)], answer(body)).into_response())
 }
 
 /// Lets somebody out.
 pub async fn logout(State(station): State<Arc<Station>>, _: HeaderMap) -> Result<Response, Fault> {
     let is_secure = station.server()?.options.tls.is_some();
-    Ok(([(header::SET_COOKIE, Login::leave(is_secure))], axum::Json(json!({"role": "none"}))).into_response())
+    Ok(([(header::SET_COOKIE, Login::leave(is_secure))], answer(json!({"role": "none"}))).into_response())
 }
 
 /// What may be changed.
 pub async fn settings(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
-    Ok(axum::Json(told_settings(&station).await?).into_response())
+    Ok(answer(told_settings(&station).await?))
 }
 
 /// Changes settings.
@@ -201,7 +201,7 @@ pub async fn set_settings(
     .await?;
     let told = told_settings(&station).await?;
     station.say("settings", "", "settings were changed", told.clone());
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 async fn told_settings(station: &Arc<Station>) -> Result<Value, Fault> {
@@ -217,6 +217,8 @@ async fn told_settings(station: &Arc<Station>) -> Result<Value, Fault> {
         .await?;
     let mut told = serde_json::to_value(settings).unwrap_or_default();
     told["sources"] = serde_json::to_value(station.sources()).unwrap_or_default();
+    let sinks = station.server()?.plugs.sinks.get().map(|sinks| sinks.states()).unwrap_or_default();
+    told["sinks"] = serde_json::to_value(sinks).unwrap_or_default();
     told["tokens"] = station.server()?.tokens.are_needed().into();
     told["retention"] = json!({
         "bytes": held.bytes, "pictures": held.pictures, "oldest": held.oldest, "next": next,
@@ -245,5 +247,5 @@ pub async fn log(
     let events = station
         .read(move |connection| LogLine::list(connection, kind.as_deref(), lines.before, limit))
         .await?;
-    Ok(axum::Json(json!({"events": events})).into_response())
+    Ok(answer(json!({"events": events})))
 }

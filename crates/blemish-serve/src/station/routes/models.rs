@@ -1,6 +1,6 @@
 //! Models, versions and thresholds.
 
-use super::{Caller, Json, Query, attachment};
+use super::{Caller, Json, Query, answer, attachment};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
@@ -9,7 +9,7 @@ use crate::station::store::thresholds;
 use crate::station::threshold::{Wanted, not_calibrated, positions};
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use blemish::metrics::Rule;
 use blemish::registry;
 use serde::Deserialize;
@@ -34,7 +34,7 @@ pub async fn list(State(station): State<Arc<Station>>, caller: Caller) -> Result
         station.model_names()?.iter().map(|name| station.model(name)).collect::<Result<Vec<_>, Fault>>()
     })
     .await?;
-    Ok(axum::Json(json!({"models": models})).into_response())
+    Ok(answer(json!({"models": models})))
 }
 
 /// What changes of versions take.
@@ -62,7 +62,7 @@ pub async fn live(
     caller.need(Right::Admin)?;
     let author = caller.author(change.author.as_deref());
     let reason = change.reason.clone().unwrap_or_default();
-    Ok(axum::Json(station.make_live(&model, change.version()?, &author, &reason).await?).into_response())
+    Ok(answer(station.make_live(&model, change.version()?, &author, &reason).await?))
 }
 
 /// Puts a version into shadow, or ends the shadow.
@@ -74,7 +74,7 @@ pub async fn shadow(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let author = caller.author(change.author.as_deref());
-    Ok(axum::Json(station.set_shadow(&model, change.version.as_deref(), &author).await?).into_response())
+    Ok(answer(station.set_shadow(&model, change.version.as_deref(), &author).await?))
 }
 
 /// Lets the version answer that was live before.
@@ -86,7 +86,7 @@ pub async fn roll_back(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let author = caller.author(change.author.as_deref());
-    Ok(axum::Json(station.roll_back(&model, &author).await?).into_response())
+    Ok(answer(station.roll_back(&model, &author).await?))
 }
 
 /// Proves that a version scores as where it was fitted.
@@ -98,7 +98,7 @@ pub async fn verify(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let author = caller.author(change.author.as_deref());
-    Ok(axum::Json(station.verify(&model, change.version()?, &author).await?).into_response())
+    Ok(answer(station.verify(&model, change.version()?, &author).await?))
 }
 
 /// Deletes a version.
@@ -108,7 +108,7 @@ pub async fn delete(
     Path((model, key)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
-    Ok(axum::Json(station.delete_version(&model, &key, &caller.author(None)).await?).into_response())
+    Ok(answer(station.delete_version(&model, &key, &caller.author(None)).await?))
 }
 
 /// The file of a version.
@@ -178,7 +178,7 @@ pub async fn threshold(
         "history": history,
         "can_undo": undoable.is_some(),
     });
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 /// What [`set_threshold`] takes.
@@ -203,13 +203,13 @@ pub async fn set_threshold(
     let last = last(setting.last.or(asked.last));
     if asked.dry_run {
         caller.need(Right::Read)?;
-        return Ok(axum::Json(station.try_threshold(&model, setting.wanted, last).await?).into_response());
+        return Ok(answer(station.try_threshold(&model, setting.wanted, last).await?));
     }
     caller.need(Right::Admin)?;
     let author = caller.author(setting.author.as_deref());
     let reason: String = setting.reason.unwrap_or_default().chars().take(500).collect();
     let outcome = station.set_threshold(&model, setting.wanted, &author, &reason, last).await?;
-    Ok(axum::Json(outcome).into_response())
+    Ok(answer(outcome))
 }
 
 /// Brings the threshold before back.
@@ -221,7 +221,7 @@ pub async fn undo_threshold(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let author = caller.author(setting.author.as_deref());
-    Ok(axum::Json(station.undo_threshold(&model, &author, last(setting.last)).await?).into_response())
+    Ok(answer(station.undo_threshold(&model, &author, last(setting.last)).await?))
 }
 
 /// The methods that a new model can be fitted with.
@@ -235,5 +235,5 @@ pub async fn methods(State(_): State<Arc<Station>>, caller: Caller) -> Result<Re
             json!({"name": info.name, "summary": info.summary, "trains_long": trains_long, "can_update": entry.updates().is_some()})
         })
         .collect();
-    Ok(axum::Json(json!({"methods": methods})).into_response())
+    Ok(answer(json!({"methods": methods})))
 }

@@ -1,6 +1,6 @@
 //! Uploads, and trying a version on a few images.
 
-use super::{Caller, Query, picture};
+use super::{Caller, Query, answer, picture};
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
@@ -12,7 +12,7 @@ use crate::station::versions;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Path, Request, State};
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use blemish::data::check::check_dataset;
@@ -75,7 +75,7 @@ pub async fn upload(
     }
     let text = format!("{} images were uploaded", set.added);
     station.say("upload", "", text, json!({"set": set.set, "images": set.images}));
-    Ok(axum::Json(set).into_response())
+    Ok(answer(set))
 }
 
 async fn multipart(request: Request) -> Result<Multipart, Fault> {
@@ -150,7 +150,7 @@ pub async fn set(
         Ok(told)
     })
     .await?;
-    Ok(axum::Json(told).into_response())
+    Ok(answer(told))
 }
 
 /// Deletes a set.
@@ -161,7 +161,7 @@ pub async fn delete(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let count = blocking(move || station.uploads.delete(&set)).await?;
-    Ok(axum::Json(json!({"deleted": count})).into_response())
+    Ok(answer(json!({"deleted": count})))
 }
 
 /// A file of a set, to be shown.
@@ -195,7 +195,7 @@ pub async fn remove(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let set = blocking(move || station.uploads.remove(&set, &sha256)).await?;
-    Ok(axum::Json(set).into_response())
+    Ok(answer(set))
 }
 
 /// What [`try_version`] takes.
@@ -241,7 +241,7 @@ pub async fn try_version(
         Ok(files.into_iter().map(say).collect::<Vec<Value>>())
     })
     .await?;
-    Ok(axum::Json(json!({"results": results})).into_response())
+    Ok(answer(json!({"results": results})))
 }
 
 async fn gather<E: std::fmt::Display>(

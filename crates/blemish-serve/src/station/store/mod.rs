@@ -11,7 +11,7 @@ pub mod jobs;
 pub mod labels;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod thresholds;
 
 use crate::fault::Fault;
@@ -177,6 +177,8 @@ impl Store {
     /// Writes what waits and ends the thread. What comes later is refused.
     pub fn close(&self) {
         drop(lock(&self.queue).take());
+        // Whoever closes the file last tidies it up, and only the writer may.
+        lock(&self.readers).clear();
         if let Some(writer) = lock(&self.writer).take() {
             // It only panics if work does, and then there is nothing left to save.
             let _ = writer.join();

@@ -140,6 +140,7 @@ const tests = {
         headers: { ...request.headers, host: target.host, ...(request.headers.origin ? { origin: server.address } : {}) } }, (response) => {
         if (isUnlucky) return void request.socket.resetAndDestroy();
         answer.writeHead(response.statusCode, { ...response.headers, connection: "close" });
+        answer.flushHeaders();
         response.pipe(answer);
       });
       forward.on("error", () => answer.destroy());

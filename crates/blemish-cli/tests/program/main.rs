@@ -4,6 +4,8 @@ mod living;
 mod manners;
 mod memory;
 mod outputs;
+#[cfg(feature = "serve")]
+mod pages;
 mod report;
 #[cfg(feature = "serve")]
 mod serving;

@@ -25,7 +25,7 @@ fn overlay_controls() -> Markup {
     html! {
         div.row.overlay {
             button #overlay type="button" aria-pressed="true" { (say("line.overlay")) " " kbd { "O" } }
-            input #opacity type="range" min="0" max="100" value="100" aria-label=(say("line.overlay"));
+            input #opacity type="range" min="0" max="100" value="70" aria-label=(say("line.overlay"));
         }
     }
 }

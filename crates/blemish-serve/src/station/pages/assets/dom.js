@@ -47,6 +47,12 @@ export const percent = (share) => {
   return `${Number(hundred.toFixed(digits))} %`;
 };
 
+/** The same of a share that is not exceeded: rounded up, as the server's own promises are. */
+export const atMost = (share) => {
+  const steps = share >= 0.01 ? 1e3 : 1e5;
+  return `${Number((100 * Math.ceil(share * steps - 1e-9) / steps).toFixed(3))} %`;
+};
+
 /** A score in few characters. */
 export const short = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(4))));
 

@@ -1,6 +1,6 @@
 // One handle on the scores: what the line would be told with another threshold, counted here while it moves, applied by the server.
 import decide from "./decide.js";
-import { at, author, complain, el, fill, notice, number, percent, short, when, words } from "./dom.js";
+import { at, atMost, author, complain, el, fill, notice, number, percent, short, when, words } from "./dom.js";
 import { get, post } from "./api.js";
 import { inWords, interval, keepDrawn, scoreAxis, thresholdChart } from "./chart.js";
 import { on } from "./events.js";
@@ -23,16 +23,16 @@ function counts() {
 function tell() {
   const position = data.positions[index], now = counts();
   at("value").textContent = short(position.threshold);
-  at("rate").textContent = percent(position.rate);
+  at("rate").textContent = atMost(position.rate);
   at("flagged").textContent = number(now.flagged);
   at("flagged-of").textContent = fill(words.threshold.flagged_of, { n: number(now.of) });
   at("found").textContent = number(now.defective.flagged);
   at("missed").textContent = number(now.defective.of - now.defective.flagged);
   at("alarms").textContent = number(now.good.flagged);
   at("passed").textContent = number(now.good.of - now.good.flagged);
-  const asked = data.asked && index === 0 ? ` ${fill(words.threshold.best, { n: number(data.groups), rate: percent(data.lowest_rate) })}.` : "";
-  const best = index === 0 && !asked ? ` ${fill(words.threshold.best, { n: number(data.groups), rate: percent(data.lowest_rate) })}.` : asked;
-  at("promise").textContent = `${fill(words.threshold.promised, { rate: percent(position.rate) })}.${best}`;
+  // The lowest position is the best that these images can promise.
+  const best = index === 0 ? ` ${fill(words.threshold.best, { n: number(data.groups), rate: atMost(data.lowest_rate) })}.` : "";
+  at("promise").textContent = `${fill(words.threshold.promised, { rate: atMost(position.rate) })}.${best}`;
   const isSame = single(position.threshold) === single(data.threshold);
   at("apply").disabled = at("reset").disabled = isSame;
   const handle = at("chart").querySelector(".handle");
@@ -40,7 +40,7 @@ function tell() {
   handle.setAttribute("aria-valuemin", "0");
   handle.setAttribute("aria-valuemax", String(data.positions.length - 1));
   handle.setAttribute("aria-valuenow", String(data.positions.length - 1 - index));
-  handle.setAttribute("aria-valuetext", `${percent(position.rate)}, ${words.threshold.value.toLowerCase()} ${short(position.threshold)}: ${number(now.flagged)} ${at("flagged-of").textContent}`);
+  handle.setAttribute("aria-valuetext", `${atMost(position.rate)}, ${words.threshold.value.toLowerCase()} ${short(position.threshold)}: ${number(now.flagged)} ${at("flagged-of").textContent}`);
 }
 
 function move(to) {

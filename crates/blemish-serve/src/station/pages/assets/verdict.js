@@ -1,5 +1,5 @@
 // Verdicts, labels and p-values in words, with a symbol and a colour each.
-import { count, el, fill, number, percent, short, words } from "./dom.js";
+import { atMost, count, el, fill, number, short, words } from "./dom.js";
 import { picture, post } from "./api.js";
 
 /** "good", "flagged" or "none". */
@@ -21,7 +21,7 @@ export const tag = (label) => el("span", { class: `tag ${label ?? "none"}` }, la
 export const meaning = (said) => {
   if (!said) return "";
   if (said.p_value === null || said.p_value === undefined) return words.p.none;
-  const text = said.words ?? fill(words.p.share, { p: percent(said.p_value) });
+  const text = said.words ?? fill(words.p.share, { p: atMost(said.p_value) });
   return text.slice(0, 1).toUpperCase() + text.slice(1);
 };
 

@@ -25,7 +25,7 @@ def export(data, weights, folder):
 
     torch.manual_seed(0)
     model = Padim(backbone="resnet18", layers=["layer1", "layer2", "layer3"], pre_trained=True, visualizer=False, evaluator=False)
-    good = Folder(name="parts", root=data, normal_dir="train/good", train_batch_size=8, eval_batch_size=8, num_workers=0, test_split_mode="none", val_split_mode="none")
+    good = Folder(name="parts", root=data, normal_dir="train/good", train_batch_size=8, eval_batch_size=8, num_workers=0)
     engine = Engine(accelerator="cpu", devices=1, default_root_dir=folder, logger=False, enable_progress_bar=False)
     engine.fit(model=model, datamodule=good)
     engine.export(model=model, export_type=ExportType.OPENVINO, export_root=folder)

@@ -463,7 +463,7 @@ async fn pictures_make_room_in_their_order() {
                 if label {
                     store::labels::label(
                         connection,
-                        &[written.id.clone()],
+                        std::slice::from_ref(&written.id),
                         store::labels::Label::Good,
                         "",
                         "",

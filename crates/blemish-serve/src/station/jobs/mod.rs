@@ -119,7 +119,7 @@ impl Jobs {
         }
         loop {
             let Some(strong) = station.upgrade().filter(|station| !station.is_closing()) else { return };
-            match strong.read(|connection| rows::next(connection)).await {
+            match strong.read(rows::next).await {
                 Ok(Some(job)) => strong.clone().work(job).await,
                 Ok(None) => {
                     // One that comes now wakes; the pause only lets the end of the station be seen.

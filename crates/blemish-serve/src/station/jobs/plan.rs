@@ -286,7 +286,7 @@ impl Fit {
         let mut option =
             |name: &str, value: &str| arguments.push(OsString::from(format!("--{name}={value}")));
         if let Some(method) = &self.method {
-            blemish::registry::method(method).map_err(|error| Fault::request(error))?;
+            blemish::registry::method(method).map_err(Fault::request)?;
             option("method", method);
         }
         for (key, value) in &self.settings {

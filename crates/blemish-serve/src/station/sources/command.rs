@@ -25,10 +25,13 @@ const WELL: Duration = Duration::from_secs(30);
 /// Bytes without a picture after which what comes is rubbish.
 const RUBBISH: u64 = 4 << 20;
 
+/// Tells somebody the verdict on the next frame.
+type Reply = oneshot::Sender<Result<Arc<Answered>, Fault>>;
+
 /// Those who wait for the verdict on the next frame.
 #[derive(Default)]
 pub struct Triggers {
-    waiting: Mutex<Vec<oneshot::Sender<Result<Arc<Answered>, Fault>>>>,
+    waiting: Mutex<Vec<Reply>>,
     asked: Notify,
 }
 

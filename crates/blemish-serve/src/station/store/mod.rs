@@ -50,9 +50,12 @@ pub struct Store {
     pub banner: Option<String>,
 }
 
+/// Writes, and gives what is called after the commit.
+type Writing = dyn FnOnce(&Connection) -> Result<After, Fault> + Send;
+
 /// Something to do on the writer's thread.
 struct Work {
-    run: Box<dyn FnOnce(&Connection) -> Result<After, Fault> + Send>,
+    run: Box<Writing>,
     /// Whether somebody waits for the commit.
     is_awaited: bool,
 }

@@ -28,7 +28,7 @@ pub(crate) fn row(number: u64, score: f32, anomalous: bool) -> Row {
         id: image_id(received, &format!("r-{number}"), "line"),
         request: format!("r-{number}"),
         time: 1_795_824_000.0 + number as f64,
-        source: if number % 2 == 0 { "http" } else { "folder" }.into(),
+        source: if number.is_multiple_of(2) { "http" } else { "folder" }.into(),
         name: format!("{number}.png"),
         sha256: "00".into(),
         size: [4, 6],

@@ -12,15 +12,14 @@ const LISTED: usize = 100;
 /// Bytes of the list of entries, at most: some zips have as many as they claim, in a gigabyte of names.
 const DIRECTORY: u64 = 64 << 20;
 
+/// Takes the name and the bytes of an entry.
+pub type Take<'a> = dyn FnMut(&str, Vec<u8>) -> Result<(), Fault> + 'a;
+
 /// Gives every image of a zip to `each`, with the name it has there; lists what was not taken.
 ///
 /// # Errors
 /// What `each` returns; `io` if the file cannot be read.
-pub fn unzip(
-    path: &Path,
-    limits: Limits,
-    each: &mut dyn FnMut(&str, Vec<u8>) -> Result<(), Fault>,
-) -> Result<Vec<Refused>, Fault> {
+pub fn unzip(path: &Path, limits: Limits, each: &mut Take<'_>) -> Result<Vec<Refused>, Fault> {
     let mut refused = Refusals::default();
     let mut file = std::fs::File::open(path)
         .map_err(|error| Fault::new("io", format!("cannot read the upload: {error}; send it again")))?;

@@ -209,7 +209,7 @@ fn bodies_and_heads_that_are_too_large_take_no_memory() {
     let (status, body) = server.score("/score", &png_head(60_000, 60_000));
     assert!(status == "413" && body.contains("image_too_large"), "{status}: {body}");
     let grown = server.memory("VmHWM:").unwrap() - before;
-    assert!(grown < 2 * 8 << 10, "{grown} KiB");
+    assert!(grown < (2 * 8) << 10, "{grown} KiB");
     assert_eq!(server.score("/score", &image).0, "200");
 }
 

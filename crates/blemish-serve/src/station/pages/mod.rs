@@ -28,8 +28,18 @@ pub const POLICY: &str = "default-src 'self'; img-src 'self' blob:; object-src '
                           frame-ancestors 'none'";
 
 /// The paths of the screens with the name of each; what needs a token is fetched by the scripts, not in the pages.
-pub const SCREENS: [&str; 10] =
-    ["/", "/history", "/image/{id}", "/threshold", "/models", "/new", "/compare", "/drift", "/settings", "/login"];
+pub const SCREENS: [&str; 10] = [
+    "/",
+    "/history",
+    "/image/{id}",
+    "/threshold",
+    "/models",
+    "/new",
+    "/compare",
+    "/drift",
+    "/settings",
+    "/login",
+];
 
 /// Pages and what they are made of. They need no rights: there is no data in them.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {

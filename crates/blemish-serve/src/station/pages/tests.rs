@@ -55,7 +55,10 @@ fn every_page_loads_only_files_that_exist_and_has_nothing_in_line() {
         assert!(!page.contains("http:") && !page.contains("https:"), "{path} names another place");
     }
     for (name, text) in SCRIPTS {
-        assert!(!text.contains("innerHTML") && !text.contains("insertAdjacent"), "{name} makes markup of text");
+        assert!(
+            !text.contains("innerHTML") && !text.contains("insertAdjacent"),
+            "{name} makes markup of text"
+        );
         for lazy in between(text, "import(\"./", "\"") {
             closure(ASSETS.iter().find(|asset| asset.name == lazy).unwrap().name);
         }
@@ -131,5 +134,8 @@ fn pages_carry_the_policy() {
     assert_eq!(page.headers()[header::CONTENT_SECURITY_POLICY], super::POLICY);
     assert!(super::POLICY.starts_with("default-src 'self'; img-src 'self' blob:"));
     assert!(!super::POLICY.contains("unsafe"));
-    assert_eq!((line_for(Some("view=line")), line_for(Some("view=lines")), line_for(None)), ("bare", "/", "/"));
+    assert_eq!(
+        (line_for(Some("view=line")), line_for(Some("view=lines")), line_for(None)),
+        ("bare", "/", "/")
+    );
 }

@@ -1,6 +1,6 @@
 //! The history in SQLite: one thread writes, whoever wants reads.
 //!
-//! Work for the writer goes through a bounded queue and is committed together, at most every [`PAUSE`]: at once on a quiet line, in batches on
+//! Work for the writer goes through a bounded queue and is committed together, at most every 200 ms: at once on a quiet line, in batches on
 //! a busy one. The journal is a write-ahead log with `synchronous = NORMAL`, so a cut of power loses the last moments at most, and
 //! nothing is ever half written. Every piece of work is a savepoint of its own: one that fails takes nothing else with it.
 

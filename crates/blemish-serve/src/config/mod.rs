@@ -25,6 +25,7 @@
 //! states takes the place of what the file says.
 
 mod sink;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -59,7 +60,7 @@ pub fn parse(path: &Path, text: &str) -> Result<ServeOptions, Fault> {
     })?;
     let mut top = Section::new(path, "", table);
     let sinks = sink::all(path, top.tables("sink")?)?;
-    let sources = top.tables("source")?;
+    let sources = source::all(path, top.tables("source")?)?;
     let models = models(path, &mut top)?;
     let options = ServeOptions { models, sinks, sources, ..options(&mut top)? };
     top.end()?;

@@ -5,7 +5,6 @@ use crate::bus::Listener;
 use crate::fault::Fault;
 use crate::keep::Keep;
 use crate::metrics::Metrics;
-use crate::options::Which;
 use crate::server::{Room, Server};
 use crate::sinks::{Look, Outlook, Sinks};
 use crate::v2;
@@ -32,13 +31,7 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
         Some(folder) => {
             Some(Keep::start(options.keep, folder, (options.keep_max, options.keep_count), metrics.clone())?)
         }
-        None if options.keep == Which::None => None,
-        None => {
-            return Err(Fault::new(
-                "setting",
-                "images are to be kept, but not where; name a folder with --keep-dir",
-            ));
-        }
+        None => None,
     };
     let watch = options.monitor.as_ref().map(|folder| watch(server, folder, &metrics)).transpose()?;
     let mut listeners: Vec<Arc<dyn Listener>> = vec![metrics.clone(), sinks.clone()];

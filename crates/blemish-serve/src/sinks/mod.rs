@@ -141,6 +141,21 @@ impl Sinks {
             name: line.name.clone(),
             kind: line.kind,
             waiting: line.messages.len(),
+    /// Checks what each is made of, such as certificates, and neither connects, listens nor makes folders.
+    ///
+    /// # Errors
+    /// [`Fault`] if a file of certificates cannot be read.
+    pub fn check(options: &[SinkOptions]) -> Result<(), Fault> {
+        for sink in options {
+            match &sink.kind {
+                SinkKind::Mqtt(mqtt) => drop(mqtt::Broker::new(mqtt)?),
+                SinkKind::Webhook(webhook) => drop(webhook::Webhook::new(webhook)?),
+                SinkKind::Folder(_) | SinkKind::Command(_) | SinkKind::Modbus(_) => {}
+            }
+        }
+        Ok(())
+    }
+
             error: line.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         self.0.iter().map(state).collect()

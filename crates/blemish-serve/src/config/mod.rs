@@ -127,7 +127,7 @@ fn options(top: &mut Section<'_>) -> Result<ServeOptions, Fault> {
     };
     set(&mut options.queue, top.count("queue", 1)?.map(clamped));
     set(&mut options.batch, top.count("batch", 1)?.map(clamped));
-    set(&mut options.batch_wait, top.unit("batch_wait", units::duration)?);
+    set(&mut options.batch_wait, top.unit("batch_wait", units::milliseconds)?);
     set(&mut options.memory_limit, top.unit("memory_limit", units::bytes)?);
     set(&mut options.max_body, top.unit("max_body", units::bytes)?);
     set(&mut options.max_pixels, top.unit("max_pixels", units::pixels)?);

@@ -22,7 +22,7 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
         tls_client_ca = "ca.pem"
         queue = 2
         batch = 3
-        batch_wait = "5ms"
+        batch_wait = 5
         memory_limit = "1GiB"
         max_body = "8MiB"
         max_pixels = "20MP"

@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::sinks::SinkOptions;
+use crate::station::sources::SourceOption;
 use blemish::features::{Device, Engine, EngineOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -117,8 +118,8 @@ pub struct ServeOptions {
     pub audit: f64,
     /// Where verdicts go beside answers; from `serve.toml` alone.
     pub sinks: Vec<SinkOptions>,
-    /// Tables `[[source]]` of `serve.toml`, which the station reads.
-    pub sources: Vec<toml::Table>,
+    /// Where the station's images come from, beside its own `sources.toml`; from `serve.toml` alone.
+    pub sources: Vec<SourceOption>,
 }
 
 impl Default for ServeOptions {
@@ -184,6 +185,15 @@ impl ServeOptions {
         }
         if self.models.is_empty() && self.station.is_none() {
             return setting("there is no model to serve; name model files, or a folder with --station");
+        }
+        if let (Some(source), None) = (self.sources.first(), &self.station) {
+            return setting(format!(
+                "the source `{}` of [[source]] is for a station, and there is none; give its folder with --station, or leave the table out",
+                source.name
+            ));
+        }
+        if self.keep != Which::None && self.keep_dir.is_none() {
+            return setting("images are to be kept, but not where; name a folder with --keep-dir");
         }
         if self.queue == 0 || self.batch == 0 {
             return setting("a queue or a batch of 0 images lets none through; give 1 at least");

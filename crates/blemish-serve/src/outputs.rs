@@ -5,7 +5,6 @@ use crate::bus::Listener;
 use crate::fault::Fault;
 use crate::keep::Keep;
 use crate::metrics::Metrics;
-use crate::options::Which;
 use crate::server::{Room, Server};
 use crate::sinks::{Look, Outlook, Sinks};
 use crate::v2;
@@ -16,6 +15,9 @@ use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
+
+/// What sinks are given at the end, at most: one that is down must not hold up the end.
+const SINKS: Duration = Duration::from_secs(2);
 
 /// The room of all outputs and of the Open Inference Protocol. Access lines go to `log`.
 ///
@@ -32,13 +34,7 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
         Some(folder) => {
             Some(Keep::start(options.keep, folder, (options.keep_max, options.keep_count), metrics.clone())?)
         }
-        None if options.keep == Which::None => None,
-        None => {
-            return Err(Fault::new(
-                "setting",
-                "images are to be kept, but not where; name a folder with --keep-dir",
-            ));
-        }
+        None => None,
     };
     let watch = options.monitor.as_ref().map(|folder| watch(server, folder, &metrics)).transpose()?;
     let mut listeners: Vec<Arc<dyn Listener>> = vec![metrics.clone(), sinks.clone()];
@@ -49,7 +45,7 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
         move |timeout: Duration| {
             let until = Instant::now() + timeout;
             let left = || until.saturating_duration_since(Instant::now());
-            // What costs nothing to wait for comes first; a broker that is down takes the rest.
+            // What costs nothing to wait for comes first.
             if let Some(watch) = watch {
                 watch.close(left());
             }
@@ -57,7 +53,11 @@ pub fn room(server: &Arc<Server>, log: impl Write + Send + 'static) -> Result<Ro
                 keep.close(left());
             }
             access.close(left().min(Duration::from_secs(1)));
-            sinks.close(left());
+            let unsent = sinks.close(left().min(SINKS));
+            if !unsent.is_empty() {
+                let all: Vec<String> = unsent.iter().map(|(sink, count)| format!("{sink} {count}")).collect();
+                tracing::warn!("messages were left unsent: {}", all.join(", "));
+            }
         }
     };
     Ok(Room {

@@ -152,6 +152,22 @@ pub(crate) fn form(verb: &str, path: &str, files: &[(&str, &[u8])]) -> Request<B
     request
 }
 
+/// A PNG of 5 MB: noise, which nothing makes smaller.
+pub(crate) fn large_image() -> Vec<u8> {
+    let mut state = 1_u32;
+    let picture = image::RgbImage::from_fn(1300, 1300, |_, _| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        image::Rgb([state as u8, (state >> 8) as u8, (state >> 16) as u8])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    let bytes = bytes.into_inner();
+    assert!(bytes.len() > 5_000_000, "{}", bytes.len());
+    bytes
+}
+
 /// What is asked of an image in tests.
 pub(crate) fn asked(name: &str) -> Asked {
     Asked {

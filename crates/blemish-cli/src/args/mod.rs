@@ -198,6 +198,7 @@ mod tests {
             "blemish serve M --listen 0.0.0.0:80 --insecure",
             "blemish ping",
             "blemish ping unix:/run/blemish.sock --within 2s",
+            "blemish ping localhost --within 500ms",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -206,9 +207,55 @@ mod tests {
             "blemish serve M --listen here",
             "blemish serve M --tls-cert C",
             "blemish serve M --keep all",
+            "blemish ping here",
+            "blemish ping  ",
+            "blemish ping --within 0",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn units_are_those_of_the_file_and_plain_numbers_too() {
+        use blemish_serve::{config, options::ServeOptions};
+        use std::time::Duration;
+        let values = [
+            ("timeout", "500ms"),
+            ("timeout", "4"),
+            ("drain", "2m"),
+            ("batch_wait", "2ms"),
+            ("batch_wait", "3"),
+            ("max_pixels", "100MP"),
+            ("max_pixels", "7"),
+            ("max_pixels", "90x90"),
+            ("max_body", "8M"),
+            ("memory_limit", "9"),
+        ];
+        for (key, value) in values {
+            let option = key.replace('_', "-");
+            let line = ["blemish", "serve", "M", &format!("--{option}"), value];
+            let Command::Serve(args) = Cli::try_parse_from(line).unwrap().command else { panic!("serve") };
+            let mut options = ServeOptions::default();
+            args.apply(&mut options);
+            let value = if value.parse::<u32>().is_ok() { value.to_owned() } else { format!("\"{value}\"") };
+            let path = std::path::Path::new("serve.toml");
+            let mut read = config::parse(path, &format!("{key} = {value}")).unwrap();
+            read.models.clone_from(&options.models);
+            assert_eq!(format!("{options:?}"), format!("{read:?}"), "{key} = {value}");
+        }
+        let line = "blemish serve M --timeout 500ms --batch-wait 3 --max-pixels 100MP --drain 5";
+        let Command::Serve(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("serve")
+        };
+        let ServeLimitArgs { timeout, batch_wait, max_pixels, drain, .. } = args.limits;
+        let [half, three, five] = [500, 3, 5_000].map(|time| Some(Duration::from_millis(time)));
+        assert_eq!((timeout, batch_wait, drain, max_pixels), (half, three, five, Some(100_000_000)));
+        let Command::Ping(args) = Cli::try_parse_from(["blemish", "ping", "localhost"]).unwrap().command
+        else {
+            panic!("ping")
+        };
+        assert_eq!(args.listen.to_string(), "127.0.0.1:8080");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The server, and asking whether it is ready.
 
 use super::shared::{EngineArgs, MachineArgs};
-use super::values::{bytes, duration, pixels, share};
+use super::values::share;
+use blemish_serve::config::units::{bytes, duration, milliseconds, pixels};
 use blemish_serve::options::{Listen, ModelOption, ServeOptions, Tls, Which};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -72,22 +73,22 @@ pub struct ServeLimitArgs {
     /// Images that a model scores at once, at most. 8 by default.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub batch: Option<usize>,
-    /// How long a batch waits for more images, in milliseconds. 0 by default.
-    #[arg(long, value_name = "MS", help_heading = "Limits")]
-    pub batch_wait: Option<u64>,
-    /// Memory that images may take at once, encoded and decoded. 2GiB by default.
+    /// How long a batch waits for more images, such as 2ms; a plain number is milliseconds. 0 by default.
+    #[arg(long, value_name = "TIME", value_parser = milliseconds, help_heading = "Limits")]
+    pub batch_wait: Option<Duration>,
+    /// Memory that images may take at once, encoded and decoded; a plain number is bytes. 2GiB by default.
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Limits")]
     pub memory_limit: Option<u64>,
-    /// Bytes of a body, after decompression. 32MiB by default.
+    /// Size of a body, after decompression; a plain number is bytes. 32MiB by default.
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Limits")]
     pub max_body: Option<u64>,
-    /// Pixels of an image. 100000000 by default.
-    #[arg(long, value_name = "N", value_parser = pixels, help_heading = "Limits")]
+    /// Pixels of an image, such as 100MP, 10000x10000 or a plain number. 100MP by default.
+    #[arg(long, value_name = "PIXELS", value_parser = pixels, help_heading = "Limits")]
     pub max_pixels: Option<u64>,
-    /// How long a request may wait, be read and scored. 30s by default.
+    /// How long a request may wait, be read and scored, such as 500ms; a plain number is seconds. 30s by default.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Limits")]
     pub timeout: Option<Duration>,
-    /// How long requests in flight may take when the server is stopped. 10s by default.
+    /// How long requests in flight may take when the server is stopped; a plain number is seconds. 10s by default.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Limits")]
     pub drain: Option<Duration>,
 }
@@ -101,7 +102,7 @@ pub struct KeepingArgs {
     /// Where.
     #[arg(long, value_name = "DIR", help_heading = "Keeping images")]
     pub keep_dir: Option<PathBuf>,
-    /// Bytes of kept images, at most: the oldest give way. 5GiB by default.
+    /// Size of kept images, at most: the oldest give way; a plain number is bytes. 5GiB by default.
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Keeping images")]
     pub keep_max: Option<u64>,
     /// Kept images, at most. 100000 by default.
@@ -118,7 +119,7 @@ pub struct StationArgs {
     /// Which images the history has. All by default.
     #[arg(long, value_enum, requires = "station", help_heading = "Station")]
     pub record: Option<Images>,
-    /// Bytes of pictures in the history, at most. 20GiB by default.
+    /// Size of pictures in the history, at most; a plain number is bytes. 20GiB by default.
     #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "station", help_heading = "Station")]
     pub history_max: Option<u64>,
     /// Days that pictures stay in the history, at most. 90 by default.
@@ -187,7 +188,7 @@ impl ServeArgs {
         }
         set(&mut options.queue, limits.queue);
         set(&mut options.batch, limits.batch);
-        set(&mut options.batch_wait, limits.batch_wait.map(Duration::from_millis));
+        set(&mut options.batch_wait, limits.batch_wait);
         set(&mut options.memory_limit, limits.memory_limit);
         set(&mut options.max_body, limits.max_body);
         set(&mut options.max_pixels, limits.max_pixels);
@@ -215,15 +216,31 @@ impl ServeArgs {
     }
 }
 
+/// Where a server is asked.
+fn asked(text: &str) -> Result<Listen, String> {
+    text.parse().or_else(|why| match text.is_empty() {
+        true => Err(why),
+        false => format!("{text}:8080").parse().map_err(|_| why),
+    })
+}
+
+/// How long somebody waits for an answer.
+fn patience(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("`{text}` leaves no time to answer; write 5s")),
+        time => Ok(time),
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct PingArgs {
-    /// Where the server listens, as `serve --listen` has it.
-    #[arg(default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    /// Where the server listens, as `serve --listen` has it; port 8080 where none is given.
+    #[arg(default_value = "127.0.0.1:8080", value_name = "ADDRESS", value_parser = asked)]
     pub listen: Listen,
     /// Ask by TLS; the certificate is not checked, since the question goes to an address.
     #[arg(long)]
     pub tls: bool,
-    /// How long the answer may take.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    /// How long the answer may take; a plain number is seconds.
+    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "5s")]
     pub within: Duration,
 }

@@ -14,7 +14,7 @@ pub fn run(args: &ServeArgs, threads: Option<usize>, verbose: u8, console: &Cons
     let options = options(args, threads)?;
     if args.check {
         logs::start(false, verbose);
-        return told(args, &server::check(options, Box::new(rooms::all))?);
+        return told(args, &server::check(options, rooms::check)?);
     }
     logs::start(options.logs_json, verbose);
     let listening = |address: &str| {

@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 
 /// Characters of a name that are kept.
@@ -39,6 +39,8 @@ pub(super) async fn files(headers: &HeaderMap, bytes: Bytes, most: usize) -> Res
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         request.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
     }
+    // The body was limited where it was read; what a request carries by itself would limit it to 2 MB.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| wrong(&error.body_text()))?;
     let (mut files, mut fields, mut count) = (Vec::new(), Vec::new(), 0);
     while let Some(field) = form.next_field().await.map_err(|error| wrong(&error.body_text()))? {

@@ -8,6 +8,7 @@ use crate::answer::{Answered, Milliseconds, Origin, Verdict};
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
+use crate::options::Which;
 use crate::server::{Noted, RequestId, Server};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -102,13 +103,24 @@ pub(super) async fn score_batch(
     Ok(of_model(&served, answer_batch(&server, &served, request).await))
 }
 
+/// What a request wants, where this server can do it.
+fn wanted(server: &Server, request: &Request) -> Result<Wanted, Fault> {
+    let wanted = Wanted::of(request.uri())?;
+    match wanted.keep {
+        Some(Which::Flagged | Which::All) if server.options.keep_dir.is_none() => Err(Fault::request(
+            "the image is to be kept, and this server has no folder for it; start it with --keep-dir, or leave keep= out",
+        )),
+        _ => Ok(wanted),
+    }
+}
+
 /// The answer to a request with several images.
 async fn answer_batch(
     server: &Arc<Server>,
     served: &Arc<Served>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let wanted = Wanted::of(request.uri())?;
+    let wanted = wanted(server, &request)?;
     let deadline = server.deadline();
     let mut first = Some(served.reserve()?);
     let (id, headers) = (id_of(&request), request.headers().clone());
@@ -167,7 +179,7 @@ fn id_of(request: &Request) -> String {
 
 /// The answer to a request with one image.
 async fn answer(server: &Arc<Server>, served: &Arc<Served>, request: Request) -> Result<Response, Fault> {
-    let wanted = Wanted::of(request.uri())?;
+    let wanted = wanted(server, &request)?;
     let deadline = server.deadline();
     // Before the body, so that a full server says so at once.
     let mut place = served.reserve()?;

@@ -25,6 +25,7 @@
 //! states takes the place of what the file says.
 
 mod sink;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -59,7 +60,7 @@ pub fn parse(path: &Path, text: &str) -> Result<ServeOptions, Fault> {
     })?;
     let mut top = Section::new(path, "", table);
     let sinks = sink::all(path, top.tables("sink")?)?;
-    let sources = top.tables("source")?;
+    let sources = source::all(path, top.tables("source")?)?;
     let models = models(path, &mut top)?;
     let options = ServeOptions { models, sinks, sources, ..options(&mut top)? };
     top.end()?;
@@ -126,7 +127,7 @@ fn options(top: &mut Section<'_>) -> Result<ServeOptions, Fault> {
     };
     set(&mut options.queue, top.count("queue", 1)?.map(clamped));
     set(&mut options.batch, top.count("batch", 1)?.map(clamped));
-    set(&mut options.batch_wait, top.unit("batch_wait", units::duration)?);
+    set(&mut options.batch_wait, top.unit("batch_wait", units::milliseconds)?);
     set(&mut options.memory_limit, top.unit("memory_limit", units::bytes)?);
     set(&mut options.max_body, top.unit("max_body", units::bytes)?);
     set(&mut options.max_pixels, top.unit("max_pixels", units::pixels)?);

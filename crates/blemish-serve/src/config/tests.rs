@@ -1,5 +1,6 @@
 use super::*;
 use crate::sinks::SinkKind;
+use crate::station::sources::{After, Kind, SourceOption, Trigger};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
         tls_client_ca = "ca.pem"
         queue = 2
         batch = 3
-        batch_wait = "5ms"
+        batch_wait = 5
         memory_limit = "1GiB"
         max_body = "8MiB"
         max_pixels = "20MP"
@@ -48,7 +49,15 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
         lid = "/models/lid.blemish"
 
         [[source]]
-        kind = "folder"
+        name = "inbox"
+        folder = "in"
+        after = "move:/srv/done"
+        min-area = 20
+
+        [[source]]
+        name = "camera"
+        command = ["ffmpeg", "-"]
+        trigger = "500ms"
         "#,
     )
     .unwrap();
@@ -93,7 +102,28 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
         history_days: 9,
         audit: 0.5,
         sinks: Vec::new(),
-        sources: options.sources.clone(),
+        sources: vec![
+            SourceOption {
+                name: "inbox".into(),
+                model: None,
+                min_area: 20,
+                kind: Kind::Folder {
+                    path: path("/etc/blemish/in"),
+                    after: After::Move("/srv/done".into()),
+                    events: true,
+                },
+            },
+            SourceOption {
+                name: "camera".into(),
+                model: None,
+                min_area: 0,
+                kind: Kind::Command {
+                    command: vec!["ffmpeg".into(), "-".into()],
+                    stall: Duration::from_secs(10),
+                    trigger: Trigger::Interval(Duration::from_millis(500)),
+                },
+            },
+        ],
     };
     // Every field is named above, so that a new one is asked about here.
     let sorted = |mut options: ServeOptions| {
@@ -101,7 +131,9 @@ fn every_option_is_read_and_paths_begin_at_the_folder_of_the_file() {
         format!("{options:?}")
     };
     assert_eq!(sorted(options.clone()), sorted(expected));
-    assert_eq!(options.sources.len(), 1);
+    assert_eq!(options.check(), Ok(()));
+    let alone = ServeOptions { station: None, ..options }.check().unwrap_err();
+    assert!(alone.text.contains("`inbox`") && alone.help.contains("--station"), "{alone:?}");
     assert_eq!(format!("{:?}", parse("").unwrap()), format!("{:?}", ServeOptions::default()));
 }
 
@@ -176,6 +208,10 @@ fn sinks_of_every_kind_are_read() {
 
 #[test]
 fn errors_name_file_table_and_key() {
+    let source = |text: &str| {
+        let name = if text.contains("name") { "" } else { "name = \"b\"\n" };
+        format!("[[source]]\nname = \"a\"\nfolder = \"in\"\n[[source]]\n{name}{text}")
+    };
     let sink = |text: &str| format!("[[sink]]\nkind = \"folder\"\npath = \"x\"\n[[sink]]\n{text}");
     for (text, place, what) in [
         ("queu = 3".to_owned(), "`/etc/blemish/serve.toml`, `queu`", "queue"),
@@ -212,6 +248,10 @@ fn errors_name_file_table_and_key() {
         ),
         (sink("kind = \"webhook\"\nurl = \"ftp://b\""), "`url`", "https://"),
         (sink("kind = \"command\"\ncommand = []"), "`command`", "PROGRAM"),
+        (source("folder = \"in\"\ncolour = 1"), "`/etc/blemish/serve.toml`, [[source]] number 2", "`colour`"),
+        (source("folder = \"in\"\nafter = \"burn\""), "[[source]] number 2", "after is keep"),
+        (source("folder = \"in\"\nname = \"a\""), "[[source]] number 2", "two sources are called `a`"),
+        (source("folder = 3"), "[[source]] number 2", "string"),
     ] {
         let fault = parse(&text).unwrap_err();
         let shown = format!("{}; {}", fault.text, fault.help);

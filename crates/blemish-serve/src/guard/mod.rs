@@ -121,6 +121,10 @@ pub trait Logins: Send + Sync {
     fn rights(&self, headers: &HeaderMap) -> Option<Rights>;
 }
 
+fn is_of_health(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/metrics") || path.starts_with("/v2/health/")
+}
+
 /// Lets requests through to their handlers, with the rights of the caller.
 pub(crate) async fn guard(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let options = &server.options;
@@ -141,7 +145,12 @@ pub(crate) async fn guard(State(server): State<Arc<Server>>, mut request: Reques
             _ => by_token,
         };
         request.extensions_mut().insert(rights);
-        next.run(request).await
+        // What began before the end is past here; how the server is may be asked until the last.
+        match server.stopping.is_cancelled() && !is_of_health(request.uri().path()) {
+            true => Fault::new("shutting_down", "the server is shutting down; ask again in a second")
+                .into_response(),
+            false => next.run(request).await,
+        }
     };
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

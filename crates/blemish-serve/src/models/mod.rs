@@ -211,8 +211,12 @@ impl Models {
             for served in self.all() {
                 let looked = served.clone();
                 // A file system that hangs holds up a thread for such things, and no request.
-                let has_new = tokio::task::spawn_blocking(move || looked.has_new_file()).await;
-                if has_new.unwrap_or(false) {
+                let look = move || (looked.has_gone(), looked.has_new_file());
+                let (has_gone, has_new) = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+                if has_gone {
+                    served.say_gone();
+                }
+                if has_new {
                     let _ = served.reload().await;
                 }
             }

@@ -33,12 +33,17 @@ pub struct Served {
     looked: Mutex<Looked>,
 }
 
+/// Looks in a row without a file until it is gone.
+const GONE: u32 = 2;
+
 /// What was seen of the file.
 #[derive(Default)]
 struct Looked {
     last: Option<Stamp>,
-    /// Tried, with whatever outcome.
+    /// Tried, with whatever outcome; `None` once the file was gone.
     tried: Option<Stamp>,
+    /// Looks in a row that found no file.
+    gone: u32,
 }
 
 impl Drop for Served {
@@ -65,7 +70,7 @@ impl Served {
         let batch = (options.batch, options.batch_wait);
         let queue = Arc::new(Queue::new(&option.name, batch, condition.clone(), engine.bus.clone()));
         queue.start()?;
-        let looked = Looked { last: None, tried: Some(version.stamp) };
+        let looked = Looked { last: None, tried: Some(version.stamp), gone: 0 };
         Ok(Self {
             name: option.name.clone(),
             path: option.path.clone(),
@@ -269,17 +274,27 @@ impl Served {
                 Ok(version)
             }
             Err(fault) => {
-                self.condition.reload_failed(fault.to_string());
-                tracing::error!(
-                    model = self.name,
-                    code = fault.code,
-                    "cannot take the new file, the old version goes on: {fault}"
-                );
-                let data = json!({"code": fault.code, "version": before.version});
-                self.engine.bus.say("reload_failed", &self.name, &fault, data);
+                self.say_failed(&fault, "cannot take the new file, the old version goes on");
                 Err(fault)
             }
         }
+    }
+
+    fn say_failed(&self, fault: &Fault, what: &str) {
+        self.condition.reload_failed(fault.to_string());
+        tracing::error!(model = self.name, code = fault.code, "{what}: {fault}");
+        let data = json!({"code": fault.code, "version": self.current().version});
+        self.engine.bus.say("reload_failed", &self.name, fault, data);
+    }
+
+    /// Says that the file is gone; the version that was read goes on.
+    pub(super) fn say_gone(&self) {
+        let text =
+            format!("there is no file `{}` any more; put it back, or serve another", self.path.display());
+        self.say_failed(
+            &Fault::new("io", text),
+            "the model's file is gone, the version that was read goes on",
+        );
     }
 
     /// Lets another version score what this one has answered, after the answer; what it says goes to the bus alone.
@@ -309,6 +324,20 @@ impl Served {
 
     fn look<T>(&self, with: impl FnOnce(&mut Looked) -> T) -> T {
         with(&mut self.looked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the file was there and is not any more, at two looks in a row: programs that write files may take the old one away first.
+    /// Says so once; whatever file then comes is another one.
+    pub(super) fn has_gone(&self) -> bool {
+        let is_there = Stamp::of(&self.path).is_some();
+        self.look(|looked| {
+            looked.gone = if is_there { 0 } else { looked.gone.saturating_add(1) };
+            let has_gone = looked.gone == GONE;
+            if has_gone {
+                (looked.tried, looked.last) = (None, None);
+            }
+            has_gone
+        })
     }
 
     /// Whether the file is another one than was tried last, and has stood still since the look before: one that is still being copied would

@@ -370,5 +370,23 @@ async fn files_are_watched() {
     replace(&bench().path("other"), served.path(), true);
     until("the new file is taken", || served.current().version != before).await;
     assert_eq!(served.counts().reload_failures, 0);
+
+    // A file that goes away is said once, and what comes back is read, even if it is the same.
+    let away = served.path().with_extension("away");
+    let told = |kind: &str| {
+        let of_kind = |event: &Event| matches!(&event.what, Happening::Told(told) if told.kind == kind);
+        server.bus.since(0).0.iter().filter(|event| of_kind(event)).count()
+    };
+    for round in 1..=2 {
+        let reloads = told("reload");
+        std::fs::rename(served.path(), &away).unwrap();
+        until("it is said", || told("reload_failed") == round).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!((told("reload_failed"), served.counts().reload_failures), (round, round as u64));
+        assert!(served.reload_error().unwrap().contains("any more"));
+        assert_eq!(server.models.not_ready(), Vec::<String>::new());
+        std::fs::rename(&away, served.path()).unwrap();
+        until("it is back", || told("reload") == reloads + 1 && served.reload_error().is_none()).await;
+    }
     watching.abort();
 }

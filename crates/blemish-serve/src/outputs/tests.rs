@@ -5,7 +5,7 @@ use crate::models::{Given, Served};
 use crate::options::{ServeOptions, Which};
 use crate::outputs::room;
 use crate::server::{Closing, Server};
-use crate::sinks::{SinkKind, SinkOptions};
+use crate::sinks::{SinkKind, SinkOptions, WebhookOptions};
 use crate::testing::{ask, asked, bench, form, options, request};
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -183,6 +183,39 @@ async fn drift_is_an_event_a_metric_and_a_message_once_and_a_new_monitor_begins_
         .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
         .collect();
     assert_eq!(lines.matches("\"event\":\"drift\"").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sinks_that_are_down_hold_up_the_end_for_two_seconds_together() {
+    let (options, _folder) = options(&["line"]);
+    // One that nobody listens at, and one that takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent_at = silent.local_addr().unwrap();
+    let sink = |name: &str, address: std::net::SocketAddr| SinkOptions {
+        name: name.into(),
+        kind: SinkKind::Webhook(WebhookOptions {
+            url: format!("http://{address}/"),
+            secret: None,
+            authorities: None,
+            timeout: Duration::from_secs(10),
+        }),
+        only_anomalous: false,
+        rate: None,
+        overlay: false,
+        buffer: 1000,
+    };
+    let sinks = vec![sink("gone", gone), sink("silent", silent_at), sink("mute", silent_at)];
+    let (server, app, closings) = served(ServeOptions { sinks, ..options }, std::io::sink()).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&app, request("POST", "/score", bench().images()[0].clone())).await.0, 200);
+    }
+    let began = std::time::Instant::now();
+    close(closings);
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(3500), "{took:?}");
+    let unsent = server.plugs.sinks.get().unwrap().close(Duration::ZERO);
+    assert_eq!(unsent, ["gone", "silent", "mute"].map(|name| (name.to_owned(), 3)));
 }
 
 /// A file system of its own of so many bytes, for who may mount one.

@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::options::Listen;
 use std::fmt::Display;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 use ureq::Agent;
@@ -26,9 +26,10 @@ pub fn ping(listen: &Listen, is_tls: bool, within: Duration) -> Result<(), Fault
             format!("the server at {listen} does not answer: {error}; check that it runs and listens there");
         Fault::new("io", text)
     };
-    let (status, body) = match listen {
+    let answer = match listen {
         Listen::Tcp(address) if is_tls => {
-            by_tls(reachable(*address), within).map_err(|error| silent(&error))?
+            let answer = by_tls(reachable(*address), within).map_err(|error| silent(&error))?;
+            return told(listen, answer);
         }
         Listen::Tcp(address) => {
             let connected = TcpStream::connect_timeout(&reachable(*address), within);
@@ -53,6 +54,20 @@ pub fn ping(listen: &Listen, is_tls: bool, within: Duration) -> Result<(), Fault
             ));
         }
     };
+    // Who listens with TLS answers with an alert, or hangs up.
+    let answer = http(&answer).ok_or_else(|| {
+        Fault::new(
+            "io",
+            format!(
+                "the server at {listen} does not speak plain HTTP; if it listens with TLS, ask with --tls"
+            ),
+        )
+    })?;
+    told(listen, answer)
+}
+
+/// What the answer says of the server.
+fn told(listen: &Listen, (status, body): (String, String)) -> Result<(), Fault> {
     match status.as_str() {
         "200" => Ok(()),
         _ => Err(Fault::new("not_ready", format!("the server at {listen} is not ready ({status}): {body}"))),
@@ -78,11 +93,19 @@ fn by_tls(address: SocketAddr, within: Duration) -> Result<(String, String), ure
     Ok((status, answer.body_mut().with_config().limit(ANSWER).read_to_string()?))
 }
 
-fn exchange(mut stream: impl Read + Write) -> std::io::Result<(String, String)> {
+/// Whatever comes back.
+fn exchange(mut stream: impl Read + Write) -> std::io::Result<Vec<u8>> {
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
-    stream.take(ANSWER).read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
-    Ok((status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim().to_owned()))
+    match stream.take(ANSWER).read_to_end(&mut answer) {
+        Err(error) if answer.is_empty() && error.kind() != ErrorKind::ConnectionReset => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+/// Status and body of an answer, if it is one of HTTP.
+fn http(answer: &[u8]) -> Option<(String, String)> {
+    let answer = String::from_utf8_lossy(answer);
+    let status = answer.strip_prefix("HTTP/")?.split(' ').nth(1).unwrap_or_default().to_owned();
+    Some((status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim().to_owned()))
 }

@@ -70,7 +70,7 @@ pub struct Room {
     pub metrics: Option<Arc<dyn MetricsText>>,
     /// Who knows logins.
     pub logins: Option<Arc<dyn Logins>>,
-    /// What begins with the server, on its runtime; not where options are only checked.
+    /// What begins with the server, on its runtime.
     pub begin: Option<Box<dyn FnOnce() + Send>>,
     /// What is done at the end, within the time given, once the last request is answered. May block.
     pub close: Option<Box<dyn FnOnce(Duration) + Send>>,

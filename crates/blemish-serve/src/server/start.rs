@@ -29,14 +29,18 @@ pub struct Checked {
     pub models: Vec<(String, String, String)>,
 }
 
-/// Checks options and everything that they name, without listening: models are read and verified, tokens and certificates read.
+/// Checks options and everything that they name: models are read and verified, tokens and certificates read, and `rooms` checks what else
+/// there is. Nothing is listened on, connected to, made or written, so that this can be done beside a server that runs.
 ///
 /// # Errors
 /// The first thing that would keep the server from serving.
-pub fn check(options: ServeOptions, rooms: MakeRooms) -> Result<Checked, Fault> {
+pub fn check(
+    options: ServeOptions,
+    rooms: impl FnOnce(&ServeOptions) -> Result<(), Fault>,
+) -> Result<Checked, Fault> {
     runtime()?.block_on(async {
         let server = opened(options).await?;
-        let _rooms = rooms(&server)?;
+        rooms(&server.options)?;
         server.models.verify().await?;
         let models = server.models.all().into_iter().map(|served| {
             let version = served.current();

@@ -76,7 +76,10 @@ async fn tls_takes_new_certificates_and_asks_for_those_of_callers() {
     let old = [trust("one.pem"), vec!["--tls-max".into(), "1.1".into()]].concat();
     assert!(!curl(&server, old).await.unwrap().status.success());
     let listen = server.address.parse().unwrap();
-    tokio::task::spawn_blocking(move || ping(&listen, true, Duration::from_secs(5))).await.unwrap().unwrap();
+    let asked = move || [true, false].map(|is_tls| ping(&listen, is_tls, Duration::from_secs(5)));
+    let [by_tls, plain] = tokio::task::spawn_blocking(asked).await.unwrap();
+    by_tls.unwrap();
+    assert!(plain.as_ref().is_err_and(|fault| fault.help.contains("--tls")), "{plain:?}");
     // A key that does not belong to the certificate changes nothing yet; both together do.
     std::fs::copy(path("two.key"), path("chain.key")).unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;

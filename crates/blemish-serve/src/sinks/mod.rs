@@ -30,7 +30,8 @@ use crate::metrics::Metrics;
 use command::Running;
 use modbus::Registers;
 use serde::Serialize;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,9 @@ const WAITING_BYTES: u64 = 256 << 20;
 
 /// The first and the longest pause before something that failed is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// What of the time at the end is left to connections, to end in order.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// How a message fared.
 enum Sent {
@@ -84,6 +88,8 @@ struct Line {
     messages: Buffer<Message>,
     metrics: Arc<Metrics>,
     error: Mutex<Option<String>>,
+    /// Whether a message was taken out and has not left.
+    has_one: AtomicBool,
 }
 
 impl Line {
@@ -135,6 +141,21 @@ impl Sinks {
         Ok(Arc::new(Self(options.iter().map(start).collect::<Result<_, _>>()?)))
     }
 
+    /// Checks what each is made of, such as certificates, and neither connects, listens nor makes folders.
+    ///
+    /// # Errors
+    /// [`Fault`] if a file of certificates cannot be read.
+    pub fn check(options: &[SinkOptions]) -> Result<(), Fault> {
+        for sink in options {
+            match &sink.kind {
+                SinkKind::Mqtt(mqtt) => drop(mqtt::Broker::new(mqtt)?),
+                SinkKind::Webhook(webhook) => drop(webhook::Webhook::new(webhook)?),
+                SinkKind::Folder(_) | SinkKind::Command(_) | SinkKind::Modbus(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// How each stands.
     pub fn states(&self) -> Vec<SinkState> {
         let state = |Sink { line, .. }: &Sink| SinkState {
@@ -147,24 +168,28 @@ impl Sinks {
     }
 
     /// Takes no more messages, and waits until those that are left have gone, for so long at most; what then remains is counted as
-    /// dropped. All sinks share the time.
-    pub fn close(&self, timeout: Duration) {
-        let until = Instant::now() + timeout;
+    /// dropped and returned: how many messages of which sink. All sinks share the time.
+    pub fn close(&self, timeout: Duration) -> Vec<(String, usize)> {
+        let end = Instant::now() + timeout;
+        // The last moment is for the orderly end of connections.
+        let until = end - LEAVE.min(timeout / 4);
         for sink in &self.0 {
             sink.line.messages.close(until);
         }
-        for sink in &self.0 {
-            // A moment more for the orderly end of a connection.
-            let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(500);
-            let done = sink.done.lock().unwrap_or_else(PoisonError::into_inner);
-            if done.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                tracing::warn!(sink = %sink.line.name, "not all messages left in time");
-            }
-            if let Some(running) = &sink.running {
+        let mut unsent = Vec::new();
+        for Sink { line, done, running, .. } in &self.0 {
+            let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = done.recv_timeout(end.saturating_duration_since(Instant::now()));
+            if let Some(running) = running {
                 running.kill();
             }
-            sink.line.count("dropped", sink.line.messages.len() as u64);
+            line.count("dropped", line.messages.len() as u64);
+            match line.messages.len() + usize::from(line.has_one.load(Ordering::Relaxed)) {
+                0 => {}
+                left => unsent.push((line.name.clone(), left)),
+            }
         }
+        unsent
     }
 }
 
@@ -184,6 +209,7 @@ impl Sink {
             messages: Buffer::new(options.buffer, WAITING_BYTES),
             metrics,
             error: Mutex::new(None),
+            has_one: AtomicBool::new(false),
         });
         let (done, is_done) = channel();
         let (mut running, mut registers) = (None, None);
@@ -301,8 +327,10 @@ fn pass_on(line: &Line, mut outlet: impl Outlet) {
             Popped::Nothing => {}
             Popped::Closed => break,
             Popped::Item(message) => {
+                line.has_one.store(true, Ordering::Relaxed);
                 let message = outlet.prepared(message);
                 let (outcome, error) = send(line, &mut outlet, &message);
+                line.has_one.store(outcome == "dropped", Ordering::Relaxed);
                 line.count(outcome, 1);
                 line.note(error);
             }

@@ -137,7 +137,7 @@ impl Station {
         let options = &server.options;
         let limits = Limits { image: options.max_body, pixels: options.max_pixels, ..Limits::default() };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let sources = sources::read(&folder.join("sources.toml"))?;
+        let sources = sources::all(options, folder)?;
         let station = Arc::new(Self {
             server: Arc::downgrade(server),
             bus: server.bus.clone(),
@@ -341,7 +341,7 @@ impl Station {
         found.cloned().ok_or_else(|| {
             Fault::new(
                 "not_found",
-                "there is no such source; they stand in sources.toml in the station's folder",
+                "there is no such source; they stand in serve.toml or in sources.toml in the station's folder",
             )
         })
     }

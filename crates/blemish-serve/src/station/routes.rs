@@ -133,7 +133,7 @@
 //!                  "retention": {"bytes","pictures","oldest": s?,"next": [Row, up to 12],"words"},
 //!                  "sinks": [{"name","kind","waiting","error"?}],"tokens": true}
 //! PUT  /settings  (admin) any of {"record","audit","history_max","history_days","author"} -> as GET.
-//!                  Sources are read only: they name paths and programs, which no request may; they stand in DIR/sources.toml.
+//!                  Sources are read only: they name paths and programs, which no request may; they stand in serve.toml and DIR/sources.toml.
 //! ```
 //!
 //! # Events (`/v1/events`)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::guard::Rights;
 use crate::options::ServeOptions;
-use crate::testing::{bench, options, request, send};
+use crate::testing::{bench, form, large_image, options, request, send};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
@@ -609,4 +609,12 @@ async fn settings_and_a_second_station_in_the_same_folder() {
     let (status, _) = bed.json("PUT", "/v1/station/settings", json!({"audit": 7})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     bed.station.close(Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_take_large_images() {
+    let bed = Bed::new(&["line"]).await;
+    let image = large_image();
+    let (status, set) = json_of(&bed.app, form("POST", "/v1/station/uploads", &[("a.png", &image)])).await;
+    assert_eq!((status, &set["added"], &set["refused"]), (StatusCode::OK, &json!(1), &json!([])), "{set}");
 }

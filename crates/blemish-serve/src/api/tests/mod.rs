@@ -5,7 +5,7 @@ mod guarded;
 mod sockets;
 
 use crate::answer::Verdict;
-use crate::testing::{ask, bench, form, options, request, send, server};
+use crate::testing::{ask, bench, form, large_image, options, request, send, server};
 use axum::body::to_bytes;
 use axum::http::header;
 use base64::Engine as _;
@@ -95,6 +95,55 @@ async fn a_batch_has_a_verdict_or_an_error_for_each() {
     let many = vec![("a.png", &images[0][..]); 65];
     assert_eq!(ask(&app, form("POST", "/v1/models/line/score-batch", &many)).await.0, 400);
     crate::testing::until("places are free", || server.models.get("line").unwrap().queued() == 0).await;
+}
+
+#[tokio::test]
+async fn forms_are_as_large_as_bodies_may_be() {
+    let (options, _folder) = options(&["line"]);
+    let (_server, app) = server(crate::options::ServeOptions { max_body: 12 << 20, ..options }).await;
+    let image = large_image();
+    let (status, bare) = ask(&app, request("POST", SCORE, image.clone())).await;
+    assert_eq!(status, 200, "{bare}");
+    let (status, one) = ask(&app, form("POST", SCORE, &[("a.png", &image)])).await;
+    assert_eq!((status, bits(&one)), (200, bits(&bare)), "{one}");
+    let batch = "/v1/models/line/score-batch";
+    let (status, two) = ask(&app, form("POST", batch, &[("a.png", &image), ("b.png", &image)])).await;
+    assert_eq!((status, bits(&two["results"][1])), (200, bits(&bare)), "{two}");
+    let three = [("a.png", &image[..]), ("b.png", &image), ("c.png", &image)];
+    let (status, error) = ask(&app, form("POST", batch, &three)).await;
+    assert_eq!((status, &error["code"]), (413, &json!("body_too_large")));
+}
+
+#[tokio::test]
+async fn images_are_kept_on_request_only_where_there_is_a_folder() {
+    let (options, folder) = options(&["line"]);
+    let image = bench().images()[0].clone();
+    let with_folder =
+        crate::options::ServeOptions { keep_dir: Some(folder.path().join("kept")), ..options.clone() };
+    for (options, expected) in [(options, 400), (with_folder, 200)] {
+        let (_server, app) = server(options).await;
+        for keep in ["always", "flagged"] {
+            let path = format!("{SCORE}?keep={keep}");
+            let (status, answer) = ask(&app, request("POST", &path, image.clone())).await;
+            assert_eq!(status, expected, "{answer}");
+            assert!(status == 200 || answer["help"].as_str().unwrap().contains("--keep-dir"), "{answer}");
+            let path = format!("/v1/models/line/score-batch?keep={keep}");
+            assert_eq!(ask(&app, form("POST", &path, &[("a.png", &image)])).await.0, expected);
+        }
+        assert_eq!(ask(&app, request("POST", &format!("{SCORE}?keep=never"), image.clone())).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn new_requests_are_refused_while_the_server_drains() {
+    let (options, _folder) = options(&["line"]);
+    let (server, app) = server(options).await;
+    server.stopping.cancel();
+    let (status, answer) = ask(&app, request("POST", SCORE, bench().images()[0].clone())).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("shutting_down")));
+    assert_eq!(ask(&app, request("GET", "/livez", "")).await.0, 200);
+    let (status, answer) = ask(&app, request("GET", "/readyz", "")).await;
+    assert_eq!((status, &answer["reasons"]), (503, &json!(["the server is shutting down"])));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Where images come from beside HTTP: folders that are watched and programs that deliver pictures.
 //!
-//! Sources name paths and programs, so no request may set them up: they stand in `sources.toml` in the station's folder (or the options),
-//! which only who has the machine can write.
+//! Sources name paths and programs, so no request may set them up: they stand in `serve.toml`, where paths begin at its folder, and in
+//! `sources.toml` in the station's folder, which only who has the machine can write.
 //!
 //! ```toml
 //! [[source]]
@@ -27,6 +27,7 @@ use super::Station;
 use crate::answer::{Answered, Origin};
 use crate::fault::Fault;
 use crate::models::{Asked, Given};
+use crate::options::ServeOptions;
 use axum::body::Bytes;
 use serde::Deserialize;
 pub use status::{Status, Told};
@@ -96,7 +97,7 @@ pub struct SourceOption {
     pub kind: Kind,
 }
 
-/// A table of `sources.toml`.
+/// A table `[[source]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -166,6 +167,19 @@ impl TryFrom<Table> for SourceOption {
     }
 }
 
+impl SourceOption {
+    /// The same with paths that begin at a folder, where they are not absolute.
+    pub(crate) fn resolved(mut self, base: &Path) -> Self {
+        if let Kind::Folder { path, after, .. } = &mut self.kind {
+            *path = base.join(&path);
+            if let After::Move(to) = after {
+                *to = base.join(&to);
+            }
+        }
+        self
+    }
+}
+
 /// `500ms`, `10s`, `2m`.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|one: char| !one.is_ascii_digit()).unwrap_or(text.len());
@@ -201,19 +215,30 @@ pub fn read(path: &Path) -> Result<Vec<SourceOption>, Fault> {
     };
     let tables: Tables = toml::from_str(&text)
         .map_err(|error| Fault::new("setting", format!("cannot read `{}`: {error}", path.display())))?;
-    let mut names: Vec<&str> = tables.source.iter().map(|source| source.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Fault::new(
-            "setting",
-            format!(
-                "two sources in `{}` are called `{}`; give them names of their own",
-                path.display(),
-                pair[0]
-            ),
-        ));
-    }
     Ok(tables.source)
+}
+
+/// The sources of a station: those of the options, then those of `sources.toml` in its folder.
+///
+/// # Errors
+/// As [`read`]; `setting` if two have the same name.
+pub fn all(options: &ServeOptions, folder: &Path) -> Result<Vec<SourceOption>, Fault> {
+    let path = folder.join("sources.toml");
+    let mut sources = options.sources.clone();
+    for source in read(&path)? {
+        if sources.iter().any(|other| other.name == source.name) {
+            return Err(Fault::new(
+                "setting",
+                format!(
+                    "`{}`: two sources are called `{}`, here or in serve.toml; give them names of their own",
+                    path.display(),
+                    source.name
+                ),
+            ));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
 }
 
 /// A source at work.

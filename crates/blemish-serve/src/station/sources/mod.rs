@@ -196,7 +196,7 @@ fn duration(text: &str) -> Option<Duration> {
 ///
 /// # Errors
 /// `setting` with the place of what is wrong.
-pub fn read(path: &Path) -> Result<Vec<SourceOption>, Fault> {
+fn read(path: &Path) -> Result<Vec<SourceOption>, Fault> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Tables {

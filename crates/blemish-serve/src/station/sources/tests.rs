@@ -39,7 +39,7 @@ fn tables_say_what_is_wrong_with_them() {
     assert_eq!(read(&path).unwrap(), []);
     let of = |text: &str| {
         fs::write(&path, text).unwrap();
-        read(&path)
+        all(&ServeOptions::default(), folder.path())
     };
     let two = of("[[source]]\nname = 'a'\nfolder = 'in'\nafter = 'move:done'\n[[source]]\nname = 'b'\ncommand = ['ffmpeg', '-']\ntrigger = '500ms'\nstall = '2s'").unwrap();
     assert_eq!(
@@ -68,6 +68,26 @@ fn tables_say_what_is_wrong_with_them() {
             "{text}: {fault:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_of_the_options_go_beside_those_of_the_station() {
+    let outer = tempfile::tempdir().unwrap();
+    let table = |name: &str| format!("[[source]]\nname = \"{name}\"\nfolder = \"{name}\"\n");
+    let given = crate::config::parse(&outer.path().join("serve.toml"), &table("given")).unwrap().sources;
+    let bed = Bed::with(
+        &["line"],
+        |options| options.sources.clone_from(&given),
+        |folder| fs::write(folder.join("sources.toml"), table("own")).unwrap(),
+    )
+    .await;
+    let names: Vec<String> = bed.station.sources().into_iter().map(|told| told.name).collect();
+    assert_eq!(names, ["given", "own"]);
+    let Kind::Folder { path, .. } = &given[0].kind else { panic!("folder") };
+    assert_eq!(*path, outer.path().join("given"));
+    fs::write(outer.path().join("sources.toml"), table("given")).unwrap();
+    let options = ServeOptions { sources: given, ..ServeOptions::default() };
+    assert!(all(&options, outer.path()).unwrap_err().text.contains("two sources are called `given`"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,7 +210,7 @@ fn luminance(colour: &str) -> f64 {
 
 #[test]
 fn every_colour_of_text_and_marks_contrasts_with_its_ground_in_light_and_dark() {
-    let style = include_str!("page.css");
+    let style = include_str!("look.css");
     let themes: Vec<&str> =
         style.split(":root {").skip(1).map(|theme| &theme[..theme.find('}').unwrap()]).collect();
     assert_eq!(themes.len(), 2);

@@ -221,7 +221,7 @@ fn read(path: &Path) -> Result<Vec<SourceOption>, Fault> {
 /// The sources of a station: those of the options, then those of `sources.toml` in its folder.
 ///
 /// # Errors
-/// As [`read`]; `setting` if two have the same name.
+/// `setting` for a table that cannot be read, and if two have the same name.
 pub fn all(options: &ServeOptions, folder: &Path) -> Result<Vec<SourceOption>, Fault> {
     let path = folder.join("sources.toml");
     let mut sources = options.sources.clone();

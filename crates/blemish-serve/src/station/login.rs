@@ -237,16 +237,16 @@ mod tests {
     fn a_cookie_stands_for_its_token_and_cannot_be_made_up() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
-        std::fs::write(&file, "abc read,label\nxyz read,admin\n").unwrap();
+        std::fs::write(&file, "token-of-ada read,label\nxyz read,admin\n").unwrap();
         let tokens = Arc::new(Tokens::open(Some(&file)).unwrap());
         let login = Login::open(&folder.path().join("key"), tokens.clone()).unwrap();
-        let (who, cookie) = login.enter("abc", "Ada; Path=/\n", true).unwrap();
+        let (who, cookie) = login.enter("token-of-ada", "Ada; Path=/\n", true).unwrap();
         assert_eq!((role(who.rights), who.name.as_str()), ("operator", "Ada; Path=/"));
         let text = cookie.to_str().unwrap();
         for part in ["HttpOnly", "SameSite=Strict", "Secure", "Max-Age=43200"] {
             assert!(text.contains(part), "{text}");
         }
-        assert!(!text.contains("abc"), "the token does not stand in it");
+        assert!(!text.contains("token-of-ada"), "the token does not stand in it");
         assert_eq!(login.who(&headers(&cookie)), Some(who.clone()));
         // The same key after a restart.
         let again = Login::open(&folder.path().join("key"), tokens.clone()).unwrap();
@@ -262,7 +262,7 @@ mod tests {
         std::fs::write(&file, "xyz read,admin\n").unwrap();
         tokens.reload().unwrap();
         assert_eq!(login.who(&headers(&cookie)), None);
-        assert_eq!(login.enter("abc", "", false).unwrap_err().code, "unauthorized");
+        assert_eq!(login.enter("token-of-ada", "", false).unwrap_err().code, "unauthorized");
         for _ in 0..FAILURES {
             let _ = login.enter("guess", "", false);
         }

@@ -45,7 +45,7 @@ mod tests {
         assert_eq!(of("part.png"), "part.png");
         assert_eq!(of("train/good/001.jpeg"), "train/good/001.png");
         assert_eq!(of("../../etc/passwd"), "etc/passwd.png");
-        assert_eq!(of("/root/.ssh/id"), "root/ssh/id.png");
+        assert_eq!(of("/home/.ssh/id"), "home/ssh/id.png");
         assert_eq!(of("C:\\Windows\\a.bmp"), "C/Windows/a.png");
         assert_eq!(of("<img src=x onerror=alert(1)>.png"), "img src=x onerror=alert(1).png");
         assert_eq!(of("..."), "image-01234567.png");

@@ -1,8 +1,8 @@
 //! Every option of the server, with its default; the command line and `serve.toml` fill the same struct.
 
 use crate::fault::Fault;
-use crate::sinks::SinkOptions;
-use crate::station::sources::SourceOption;
+use crate::sinks::options::SinkOptions;
+use crate::station::sources::option::SourceOption;
 use blemish::features::{Device, Engine, EngineOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

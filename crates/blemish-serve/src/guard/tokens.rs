@@ -1,6 +1,6 @@
 //! Tokens and what they allow.
 
-use super::Rights;
+use super::rights::Rights;
 use crate::fault::Fault;
 use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, header};

@@ -11,6 +11,7 @@
 
 mod condition;
 mod given;
+mod job;
 mod memory;
 mod outcome;
 mod place;

@@ -1,7 +1,7 @@
 //! From images that were scored to what is said of them.
 
 use super::given::{Prepared, joined};
-use super::queue::Job;
+use super::job::Job;
 use super::version::Version;
 use crate::answer::{Milliseconds, Verdict};
 use crate::fault::Fault;

@@ -4,72 +4,23 @@
 //! batch. What a version in shadow is to score waits until nobody else does.
 
 use super::condition::Condition;
-use super::given::{Asked, Prepared};
+use super::given::Prepared;
+use super::job::Job;
 use super::memory::Held;
 use super::outcome::{About, late, milliseconds, panicked, removed, scored};
-use super::place::Place;
 use super::version::Version;
 use crate::answer::{Answered, Milliseconds};
 use crate::bus::{Bus, Happening};
 use crate::fault::Fault;
-use crate::options::Which;
-use axum::body::Bytes;
 use blemish::{ScoreOptions, Scored};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
 
 /// Images that wait for a version in shadow; of more, the oldest is left out.
 const SHADOWED: usize = 8;
-
-/// Whoever asked has gone, or its time is over.
-#[derive(Debug, Default)]
-pub(super) struct Gone(AtomicBool);
-
-impl Gone {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// How long an image has waited and was decoded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
-    pub(super) before_decoding: Duration,
-    pub(super) decoding: Duration,
-    pub(super) decoded: Instant,
-}
-
-/// An image that waits to be scored.
-pub(super) struct Job {
-    pub(super) version: Arc<Version>,
-    pub(super) shadow: Option<Arc<Version>>,
-    pub(super) prepared: Prepared,
-    pub(super) asked: Asked,
-    pub(super) keep: Option<Which>,
-    pub(super) received: SystemTime,
-    pub(super) bytes: Bytes,
-    pub(super) timing: Timing,
-    pub(super) gone: Arc<Gone>,
-    pub(super) reply: oneshot::Sender<Result<Arc<Answered>, Fault>>,
-    /// Given back when the answer is there or nobody wants it any more.
-    pub(super) place: Place,
-    pub(super) held: Held,
-}
-
-impl Job {
-    pub(super) fn is_wanted(&self) -> bool {
-        !self.gone.is_set() && !self.asked.is_late() && !self.reply.is_closed()
-    }
-}
 
 /// An image that a version in shadow is to score, too.
 struct Shadowed {

@@ -3,9 +3,10 @@
 use super::Engine;
 use super::condition::{Condition, Counts, State};
 use super::given::{Asked, Given, Prepared, reading};
+use super::job::{Gone, Job, Timing};
 use super::outcome::{late, panicked};
 use super::place::Place;
-use super::queue::{Gone, Job, Queue, Timing};
+use super::queue::Queue;
 use super::version::{Stamp, Version};
 use crate::answer::Answered;
 use crate::fault::Fault;

@@ -5,6 +5,7 @@
 //! ```
 
 mod access;
+mod app;
 mod linger;
 mod listen;
 mod ping;
@@ -16,20 +17,17 @@ mod tls;
 
 use crate::bus::Bus;
 use crate::fault::Fault;
-use crate::guard::{Tokens, guard};
+use crate::guard::tokens::Tokens;
 use crate::models::Models;
 use crate::options::ServeOptions;
 pub use access::{Peer, RequestId};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
 pub use ping::ping;
 pub use room::{Access, AccessHook, MetricsText, Noted, Plugs, Readiness, Room};
 pub use start::{Checked, MakeRooms, check, serve};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
-use utoipa_axum::router::OpenApiRouter;
 
 /// What every route is given.
 pub struct Server {
@@ -84,34 +82,6 @@ impl Server {
             reasons.push("the server is shutting down".into());
         }
         Readiness { ready: reasons.is_empty(), reasons }
-    }
-
-    /// All routes, with what is around each: the server as a service. What rooms do at the end is returned with it.
-    pub fn app(self: &Arc<Self>, rooms: Vec<Room>) -> (Router, Vec<Closing>) {
-        let mut routes: OpenApiRouter<Arc<Self>> = crate::api::routes();
-        let mut closings: Vec<Closing> = Vec::new();
-        for room in rooms {
-            routes = routes.merge(room.routes);
-            room.listeners.into_iter().for_each(|listener| self.bus.join(listener));
-            self.plugs.access.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(room.access);
-            // The first one counts.
-            room.metrics.map(|metrics| self.plugs.metrics.set(metrics));
-            room.logins.map(|logins| self.plugs.logins.set(logins));
-            closings.extend(room.close);
-            room.begin.into_iter().for_each(|begin| begin());
-        }
-        let (router, openapi) = routes.split_for_parts();
-        let _ = self.plugs.openapi.set(crate::api::describe(openapi));
-        let router = router
-            .fallback(access::not_found)
-            .method_not_allowed_fallback(access::method_not_allowed)
-            // Bodies are limited where they are read.
-            .layer(DefaultBodyLimit::disable())
-            .layer(from_fn_with_state(self.clone(), guard))
-            .layer(tower_http::catch_panic::CatchPanicLayer::custom(access::panicked))
-            .layer(from_fn_with_state(self.clone(), access::access))
-            .with_state(self.clone());
-        (router, closings)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::bus::Listener;
-use crate::guard::Logins;
+use crate::guard::rights::Logins;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::{OnceLock, RwLock};

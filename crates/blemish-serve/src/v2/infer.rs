@@ -1,8 +1,9 @@
 //! One request for inference, from its place in the queue to its answer.
 
 use super::coding::Coding;
-use super::output::{Calibrated, chosen, reply};
+use super::output::{chosen, reply};
 use super::request::{Image, InferRequest, JSON_LENGTH, parse};
+use super::tensor::Calibrated;
 use crate::answer::{Answered, Origin};
 use crate::api::receive;
 use crate::fault::Fault;

@@ -13,11 +13,13 @@ mod infer;
 pub mod output;
 pub mod request;
 mod routes;
+pub mod tensor;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use coding::Coding;
-pub use output::{Calibrated, Output, Reply, chosen, reply};
+pub use output::{Reply, chosen, reply};
 pub use request::{Image, InferRequest, Wanted, parse};
 pub use routes::routes;
+pub use tensor::{Calibrated, Output};

@@ -2,7 +2,7 @@
 //!
 //! A request is JSON, or JSON followed by the bytes of tensors: then a header tells where the JSON ends. Nothing here knows a model.
 
-use super::output::Output;
+use super::tensor::Output;
 use super::values::Values;
 use crate::fault::Fault;
 use axum::body::Bytes;

@@ -1,7 +1,7 @@
 //! The routes of the protocol over the models.
 
 use super::infer::{answer, calibrated};
-use super::output::Output;
+use super::tensor::Output;
 use crate::api::ErrorBody;
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};

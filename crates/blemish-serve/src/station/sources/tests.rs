@@ -6,6 +6,7 @@ use crate::testing::bench;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
+use std::path::PathBuf;
 
 fn image(number: usize) -> Vec<u8> {
     let picture = image::RgbImage::from_fn(64, 64, |x, y| {

@@ -5,6 +5,7 @@ use super::tls;
 use crate::fault::Fault;
 use crate::options::{Listen, ServeOptions, Tls};
 use axum::Router;
+use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Address, Control, Handle};
 use std::net::{SocketAddr, TcpListener};
@@ -83,9 +84,13 @@ impl Socket {
             Self::Tcp(listener) => {
                 let server = axum_server::from_tcp(listener).map_err(fault)?;
                 let server = ready(server, Handle::<SocketAddr>::with_control(control));
+                // An event must not wait until the caller has acknowledged the one before.
+                let plain = NoDelayAcceptor::new();
                 match tls {
-                    Some(config) => server.acceptor(RustlsAcceptor::new(config)).serve(service).await,
-                    None => server.serve(service).await,
+                    Some(config) => {
+                        server.acceptor(RustlsAcceptor::new(config).acceptor(plain)).serve(service).await
+                    }
+                    None => server.acceptor(plain).serve(service).await,
                 }
                 .map_err(fault)
             }

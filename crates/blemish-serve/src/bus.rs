@@ -120,12 +120,13 @@ impl Bus {
         if told.events.len() == REMEMBERED {
             told.events.pop_front();
         }
-        told.events.push_back(light(&event));
+        let light = light(&event);
+        told.events.push_back(light.clone());
         for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
             listener.take(&event);
         }
         // Nobody may be following.
-        let _ = self.follow.send(light(&event));
+        let _ = self.follow.send(light);
     }
 
     /// Tells something in words.

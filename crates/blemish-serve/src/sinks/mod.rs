@@ -267,26 +267,21 @@ impl Sink {
     }
 
     fn take(&self, event: &Event) {
-        let is_verdict = match &event.what {
-            Happening::Answered(answered) => {
-                if let (Some(registers), false) = (&self.registers, answered.is_shadow) {
-                    registers.note(&answered.verdict);
-                }
+        match (&event.what, &self.registers) {
+            (Happening::Answered(answered), _) if answered.is_shadow => return,
+            (Happening::Answered(answered), Some(registers)) => return registers.note(&answered.verdict),
+            (Happening::Told(_), Some(_)) => return,
+            (Happening::Answered(answered), None) => {
                 if self.only_anomalous && answered.verdict.anomalous != Some(true) {
                     return;
                 }
-                true
+                if self.is_too_soon() {
+                    return self.line.count("limited", 1);
+                }
             }
-            Happening::Told(_) => false,
-        };
-        if self.registers.is_some() {
-            return;
+            (Happening::Told(_), None) => {}
         }
         let Some(message) = Message::of(event, self.overlay) else { return };
-        if is_verdict && self.is_too_soon() {
-            self.line.count("limited", 1);
-            return;
-        }
         let bytes = message.bytes();
         self.line.count("dropped", self.line.messages.push(message, bytes));
     }

@@ -1,6 +1,6 @@
 //! What happened, told to whoever listens.
 
-use crate::answer::{Answered, Verdict};
+use crate::answer::{Answered, Origin, Verdict};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -50,24 +50,28 @@ impl Event {
         match &self.what {
             Happening::Answered(answered) if answered.is_shadow => None,
             Happening::Answered(answered) => {
-                #[derive(Serialize)]
-                struct Line<'a> {
-                    #[serde(flatten)]
-                    verdict: &'a Verdict,
-                    origin: crate::answer::Origin,
-                    name: &'a str,
-                    time: f64,
-                }
-                let line = Line {
-                    verdict: &answered.verdict,
-                    origin: answered.origin,
-                    name: &answered.name,
-                    time: seconds(answered.received),
-                };
-                Some(("verdict", json(serde_json::to_string(&line))))
+                Some(("verdict", json(serde_json::to_string(&Line::of(answered)))))
             }
             Happening::Told(told) => Some((told.kind, json(serde_json::to_string(told)))),
         }
+    }
+}
+
+/// An answer as JSON for whoever was not asked: the verdict, and where the image came from.
+#[derive(Serialize)]
+pub struct Line<'a> {
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    origin: Origin,
+    name: &'a str,
+    time: f64,
+}
+
+impl<'a> Line<'a> {
+    /// Of an answer.
+    pub fn of(answered: &'a Answered) -> Self {
+        let Answered { verdict, origin, name, received, .. } = answered;
+        Self { verdict, origin: *origin, name, time: seconds(*received) }
     }
 }
 

@@ -3,13 +3,12 @@
 //! Everything happens on a thread of its own behind a short queue: a full queue or a full disk is counted and warned of once, and never
 //! delays or fails a verdict. Names are ours alone: what a request calls its image stands in the verdict only.
 
-use crate::answer::{Answered, Origin, Verdict};
-use crate::bus::{Event, Happening, Listener, seconds};
+use crate::answer::Answered;
+use crate::bus::{Event, Happening, Line, Listener};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::options::Which;
 use crate::sinks::{Buffer, Popped, day_and_time};
-use serde::Serialize;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -32,16 +31,6 @@ pub struct Keep {
 struct Kept {
     number: u64,
     answered: Arc<Answered>,
-}
-
-/// The verdict beside a kept original.
-#[derive(Serialize)]
-struct Beside<'a> {
-    #[serde(flatten)]
-    verdict: &'a Verdict,
-    origin: Origin,
-    name: &'a str,
-    time: f64,
 }
 
 impl Keep {
@@ -201,9 +190,8 @@ impl Shelf {
 
     /// Puts an image on the shelf; returns what became of it.
     fn put(&mut self, kept: &Kept) -> io::Result<&'static str> {
-        let Answered { verdict, origin, name, received, bytes, .. } = &*kept.answered;
-        let beside = Beside { verdict, origin: *origin, name, time: seconds(*received) };
-        let text = serde_json::to_vec(&beside)?;
+        let Answered { received, bytes, .. } = &*kept.answered;
+        let text = serde_json::to_vec(&Line::of(&kept.answered))?;
         let size = (bytes.len() + text.len()) as u64;
         if size > self.most_bytes || self.most_images == 0 {
             return Ok("too_large");

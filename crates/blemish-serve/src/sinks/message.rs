@@ -1,7 +1,7 @@
 //! What sinks are told: one JSON object a happening, the same for all.
 
-use crate::answer::{Answered, Origin, Verdict};
-use crate::bus::{Event, Happening, seconds};
+use crate::answer::Answered;
+use crate::bus::{self, Event, Happening, seconds};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use blemish::data::{ImageFault, ReadOptions, RgbImage, decode_image};
@@ -31,10 +31,7 @@ pub struct Message {
 struct Line<'a> {
     event: &'static str,
     #[serde(flatten)]
-    verdict: &'a Verdict,
-    origin: Origin,
-    name: &'a str,
-    time: f64,
+    answer: bus::Line<'a>,
 }
 
 #[derive(Serialize)]
@@ -52,11 +49,10 @@ impl Message {
         let (name, model, json, time, picture) = match &event.what {
             Happening::Answered(answered) if answered.is_shadow => return None,
             Happening::Answered(answered) => {
-                let Answered { verdict, origin, name, received, bytes, .. } = &**answered;
-                let time = seconds(*received);
-                let line = Line { event: "verdict", verdict, origin: *origin, name, time };
-                let picture = (overlay && !bytes.is_empty()).then(|| answered.clone());
-                ("verdict", &verdict.model, serde_json::to_string(&line), *received, picture)
+                let line = Line { event: "verdict", answer: bus::Line::of(answered) };
+                let picture = (overlay && !answered.bytes.is_empty()).then(|| answered.clone());
+                let model = &answered.verdict.model;
+                ("verdict", model, serde_json::to_string(&line), answered.received, picture)
             }
             Happening::Told(told) if told.kind == "drift" => {
                 let (model, text, data, time) = (&told.model, &told.text, &told.data, seconds(event.time));

@@ -3,8 +3,10 @@
 use crate::options::Which;
 use axum::body::Bytes;
 use blemish::Look;
+use blemish::data::RgbImage;
 use blemish::map::AnomalyMap;
 use blemish::metrics::Region;
+use blemish_report::{Picture, ReportError, draw_over};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -90,4 +92,20 @@ pub struct Answered {
     pub keep: Option<Which>,
     /// Whether a version in shadow said it, which nobody is answered with.
     pub is_shadow: bool,
+}
+
+impl Answered {
+    /// Bytes of image and map, which whoever waits with it holds.
+    pub fn held(&self) -> u64 {
+        (self.bytes.len() + size_of_val(self.map.values.as_slice())) as u64
+    }
+
+    /// The heat map over its image, as PNG.
+    ///
+    /// # Errors
+    /// If the map does not fit the image.
+    pub fn drawn_over(&self, image: &RgbImage) -> Result<Vec<u8>, ReportError> {
+        let (map, picture) = (&self.map, Picture::from_image(image)?);
+        draw_over(picture, self.covered.clone(), &map.values, (map.height, map.width), self.colours)?.to_png()
+    }
 }

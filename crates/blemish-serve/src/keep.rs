@@ -83,9 +83,8 @@ impl Listener for Keep {
         if !is_wanted || answered.is_shadow {
             return;
         }
-        let bytes = answered.bytes.len() + 4 * answered.map.values.len();
         let kept = Kept { number: event.id, answered: answered.clone() };
-        for _ in 0..self.waiting.push(kept, bytes as u64) {
+        for _ in 0..self.waiting.push(kept, answered.held()) {
             self.metrics.kept("dropped");
         }
     }

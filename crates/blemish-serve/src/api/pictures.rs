@@ -3,11 +3,11 @@
 use super::query::MapForm;
 use crate::answer::Answered;
 use crate::fault::Fault;
-use crate::models::{Served, Version};
+use crate::models::Served;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blemish::data::{RgbImage, decode_image};
-use blemish_report::{Picture, draw_over, save_float_tiff};
+use blemish::data::decode_image;
+use blemish_report::save_float_tiff;
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use serde::Serialize;
 
@@ -20,18 +20,9 @@ fn fault(error: impl std::fmt::Display) -> Fault {
 /// # Errors
 /// What keeps the image from being decoded again.
 pub fn overlay(served: &Served, answered: &Answered) -> Result<Vec<u8>, Fault> {
-    let version = served.current();
-    let image = picture_of(&version, answered)?;
-    let picture = Picture::from_image(&image).map_err(fault)?;
-    let covered = version.detector.transform().covered(image.height, image.width).map_err(fault)?;
-    let map = &answered.map;
-    let drawn = draw_over(picture, covered, &map.values, (map.height, map.width), answered.colours);
-    drawn.and_then(|picture| picture.to_png()).map_err(fault)
-}
-
-fn picture_of(version: &Version, answered: &Answered) -> Result<RgbImage, Fault> {
-    decode_image(&answered.bytes, &version.detector.transform().read_options())
-        .map_err(|fault| (&fault).into())
+    let options = served.current().detector.transform().read_options();
+    let image = decode_image(&answered.bytes, &options).map_err(|fault| Fault::from(&fault))?;
+    answered.drawn_over(&image).map_err(fault)
 }
 
 /// The map as TIFF of floats.

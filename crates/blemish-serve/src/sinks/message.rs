@@ -5,7 +5,6 @@ use crate::bus::{self, Event, Happening, seconds};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use blemish::data::{ImageFault, ReadOptions, RgbImage, decode_image};
-use blemish_report::{Picture, draw_over};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -66,15 +65,14 @@ impl Message {
 
     /// Bytes that it holds while it waits.
     pub fn bytes(&self) -> u64 {
-        let picture =
-            self.picture.as_ref().map_or(0, |answered| answered.bytes.len() + 4 * answered.map.values.len());
-        (self.json.len() + picture) as u64
+        self.json.len() as u64 + self.picture.as_ref().map_or(0, |answered| answered.held())
     }
 
     /// The PNG of the heat map over the image, where it is wanted and can be drawn.
     pub fn overlay(&self) -> Option<Vec<u8>> {
         let answered = self.picture.as_ref()?;
-        match overlay(answered) {
+        let image = shown(&answered.bytes).map_err(|fault| fault.to_string());
+        match image.and_then(|image| answered.drawn_over(&image).map_err(|error| error.to_string())) {
             Ok(png) => Some(png),
             Err(reason) => {
                 tracing::warn!(id = %answered.verdict.id, "no overlay for a sink: {reason}");
@@ -103,20 +101,6 @@ impl Message {
         let open = self.json.strip_suffix('}').unwrap_or(&self.json);
         format!("{open},\"{key}\":{}}}", serde_json::Value::from(text))
     }
-}
-
-/// The PNG of an answer's heat map over its image.
-///
-/// # Errors
-/// Why it cannot be drawn.
-pub fn overlay(answered: &Answered) -> Result<Vec<u8>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let image = shown(&answered.bytes).map_err(|error| text(&error))?;
-    let picture = Picture::from_image(&image).map_err(|error| text(&error))?;
-    let map = &answered.map;
-    draw_over(picture, answered.covered.clone(), &map.values, (map.height, map.width), answered.colours)
-        .and_then(|picture| picture.to_png())
-        .map_err(|error| text(&error))
 }
 
 /// The image as people see it. Measured values of any range will do, since they are only the ground of a drawing.

@@ -19,7 +19,7 @@ mod webhook;
 
 pub(crate) use buffer::{Buffer, Popped};
 pub use folder::day_and_time;
-pub use message::{Message, overlay};
+pub use message::Message;
 pub use modbus::{Look, Outlook};
 pub use options::{ModbusOptions, MqttOptions, Secret, SinkKind, SinkOptions, WebhookOptions};
 pub use webhook::signature;

@@ -68,7 +68,7 @@ impl Recorder {
         let thread = std::thread::Builder::new().name("blemish-record".into()).spawn(move || {
             while let Ok(answered) = answers.recv() {
                 work.record(&answered);
-                work.counts.held.fetch_sub(size(&answered), Ordering::Relaxed);
+                work.counts.held.fetch_sub(answered.held(), Ordering::Relaxed);
             }
         })?;
         Ok(Self { queue: Mutex::new(Some(queue)), counts, thread: Mutex::new(Some(thread)) })
@@ -76,7 +76,7 @@ impl Recorder {
 
     /// Takes an answer if there is room.
     pub fn take(&self, answered: &Arc<Answered>) {
-        let bytes = size(answered);
+        let bytes = answered.held();
         let queue = lock(&self.queue);
         let Some(queue) = queue.as_ref() else { return };
         let held = self.counts.held.fetch_add(bytes, Ordering::Relaxed);
@@ -101,10 +101,6 @@ impl Recorder {
             let _ = thread.join();
         }
     }
-}
-
-fn size(answered: &Answered) -> u64 {
-    (answered.bytes.len() + 4 * answered.map.values.len()) as u64
 }
 
 /// What the thread works with.

@@ -3,7 +3,7 @@
 use crate::error::ReportError;
 use crate::file::write_whole;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor, Seek, Write};
 use std::path::Path;
 use tiff::decoder::{Decoder, DecodingResult};
 use tiff::encoder::{TiffEncoder, colortype::Gray32Float};
@@ -24,16 +24,35 @@ pub struct FloatMap {
 ///
 /// # Errors
 /// [`ReportError::Size`] if the number of scores is not h x w, or the file cannot be written.
-pub fn save_float_tiff(path: &Path, map: &[f32], (height, width): (usize, usize)) -> Result<(), ReportError> {
-    ReportError::check_size("anomaly map", map.len(), (height, width), 1)?;
+pub fn save_float_tiff(path: &Path, map: &[f32], size: (usize, usize)) -> Result<(), ReportError> {
+    ReportError::check_size("anomaly map", map.len(), size, 1)?;
+    write_whole(path, |file| encode(file, path, map, size))
+}
+
+/// The bytes of the file that [`save_float_tiff`] writes.
+///
+/// # Errors
+/// [`ReportError::Size`] if the number of scores is not h x w.
+pub fn float_tiff(map: &[f32], size: (usize, usize)) -> Result<Vec<u8>, ReportError> {
+    ReportError::check_size("anomaly map", map.len(), size, 1)?;
+    let mut bytes = Cursor::new(Vec::new());
+    encode(&mut bytes, Path::new("map.tiff"), map, size)?;
+    Ok(bytes.into_inner())
+}
+
+/// `path` is for messages.
+fn encode(
+    to: impl Write + Seek,
+    path: &Path,
+    map: &[f32],
+    (height, width): (usize, usize),
+) -> Result<(), ReportError> {
     let fail = |detail: String| ReportError::Encode { path: path.to_path_buf(), detail };
     let side = |extent: usize| u32::try_from(extent).map_err(|error| fail(error.to_string()));
     let (width, height) = (side(width)?, side(height)?);
-    write_whole(path, |file| {
-        TiffEncoder::new(file)
-            .and_then(|mut encoder| encoder.write_image::<Gray32Float>(width, height, map))
-            .map_err(|error| fail(error.to_string()))
-    })
+    TiffEncoder::new(to)
+        .and_then(|mut encoder| encoder.write_image::<Gray32Float>(width, height, map))
+        .map_err(|error| fail(error.to_string()))
 }
 
 /// Reads a map that [`save_float_tiff`] or another program wrote.
@@ -71,6 +90,7 @@ mod tests {
         let values: Vec<f32> =
             (0..35).map(|i| (i as f32 * 0.37).exp() - 2.5).chain([f32::MIN_POSITIVE]).collect();
         save_float_tiff(&path, &values, (4, 9)).unwrap();
+        assert_eq!(float_tiff(&values, (4, 9)).unwrap(), std::fs::read(&path).unwrap());
         assert_eq!(read_float_tiff(&path).unwrap(), FloatMap { height: 4, width: 9, values });
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

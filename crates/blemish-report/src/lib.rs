@@ -44,7 +44,7 @@ pub use colour::colormap;
 pub use csv::text_cell;
 pub use error::ReportError;
 pub use exports::{ExportFormat, Exports};
-pub use float_tiff::{FloatMap, read_float_tiff, save_float_tiff};
+pub use float_tiff::{FloatMap, float_tiff, read_float_tiff, save_float_tiff};
 pub use names::{Names, shortened};
 pub use overlay::{draw_over, extended, overlay};
 pub use picture::Picture;

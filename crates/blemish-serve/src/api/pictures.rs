@@ -7,7 +7,7 @@ use crate::models::Served;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blemish::data::decode_image;
-use blemish_report::save_float_tiff;
+use blemish_report::float_tiff;
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use serde::Serialize;
 
@@ -30,12 +30,8 @@ pub fn overlay(served: &Served, answered: &Answered) -> Result<Vec<u8>, Fault> {
 /// # Errors
 /// `internal` if it cannot be written.
 pub fn tiff(answered: &Answered) -> Result<Vec<u8>, Fault> {
-    // What writes such files writes to a path.
-    let folder = tempfile::tempdir().map_err(fault)?;
-    let path = folder.path().join("map.tiff");
     let map = &answered.map;
-    save_float_tiff(&path, &map.values, (map.height, map.width)).map_err(fault)?;
-    std::fs::read(&path).map_err(fault)
+    float_tiff(&map.values, (map.height, map.width)).map_err(fault)
 }
 
 /// The map as grey PNG: black is the coldest colour of the model's pictures, white the hottest.

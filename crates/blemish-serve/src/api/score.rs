@@ -123,13 +123,14 @@ async fn answer_batch(
     let wanted = wanted(server, &request)?;
     let deadline = server.deadline();
     let mut first = Some(served.reserve()?);
-    let (id, headers) = (id_of(&request), request.headers().clone());
+    let (head, body) = request.into_parts();
+    let (id, headers) = (RequestId::of(&head.extensions), head.headers);
     if !is_form(&headers) {
         return Err(Fault::request(
             "several images come as a form; send multipart/form-data with a file a part",
         ));
     }
-    let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
+    let (bytes, held) = receive(server, &headers, body, deadline).await?;
     let parts = files(&headers, bytes, MOST).await?;
     // It ends with the request: whoever goes away leaves no work behind.
     let mut work = JoinSet::new();
@@ -173,19 +174,16 @@ async fn answer_batch(
     Ok(noted(json_response(json), answered, began))
 }
 
-fn id_of(request: &Request) -> String {
-    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
-}
-
 /// The answer to a request with one image.
 async fn answer(server: &Arc<Server>, served: &Arc<Served>, request: Request) -> Result<Response, Fault> {
     let wanted = wanted(server, &request)?;
     let deadline = server.deadline();
     // Before the body, so that a full server says so at once.
     let mut place = served.reserve()?;
-    let (id, headers) = (id_of(&request), request.headers().clone());
+    let (head, body) = request.into_parts();
+    let (id, headers) = (RequestId::of(&head.extensions), head.headers);
     let form = form(&headers);
-    let (bytes, held) = receive(server, &headers, request.into_body(), deadline).await?;
+    let (bytes, held) = receive(server, &headers, body, deadline).await?;
     place.hold(held);
     let part = match is_form(&headers) {
         true => files(&headers, bytes, 1).await?.swap_remove(0),

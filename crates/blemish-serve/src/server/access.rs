@@ -7,7 +7,7 @@ use crate::fault::{Code, Fault};
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -31,6 +31,18 @@ const GONE: u16 = 499;
 /// The id of a request, as an extension.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
+
+impl RequestId {
+    /// The id that was given to a request.
+    pub fn of(extensions: &Extensions) -> String {
+        extensions.get::<Self>().map(|id| id.0.clone()).unwrap_or_default()
+    }
+
+    /// Whether a caller's own id can be one, 1 to 64 visible ASCII characters: it goes into logs, messages and the history.
+    pub fn is_fine(id: &str) -> bool {
+        (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -63,14 +75,12 @@ impl Connected<std::os::unix::net::SocketAddr> for Peer {
     }
 }
 
-/// The caller's own id, if it is 1 to 64 visible ASCII characters, or one of ours.
+/// The caller's own id, if it can be one, or one of ours.
 fn id_of(headers: &HeaderMap) -> String {
     static START: OnceLock<u32> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let own = headers.get(ID).and_then(|value| value.to_str().ok());
-    let is_fine =
-        |id: &&str| (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    match own.filter(is_fine) {
+    match own.filter(|id| RequestId::is_fine(id)) {
         Some(id) => id.to_owned(),
         None => {
             // Different after every start, so that the history of many days has no id twice.

@@ -21,9 +21,6 @@ use tokio::task::JoinSet;
 /// Bodies up to this are read where they arrive; larger ones beside the runtime.
 const SMALL: usize = 64 << 10;
 
-/// Characters of the caller's id that name an image, at most.
-const LONGEST_ID: usize = 64;
-
 /// Which outputs a version has.
 pub(super) fn calibrated(version: &Version) -> Calibrated {
     let calibration = version.detector.calibration();
@@ -51,8 +48,9 @@ async fn scored(
     let arrived = Instant::now();
     // Before the body, so that a full server says so at once.
     let mut place = served.reserve()?;
-    let (own_id, headers) = (own_id(&request), request.headers().clone());
-    let (bytes, mut held) = receive(server, &headers, request.into_body(), server.deadline()).await?;
+    let (head, body) = request.into_parts();
+    let (own_id, headers) = (RequestId::of(&head.extensions), head.headers);
+    let (bytes, mut held) = receive(server, &headers, body, server.deadline()).await?;
     // Numbers of JSON take two bytes as text at least and four in memory; pixels are copied once.
     let room = if bytes.len() <= SMALL { 0 } else { 2 * bytes.len() as u64 };
     let mut pixels = server.models.memory().pixels(room, server.deadline()).await?;
@@ -72,7 +70,7 @@ async fn scored(
         Some(timeout) => server.deadline().min(arrived + timeout),
         None => arrived + server.options.timeout,
     };
-    let id = request.id.as_deref().filter(|id| is_fine(id)).unwrap_or(&own_id).to_owned();
+    let id = request.id.as_deref().filter(|id| RequestId::is_fine(id)).unwrap_or(&own_id).to_owned();
     let answers = score(served, place, request.images, &id, request.min_area, deadline).await?;
     noted.answered.clone_from(&answers);
     let began = Instant::now();
@@ -177,13 +175,4 @@ async fn aside<T: Send + 'static>(
     done.unwrap_or_else(|_| {
         Err(Fault::new("panic", "the server failed on this request; its log has the id of the request"))
     })
-}
-
-fn own_id(request: &Request) -> String {
-    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
-}
-
-/// Whether the caller's id can name an image: it goes into logs, messages and the history.
-fn is_fine(id: &str) -> bool {
-    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -139,12 +139,7 @@ async fn answer_batch(
         work.spawn(async move {
             let place = match place {
                 Some(place) => Ok(place),
-                // The others of this request may be all that is in the queue.
-                None => {
-                    tokio::time::timeout_at(deadline.into(), served.reserve_when_free()).await.map_err(|_| {
-                        Fault::new("deadline", "the time for the request is over; send fewer images at once")
-                    })
-                }
+                None => served.reserve_until(deadline).await,
             };
             let outcome = match place {
                 Ok(place) => one(&served, place, part, id, wanted, deadline).await,

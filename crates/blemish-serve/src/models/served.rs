@@ -154,6 +154,17 @@ impl Served {
         }
     }
 
+    /// The same for one of several images of a request, as long as there is time: the others may be all that is in the queue.
+    ///
+    /// # Errors
+    /// `deadline`.
+    pub async fn reserve_until(&self, deadline: Instant) -> Result<Place, Fault> {
+        let place = tokio::time::timeout_at(deadline.into(), self.reserve_when_free()).await;
+        place.map_err(|_| {
+            Fault::new("deadline", "the time for the request is over; send fewer images at once")
+        })
+    }
+
     /// Scores an image; what is answered is on the bus by then.
     ///
     /// Dropping the future or passing the deadline ends the work where it is; place and memory are free again once it has ended.

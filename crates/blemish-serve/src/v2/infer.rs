@@ -120,40 +120,30 @@ async fn score(
         let id = if count == 1 { id.to_owned() } else { format!("{id}.{at}") };
         work.spawn(async move {
             let place = match place {
-                Some(place) => place,
-                // The others of this request may be all that is in the queue.
-                None => tokio::time::timeout_at(deadline.into(), served.reserve_when_free()).await.map_err(
-                    |_| {
-                        (
-                            at,
-                            Fault::new(
-                                "deadline",
-                                "the time for the request is over; send fewer images at once",
-                            ),
-                        )
-                    },
-                )?,
+                Some(place) => Ok(place),
+                None => served.reserve_until(deadline).await,
             };
             let given = match image {
                 Image::Encoded(bytes) => Given::Encoded(bytes),
                 Image::Pixels(image) => Given::Pixels(image),
             };
             let asked = Asked { id, name: String::new(), origin: Origin::Http, min_area, deadline };
-            served
-                .score(place, given, asked)
-                .await
-                .map(|answered| (at, answered))
-                .map_err(|fault| (at, fault))
+            let scored = match place {
+                Ok(place) => served.score(place, given, asked).await,
+                Err(fault) => Err(fault),
+            };
+            (at, scored)
         });
     }
     let mut answers = Vec::with_capacity(count);
     while let Some(done) = work.join_next().await {
-        let done =
+        let (at, scored) =
             done.map_err(|_| Fault::new("panic", "the server failed on this request; send it again"))?;
-        answers.push(done.map_err(|(at, fault)| match count {
+        let answered = scored.map_err(|fault| match count {
             1 => fault,
             _ => Fault { text: format!("image {at} of {count}: {}", fault.text), ..fault },
-        })?);
+        })?;
+        answers.push((at, answered));
     }
     answers.sort_by_key(|(at, _)| *at);
     let answers: Vec<_> = answers.into_iter().map(|(_, answered)| answered).collect();

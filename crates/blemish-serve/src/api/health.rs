@@ -21,13 +21,10 @@ pub(super) async fn live() -> Json<Value> {
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "All models answer.", body = Readiness),
         (status = 503, description = "Not all do, or the server is shutting down.", body = super::ErrorBody)))]
-pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
-    let Readiness { ready, reasons } = server.readiness();
-    if ready {
-        return Json(Readiness { ready, reasons }).into_response();
-    }
-    Fault::new("not_ready", format!("the server is not ready: {}; ask again in a second", reasons.join(", ")))
-        .into_response()
+pub(super) async fn ready(State(server): State<Arc<Server>>) -> Result<Json<Readiness>, Fault> {
+    let readiness = server.readiness();
+    readiness.check()?;
+    Ok(Json(readiness))
 }
 
 /// Metrics, as OpenMetrics text.

@@ -148,13 +148,6 @@ pub(super) async fn reload(
 ) -> Result<Json<Told>, Fault> {
     rights.need(Right::Admin)?;
     let served = server.models.find(&name)?;
-    // It goes on if the caller goes away: half a reload helps nobody.
-    let work = {
-        let served = served.clone();
-        tokio::spawn(async move { served.reload().await })
-    };
-    work.await.unwrap_or_else(|_| {
-        Err(Fault::new("panic", "the model could not be loaded; its file may be damaged"))
-    })?;
+    served.reload_to_the_end().await?;
     Ok(Json(Told::of(&served)))
 }

@@ -292,6 +292,18 @@ impl Served {
         }
     }
 
+    /// The same, which goes on if the caller goes away: half a reload helps nobody.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub async fn reload_to_the_end(self: &Arc<Self>) -> Result<Arc<Version>, Fault> {
+        let served = self.clone();
+        let work = tokio::spawn(async move { served.reload().await });
+        work.await.unwrap_or_else(|_| {
+            Err(Fault::new("panic", "the model could not be loaded; its file may be damaged"))
+        })
+    }
+
     fn say_failed(&self, fault: &Fault, what: &str) {
         self.condition.reload_failed(fault.to_string());
         tracing::error!(model = self.name, code = fault.code, "{what}: {fault}");

@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::bus::Listener;
+use crate::fault::Fault;
 use crate::guard::rights::Logins;
 use serde::Serialize;
 use std::sync::Arc;
@@ -97,4 +98,18 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not; empty if it is.
     pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// # Errors
+    /// `not_ready` with the reasons.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self.ready {
+            true => Ok(()),
+            false => Err(Fault::new(
+                "not_ready",
+                format!("the server is not ready: {}; ask again in a second", self.reasons.join(", ")),
+            )),
+        }
+    }
 }

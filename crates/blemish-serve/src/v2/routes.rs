@@ -54,15 +54,9 @@ async fn live() -> Json<Value> {
     responses((status = 200, description = "All answer.", body = Object),
         (status = 503, description = "Not all do.", body = ErrorBody)))]
 async fn ready(State(server): State<Arc<Server>>) -> Result<Json<Value>, Fault> {
-    let readiness = server.readiness();
-    match readiness.ready {
-        // The text of the protocol names the key `live`, clients read `ready`.
-        true => Ok(Json(json!({"live": true, "ready": true}))),
-        false => Err(Fault::new(
-            "not_ready",
-            format!("the server is not ready: {}; ask again in a second", readiness.reasons.join(", ")),
-        )),
-    }
+    server.readiness().check()?;
+    // The text of the protocol names the key `live`, clients read `ready`.
+    Ok(Json(json!({"live": true, "ready": true})))
 }
 
 /// Tells a model's inputs and outputs.
@@ -194,12 +188,7 @@ async fn load(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Fault> {
     rights.need(Right::Admin)?;
-    let served = server.models.find(&name)?;
-    // It goes on if the caller goes away: half a reload helps nobody.
-    let work = tokio::spawn(async move { served.reload().await });
-    work.await.unwrap_or_else(|_| {
-        Err(Fault::new("panic", "the model could not be loaded; its file may be damaged"))
-    })?;
+    server.models.find(&name)?.reload_to_the_end().await?;
     Ok(Json(json!({})))
 }
 

@@ -78,6 +78,18 @@ impl Fault {
     }
 }
 
+/// Does work that takes a while beside the runtime; a panic of it is an error of this text.
+///
+/// # Errors
+/// Those of the work; `panic`.
+pub async fn beside<T: Send + 'static>(
+    panicked: &'static str,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Fault::new("panic", panicked)))
+}
+
 impl From<&Error> for Fault {
     fn from(error: &Error) -> Self {
         Self::new(error.code(), error)

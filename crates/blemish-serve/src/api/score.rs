@@ -5,7 +5,7 @@ use super::parts::{Part, files, is_form};
 use super::pictures::{self, MapInJson};
 use super::query::{Form, Wanted, form};
 use crate::answer::{Answered, Milliseconds, Origin, Verdict};
-use crate::fault::Fault;
+use crate::fault::{Fault, beside};
 use crate::guard::{Right, Rights};
 use crate::models::{Asked, Given, Place, Served};
 use crate::options::Which;
@@ -280,10 +280,7 @@ async fn encoded_if(wanted: Wanted, answered: &Arc<Answered>) -> Result<String, 
 async fn encoded<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| {
-        Err(Fault::new("panic", "the server failed to write its answer; its log has the id of the request"))
-    })
+    beside("the server failed to write its answer; its log has the id of the request", work).await
 }
 
 /// A response with what the access log notes of it.

@@ -22,7 +22,7 @@ pub(crate) mod tests;
 mod version;
 
 use crate::bus::Bus;
-use crate::fault::Fault;
+use crate::fault::{Fault, beside};
 use crate::options::{ModelOption, ServeOptions, check_name};
 pub use condition::{Counts, State};
 pub use given::{Asked, Given};
@@ -116,10 +116,8 @@ impl Models {
     /// `conflict` if there is one of that name, else as [`Version::load`] and [`Version::verify`].
     pub async fn add(self: &Arc<Self>, option: ModelOption) -> Result<Arc<Served>, Fault> {
         let models = self.clone();
-        let begun = tokio::task::spawn_blocking(move || models.begin(&option)).await;
-        let served = begun.unwrap_or_else(|_| {
-            Err(Fault::new("panic", "reading the model failed unexpectedly; copy it again"))
-        })?;
+        let panicked = "reading the model failed unexpectedly; copy it again";
+        let served = beside(panicked, move || models.begin(&option)).await?;
         served.verify().await?;
         self.insert(served.clone());
         Ok(served)

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::queue::Queue;
 use super::version::{Stamp, Version};
 use crate::answer::Answered;
-use crate::fault::Fault;
+use crate::fault::{Fault, beside};
 use crate::options::{ModelOption, Which};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::json;
@@ -33,6 +33,9 @@ pub struct Served {
     reloading: tokio::sync::Mutex<()>,
     looked: Mutex<Looked>,
 }
+
+/// What is said of a file that makes its reader panic.
+const PANICKED: &str = "reading the model failed unexpectedly; the file may be damaged, copy it again";
 
 /// Looks in a row without a file until it is gone.
 const GONE: u32 = 2;
@@ -248,7 +251,7 @@ impl Served {
         if self.engine.options.verifies {
             let served = self.clone();
             let work = move || served.current().verify(&served.engine.options.engine_options());
-            let verified = blocking(work).await;
+            let verified = beside(PANICKED, work).await;
             if let Err(fault) = &verified {
                 self.condition.has_failed(fault.to_string());
                 return verified;
@@ -336,7 +339,7 @@ impl Served {
 
     async fn load_verified(&self, path: PathBuf) -> Result<Version, Fault> {
         let (engine, verifies) = (self.engine.options.engine_options(), self.engine.options.verifies);
-        blocking(move || {
+        beside(PANICKED, move || {
             let version = Version::load(&path, &engine)?;
             if verifies {
                 version.verify(&engine)?;
@@ -374,18 +377,5 @@ impl Served {
     /// Whether the file is another one than was tried last.
     pub(super) fn has_other_file(&self) -> bool {
         Stamp::of(&self.path).is_some_and(|now| self.look(|looked| looked.tried != Some(now)))
-    }
-}
-
-/// Does work that takes a while and does not wait for anything.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err(Fault::new(
-            "panic",
-            "reading the model failed unexpectedly; the file may be damaged, copy it again",
-        )),
     }
 }

@@ -1,7 +1,7 @@
 //! From options to a server that runs until it is asked to stop.
 
 use super::{Closing, Room, Running, Server, tls};
-use crate::fault::Fault;
+use crate::fault::{Fault, beside};
 use crate::options::{Listen, ServeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
@@ -93,10 +93,7 @@ async fn opened(options: ServeOptions) -> Result<Arc<Server>, Fault> {
     if let Some(files) = &options.tls {
         tls::config(files)?;
     }
-    let opened = tokio::task::spawn_blocking(move || Server::open(options)).await;
-    opened.unwrap_or_else(|_| {
-        Err(Fault::new("panic", "reading the models failed unexpectedly; copy them again"))
-    })
+    beside("reading the models failed unexpectedly; copy them again", || Server::open(options)).await
 }
 
 /// Runs until a signal, then drains.

@@ -6,7 +6,7 @@ use super::request::{Image, InferRequest, JSON_LENGTH, parse};
 use super::tensor::Calibrated;
 use crate::answer::{Answered, Origin};
 use crate::api::receive;
-use crate::fault::Fault;
+use crate::fault::{Fault, beside};
 use crate::models::{Asked, Given, Place, Served, Version};
 use crate::server::{Noted, RequestId, Server};
 use axum::body::Bytes;
@@ -20,6 +20,9 @@ use tokio::task::JoinSet;
 
 /// Bodies up to this are read where they arrive; larger ones beside the runtime.
 const SMALL: usize = 64 << 10;
+
+/// What is said of a request on which the server panics.
+const PANICKED: &str = "the server failed on this request; its log has the id of the request";
 
 /// Which outputs a version has.
 pub(super) fn calibrated(version: &Version) -> Calibrated {
@@ -75,7 +78,8 @@ async fn scored(
     noted.answered.clone_from(&answers);
     let began = Instant::now();
     let (coding, id) = (Coding::of_answer(&headers), request.id);
-    let response = aside(move || Ok(coding.answer(reply(id.as_deref(), &wanted, &answers)?))).await;
+    let response =
+        beside(PANICKED, move || Ok(coding.answer(reply(id.as_deref(), &wanted, &answers)?))).await;
     noted.encoded = Some(began.elapsed());
     response
 }
@@ -85,7 +89,7 @@ async fn parsed(headers: &HeaderMap, bytes: Bytes) -> Result<InferRequest, Fault
     let length = headers.get(JSON_LENGTH).map(|value| value.to_str().unwrap_or("?").to_owned());
     match bytes.len() <= SMALL {
         true => parse(length.as_deref(), &bytes),
-        false => aside(move || parse(length.as_deref(), &bytes)).await,
+        false => beside(PANICKED, move || parse(length.as_deref(), &bytes)).await,
     }
 }
 
@@ -155,14 +159,4 @@ async fn score(
         ));
     }
     Ok(answers)
-}
-
-/// Does work that takes a while beside the runtime.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| {
-        Err(Fault::new("panic", "the server failed on this request; its log has the id of the request"))
-    })
 }

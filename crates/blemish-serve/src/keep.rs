@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::options::Which;
 use crate::sinks::{Buffer, Popped, day_and_time};
+use blemish::data::files;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -154,20 +155,13 @@ impl Shelf {
             if !is_day(&day) {
                 continue;
             }
+            // Left by a process that was ended while it wrote.
+            files::clear(&day);
             for file in std::fs::read_dir(day)? {
                 let file = file?;
-                if file.path().extension().is_some_and(|end| end == "part") {
-                    // Left by a process that was ended while it wrote.
-                    std::fs::remove_file(file.path())?;
-                } else {
-                    let path = file.path();
-                    let endings = vec![path.extension().unwrap_or_default().to_owned()];
-                    found.push(Item {
-                        stem: path.with_extension(""),
-                        endings,
-                        bytes: file.metadata()?.len(),
-                    });
-                }
+                let path = file.path();
+                let endings = vec![path.extension().unwrap_or_default().to_owned()];
+                found.push(Item { stem: path.with_extension(""), endings, bytes: file.metadata()?.len() });
             }
         }
         // Days and times are written so that their order is that of their names.
@@ -207,8 +201,8 @@ impl Shelf {
         let item = Item { stem, endings, bytes: size };
         // The verdict comes last: where there is one, the original is whole.
         let written = original
-            .map_or(Ok(()), |original| write(&item.stem.with_extension(original), bytes))
-            .and_then(|()| write(&item.stem.with_extension("json"), &text));
+            .map_or(Ok(()), |original| files::write(&item.stem.with_extension(original), bytes))
+            .and_then(|()| files::write(&item.stem.with_extension("json"), &text));
         if let Err(error) = written {
             item.remove()?;
             return Err(error);
@@ -243,17 +237,6 @@ fn is_day(path: &Path) -> bool {
     is_date && path.is_dir()
 }
 
-/// Writes a file whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // What is there of it only takes room.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
-}
-
 /// The ending that goes with the content of an image file.
 fn ending(bytes: &[u8]) -> &'static str {
     image::guess_format(bytes)
@@ -269,7 +252,7 @@ mod tests {
     use crate::bus::Bus;
     use crate::samples::answered;
 
-    fn files(folder: &Path) -> Vec<String> {
+    fn names(folder: &Path) -> Vec<String> {
         let mut names = Vec::new();
         for day in std::fs::read_dir(folder).unwrap() {
             let day = day.unwrap().path();
@@ -300,7 +283,7 @@ mod tests {
         say(&bus, |answer| answer.is_shadow = true);
         say(&bus, |answer| answer.bytes = axum::body::Bytes::new());
         keep.close(Duration::from_secs(10));
-        let endings = files(folder.path());
+        let endings = names(folder.path());
         let numbers: Vec<&str> =
             endings.iter().map(|name| name.split_once('-').unwrap().1.split_once('-').unwrap().1).collect();
         assert_eq!(numbers, ["000001.json", "000001.png", "000004.json", "000004.png", "000006.json"]);
@@ -317,7 +300,7 @@ mod tests {
             let bus = Bus::new(vec![keep.clone()]);
             (0..images).for_each(|_| say(&bus, |_| {}));
             keep.close(Duration::from_secs(10));
-            files(folder.path())
+            names(folder.path())
         };
         let five = run((1 << 20, 5), 9);
         assert_eq!(five.len(), 10);

@@ -88,10 +88,10 @@ impl Default for Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        let mut registry = Registry::default();
         let times: Histograms = Family::new_with_constructor(|| Histogram::new(SECONDS));
         let shares: Histograms = Family::new_with_constructor(|| Histogram::new(P_VALUES));
-        let metrics = Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
             requests: Counts::default(),
             images: Counts::default(),
             stages: times,
@@ -105,8 +105,8 @@ impl Metrics {
             sink_messages: Counts::default(),
             kept: Counts::default(),
             served: Mutex::default(),
-            registry: Registry::default(),
         };
+        let registry = &mut metrics.registry;
         // The encoder puts `_total` behind the names of counters.
         registry.register("blemish_requests", "Requests by route and status", metrics.requests.clone());
         registry.register("blemish_images", "Images by verdict", metrics.images.clone());
@@ -153,7 +153,7 @@ impl Metrics {
             metrics.kept.clone(),
         );
         registry.register_collector(Box::new(Process));
-        Self { registry, ..metrics }
+        metrics
     }
 
     /// Counts a request that was answered; `route` is the template of the router, such as `/v1/models/{name}/score`, and never the path.

@@ -195,23 +195,9 @@ fn rfc3339(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::answered;
+    use crate::samples::{Page, answered};
     use crate::server::Noted;
     use std::sync::Arc;
-
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn access(images: usize) -> Access {
         let answered = (0..images).map(|_| Arc::new(answered("line"))).collect();
@@ -235,7 +221,7 @@ mod tests {
         let log = AccessLog::start(page.clone(), true).unwrap();
         [1, 2].iter().for_each(|&images| log.answered(&access(images)));
         log.close(Duration::from_secs(10));
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let text = page.text();
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);

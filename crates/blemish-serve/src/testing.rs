@@ -2,7 +2,8 @@
 
 use crate::models::{Asked, Given, Served};
 use crate::options::{ModelOption, ServeOptions};
-use crate::server::{Room, Running, Server};
+use crate::outputs;
+use crate::server::{Closing, Room, Running, Server};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, header};
@@ -10,6 +11,7 @@ use blemish::data::synth::{Look, SynthOptions, write_synthetic_set};
 use blemish::data::{Dataset, Files, Tiling, Transform, open_dataset};
 use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, TileModels, TileOptions};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -109,7 +111,19 @@ pub(crate) async fn server(options: ServeOptions) -> (Arc<Server>, Router) {
     (server, app)
 }
 
-/// The same behind a socket on a free port of this machine.
+/// The same with metrics, access log and what else the options ask for beside answers, and the Open Inference Protocol.
+pub(crate) async fn with_outputs(
+    options: ServeOptions,
+    log: impl Write + Send + 'static,
+) -> (Arc<Server>, Router, Vec<Closing>) {
+    let server = Server::open(options).unwrap();
+    server.models.verify().await.unwrap();
+    let room = outputs::room(&server, log).unwrap();
+    let (app, closings) = server.app(vec![room]);
+    (server, app, closings)
+}
+
+/// A server behind a socket on a free port of this machine.
 pub(crate) async fn running(options: ServeOptions) -> Running {
     let options = ServeOptions { listen: "127.0.0.1:0".parse().unwrap(), ..options };
     let (server, app) = server(options).await;

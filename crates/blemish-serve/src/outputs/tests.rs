@@ -4,30 +4,18 @@ use crate::bus::{Event, Happening, Listener};
 use crate::models::{Given, Served};
 use crate::options::{ServeOptions, Which};
 use crate::outputs::room;
+use crate::samples::Page;
 use crate::server::{Closing, Server};
 use crate::sinks::{SinkKind, SinkOptions, WebhookOptions};
-use crate::testing::{ask, asked, bench, form, options, request};
-use axum::Router;
+use crate::testing::{ask, asked, bench, form, options, request, with_outputs};
 use axum::body::{Bytes, to_bytes};
 use blemish::data::{Files, Pixels, ReadOptions, RgbImage, Sample, decode_image};
 use blemish::monitor::{Monitor, Reference};
 use blemish::{Detector, ScoreOptions, Watched};
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-async fn served(
-    options: ServeOptions,
-    log: impl Write + Send + 'static,
-) -> (Arc<Server>, Router, Vec<Closing>) {
-    let server = Server::open(options).unwrap();
-    server.models.verify().await.unwrap();
-    let room = room(&server, log).unwrap();
-    let (app, closings) = server.app(vec![room]);
-    (server, app, closings)
-}
 
 fn close(closings: Vec<Closing>) {
     closings.into_iter().for_each(|close| close(Duration::from_secs(20)));
@@ -35,27 +23,6 @@ fn close(closings: Vec<Closing>) {
 
 async fn score(served: &Served, given: Given) {
     served.score(served.reserve_when_free().await, given, asked("")).await.unwrap();
-}
-
-/// Text that is written, for who looks at it.
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Page {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The file that `predict --monitor` makes of these images in this order, several times over.
@@ -87,7 +54,7 @@ async fn a_monitor_is_the_one_that_predict_makes_of_the_same_images() {
     let mut version = String::new();
     // In two runs of the server, each of which goes on where the last one ended.
     for _ in 0..2 {
-        let (server, app, closings) = served(options.clone(), std::io::sink()).await;
+        let (server, app, closings) = with_outputs(options.clone(), std::io::sink()).await;
         version.clone_from(&server.models.get("line").unwrap().current().version);
         for _ in 0..5 {
             for file in bench().images() {
@@ -102,7 +69,7 @@ async fn a_monitor_is_the_one_that_predict_makes_of_the_same_images() {
     let found = std::fs::read_to_string(monitors.join(format!("line-{version}.json"))).unwrap();
     assert_eq!(found, expected);
     // A server beside this one would write over it.
-    let (first, _, closings) = served(options.clone(), std::io::sink()).await;
+    let (first, _, closings) = with_outputs(options.clone(), std::io::sink()).await;
     let second = Server::open(options).unwrap();
     let fault = room(&second, std::io::sink()).map(|_| ()).unwrap_err();
     assert!(fault.text.contains("another process"), "{fault:?}");
@@ -138,7 +105,7 @@ async fn drift_is_an_event_a_metric_and_a_message_once_and_a_new_monitor_begins_
     };
     let monitors = folder.path().join("monitors");
     let options = ServeOptions { monitor: Some(monitors.clone()), sinks: vec![sink], ..options };
-    let (server, app, closings) = served(options, std::io::sink()).await;
+    let (server, app, closings) = with_outputs(options, std::io::sink()).await;
     let heard = Arc::new(Heard::default());
     server.bus.join(heard.clone());
     let model = server.models.get("line").unwrap();
@@ -206,7 +173,7 @@ async fn sinks_that_are_down_hold_up_the_end_for_two_seconds_together() {
         buffer: 1000,
     };
     let sinks = vec![sink("gone", gone), sink("silent", silent_at), sink("mute", silent_at)];
-    let (server, app, closings) = served(ServeOptions { sinks, ..options }, std::io::sink()).await;
+    let (server, app, closings) = with_outputs(ServeOptions { sinks, ..options }, std::io::sink()).await;
     for _ in 0..3 {
         assert_eq!(ask(&app, request("POST", "/score", bench().images()[0].clone())).await.0, 200);
     }
@@ -249,7 +216,7 @@ async fn a_full_disk_fails_no_verdict_and_is_counted() {
     let (options, _folder) = options(&["line"]);
     let keep_dir = Some(disk.0.path().join("kept"));
     let options = ServeOptions { keep: Which::All, keep_dir, keep_max: 1 << 30, ..options };
-    let (server, app, closings) = served(options, std::io::sink()).await;
+    let (server, app, closings) = with_outputs(options, std::io::sink()).await;
     let file = &bench().images()[0];
     let rounds = 2 * (1 << 20) / file.len() + 10;
     for _ in 0..rounds {
@@ -278,7 +245,7 @@ async fn a_full_disk_fails_no_verdict_and_is_counted() {
 async fn counters_and_lines_equal_the_requests_and_paths_make_no_labels() {
     let (options, _folder) = options(&["line"]);
     let page = Page::default();
-    let (server, app, closings) = served(options, page.clone()).await;
+    let (server, app, closings) = with_outputs(options, page.clone()).await;
     let files = bench().images();
     for file in &files {
         assert_eq!(

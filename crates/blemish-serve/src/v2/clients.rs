@@ -3,9 +3,8 @@
 //! The Python that has the clients is named by `BLEMISH_CLIENTS_PYTHON`, else `python3` is asked. What is not installed is skipped aloud.
 
 use crate::options::ServeOptions;
-use crate::outputs::room;
-use crate::server::{Running, Server};
-use crate::testing::{bench, options};
+use crate::server::Running;
+use crate::testing::{bench, options, with_outputs};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -13,9 +12,7 @@ use std::process::{Command, Output};
 async fn running() -> (Running, tempfile::TempDir) {
     let (options, folder) = options(&["line"]);
     let options = ServeOptions { listen: "127.0.0.1:0".parse().unwrap(), ..options };
-    let server = Server::open(options).unwrap();
-    server.models.verify().await.unwrap();
-    let (app, _) = server.app(vec![room(&server, std::io::sink()).unwrap()]);
+    let (server, app, _) = with_outputs(options, std::io::sink()).await;
     (Running::new(server, app).unwrap(), folder)
 }
 

@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::fault::Fault;
-use crate::outputs::room;
 use crate::samples::answered;
 use crate::server::Server;
-use crate::testing::{ask, bench, form, options, request, send};
+use crate::testing::{ask, bench, form, options, request, send, with_outputs};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, header};
@@ -283,10 +282,7 @@ fn the_best_coding_that_the_caller_takes_is_chosen() {
 
 async fn app() -> (Arc<Server>, Router, tempfile::TempDir) {
     let (options, folder) = options(&["line", "native"]);
-    let server = Server::open(options).unwrap();
-    server.models.verify().await.unwrap();
-    let room = room(&server, std::io::sink()).unwrap();
-    let (app, _) = server.app(vec![room]);
+    let (server, app, _) = with_outputs(options, std::io::sink()).await;
     (server, app, folder)
 }
 

@@ -12,7 +12,8 @@ use blemish::data::{Dataset, Files, Tiling, Transform, open_dataset};
 use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, TileModels, TileOptions};
 use serde_json::{Value, json};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
@@ -180,6 +181,31 @@ pub(crate) fn large_image() -> Vec<u8> {
     let bytes = bytes.into_inner();
     assert!(bytes.len() > 5_000_000, "{}", bytes.len());
     bytes
+}
+
+/// Makes a certificate of this machine, `NAME.pem` and `NAME.key` in a folder, signed by itself if `more` says nothing else; `None`, and
+/// said aloud, where there is no openssl.
+pub(crate) fn certificate(folder: &Path, name: &str, more: &[&str]) -> Option<()> {
+    let path = |end: &str| folder.join(format!("{name}.{end}"));
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let mut command = Command::new("openssl");
+    command
+        .args(kind)
+        .args(["-nodes", "-days", "2", "-subj", &format!("/CN={name}")])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(path("key"))
+        .arg("-out")
+        .arg(path("pem"))
+        .args(more);
+    match command.output() {
+        Ok(output) if output.status.success() => Some(()),
+        Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => {
+            println!("skipped: openssl is absent");
+            None
+        }
+    }
 }
 
 /// What is asked of an image in tests.

@@ -1,6 +1,7 @@
 //! Brokers that are there, late, killed, full of demands or not to be trusted.
 
 use super::*;
+use crate::testing::certificate;
 use rumqttc::{AsyncClient, Event as MqttEvent, Incoming, QoS};
 use std::net::TcpStream;
 use std::path::Path;
@@ -229,47 +230,16 @@ fn the_broker_says_offline_if_we_vanish() {
 }
 
 /// A key and a certificate for this machine, signed by itself.
-fn certificate(folder: &Path) -> Option<(PathBuf, PathBuf)> {
-    let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args([
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-        ])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .stderr(Stdio::null())
-        .status();
-    if !made.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: openssl is not installed");
-        return None;
-    }
-    Some((key, certificate))
+fn signed(folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    certificate(folder, "localhost", &["-addext", "basicConstraints=critical,CA:FALSE"])?;
+    Some((folder.join("localhost.key"), folder.join("localhost.pem")))
 }
 
 #[test]
 fn a_broker_with_tls_and_a_password_hears_us_and_no_wrong_certificate_is_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
-    let (Some((key, own)), Some((_, foreign))) = (certificate(folder.path()), certificate(other.path()))
-    else {
+    let (Some((key, own)), Some((_, foreign))) = (signed(folder.path()), signed(other.path())) else {
         return;
     };
     let passwords = folder.path().join("passwords");

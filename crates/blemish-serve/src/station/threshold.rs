@@ -67,6 +67,14 @@ pub struct Outcome {
     pub applied: bool,
 }
 
+/// The false-alarm rate that a threshold holds, and the lower one that was asked for; none where labelled images have set it.
+pub fn rates(calibration: &Calibration) -> (Option<f64>, Option<f64>) {
+    match calibration.rule {
+        Rule::FalseAlarm { rate, asked } => (Some(rate), asked),
+        Rule::Labelled { .. } => (None, None),
+    }
+}
+
 /// All places where the threshold can stand, the lowest rate and so the highest threshold first.
 pub fn positions(calibration: &Calibration) -> Vec<Position> {
     let (images, groups) = (calibration.images(), calibration.groups());
@@ -119,10 +127,7 @@ pub fn dry_run(calibration: &Calibration, rate: f64, live: &[Scored]) -> Result<
 /// `not_calibrated` without a threshold.
 pub fn outcome(calibration: &Calibration, live: &[Scored], applied: bool) -> Result<Outcome, Fault> {
     let threshold = calibration.image_threshold.ok_or_else(not_calibrated)?;
-    let (rate, asked) = match calibration.rule {
-        Rule::FalseAlarm { rate, asked } => (Some(rate), asked),
-        Rule::Labelled { .. } => (None, None),
-    };
+    let (rate, asked) = rates(calibration);
     Ok(Outcome {
         threshold,
         rate,

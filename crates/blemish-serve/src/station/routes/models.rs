@@ -6,11 +6,10 @@ use crate::guard::Right;
 use crate::station::Station;
 use crate::station::jobs::blocking;
 use crate::station::store::thresholds;
-use crate::station::threshold::{Wanted, not_calibrated, positions};
+use crate::station::threshold::{Wanted, not_calibrated, positions, rates};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use blemish::metrics::Rule;
 use blemish::registry;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -157,10 +156,7 @@ pub async fn threshold(
         .await?;
     let current = served.current();
     let calibration = current.detector.calibration().ok_or_else(not_calibrated)?;
-    let (rate, asked) = match calibration.rule {
-        Rule::FalseAlarm { rate, asked } => (Some(rate), asked),
-        Rule::Labelled { .. } => (None, None),
-    };
+    let (rate, asked) = rates(calibration);
     let told = json!({
         "model": model,
         "version": current.version,

@@ -2,8 +2,8 @@
 
 use super::BEFORE;
 use crate::station::clock;
+use crate::station::threshold::rates;
 use blemish::Detector;
-use blemish::metrics::Rule;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -91,10 +91,7 @@ impl Record {
             origin: calibration.map(|calibration| calibration.origin()),
             promise: calibration.map(|calibration| calibration.promise()),
             threshold: calibration.and_then(|calibration| calibration.image_threshold),
-            rate: calibration.and_then(|calibration| match calibration.rule {
-                Rule::FalseAlarm { rate, .. } => Some(rate),
-                Rule::Labelled { .. } => None,
-            }),
+            rate: calibration.and_then(|calibration| rates(calibration).0),
             verified: None,
             note: String::new(),
             can_update: detector.coverage().is_some(),

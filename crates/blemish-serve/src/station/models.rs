@@ -87,14 +87,10 @@ impl Station {
         });
         // Two calibrations of one content share the digits; in shadow it matters which.
         let name = match answered.is_shadow {
-            true => self.shadow_key(&verdict.model).filter(|key| key.starts_with(&verdict.version)),
+            true => self.versions.shadow_of(&verdict.model).filter(|key| key.starts_with(&verdict.version)),
             false => None,
         };
         (name.unwrap_or_else(|| verdict.version.clone()), rank)
-    }
-
-    fn shadow_key(&self, model: &str) -> Option<String> {
-        self.versions.shadow_of(model)
     }
 
     /// The key and the file of a version; of the live one if none is named.
@@ -168,12 +164,15 @@ impl Station {
         })
     }
 
-    /// Tells how a model is.
-    pub async fn say_model(self: &Arc<Self>, name: &str) {
+    /// Tells how a model is, whoever asked and whoever follows.
+    ///
+    /// # Errors
+    /// As [`Self::model`]; nobody is told then.
+    pub async fn say_model(self: &Arc<Self>, name: &str) -> Result<Model, Fault> {
         let (station, asked) = (self.clone(), name.to_owned());
-        if let Ok(model) = blocking(move || station.model(&asked)).await {
-            self.say("model", name, format!("model {name}"), serde_json::to_value(model).unwrap_or_default());
-        }
+        let model = blocking(move || station.model(&asked)).await?;
+        self.say("model", name, format!("model {name}"), serde_json::to_value(&model).unwrap_or_default());
+        Ok(model)
     }
 
     /// Lets a version answer from now on.
@@ -214,9 +213,7 @@ impl Station {
             false => format!("{model}: version {key} is live: {reason}"),
         };
         self.log("live", author, text).await?;
-        self.say_model(model).await;
-        let (station, name) = (self.clone(), model.to_owned());
-        blocking(move || station.model(&name)).await
+        self.say_model(model).await
     }
 
     fn note_live(&self, model: &str, key: &str) -> Result<(), Fault> {
@@ -294,9 +291,7 @@ impl Station {
             None => format!("{model}: no version is in shadow"),
         };
         self.log("shadow", author, text).await?;
-        self.say_model(model).await;
-        let (station, name) = (self.clone(), model.to_owned());
-        blocking(move || station.model(&name)).await
+        self.say_model(model).await
     }
 
     /// Lets the version answer that was live before.
@@ -348,7 +343,8 @@ impl Station {
         .await?;
         let outcome = if verified.passed { "holds" } else { "does not hold" };
         self.log("verify", author, format!("{model}: the verification of version {key} {outcome}")).await?;
-        self.say_model(model).await;
+        // What was found is found, whether or not somebody can be told.
+        let _ = self.say_model(model).await;
         Ok(verified)
     }
 
@@ -375,9 +371,7 @@ impl Station {
             .await?;
         }
         self.log("delete", author, format!("{model}: version {key} was deleted")).await?;
-        self.say_model(model).await;
-        let (station, name) = (self.clone(), model.to_owned());
-        blocking(move || station.model(&name)).await
+        self.say_model(model).await
     }
 
     /// Notes who changed what.

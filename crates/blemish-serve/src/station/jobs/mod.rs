@@ -374,7 +374,8 @@ impl Station {
             if request.goes_live() {
                 self.make_live(&job.model, &record.key, &job.author, &note_of(job)).await?;
             } else {
-                self.say_model(&job.model).await;
+                // The version is there, whether or not somebody can be told.
+                let _ = self.say_model(&job.model).await;
             }
         }
         Ok(())

@@ -180,7 +180,8 @@ impl Station {
         let text = format!("{model}: the threshold is {:.4}: {reason}", outcome.threshold);
         self.log("threshold", author, text.clone()).await?;
         self.say("threshold", model, text, json!({"threshold": outcome.threshold, "rate": outcome.rate}));
-        self.say_model(model).await;
+        // It holds, whether or not somebody can be told.
+        let _ = self.say_model(model).await;
         Ok(outcome)
     }
 }

@@ -198,12 +198,7 @@ impl Station {
                     if mends {
                         retention::mend(&strong.store, &strong.pictures, strong.begun)?;
                     }
-                    let freed =
-                        retention::enforce(&strong.store, &strong.pictures, strong.settings().limits(), 0)?;
-                    if freed.0 > 0 {
-                        strong.say_retention(freed.0, freed.1);
-                    }
-                    Ok(())
+                    strong.make_room()
                 });
                 if let Err(fault) = kept.await {
                     tracing::warn!("{fault}");
@@ -306,6 +301,15 @@ impl Station {
         };
         let model = told.model.clone().unwrap_or_default();
         self.say("source", &model, text, serde_json::to_value(&told).unwrap_or_default());
+    }
+
+    /// Brings the pictures within the limits of the settings. Blocks the thread.
+    fn make_room(&self) -> Result<(), Fault> {
+        let (pictures, bytes) = retention::enforce(&self.store, &self.pictures, self.settings().limits(), 0)?;
+        if pictures > 0 {
+            self.say_retention(pictures, bytes);
+        }
+        Ok(())
     }
 
     fn say_retention(&self, pictures: u64, bytes: u64) {

@@ -1,10 +1,10 @@
 //! The line: how it stands, pause, sources, login, settings.
 
 use super::{Caller, Json, Query, answer};
-
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::State as Ready;
+use crate::station::jobs::blocking;
 use crate::station::login::{Login, role};
 use crate::station::retention;
 use crate::station::settings::{Changes, Settings};
@@ -186,19 +186,11 @@ pub async fn set_settings(
     let path = station.folder.join("settings.json");
     let author = caller.author(changes.author.as_deref());
     let text = serde_json::to_string(&changes).unwrap_or_default();
-    crate::station::jobs::blocking(move || Settings::store(&path, &changes)).await?;
+    blocking(move || Settings::store(&path, &changes)).await?;
     station.settings.store(Arc::new(changed));
     station.log("settings", &author, text).await?;
-    let limits = changed.limits();
     let keeper = station.clone();
-    crate::station::jobs::blocking(move || {
-        let freed = retention::enforce(&keeper.store, &keeper.pictures, limits, 0)?;
-        if freed.0 > 0 {
-            keeper.say_retention(freed.0, freed.1);
-        }
-        Ok(())
-    })
-    .await?;
+    blocking(move || keeper.make_room()).await?;
     let told = told_settings(&station).await?;
     station.say("settings", "", "settings were changed", told.clone());
     Ok(answer(told))

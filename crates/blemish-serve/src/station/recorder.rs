@@ -198,12 +198,12 @@ impl Work {
         let outcome = self.store.write(|_| Ok(())).and_then(|()| {
             let spare = limits.bytes / 100;
             let freed = retention::enforce(&self.store, &self.pictures, limits, spare)?;
-            Ok((freed, self.store.read(retention::held)?))
+            Ok((freed, self.store.read(retention::bytes_held)?))
         });
         match outcome {
             Ok(((pictures, bytes), held)) => {
-                self.held = Some(held.bytes);
-                self.tried = (held.bytes > limits.bytes).then(Instant::now);
+                self.held = Some(held);
+                self.tried = (held > limits.bytes).then(Instant::now);
                 if pictures > 0 {
                     self.station.made_room(pictures, bytes);
                 }

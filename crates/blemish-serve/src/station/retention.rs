@@ -66,6 +66,17 @@ pub fn held(connection: &Connection) -> Result<Held, Fault> {
     Ok(Held { bytes: bytes.max(0) as u64, pictures: pictures.max(0) as u64, oldest })
 }
 
+/// Bytes of pictures: all that limits ask for, without a search for the oldest one.
+///
+/// # Errors
+/// Of the database.
+pub fn bytes_held(connection: &Connection) -> Result<u64, Fault> {
+    let mut sum = connection
+        .prepare_cached("SELECT ifnull(sum(bytes), 0) FROM image WHERE bytes > 0")
+        .map_err(of_sqlite)?;
+    sum.query_row([], |row| row.get::<_, i64>(0)).map(|bytes| bytes.max(0) as u64).map_err(of_sqlite)
+}
+
 /// The pictures that go next, so many at most; `before` limits them to images before an id.
 ///
 /// # Errors
@@ -96,9 +107,9 @@ pub fn enforce(store: &Store, pictures: &Pictures, limits: Limits, spare: u64) -
     let oldest = oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let before = first_id(oldest);
     loop {
-        let now = store.read(held)?;
-        let leaving = if now.bytes > limits.bytes.saturating_sub(if total.0 > 0 { spare } else { 0 }) {
-            let mut surplus = now.bytes - limits.bytes.saturating_sub(spare);
+        let now = store.read(bytes_held)?;
+        let leaving = if now > limits.bytes.saturating_sub(if total.0 > 0 { spare } else { 0 }) {
+            let mut surplus = now - limits.bytes.saturating_sub(spare);
             let mut leaving = store.read(|connection| next(connection, STEP, None))?;
             let enough = leaving.iter().position(|one| {
                 surplus = surplus.saturating_sub(one.bytes);

@@ -234,9 +234,7 @@ pub async fn pin(
     Json(pinning): Json<Pinning>,
 ) -> Result<Response, Fault> {
     caller.need(Right::Label)?;
-    let pinned = id.clone();
-    station.write(move |connection| images::pin(connection, &pinned, pinning.pinned)).await?;
-    Ok(answer(row(&station, id).await?))
+    Ok(answer(station.write(move |connection| images::pin(connection, &id, pinning.pinned)).await?))
 }
 
 /// Images as a zip, while it is made.

@@ -322,16 +322,13 @@ pub fn verdicts(connection: &Connection, id: &str) -> Result<Vec<Said>, Fault> {
     rows.and_then(Iterator::collect).map_err(of_sqlite)
 }
 
-/// Pins an image or lets it go.
+/// Pins an image or lets it go; the image as it is then.
 ///
 /// # Errors
 /// `not_found`, or of the database.
-pub fn pin(connection: &Connection, id: &str, is_pinned: bool) -> Result<(), Fault> {
-    let changed = connection
+pub fn pin(connection: &Connection, id: &str, is_pinned: bool) -> Result<Row, Fault> {
+    connection
         .execute("UPDATE image SET pinned = ?2 WHERE id = ?1", params![id, is_pinned])
         .map_err(of_sqlite)?;
-    match changed {
-        0 => image(connection, id).map(drop),
-        _ => Ok(()),
-    }
+    image(connection, id)
 }

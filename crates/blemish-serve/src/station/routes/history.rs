@@ -250,8 +250,7 @@ pub async fn download(
         other => return Err(Fault::request(format!("layout={other} is unknown; use one of: folder, mvtec"))),
     };
     // What is wrong with a filter is told before the zip begins.
-    let checked = filter.clone();
-    station.read(move |connection| checked.count(connection)).await?;
+    filter.check()?;
     let (sender, receiver) = mpsc::channel(16);
     tokio::task::spawn_blocking(move || {
         let failed = Sink(sender.clone());

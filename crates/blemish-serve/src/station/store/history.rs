@@ -128,6 +128,14 @@ impl Filter {
         Ok((all.join(" AND "), values))
     }
 
+    /// Whether it can be asked for.
+    ///
+    /// # Errors
+    /// `request` for a filter that is none.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.conditions(true).map(drop)
+    }
+
     /// The images, newest first; after an id, those that follow it.
     ///
     /// # Errors

@@ -101,20 +101,13 @@ impl Pictures {
     /// # Errors
     /// `not_found` if the original is gone or cannot be shown.
     pub fn thumbnail(&self, row: &Row) -> Result<(Vec<u8>, u64), Fault> {
-        let gone = || {
-            Fault::new(
-                "not_found",
-                "this picture is no longer kept; rows outlive pictures, see the settings of retention",
-            )
-        };
         let name = row.file.as_ref().ok_or_else(gone)?;
         let thumbnail = thumbnail_name(name);
         if let Some(bytes) = self.read(&thumbnail) {
             return Ok((bytes, 0));
         }
         let original = self.read(name).ok_or_else(gone)?;
-        let bytes = thumbnail_of(&original)
-            .ok_or_else(|| Fault::new("not_found", "this picture cannot be shown; its file is damaged"))?;
+        let bytes = thumbnail_of(&original).ok_or_else(damaged)?;
         let added = match files::write(&self.root.join(&thumbnail), &bytes) {
             Ok(()) => bytes.len() as u64,
             // It is shown all the same, and made again the next time.
@@ -131,6 +124,19 @@ impl Pictures {
             let _ = std::fs::remove_file(self.root.join(name));
         }
     }
+}
+
+/// Retention has taken a picture.
+pub fn gone() -> Fault {
+    Fault::new(
+        "not_found",
+        "this picture is no longer kept; rows outlive pictures, see the settings of retention",
+    )
+}
+
+/// A picture is there and cannot be decoded.
+fn damaged() -> Fault {
+    Fault::new("not_found", "this picture cannot be shown; its file is damaged")
 }
 
 /// `2026/11/28/ID.jpg` -> `2026/11/28/ID.thumb.jpg`.
@@ -156,6 +162,20 @@ pub fn thumbnail_of(original: &[u8]) -> Option<Vec<u8>> {
 pub fn shown(original: &[u8]) -> Option<Picture> {
     let options = ReadOptions { minimum_side: 1, ..ReadOptions::default() };
     Picture::from_image(&decode_image(original, &options).ok()?).ok()
+}
+
+/// The bytes of an image as browsers show it, and their type: as they are where they can, else as PNG.
+///
+/// # Errors
+/// `not_found` if it cannot be decoded.
+pub fn for_browsers(original: Vec<u8>) -> Result<(Vec<u8>, &'static str), Fault> {
+    match Format::of(&original).content_type() {
+        Some(content_type) => Ok((original, content_type)),
+        None => {
+            let png = shown(&original).and_then(|picture| picture.to_png().ok()).ok_or_else(damaged)?;
+            Ok((png, "image/png"))
+        }
+    }
 }
 
 /// What the first bytes of a file say it is.

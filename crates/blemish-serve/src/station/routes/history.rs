@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
 use crate::station::jobs::blocking;
-use crate::station::pictures::{Format, shown};
+use crate::station::pictures::{Format, for_browsers, gone};
 use crate::station::store::history::Filter;
 use crate::station::store::images::{self, Row};
 use crate::station::store::labels::{self, Label};
@@ -75,13 +75,6 @@ async fn row(station: &Arc<Station>, id: String) -> Result<Row, Fault> {
     station.read(move |connection| images::image(connection, &id)).await
 }
 
-fn gone() -> Fault {
-    Fault::new(
-        "not_found",
-        "this picture is no longer kept; rows outlive pictures, see the settings of retention",
-    )
-}
-
 /// The original; what browsers do not show as PNG, unless it is asked for raw.
 pub async fn original(
     State(station): State<Arc<Station>>,
@@ -93,14 +86,11 @@ pub async fn original(
     let row = row(&station, id).await?;
     blocking(move || {
         let bytes = row.file.as_ref().and_then(|file| station.pictures.read(file)).ok_or_else(gone)?;
-        match Format::of(&bytes).content_type() {
-            Some(content_type) => Ok(picture(bytes, content_type)),
-            None if query.raw => Ok(picture(bytes, "application/octet-stream")),
-            None => {
-                let png = shown(&bytes).and_then(|picture| picture.to_png().ok()).ok_or_else(gone)?;
-                Ok(picture(png, "image/png"))
-            }
+        if query.raw && Format::of(&bytes).content_type().is_none() {
+            return Ok(picture(bytes, "application/octet-stream"));
         }
+        let (bytes, content_type) = for_browsers(bytes)?;
+        Ok(picture(bytes, content_type))
     })
     .await
 }

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
 use crate::station::jobs::blocking;
-use crate::station::pictures::{Format, map_png, shown};
+use crate::station::pictures::{for_browsers, map_png};
 use crate::station::store::images::Frame;
 use crate::station::upload::Set;
 use crate::station::versions;
@@ -173,16 +173,8 @@ pub async fn file(
     caller.need(Right::Read)?;
     blocking(move || {
         let bytes = station.uploads.file(&set, &sha256)?;
-        match Format::of(&bytes).content_type() {
-            Some(content_type) => Ok(picture(bytes, content_type)),
-            None => {
-                let png = shown(&bytes).and_then(|picture| picture.to_png().ok());
-                let png = png.ok_or_else(|| {
-                    Fault::new("not_found", "this picture cannot be shown; its file is damaged")
-                })?;
-                Ok(picture(png, "image/png"))
-            }
-        }
+        let (bytes, content_type) = for_browsers(bytes)?;
+        Ok(picture(bytes, content_type))
     })
     .await
 }

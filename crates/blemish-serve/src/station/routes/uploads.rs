@@ -268,16 +268,14 @@ fn one(
     let scored =
         detector.score_image(&image, &ScoreOptions::default()).map_err(|error| Fault::from(&error))?;
     let decision = detector.decide(&scored, size, 0.0).map_err(|error| Fault::from(&error))?;
-    let (rows, columns) =
-        detector.transform().covered(size.0, size.1).map_err(|fault| Fault::from(&fault))?;
+    let covered = detector.transform().covered(size.0, size.1).map_err(|fault| Fault::from(&fault))?;
     let png = map_png(&scored.map, detector.colour_range());
-    let frame = Frame { x: columns.start, y: rows.start, width: columns.len(), height: rows.len() };
     Ok(json!({
         "name": name, "model": model, "version": key, "size": [size.0, size.1], "score": scored.score,
         "p_value": decision.as_ref().map(|decision| decision.p_value),
         "threshold": decision.as_ref().and_then(|decision| decision.threshold),
         "anomalous": decision.as_ref().and_then(|decision| decision.anomalous),
         "regions": decision.map(|decision| decision.regions).unwrap_or_default(),
-        "frame": frame, "map": format!("data:image/png;base64,{}", STANDARD.encode(png)),
+        "frame": Frame::of(&covered), "map": format!("data:image/png;base64,{}", STANDARD.encode(png)),
     }))
 }

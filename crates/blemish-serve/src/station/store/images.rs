@@ -7,6 +7,7 @@ use blemish::metrics::Region;
 use rusqlite::{Connection, Row as Found, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 use std::time::SystemTime;
 
 /// The part of an upright image that a map covers, in its pixels.
@@ -20,6 +21,13 @@ pub struct Frame {
     pub width: usize,
     /// Rows.
     pub height: usize,
+}
+
+impl Frame {
+    /// Of the rows and columns that it covers.
+    pub fn of((rows, columns): &(Range<usize>, Range<usize>)) -> Self {
+        Self { x: columns.start, y: rows.start, width: columns.len(), height: rows.len() }
+    }
 }
 
 /// What a version said of an image.
@@ -56,7 +64,6 @@ impl Said {
     /// From an answer, and how many of how many calibrating images score like it or worse.
     pub fn new(answered: &Answered, version: String, rank: Option<(u64, u64)>) -> Self {
         let verdict = &answered.verdict;
-        let (rows, columns) = &answered.covered;
         Self {
             model: verdict.model.clone(),
             version,
@@ -66,7 +73,7 @@ impl Said {
             anomalous: verdict.anomalous,
             regions: verdict.regions.clone(),
             milliseconds: verdict.milliseconds,
-            frame: Frame { x: columns.start, y: rows.start, width: columns.len(), height: rows.len() },
+            frame: Frame::of(&answered.covered),
             shadow: answered.is_shadow,
             words: rank.map(in_words),
             rank,

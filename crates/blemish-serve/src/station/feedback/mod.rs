@@ -191,6 +191,9 @@ const LEARN: &str = "model = ?1 AND label = 'good' AND anomalous = 1 AND audit =
 /// Images to calibrate with: of the audit, labelled good, with their pictures.
 const CALIBRATE: &str = "model = ?1 AND audit = 1 AND label = 'good' AND file IS NOT NULL";
 
+/// Images to set thresholds by or to evaluate on: labelled one way or the other, with their pictures.
+const LABELLED: &str = "model = ?1 AND label IN ('good', 'defective') AND file IS NOT NULL";
+
 /// An image file of the history and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -207,8 +210,7 @@ pub struct Picture {
 /// # Errors
 /// Of the database.
 pub fn to_learn(connection: &Connection, model: &str, ancestry: &[String]) -> Result<Vec<Picture>, Fault> {
-    let ancestry = serde_json::to_string(ancestry).unwrap_or_default();
-    pictures(connection, &format!("{LEARN} ORDER BY id"), &[&model, &ancestry])
+    pictures(connection, LEARN, &[&model, &keys(ancestry)])
 }
 
 /// Images that a calibration may take.
@@ -216,7 +218,7 @@ pub fn to_learn(connection: &Connection, model: &str, ancestry: &[String]) -> Re
 /// # Errors
 /// Of the database.
 pub fn to_calibrate(connection: &Connection, model: &str) -> Result<Vec<Picture>, Fault> {
-    pictures(connection, &format!("{CALIBRATE} ORDER BY id"), &[&model])
+    pictures(connection, CALIBRATE, &[&model])
 }
 
 /// Labelled images to set thresholds by or to evaluate on.
@@ -224,8 +226,12 @@ pub fn to_calibrate(connection: &Connection, model: &str) -> Result<Vec<Picture>
 /// # Errors
 /// Of the database.
 pub fn labelled(connection: &Connection, model: &str) -> Result<Vec<Picture>, Fault> {
-    let conditions = "model = ?1 AND label IN ('good', 'defective') AND file IS NOT NULL ORDER BY id";
-    pictures(connection, conditions, &[&model])
+    pictures(connection, LABELLED, &[&model])
+}
+
+/// Keys as one value, for [`LEARN`].
+fn keys(ancestry: &[String]) -> String {
+    serde_json::to_string(ancestry).unwrap_or_default()
 }
 
 fn pictures(
@@ -233,11 +239,17 @@ fn pictures(
     conditions: &str,
     values: &[&dyn rusqlite::ToSql],
 ) -> Result<Vec<Picture>, Fault> {
-    let sql = format!("SELECT id, file, label FROM image WHERE {conditions}");
+    let sql = format!("SELECT id, file, label FROM image WHERE {conditions} ORDER BY id");
     let mut list = connection.prepare_cached(&sql).map_err(of_sqlite)?;
     let rows =
         list.query_map(values, |row| Ok(Picture { id: row.get(0)?, file: row.get(1)?, label: row.get(2)? }));
     rows.and_then(Iterator::collect).map_err(of_sqlite)
+}
+
+fn count(connection: &Connection, conditions: &str, values: &[&dyn rusqlite::ToSql]) -> Result<u64, Fault> {
+    let sql = format!("SELECT count(*) FROM image WHERE {conditions}");
+    let mut count = connection.prepare_cached(&sql).map_err(of_sqlite)?;
+    count.query_row(values, |row| row.get::<_, i64>(0)).map(|count| count.max(0) as u64).map_err(of_sqlite)
 }
 
 /// A version has learnt images.
@@ -271,11 +283,10 @@ impl Feedback {
         rate: f64,
         can_update: bool,
     ) -> Result<Self, Fault> {
-        let learn = to_learn(connection, model, ancestry)?.len() as u64;
-        let images = to_calibrate(connection, model)?.len() as u64;
-        let all = labelled(connection, model)?;
-        let defective = all.iter().filter(|one| one.label == "defective").count() as u64;
-        let good = all.len() as u64 - defective;
+        let learn = count(connection, LEARN, &[&model, &keys(ancestry)])?;
+        let images = count(connection, CALIBRATE, &[&model])?;
+        let of = |label: &str| count(connection, &format!("{LABELLED} AND label = ?2"), &[&model, &label]);
+        let (good, defective) = (of("good")?, of("defective")?);
         Ok(Self {
             model: model.to_owned(),
             learn: learning(learn, can_update),

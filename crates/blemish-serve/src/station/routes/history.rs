@@ -270,18 +270,16 @@ impl Write for Sink {
     }
 }
 
-fn write_zip(station: &Station, filter: Filter, is_mvtec: bool, sink: Sink) -> io::Result<()> {
+fn write_zip(station: &Station, mut filter: Filter, is_mvtec: bool, sink: Sink) -> io::Result<()> {
     let mut zip = ZipWriter::new_stream(io::BufWriter::with_capacity(1 << 16, sink));
     // Pictures are compressed already.
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
     let mut lines = Vec::new();
-    let mut before = filter.before.clone();
     let failed = |fault: Fault| io::Error::other(fault.to_string());
     loop {
-        let page = Filter { before: before.clone(), ..filter.clone() };
-        let rows = station.store.read(|connection| page.select(connection, PAGE)).map_err(failed)?;
+        let rows = station.store.read(|connection| filter.select(connection, PAGE)).map_err(failed)?;
         let Some(last) = rows.last() else { break };
-        before = Some(last.id.clone());
+        filter = filter.behind(last.id.clone());
         for mut row in rows {
             let Some(folder) = folder_of(&row, is_mvtec) else { continue };
             let bytes = row.file.as_ref().and_then(|file| station.pictures.read(file));
@@ -296,20 +294,12 @@ fn write_zip(station: &Station, filter: Filter, is_mvtec: bool, sink: Sink) -> i
             line["path"] = name.into();
             lines.push(line.to_string());
         }
-        if rows_are_bounded(&filter) {
-            break;
-        }
     }
     zip.start_file("images.jsonl", SimpleFileOptions::default())?;
     for line in lines {
         writeln!(zip, "{line}")?;
     }
     zip.finish()?.into_inner().flush()
-}
-
-/// Whether the first page is all: pages after an id go the other way.
-fn rows_are_bounded(filter: &Filter) -> bool {
-    filter.after.is_some()
 }
 
 /// Where an image goes; `None` for one that the layout has no place for.

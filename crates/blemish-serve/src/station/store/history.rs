@@ -191,6 +191,15 @@ impl Filter {
             .map_err(of_sqlite)
     }
 
+    /// The same from behind an image on, whichever way it goes.
+    pub fn behind(mut self, id: String) -> Self {
+        match self.is_forward() {
+            true => self.after = Some(id),
+            false => self.before = Some(id),
+        }
+        self
+    }
+
     fn is_forward(&self) -> bool {
         self.after.as_ref().is_some_and(|id| !id.is_empty()) && self.before.is_none()
     }

@@ -30,6 +30,15 @@ impl Caller {
         self.rights.need(right)
     }
 
+    /// Checks the right to a change; who it is noted for, see [`Self::author`].
+    ///
+    /// # Errors
+    /// As [`Self::need`].
+    pub fn signs(&self, right: Right, given: Option<&str>) -> Result<String, Fault> {
+        self.need(right)?;
+        Ok(self.author(given))
+    }
+
     /// Who a change is noted for: whoever logged in, or the name that came with the request, or the role.
     pub fn author(&self, given: Option<&str>) -> String {
         let given: String =

@@ -159,7 +159,7 @@ pub async fn restart_drift(
     Path(model): Path<String>,
     Json(by): Json<By>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
+    let author = caller.signs(Right::Admin, by.author.as_deref())?;
     let server = station.server()?;
     let served = server.models.find(&model)?;
     let watch = server.plugs.watch.get().cloned();
@@ -167,11 +167,10 @@ pub async fn restart_drift(
         .ok_or_else(|| Fault::new("conflict", "nobody watches for drift; start the server with --monitor"))?;
     let (name, version) = (model.clone(), served.current());
     blocking(move || watch.restart(&name, &version.detector)).await?;
-    station
-        .log("drift", &caller.author(by.author.as_deref()), format!("{model}: a new monitor has begun"))
-        .await?;
+    let text = format!("{model}: a new monitor has begun");
+    station.log("drift", &author, text.clone()).await?;
     let told = station.drift_told(&served).await?;
-    station.say("drift", &model, format!("{model}: a new monitor has begun"), station.drift_of(&served));
+    station.say("drift", &model, text, station.drift_of(&served));
     Ok(answer(told))
 }
 
@@ -235,8 +234,7 @@ pub async fn add_job(
     caller: Caller,
     Json(mut request): Json<Value>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    let author = caller.author(request["author"].as_str());
+    let author = caller.signs(Right::Admin, request["author"].as_str())?;
     if let Some(request) = request.as_object_mut() {
         // Only the station itself says whose files a job goes on with.
         request.remove("resume_of");
@@ -251,8 +249,8 @@ pub async fn cancel(
     Path(id): Path<i64>,
     Json(by): Json<By>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    Ok(answer(station.cancel_job(id, caller.author(by.author.as_deref())).await?))
+    let author = caller.signs(Right::Admin, by.author.as_deref())?;
+    Ok(answer(station.cancel_job(id, author).await?))
 }
 
 /// Goes on where a job ended.
@@ -262,6 +260,6 @@ pub async fn resume(
     Path(id): Path<i64>,
     Json(by): Json<By>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    Ok(answer(station.resume_job(id, caller.author(by.author.as_deref())).await?))
+    let author = caller.signs(Right::Admin, by.author.as_deref())?;
+    Ok(answer(station.resume_job(id, author).await?))
 }

@@ -168,8 +168,7 @@ async fn label_all(
     ids: Vec<String>,
     labelling: Labelling,
 ) -> Result<Vec<String>, Fault> {
-    caller.need(Right::Label)?;
-    let author = caller.author(labelling.author.as_deref());
+    let author = caller.signs(Right::Label, labelling.author.as_deref())?;
     let note: String = labelling.note.unwrap_or_default().chars().take(NOTE).collect();
     let label = labelling.label;
     let (all, by) = (ids.clone(), author.clone());

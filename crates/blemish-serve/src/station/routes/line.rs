@@ -181,10 +181,9 @@ pub async fn set_settings(
     caller: Caller,
     Json(changes): Json<Changes>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
+    let author = caller.signs(Right::Admin, changes.author.as_deref())?;
     let changed = station.settings().changed(&changes)?;
     let path = station.folder.join("settings.json");
-    let author = caller.author(changes.author.as_deref());
     let text = serde_json::to_string(&changes).unwrap_or_default();
     blocking(move || Settings::store(&path, &changes)).await?;
     station.settings.store(Arc::new(changed));

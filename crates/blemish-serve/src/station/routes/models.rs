@@ -58,8 +58,7 @@ pub async fn live(
     Path(model): Path<String>,
     Json(change): Json<Change>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    let author = caller.author(change.author.as_deref());
+    let author = caller.signs(Right::Admin, change.author.as_deref())?;
     let reason = change.reason.clone().unwrap_or_default();
     Ok(answer(station.make_live(&model, change.version()?, &author, &reason).await?))
 }
@@ -71,8 +70,7 @@ pub async fn shadow(
     Path(model): Path<String>,
     Json(change): Json<Change>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    let author = caller.author(change.author.as_deref());
+    let author = caller.signs(Right::Admin, change.author.as_deref())?;
     Ok(answer(station.set_shadow(&model, change.version.as_deref(), &author).await?))
 }
 
@@ -83,8 +81,7 @@ pub async fn roll_back(
     Path(model): Path<String>,
     Json(change): Json<Change>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    let author = caller.author(change.author.as_deref());
+    let author = caller.signs(Right::Admin, change.author.as_deref())?;
     Ok(answer(station.roll_back(&model, &author).await?))
 }
 
@@ -95,8 +92,7 @@ pub async fn verify(
     Path(model): Path<String>,
     Json(change): Json<Change>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    let author = caller.author(change.author.as_deref());
+    let author = caller.signs(Right::Admin, change.author.as_deref())?;
     Ok(answer(station.verify(&model, change.version()?, &author).await?))
 }
 
@@ -106,8 +102,8 @@ pub async fn delete(
     caller: Caller,
     Path((model, key)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    Ok(answer(station.delete_version(&model, &key, &caller.author(None)).await?))
+    let author = caller.signs(Right::Admin, None)?;
+    Ok(answer(station.delete_version(&model, &key, &author).await?))
 }
 
 /// The file of a version.
@@ -201,8 +197,7 @@ pub async fn set_threshold(
         caller.need(Right::Read)?;
         return Ok(answer(station.try_threshold(&model, setting.wanted, last).await?));
     }
-    caller.need(Right::Admin)?;
-    let author = caller.author(setting.author.as_deref());
+    let author = caller.signs(Right::Admin, setting.author.as_deref())?;
     let reason: String = setting.reason.unwrap_or_default().chars().take(500).collect();
     let outcome = station.set_threshold(&model, setting.wanted, &author, &reason, last).await?;
     Ok(answer(outcome))
@@ -215,8 +210,7 @@ pub async fn undo_threshold(
     Path(model): Path<String>,
     Json(setting): Json<Setting>,
 ) -> Result<Response, Fault> {
-    caller.need(Right::Admin)?;
-    let author = caller.author(setting.author.as_deref());
+    let author = caller.signs(Right::Admin, setting.author.as_deref())?;
     Ok(answer(station.undo_threshold(&model, &author, last(setting.last)).await?))
 }
 

@@ -49,13 +49,18 @@ pub async fn compare(
 ) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
     let Compared { candidate, last } = compared;
-    station.versions.path(&model, &candidate)?;
-    let (live, _) = station.version_file(&model, None)?;
-    let threshold = |key: &str| station.versions.record(&model, key).ok().and_then(|record| record.threshold);
-    let thresholds = (threshold(&live), threshold(&candidate));
     let (name, key) = (model.clone(), candidate.clone());
     let last = last.unwrap_or(PAIRS.0).min(PAIRS.1);
-    let found = station.read(move |connection| pairs(connection, &name, &key, last)).await?;
+    let (live, thresholds, found) = blocking(move || {
+        station.versions.path(&name, &key)?;
+        let (live, _) = station.version_file(&name, None)?;
+        let threshold =
+            |key: &str| station.versions.record(&name, key).ok().and_then(|record| record.threshold);
+        let thresholds = (threshold(&live), threshold(&key));
+        let found = station.store.read(|connection| pairs(connection, &name, &key, last))?;
+        Ok((live, thresholds, found))
+    })
+    .await?;
     let (mut good, mut defective) = (Both::default(), Both::default());
     // Both, the live one alone, the candidate alone, neither.
     let mut flagged = [0u64; 4];
@@ -200,13 +205,16 @@ pub async fn feedback(
     Path(model): Path<String>,
 ) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
-    let (key, _) = station.version_file(&model, None)?;
-    let record = station.versions.record(&model, &key)?;
-    let ancestry = station.ancestry(&model, &key);
-    let rate = record.rate.unwrap_or(CalibrationConfig::default().false_alarm);
-    let told = station
-        .read(move |connection| Feedback::read(connection, &model, &ancestry, rate, record.can_update))
-        .await?;
+    let told = blocking(move || {
+        let (key, _) = station.version_file(&model, None)?;
+        let record = station.versions.record(&model, &key)?;
+        let ancestry = station.ancestry(&model, &key);
+        let rate = record.rate.unwrap_or(CalibrationConfig::default().false_alarm);
+        station
+            .store
+            .read(|connection| Feedback::read(connection, &model, &ancestry, rate, record.can_update))
+    })
+    .await?;
     Ok(answer(told))
 }
 

@@ -139,17 +139,18 @@ pub async fn threshold(
     caller.need(Right::Read)?;
     let served = station.server()?.models.find(&model)?;
     let live = station.live_scores(&served, last(asked.last)).await?;
-    let (keeper, known) = (station.clone(), served.clone());
-    let key = blocking(move || keeper.versions.key_of(&known)).await?;
-    let (name, version) = (model.clone(), key.clone());
-    let (history, undoable) = station
-        .read(move |connection| {
+    let (name, known) = (model.clone(), served.clone());
+    let (key, history, undoable) = blocking(move || {
+        let key = station.versions.key_of(&known)?;
+        let (history, undoable) = station.store.read(|connection| {
             Ok((
                 thresholds::changes(connection, &name, CHANGES)?,
-                thresholds::undoable(connection, &name, &version)?,
+                thresholds::undoable(connection, &name, &key)?,
             ))
-        })
-        .await?;
+        })?;
+        Ok((key, history, undoable))
+    })
+    .await?;
     let current = served.current();
     let calibration = current.detector.calibration().ok_or_else(not_calibrated)?;
     let (rate, asked) = rates(calibration);

@@ -203,11 +203,8 @@ impl Station {
                 if let Err(fault) = kept.await {
                     tracing::warn!("{fault}");
                 }
-                for _ in 0..MINUTE.as_secs() {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    if station.upgrade().is_none_or(|station| station.is_closing()) {
-                        return;
-                    }
+                if tokio::time::timeout(MINUTE, closing(&station)).await.is_ok() {
+                    return;
                 }
             }
         });
@@ -387,6 +384,13 @@ impl Station {
             }
             Happening::Told(_) => {}
         }
+    }
+}
+
+/// Waits until the station is closing or gone.
+async fn closing(station: &Weak<Station>) {
+    while station.upgrade().is_some_and(|station| !station.is_closing()) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -5,9 +5,9 @@ use super::frames::Frames;
 use super::{Source, Trigger, is_of_the_image};
 use crate::answer::{Answered, Origin};
 use crate::fault::Fault;
-use crate::station::Station;
 use crate::station::clock;
 use crate::station::store::lock;
+use crate::station::{Station, closing};
 use axum::body::Bytes;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, Weak};
@@ -47,9 +47,8 @@ impl Triggers {
         }
     }
 
-    fn take(&self) -> Vec<oneshot::Sender<Result<Arc<Answered>, Fault>>> {
-        let mut waiting = lock(&self.waiting);
-        std::mem::take(&mut *waiting)
+    fn take(&self) -> Vec<Reply> {
+        std::mem::take(&mut *lock(&self.waiting))
     }
 
     /// Whether somebody still waits.
@@ -93,7 +92,7 @@ pub async fn run(
             told.retry_at = Some(retry_at);
         });
         tell(source, station, is_new);
-        if !sleep(pause, station).await {
+        if tokio::time::timeout(pause, closing(station)).await.is_ok() {
             break;
         }
         source.status.change(|told| told.restarts += 1);
@@ -101,18 +100,6 @@ pub async fn run(
     }
     scoring.abort();
     source.status.change(|told| told.state = "stopped");
-}
-
-/// Sleeps; `false` if the station is gone by then.
-async fn sleep(pause: Duration, station: &Weak<Station>) -> bool {
-    let until = Instant::now() + pause;
-    while Instant::now() < until {
-        if station.upgrade().is_none_or(|station| station.is_closing()) {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(100).min(until - Instant::now())).await;
-    }
-    true
 }
 
 /// One life of the program; returns why it ended.
@@ -146,14 +133,13 @@ async fn run_once(
     let mut number = 0;
     let mut last_frame = Instant::now();
     let reason = loop {
-        if station.upgrade().is_none_or(|station| station.is_closing()) {
-            break "the station is closing".into();
-        }
         let rest = stall.saturating_sub(last_frame.elapsed());
         let read = tokio::select! {
+            // First, so that a program that always has something to say is ended as well.
+            biased;
+            () = closing(station) => break "the station is closing".into(),
             read = output.read(&mut buffer) => read,
             () = tokio::time::sleep(rest) => break format!("no picture for {} s", stall.as_secs_f64()),
-            () = closing(station) => break "the station is closing".into(),
         };
         match read {
             Ok(0) => break ended(&mut child).await,
@@ -217,15 +203,6 @@ async fn stop(mut child: Child) {
     }
     let _ = child.start_kill();
     let _ = tokio::time::timeout(Duration::from_secs(2), child.wait()).await;
-}
-
-async fn closing(station: &Weak<Station>) {
-    loop {
-        if station.upgrade().is_none_or(|station| station.is_closing()) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
 
 /// Scores the newest frame, again and again.

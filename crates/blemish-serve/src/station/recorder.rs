@@ -121,12 +121,9 @@ impl Work {
         let id = image_id(answered.received, &verdict.id, &verdict.model);
         let (which, share) = self.station.rule();
         let audit = is_audited(&id, share);
-        let (version, rank) = self.station.version(answered);
-        let said = Said::new(answered, version, rank);
-        if answered.is_shadow {
-            return self.record_shadow(id, said);
-        }
         let is_recorded = match which {
+            // Only beside an image that is there, which the store knows.
+            _ if answered.is_shadow => true,
             Which::All => true,
             // The audit is a sample of all images, or it says nothing.
             Which::Flagged => audit || verdict.anomalous == Some(true),
@@ -134,6 +131,11 @@ impl Work {
         };
         if !is_recorded {
             return;
+        }
+        let (version, rank) = self.station.version(answered);
+        let said = Said::new(answered, version, rank);
+        if answered.is_shadow {
+            return self.record_shadow(id, said);
         }
         let written = self.pictures.write(&id, &answered.bytes, &answered.map, answered.colours);
         let (file, map, bytes) = written.unwrap_or_else(|fault| {

@@ -1,6 +1,7 @@
 //! What people may change while the station runs; kept in `settings.json`, which goes before the command line.
 
 use super::retention::Limits;
+use super::versions::cannot_write;
 use crate::fault::Fault;
 use crate::options::{ServeOptions, Which};
 use blemish::data::files;
@@ -61,10 +62,7 @@ impl Settings {
             history_max: options.history_max,
             history_days: options.history_days,
         };
-        let stored = files::read(path, 1 << 20).ok();
-        let stored =
-            stored.and_then(|text| serde_json::from_slice::<Changes>(&text).ok()).unwrap_or_default();
-        begun.changed(&stored).unwrap_or_else(|fault| {
+        begun.changed(&stored(path)).unwrap_or_else(|fault| {
             tracing::warn!("`{}` is passed over: {fault}", path.display());
             begun
         })
@@ -117,27 +115,26 @@ impl Settings {
     /// # Errors
     /// `io` if the folder cannot be written.
     pub fn store(path: &Path, changes: &Changes) -> Result<(), Fault> {
-        let stored = files::read(path, 1 << 20).ok();
-        let mut all =
-            stored.and_then(|text| serde_json::from_slice::<Changes>(&text).ok()).unwrap_or_default();
+        let mut all = stored(path);
         let Changes { record, audit, history_max, history_days, .. } = changes.clone();
         all.record = record.or(all.record);
         all.audit = audit.or(all.audit);
         all.history_max = history_max.or(all.history_max);
         all.history_days = history_days.or(all.history_days);
         let text = serde_json::to_vec_pretty(&all).unwrap_or_default();
-        files::write(path, &text).map_err(|error| {
-            Fault::new(
-                "io",
-                format!("cannot write `{}`: {error}; check the space and the rights there", path.display()),
-            )
-        })
+        files::write(path, &text).map_err(|error| cannot_write(path, &error))
     }
 
     /// How much is kept.
     pub fn limits(&self) -> Limits {
         Limits { bytes: self.history_max, days: self.history_days }
     }
+}
+
+/// What was changed; nothing if the file is missing or no such.
+fn stored(path: &Path) -> Changes {
+    let text = files::read(path, 1 << 20).ok();
+    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -376,7 +376,8 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Fault {
+/// A file cannot be written.
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Fault {
     Fault::new(
         "io",
         format!("cannot write `{}`: {error}; check the space and the rights there", path.display()),

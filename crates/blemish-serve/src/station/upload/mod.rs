@@ -81,6 +81,21 @@ pub struct Set {
     pub refused: Vec<Refused>,
 }
 
+impl Set {
+    /// With its files; nothing is new.
+    fn of(set: &str, files: Vec<File>) -> Self {
+        let mut told = Self { set: set.to_owned(), ..Self::default() };
+        told.fill(files);
+        told
+    }
+
+    fn fill(&mut self, files: Vec<File>) {
+        self.images = files.len();
+        self.bytes = files.iter().map(|file| file.bytes).sum();
+        self.files = files;
+    }
+}
+
 /// The folder of sets.
 pub struct Uploads {
     root: PathBuf,
@@ -163,7 +178,7 @@ impl Uploads {
                 Err(error) => Err(cannot_write(received, &error)),
             },
         };
-        self.fill(set, index.files);
+        set.fill(index.files);
         outcome
     }
 
@@ -219,15 +234,7 @@ impl Uploads {
     pub fn set(&self, set: &str) -> Result<Set, Fault> {
         let folder = self.folder(set)?;
         let _taking = super::store::lock(&self.taking);
-        let mut told = Set { set: set.to_owned(), ..Set::default() };
-        self.fill(&mut told, Index::read(&folder).files);
-        Ok(told)
-    }
-
-    fn fill(&self, set: &mut Set, files: Vec<File>) {
-        set.images = files.len();
-        set.bytes = files.iter().map(|file| file.bytes).sum();
-        set.files = files;
+        Ok(Set::of(set, Index::read(&folder).files))
     }
 
     /// The bytes of a file of a set.
@@ -247,17 +254,15 @@ impl Uploads {
     /// `not_found`, `io`.
     pub fn remove(&self, set: &str, sha256: &str) -> Result<Set, Fault> {
         let folder = self.folder(set)?;
-        {
-            let _taking = super::store::lock(&self.taking);
-            let index = Index::read(&folder);
-            let at = *index.by_content.get(sha256).ok_or_else(no_file)?;
-            let path = folder.join("images").join(&index.files[at].name);
-            // What is gone already is what was wanted.
-            let _ = std::fs::remove_file(&path);
-            let rest: Vec<File> = index.files.into_iter().filter(|file| file.sha256 != sha256).collect();
-            Index::write(&folder, &rest)?;
-        }
-        self.set(set)
+        let _taking = super::store::lock(&self.taking);
+        let index = Index::read(&folder);
+        let at = *index.by_content.get(sha256).ok_or_else(no_file)?;
+        let path = folder.join("images").join(&index.files[at].name);
+        // What is gone already is what was wanted.
+        let _ = std::fs::remove_file(&path);
+        let rest: Vec<File> = index.files.into_iter().filter(|file| file.sha256 != sha256).collect();
+        Index::write(&folder, &rest)?;
+        Ok(Set::of(set, rest))
     }
 
     /// Deletes a set; how many files it had.

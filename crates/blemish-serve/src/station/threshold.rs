@@ -91,16 +91,26 @@ pub fn positions(calibration: &Calibration) -> Vec<Position> {
     all
 }
 
+/// A false-alarm rate that can be asked for.
+///
+/// # Errors
+/// `request` for one out of range.
+pub fn checked_rate(rate: f64) -> Result<f64, Fault> {
+    match rate > 0.0 && rate < 1.0 {
+        true => Ok(rate),
+        false => {
+            Err(Fault::request(format!("a false-alarm rate of {rate} is not between 0 and 1; 0.01 is usual")))
+        }
+    }
+}
+
 /// The rate that leads to what is wanted.
 ///
 /// # Errors
 /// `request` if neither or both are given or out of range.
 pub fn rate_for(calibration: &Calibration, wanted: Wanted) -> Result<f64, Fault> {
     match (wanted.threshold, wanted.rate) {
-        (None, Some(rate)) if rate > 0.0 && rate < 1.0 => Ok(rate),
-        (None, Some(rate)) => {
-            Err(Fault::request(format!("a false-alarm rate of {rate} is not between 0 and 1; 0.01 is usual")))
-        }
+        (None, Some(rate)) => checked_rate(rate),
         (Some(threshold), None) if threshold.is_finite() => {
             let all = positions(calibration);
             let at_or_above = all.iter().rev().find(|position| position.threshold >= threshold);

@@ -4,8 +4,10 @@
 //! Ctrl-C is. What it tells on its standard error are the events of `--progress json`.
 
 mod child;
+mod laid;
 mod plan;
 mod progress;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +17,9 @@ use super::store::lock;
 use super::versions::MadeBy;
 use crate::fault::Fault;
 use child::{Child, Ended};
-pub use plan::Request;
 use plan::Step;
 use progress::Progress;
+pub use request::Request;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -109,7 +111,7 @@ impl Jobs {
             let root = station.jobs.root.clone();
             let interrupted = station.write(move |connection| {
                 for id in rows::interrupt_running(connection)? {
-                    rows::set_can_resume(connection, id, plan::has_checkpoint(&root.join(id.to_string())))?;
+                    rows::set_can_resume(connection, id, laid::has_checkpoint(&root.join(id.to_string())))?;
                 }
                 Ok(())
             });
@@ -202,8 +204,9 @@ impl Station {
     /// `request` if it says nothing sensible, `not_found` for what it names; else of the database.
     pub async fn add_job(self: &Arc<Self>, request: Value, author: String) -> Result<Job, Fault> {
         let parsed = Request::read(&request)?;
-        parsed.check(self)?;
         let (kind, model) = (parsed.kind_name(), parsed.model().to_owned());
+        let station = self.clone();
+        blocking(move || parsed.check(&station)).await?;
         let stored = self
             .write(move |connection| {
                 let id = rows::add(connection, kind, &model, &request, &author)?;
@@ -314,7 +317,7 @@ impl Station {
             false => format!("{}; {}", fault.text, fault.help),
         });
         let folder = self.jobs.root.join(job.id.to_string());
-        job.can_resume = job.state != "done" && plan::has_checkpoint(&folder);
+        job.can_resume = job.state != "done" && laid::has_checkpoint(&folder);
         if !job.can_resume {
             // What it worked with is worth nothing without it.
             let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
@@ -345,7 +348,8 @@ impl Station {
     ) -> Result<(), Fault> {
         let request = Request::read(&job.request)?;
         let folder = self.jobs.root.join(job.id.to_string());
-        let plan = request.plan(self, &folder).await?;
+        let (station, asked) = (self.clone(), request.clone());
+        let plan = blocking(move || asked.plan(&station, &folder)).await?;
         for step in &plan.steps {
             let result = self.do_step(job, step, progress, cancelled).await?;
             job.result = Some(match job.result.take() {

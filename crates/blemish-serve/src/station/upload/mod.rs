@@ -352,6 +352,7 @@ fn no_file() -> Fault {
     Fault::new("not_found", "the upload has no such file; it lists those it has")
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Fault {
+/// A file cannot be written.
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Fault {
     Fault::new("io", format!("cannot write `{}`: {error}; make room on the disk", path.display()))
 }

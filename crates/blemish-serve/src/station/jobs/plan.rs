@@ -129,7 +129,7 @@ fn plan_update(
         let rest = rate.map(|rate| words([&format!("--false-alarm={rate}")])).unwrap_or_default();
         steps.push(Step {
             name: "calibrating",
-            arguments: with_good(&made, &good, &made, rest),
+            arguments: calibrating(&made, ("--with-good", &good), &made, rest),
             output: None,
         });
     }
@@ -159,33 +159,31 @@ fn plan_calibrate(
             }
             let good = folder.join("good");
             lay(station, &good, pictures)?;
-            with_good(&file, &good, &made, calibrate.rest()?)
+            calibrating(&file, ("--with-good", &good), &made, calibrate.rest()?)
         }
         With::Labelled => {
             let list = list(station, folder, pictures)?;
-            let mut arguments = words(["calibrate"]);
-            arguments.push(file.into());
-            arguments.push("--labelled".into());
-            arguments.push(list.into());
-            arguments.extend(calibrate.rest()?);
-            arguments.extend(words(["--groups", "none", "--skip-bad", "--json", "-o"]));
-            arguments.push(made.clone().into());
-            arguments
+            calibrating(&file, ("--labelled", &list), &made, calibrate.rest()?)
         }
     };
     let makes = Makes { file: made, by: MadeBy::Calibrate, parent: Some(key), learnt: Vec::new() };
     Ok(Plan { steps: vec![Step { name: "calibrating", arguments, output: None }], makes: Some(makes) })
 }
 
-/// Audited images are drawn one by one, so that each counts for itself.
-fn with_good(model: &Path, good: &Path, output: &Path, rest: Vec<OsString>) -> Vec<OsString> {
+/// A calibration with images that a flag names; they were drawn one by one, so that each counts for itself.
+fn calibrating(
+    model: &Path,
+    (flag, images): (&str, &Path),
+    output: &Path,
+    rest: Vec<OsString>,
+) -> Vec<OsString> {
     let mut arguments = words(["calibrate"]);
     arguments.push(model.into());
     arguments.extend(rest);
     arguments.extend(words(["--groups", "none", "--skip-bad", "--json", "-o"]));
     arguments.push(output.into());
-    arguments.push("--with-good".into());
-    arguments.push(good.into());
+    arguments.push(flag.into());
+    arguments.push(images.into());
     arguments
 }
 

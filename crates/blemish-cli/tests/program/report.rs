@@ -1,10 +1,8 @@
 //! Reports, leaderboards, picks and checks, as a user gets them.
 
-use crate::support::Bench;
+use crate::support::{Bench, in_browser};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
@@ -37,24 +35,10 @@ fn eval_writes_a_report_that_says_what_the_metrics_say() {
 
 #[test]
 fn a_report_works_in_a_browser_on_a_desk_and_on_a_phone_without_any_request() {
-    let Some(chromium) = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-    else {
-        println!("skipped: there is no Chromium; install the package `chromium` to run this test");
-        return;
-    };
-    if Command::new("node").arg("--version").output().is_err() {
-        println!("skipped: there is no Node; install the package `nodejs` to run this test");
-        return;
-    }
     let bench = Bench::with_model();
     bench.ok("eval model.blemish set --report report.html");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../blemish-report/tests/browse.mjs");
-    let output =
-        Command::new("node").arg(script).arg(chromium).arg(bench.path("report.html")).output().unwrap();
-    let (seen, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{error}");
+    let report = bench.path("report.html");
+    let Some(seen) = in_browser("blemish-report/tests/browse.mjs", &[&report]) else { return };
     let seen = json(&seen);
     assert_eq!(seen.as_array().unwrap().len(), 3);
     assert_eq!(seen[2]["after"]["fp"], "0", "at the end of the slider nothing is flagged");

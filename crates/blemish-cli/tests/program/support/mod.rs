@@ -70,6 +70,26 @@ impl Bench {
     }
 }
 
+/// Runs a script of a crate's tests by Node in Chromium; gives what it wrote, or nothing where there is no browser or no Node.
+pub fn in_browser(script: &str, arguments: &[&Path]) -> Option<String> {
+    let Some(chromium) = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+    else {
+        println!("skipped: there is no Chromium; install the package `chromium` to run this test");
+        return None;
+    };
+    if Command::new("node").arg("--version").output().is_err() {
+        println!("skipped: there is no Node; install the package `nodejs` to run this test");
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(script);
+    let output = Command::new("node").arg(script).arg(chromium).args(arguments).output().unwrap();
+    let seen = text(&output.stdout);
+    assert!(output.status.success(), "{seen}{}", text(&output.stderr));
+    Some(seen)
+}
+
 /// Writes a weight file of SqueezeNet 1.1 with made-up values.
 pub fn write_made_up_weights(path: &Path) {
     let architecture = Architecture::SqueezeNet1_1;

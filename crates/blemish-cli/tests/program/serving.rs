@@ -54,24 +54,26 @@ impl Server {
         stream
     }
 
+    /// Sends a request, whose head may have one more line; gives the status and the body.
+    pub(crate) fn request(&self, verb: &str, path: &str, about: &str, body: &[u8]) -> (String, String) {
+        let mut stream = self.connect();
+        stream.write_all(&head(verb, path, about, body.len())).unwrap();
+        stream.write_all(body).unwrap();
+        answer(stream)
+    }
+
     /// Posts an image; gives the status and the body.
     pub(crate) fn score(&self, path: &str, image: &[u8]) -> (String, String) {
-        let mut stream = self.connect();
-        stream.write_all(&head(path, image.len())).unwrap();
-        stream.write_all(image).unwrap();
-        answer(stream)
+        self.request("POST", path, "", image)
     }
 
     /// The status of asking for the models with a token.
     fn models_for(&self, token: &str) -> String {
-        let mut stream = self.connect();
-        let about = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}");
-        stream.write_all(format!("GET /v1/models HTTP/1.1\r\n{about}\r\n\r\n").as_bytes()).unwrap();
-        answer(stream).0
+        self.request("GET", "/v1/models", &format!("Authorization: Bearer {token}\r\n"), b"").0
     }
 
     #[cfg(unix)]
-    fn signal(&self, signal: libc::c_int) {
+    pub(crate) fn signal(&self, signal: libc::c_int) {
         // Safety: the process is our own child, which has not been waited for.
         unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
     }
@@ -83,14 +85,14 @@ impl Server {
     }
 }
 
-fn head(path: &str, length: usize) -> Vec<u8> {
+fn head(verb: &str, path: &str, about: &str, length: usize) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{about}Content-Length: {length}\r\n\r\n"
     )
     .into_bytes()
 }
 
-pub(crate) fn answer(mut stream: impl Read) -> (String, String) {
+fn answer(mut stream: impl Read) -> (String, String) {
     let mut text = Vec::new();
     // A connection that was reset has said all that it will.
     let _ = stream.read_to_end(&mut text);
@@ -144,7 +146,7 @@ fn what_is_in_flight_is_answered_before_the_end_and_the_socket_is_taken_away() {
     let streams: Vec<UnixStream> = (0..8)
         .map(|_| {
             let mut stream = UnixStream::connect(&socket).unwrap();
-            stream.write_all(&head("/score", image.len())).unwrap();
+            stream.write_all(&head("POST", "/score", "", image.len())).unwrap();
             stream.write_all(&image[..image.len() / 2]).unwrap();
             stream
         })
@@ -152,7 +154,7 @@ fn what_is_in_flight_is_answered_before_the_end_and_the_socket_is_taken_away() {
     // Heads are read when their requests are counted: the model then has eight images under way.
     loop {
         let mut asked = UnixStream::connect(&socket).unwrap();
-        asked.write_all(b"GET /v1/models/model HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        asked.write_all(&head("GET", "/v1/models/model", "", 0)).unwrap();
         if number(&answer(asked).1, "queued") == "8" {
             break;
         }

@@ -1,10 +1,9 @@
 //! The station, as the program runs it: from images to a live model, and through a kill.
 
-use crate::serving::{Server, answer};
+use crate::serving::Server;
 use crate::support::Bench;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +14,7 @@ const LOST: Duration = Duration::from_millis(200 + 300);
 
 impl Server {
     fn ask(&self, verb: &str, path: &str, kind: &str, body: &[u8]) -> (String, Value) {
-        let mut stream = self.connect();
-        let head = format!(
-            "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let (status, body) = answer(stream);
+        let (status, body) = self.request(verb, path, &format!("Content-Type: {kind}\r\n"), body);
         (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
     }
 
@@ -79,13 +71,21 @@ fn form(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     body
 }
 
-fn images(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
+fn images(bench: &Bench, folder: &str) -> Vec<(String, Vec<u8>)> {
+    bench
+        .pictures(folder)
         .iter()
         .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
         .collect()
+}
+
+/// Waits until something is so, for 20 seconds at most.
+fn until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     let bench = Bench::with_model();
     let server = Server::start(&bench, "--station parts --audit 1");
     assert_eq!(server.get("/v1/station/state")["is_empty"], true);
-    let good = images(&bench.path("set/train/good"));
+    let good = images(&bench, "set/train/good");
     let (status, set) =
         server.ask("POST", "/v1/station/uploads", "multipart/form-data; boundary=frontier", &form(&good));
     assert_eq!((status.as_str(), &set["images"]), ("200", &json!(good.len())), "{set}");
@@ -107,16 +107,12 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     let first = server.get("/v1/station/models")["models"][0]["live"].clone();
     assert_eq!(first, job["version"]);
     for folder in ["set/test/good", "set/train/good"] {
-        for (_, image) in images(&bench.path(folder)) {
+        for (_, image) in images(&bench, folder) {
             assert_eq!(server.score("/score", &image).0, "200");
         }
     }
-    let count = images(&bench.path("set/test/good")).len() + good.len();
-    let began = Instant::now();
-    while server.history().len() < count {
-        assert!(began.elapsed() < Duration::from_secs(20));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let count = images(&bench, "set/test/good").len() + good.len();
+    until(|| server.history().len() >= count);
     let ids: Vec<Value> = server.history().iter().map(|row| row["id"].clone()).collect();
     server.post("/v1/station/labels", &json!({"ids": ids, "label": "good"}));
     // All of it is audited: nothing of it may be learnt, all of it may calibrate.
@@ -133,11 +129,8 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     assert_ne!(version, first, "the same content by another calibration");
     server.post("/v1/station/models/line/shadow", &json!({"version": version}));
     assert_eq!(server.score("/score", &good[0].1).0, "200");
-    let began = Instant::now();
-    while server.get(&format!("/v1/station/compare/line?candidate={}", version.as_str().unwrap()))["n"] != 1 {
-        assert!(began.elapsed() < Duration::from_secs(20));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let compared = format!("/v1/station/compare/line?candidate={}", version.as_str().unwrap());
+    until(|| server.get(&compared)["n"] == 1);
     let model = server.post("/v1/station/models/line/live", &json!({"version": version}));
     assert_eq!((&model["live"], &model["shadow"]), (&version, &Value::Null));
     let suspects =
@@ -146,11 +139,7 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     // What is live is what is there after a restart, without a name on the command line.
     drop(server);
     let server = Server::start(&bench, "--station parts");
-    let began = Instant::now();
-    while server.get("/v1/station/models")["models"][0]["live"] != version {
-        assert!(began.elapsed() < Duration::from_secs(20));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until(|| server.get("/v1/station/models")["models"][0]["live"] == version);
     let info = bench.ok("info parts/models/line.blemish");
     assert!(info.contains("10 %"), "{info}");
 }
@@ -178,8 +167,7 @@ fn a_kill_loses_no_verdict_but_those_of_the_last_moment() {
             });
         }
         std::thread::sleep(Duration::from_secs(2));
-        // Safety: the process is our own child, which has not been waited for.
-        unsafe { libc::kill(server.child.id() as libc::pid_t, libc::SIGKILL) };
+        server.signal(libc::SIGKILL);
         let killed = SystemTime::now();
         is_over.store(true, Ordering::Relaxed);
         killed

@@ -178,9 +178,6 @@ impl ServeArgs {
         set(&mut options.listen, self.listen.clone());
         options.hosts.extend(self.host.iter().cloned());
         options.cors.extend(self.cors.iter().cloned());
-        if self.token_file.is_some() {
-            options.token_file.clone_from(&self.token_file);
-        }
         options.is_insecure |= self.insecure;
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             let (certificate, key) = (certificate.clone(), key.clone());
@@ -204,6 +201,7 @@ impl ServeArgs {
         set(&mut options.history_days, station.history_days);
         set(&mut options.audit, station.audit);
         for (place, given) in [
+            (&mut options.token_file, &self.token_file),
             (&mut options.config, &self.config),
             (&mut options.monitor, &self.monitor),
             (&mut options.keep_dir, &keeping.keep_dir),

@@ -10,7 +10,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Browser, pause, until } from "./browser.mjs";
+import { Browser, pause, until } from "../../blemish-report/tests/browser.mjs";
 import { goodParts, part, withOrientation } from "./parts.mjs";
 
 const [chromium, program, wanted, pictures] = process.argv.slice(2);

@@ -27,7 +27,7 @@ const CODES = { Enter: 13, Escape: 27, " ": 32, End: 35, Home: 36, ArrowLeft: 37
 
 export class Browser {
   constructor(program) {
-    this.profile = mkdtempSync(join(tmpdir(), "station-browser-"));
+    this.profile = mkdtempSync(join(tmpdir(), "browser-"));
     this.process = spawn(program, ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
       "--disable-sync", "--hide-scrollbars", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--remote-debugging-pipe",
       `--user-data-dir=${this.profile}`, "about:blank"], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
@@ -61,7 +61,7 @@ export class Browser {
   async open(address, { width = 1280, height = 800, scheme = "light" } = {}) {
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
-    const page = new Page(this, sessionId, targetId, new URL(address).origin);
+    const page = new Page(this, sessionId, targetId, address);
     for (const domain of ["Page", "Network", "Runtime", "Log", "DOM"]) await page.send(domain + ".enable");
     await page.size(width, height);
     await page.send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: scheme }] });
@@ -82,8 +82,10 @@ export class Browser {
 }
 
 class Page {
-  constructor(browser, sessionId, targetId, origin) {
-    Object.assign(this, { browser, sessionId, targetId, origin });
+  constructor(browser, sessionId, targetId, address) {
+    // A file has no origin: what is its own is the file alone.
+    const home = address.startsWith("file:") ? address : new URL(address).origin;
+    Object.assign(this, { browser, sessionId, targetId, home });
   }
 
   send(method, params) {
@@ -154,7 +156,7 @@ class Page {
   trouble(allowed = []) {
     const mine = this.browser.events.filter((event) => event.sessionId === this.sessionId);
     const strangers = mine.filter((event) => event.method === "Network.requestWillBeSent").map((event) => event.params.request.url)
-      .filter((url) => !url.startsWith(this.origin + "/") && !url.startsWith(`blob:${this.origin}`) && !url.startsWith("data:"));
+      .filter((url) => url !== this.home && !url.startsWith(this.home + "/") && !url.startsWith(`blob:${this.home}`) && !url.startsWith("data:"));
     const errors = mine.filter((event) => event.method === "Runtime.exceptionThrown" || (event.method === "Log.entryAdded" && event.params.entry.level === "error") ||
       (event.method === "Runtime.consoleAPICalled" && event.params.type === "error")).map((event) => JSON.stringify(event.params));
     return [...strangers, ...errors.filter((error) => !allowed.some((text) => error.includes(text)))];

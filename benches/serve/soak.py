@@ -16,10 +16,8 @@ import http.client
 import json
 import os
 import random
-import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -30,12 +28,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from blemish import Program
-
-
-def free_port():
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return any_port.getsockname()[1]
+from server import Server, free_port
 
 
 class Line:
@@ -74,32 +67,16 @@ class Line:
 
     def version(self, model):
         """The version under which verdicts name a model."""
-        self.start(f"line={model}")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", "/v1/models/line")
-        version = json.loads(connection.getresponse().read())["version"]
-        self.child.terminate()
-        self.child.wait()
-        return version
+        with self.server(f"line={model}") as server:
+            return json.loads(server.get("/v1/models/line")[1])["version"]
 
-    def start(self, *words):
-        words = words or [f"line={self.model}", "--station", self.folder / "station", "--config", self.folder / "serve.toml",
-                          "--keep", "flagged", "--keep-dir", self.keep]
-        words = [self.args.program, "serve", "--listen", f"127.0.0.1:{self.port}", *words]
-        self.child = subprocess.Popen([str(word) for word in words], stdout=self.log, stderr=self.log)
-        began = time.monotonic()
-        while time.monotonic() - began < 60:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-                connection.request("GET", "/readyz")
-                if connection.getresponse().status == 200:
-                    return
-            except OSError:
-                pass
-            if self.child.poll() is not None:
-                raise SystemExit(f"the server ended with {self.child.returncode}; see {self.folder / 'log.jsonl'}")
-            time.sleep(0.02)
-        raise SystemExit("the server does not get ready")
+    def server(self, *words):
+        command = [self.args.program, "serve", "--listen", f"127.0.0.1:{self.port}", *words]
+        return Server(command, self.port, patience=60, log=self.log)
+
+    def start(self):
+        words = [f"line={self.model}", "--station", self.folder / "station", "--config", self.folder / "serve.toml", "--keep", "flagged", "--keep-dir", self.keep]
+        self.running = self.server(*words).__enter__()
 
     def client(self, number):
         """Posts images one after another; now and then a broken or a slow one."""
@@ -158,10 +135,10 @@ class Line:
         time.sleep(max(0.0, self.ends - time.monotonic()))
 
     def kill(self):
-        self.memory.append(self.resident())
+        self.memory.append(self.running.memory_mib())
         self.kills.append(time.time())
-        self.child.send_signal(signal.SIGKILL)
-        self.child.wait()
+        self.running.child.send_signal(signal.SIGKILL)
+        self.running.child.wait()
         self.start()
 
     def swap(self):
@@ -191,9 +168,6 @@ class Line:
         else:
             print("skipped: no mosquitto on this machine")
 
-    def resident(self):
-        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.child.pid}/status").read_text())[1]) / 1024
-
     def run(self):
         self.prepare()
         self.start()
@@ -207,9 +181,9 @@ class Line:
             for thread in threads:
                 thread.join()
             time.sleep(2)
-            self.memory.append(self.resident())
-            self.child.send_signal(signal.SIGTERM)
-            code = self.child.wait(30)
+            self.memory.append(self.running.memory_mib())
+            self.running.child.send_signal(signal.SIGTERM)
+            code = self.running.child.wait(30)
             if self.broker:
                 self.broker.kill()
             if self.is_mounted:

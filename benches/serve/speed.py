@@ -11,9 +11,7 @@ import argparse
 import http.client
 import json
 import os
-import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from blemish import Program, Rows
+from server import Server, free_port
 
 LOAD = """
 local bodies, at = {}, 0
@@ -45,45 +44,8 @@ end
 """
 
 
-def free_port():
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return any_port.getsockname()[1]
-
-
-class Server:
-    """A server of its own process, from its start until the block ends."""
-
-    def __init__(self, command, port, ready):
-        self.command, self.port, self.ready = [str(word) for word in command], port, ready
-
-    def __enter__(self):
-        started = time.perf_counter()
-        self.child = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while True:
-            try:
-                if self.get(self.ready)[0] == 200:
-                    break
-            except OSError:
-                pass
-            if self.child.poll() is not None or time.perf_counter() - started > 300:
-                raise SystemExit(f"{' '.join(self.command)} does not get ready")
-            time.sleep(0.002)
-        self.seconds_to_ready = time.perf_counter() - started
-        return self
-
-    def __exit__(self, *_):
-        self.child.terminate()
-        self.child.wait(30)
-
-    def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-    def memory_mib(self):
-        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.child.pid}/status").read_text())[1]) / 1024
+class Loaded(Server):
+    """A server that wrk puts under load."""
 
     def load(self, path, images, folder, seconds, connections=8):
         """What wrk saw: requests, seconds, p50 and p99 in milliseconds, errors."""
@@ -129,12 +91,12 @@ def median(values):
 
 def main(args, folder):
     program, rows = Program(args.program), Rows("serve")
-    tell = lambda metric, value, **more: (print(f"  {metric}: {value} {more.get('note', '')}", flush=True), rows.add(metric=metric, value=value, command="python benches/serve/speed.py", **more))
+    tell = lambda metric, value, **more: (print(f"  {metric}: {value} {more.get('note', '')}", flush=True), rows.add(metric=metric, value=value, **more))
     parts = folder / "parts"
     program.synth(parts, "--look", "fabric", "--train", 40, "--test-good", 30, "--test-per-defect", 6, "--size", "256x256", "--seed", 5)
     images = sorted((parts / "test").rglob("*.png"))
     print(f"program {Path(args.program).stat().st_size / 1e6:.1f} MB")
-    rows.add(metric="program, MB", value=f"{Path(args.program).stat().st_size / 1e6:.1f}", command="python benches/serve/speed.py")
+    rows.add(metric="program, MB", value=f"{Path(args.program).stat().st_size / 1e6:.1f}")
     if args.peer:
         peer(args, program, folder, parts, images, tell)
     for method in ("patchcore", "statistical"):
@@ -143,7 +105,7 @@ def main(args, folder):
         print(method)
         port = free_port()
         command = [args.program, "serve", f"line={model}", "--listen", f"127.0.0.1:{port}"]
-        with Server(command, port, "/readyz") as server:
+        with Loaded(command, port) as server:
             tell("start to ready, s", f"{server.seconds_to_ready:.2f}", method=method)
             server.load("/v1/models/line/score", images, folder, 2)
             pairs = []
@@ -160,7 +122,7 @@ def main(args, folder):
         if method == "statistical":
             small = folder / "small.png"
             shrink(program, folder, small)
-            with Server(command, port, "/readyz") as server:
+            with Loaded(command, port) as server:
                 rate = server.load("/v1/models/line/score", [small], folder, 2)
                 before = server.memory_mib()
                 seconds = int(args.requests / (rate["requests"] / rate["seconds"])) + 1
@@ -186,7 +148,7 @@ def peer(args, program, folder, parts, images, tell):
     ports = [free_port(), free_port()]
     ours = [args.program, "serve", f"line={model}", "--listen", f"127.0.0.1:{ports[0]}"]
     theirs = [python, script, "serve", export, ports[1]]
-    with Server(ours, ports[0], "/readyz") as our, Server(theirs, ports[1], "/ready") as their:
+    with Loaded(ours, ports[0]) as our, Loaded(theirs, ports[1], "/ready") as their:
         for server, path in ((our, "/v1/models/line/score"), (their, "/score")):
             server.load(path, images, folder, 2)
         for _ in range(args.runs):

@@ -17,7 +17,7 @@ pub(super) struct Asset {
     pub(super) name: &'static str,
     kind: &'static str,
     pub(super) text: String,
-    compressed: Vec<u8>,
+    pub(super) compressed: Vec<u8>,
     tag: String,
 }
 
@@ -54,7 +54,7 @@ pub(super) const SCRIPTS: [(&str, &str); 20] = scripts![
 ];
 
 /// Every file of the pages.
-pub(super) static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let made = [
         ("station.css", "text/css; charset=utf-8", format!("{LOOK}{}", include_str!("assets/station.css"))),
         ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg").into()),
@@ -88,10 +88,15 @@ fn colours() -> String {
     format!("export const OPACITY = {OPACITY};\nexport const COLOURS = [{}];\n", levels.join(","))
 }
 
-/// The file of that name; `304` where the caller has it already.
-pub(super) fn answer(name: &str, headers: &HeaderMap) -> Response {
+/// The file of that name.
+pub(super) fn find(name: &str) -> Option<&'static Asset> {
     let assets: &'static Vec<Asset> = &ASSETS;
-    let Some(asset) = assets.iter().find(|asset| asset.name == name) else {
+    assets.iter().find(|asset| asset.name == name)
+}
+
+/// The answer with the file of that name; `304` where the caller has it already.
+pub(super) fn answer(name: &str, headers: &HeaderMap) -> Response {
+    let Some(asset) = find(name) else {
         return Fault::new("not_found", "there is no such file").into_response();
     };
     let says = |name, what: &str| {

@@ -18,7 +18,7 @@ mod words;
 use crate::fault::Fault;
 use axum::Router;
 use axum::extract::{Path, RawQuery};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::LazyLock;
@@ -27,7 +27,7 @@ use std::sync::LazyLock;
 pub const POLICY: &str = "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; \
                           frame-ancestors 'none'";
 
-/// The paths of the screens with the name of each; what needs a token is fetched by the scripts, not in the pages.
+/// The paths of the screens, in the order of the navigation; what needs a token is fetched by the scripts, not in the pages.
 pub const SCREENS: [&str; 10] = [
     "/",
     "/history",
@@ -59,13 +59,18 @@ fn line_for(query: Option<&str>) -> &'static str {
     }
 }
 
-/// The text of the page at a path.
-fn text_of(path: &str) -> String {
-    let name = match path {
+/// The name of the screen at a path.
+fn name_of(path: &str) -> &str {
+    match path {
         "/" => "line",
         "/image/{id}" => "image",
         other => other.trim_start_matches('/'),
-    };
+    }
+}
+
+/// The text of the page at a path.
+fn text_of(path: &str) -> String {
+    let name = name_of(path);
     let (script, content) = match name {
         "history" => ("history", screens::history()),
         "image" => ("image", screens::image()),
@@ -87,18 +92,14 @@ fn page_at(path: &'static str) -> Response {
     let pages: &'static Vec<(&str, String)> = &PAGES;
     match pages.iter().find(|(known, _)| *known == path) {
         Some((_, text)) => {
-            let mut response = (StatusCode::OK, text.as_str()).into_response();
-            let head = response.headers_mut();
-            for (name, value) in [
+            let head = [
                 (header::CONTENT_TYPE, "text/html; charset=utf-8"),
                 (header::CONTENT_SECURITY_POLICY, POLICY),
                 (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
                 (header::REFERRER_POLICY, "same-origin"),
                 (header::CACHE_CONTROL, "no-cache"),
-            ] {
-                head.insert(name, header::HeaderValue::from_static(value));
-            }
-            response
+            ];
+            (head, text.as_str()).into_response()
         }
         None => Fault::new("not_found", "there is no such page").into_response(),
     }

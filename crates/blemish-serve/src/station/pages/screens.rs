@@ -1,6 +1,6 @@
 //! The screens' markup. Scripts fill what has an id; text from outside never goes through here.
 
-use super::shell::{author, figure, model_choice};
+use super::shell::{author, cell, figure, model_choice};
 use super::words::say;
 use maud::{Markup, html};
 
@@ -166,7 +166,6 @@ pub(super) fn image() -> Markup {
 
 /// The threshold.
 pub(super) fn threshold() -> Markup {
-    let cell = |id: &str, text: &str| html! { td { b id=(id) { "–" } br; span.soft { (text) } } };
     html! {
         div.head { h1 { (say("threshold.title")) } (model_choice()) }
         p #unset.soft hidden {}
@@ -296,7 +295,6 @@ pub(super) fn new_part(is_first: bool) -> Markup {
 
 /// A candidate beside the live model.
 pub(super) fn compare() -> Markup {
-    let cell = |id: &str, text: &str| html! { td { b id=(id) { "–" } br; span.soft { (text) } } };
     html! {
         div.head { h1 { (say("compare.title")) } (model_choice()) }
         p #none hidden { (say("compare.none")) " " a href="/models" { (say("models.title")) } }

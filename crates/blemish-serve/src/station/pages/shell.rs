@@ -1,19 +1,11 @@
 //! What every page begins and ends with: head, navigation, places for news.
 
 use super::words::say;
+use super::{SCREENS, name_of};
 use maud::{DOCTYPE, Markup, html};
 
-/// The screens in the navigation: path and name.
-const SCREENS: [(&str, &str); 8] = [
-    ("/", "line"),
-    ("/history", "history"),
-    ("/threshold", "threshold"),
-    ("/models", "models"),
-    ("/new", "new"),
-    ("/compare", "compare"),
-    ("/drift", "drift"),
-    ("/settings", "settings"),
-];
+/// Screens that are no place of the navigation.
+const ELSEWHERE: [&str; 2] = ["image", "login"];
 
 /// A whole page: its name in the navigation, the script that brings it to life, its content.
 pub(super) fn page(name: &str, script: &str, content: &Markup) -> String {
@@ -51,8 +43,10 @@ pub(super) fn page(name: &str, script: &str, content: &Markup) -> String {
 }
 
 fn navigation(name: &str) -> Markup {
+    let screens = SCREENS.into_iter().map(|path| (path, name_of(path)));
+    let screens = screens.filter(|(_, screen)| !ELSEWHERE.contains(screen));
     let links = html! {
-        @for (path, screen) in SCREENS {
+        @for (path, screen) in screens {
             a href=(path) aria-current=[(screen == name).then_some("page")] { (say(&format!("nav.{screen}"))) }
         }
     };
@@ -72,6 +66,11 @@ pub(super) fn author() -> Markup {
     html! {
         label.field { (say("common.name")) " " input #author type="text" maxlength="80" autocomplete="name"; }
     }
+}
+
+/// A cell of a table of counts: the count, what it is of.
+pub(super) fn cell(id: &str, text: &str) -> Markup {
+    html! { td { b id=(id) { "–" } br; span.soft { (text) } } }
 }
 
 /// A figure in words: name, value, what it is of.

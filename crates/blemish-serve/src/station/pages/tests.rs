@@ -1,12 +1,9 @@
 //! Pages as text: what they load exists, every text stands in one file, nothing is written in line, and the first page is light.
 
-use super::assets::{ASSETS, SCRIPTS, answer};
-use super::{SCREENS, line_for, page_at, text_of, words};
+use super::assets::{SCRIPTS, answer, find};
+use super::{SCREENS, line_for, name_of, page_at, text_of, words};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::collections::BTreeSet;
-use std::io::Write;
 
 const MARKUP: &str = concat!(include_str!("screens.rs"), include_str!("shell.rs"));
 
@@ -17,8 +14,7 @@ fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<
 
 /// The scripts that a script imports before it runs.
 fn imports(name: &str) -> Vec<&'static str> {
-    let assets = &*ASSETS;
-    let asset = assets.iter().find(|asset| asset.name == name).unwrap_or_else(|| panic!("{name} is absent"));
+    let asset = find(name).unwrap_or_else(|| panic!("{name} is absent"));
     between(&asset.text, " from \"./", "\"").collect()
 }
 
@@ -32,21 +28,15 @@ fn closure(name: &'static str) -> BTreeSet<&'static str> {
     known
 }
 
-fn compressed(text: &str) -> usize {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(text.as_bytes()).unwrap();
-    encoder.finish().unwrap().len()
-}
-
 #[test]
 fn every_page_loads_only_files_that_exist_and_has_nothing_in_line() {
     for path in SCREENS.into_iter().chain(["bare"]) {
         let page = text_of(path);
         for file in between(&page, "\"/assets/", "\"") {
-            assert!(ASSETS.iter().any(|asset| asset.name == file), "{path}: {file}");
+            assert!(find(file).is_some(), "{path}: {file}");
         }
         for script in between(&page, "src=\"/assets/", "\"") {
-            closure(ASSETS.iter().find(|asset| asset.name == script).unwrap().name);
+            closure(find(script).unwrap().name);
         }
         for attribute in ["style", "onclick", "onload", "onerror", "oninput", "onsubmit"] {
             assert!(!page.contains(&format!(" {attribute}=")), "{path} has {attribute} in line");
@@ -60,7 +50,7 @@ fn every_page_loads_only_files_that_exist_and_has_nothing_in_line() {
             "{name} makes markup of text"
         );
         for lazy in between(text, "import(\"./", "\"") {
-            closure(ASSETS.iter().find(|asset| asset.name == lazy).unwrap().name);
+            closure(find(lazy).unwrap().name);
         }
     }
 }
@@ -109,7 +99,10 @@ fn the_first_page_weighs_less_than_60_kb() {
     let scripts = closure("line.js");
     let files = scripts.into_iter().chain(["station.css", "icon.svg"]);
     let weight: usize = files
-        .map(|file| compressed(&ASSETS.iter().find(|asset| asset.name == file).unwrap().text))
+        .map(|file| match find(file).unwrap().compressed.len() {
+            0 => panic!("{file} is not compressed"),
+            bytes => bytes,
+        })
         .sum::<usize>()
         + text_of("/").len();
     assert!(weight < 60_000, "{weight} bytes");

@@ -2,13 +2,12 @@
 // defective hatched, a threshold dashed.
 import { percent, svg, words } from "./dom.js";
 
-/** Draws now and whenever the place changes its width; gives a function that draws again. */
-export function keepDrawn(place, draw) {
-  let width = 0;
-  const again = () => { width = Math.floor(place.clientWidth); if (width > 40) place.replaceChildren(draw(width)); };
+/** Gives a function that takes what draws the chart of a place: it draws now and whenever the place changes its width. */
+export function keepDrawn(place) {
+  let width = 0, draw = null;
+  const again = () => { width = Math.floor(place.clientWidth); if (draw && width > 40) place.replaceChildren(draw(width)); };
   new ResizeObserver(() => { if (Math.floor(place.clientWidth) !== width) again(); }).observe(place);
-  again();
-  return again;
+  return (drawing) => { draw = drawing; again(); };
 }
 
 const hatch = (id) => svg("defs", {}, svg("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },

@@ -7,7 +7,8 @@ import { begin, may, modelChoice } from "./shell.js";
 import { label, labelButtons, labelled, tag, thumb } from "./verdict.js";
 
 const signed = author(at("author"));
-let models = [], model = null, data = null, redraw = null;
+const chart = keepDrawn(at("chart"));
+let models = [], model = null, data = null;
 
 function candidates() {
   const others = (model?.versions ?? []).filter((version) => !version.is_live);
@@ -55,13 +56,10 @@ async function show() {
   at("apart").replaceChildren(...apart.slice(0, 60).map(disagreement));
   at("agree").hidden = apart.length > 0 || data.n === 0;
   const version = (key) => model.versions.find((one) => one.key === key);
-  const drawing = (width) => pairs(width, {
+  chart((width) => pairs(width, {
     points: data.pairs.filter((pair) => pair.live.p_value !== null && pair.candidate.p_value !== null).map((pair) => ({ x: pair.live.p_value, y: pair.candidate.p_value, disagrees: pair.live.anomalous !== pair.candidate.anomalous, id: pair.id, title: clock(pair.time) })),
     rates: [version(data.live.key)?.rate, version(data.candidate.key)?.rate], label: words.compare.chart, names: [words.compare.axis_x, words.compare.axis_y],
-  });
-  at("chart").draw = drawing;
-  redraw ??= keepDrawn(at("chart"), (width) => at("chart").draw(width));
-  redraw();
+  }));
 }
 
 async function load() {

@@ -7,7 +7,8 @@ import { begin, modelChoice } from "./shell.js";
 
 const signed = author();
 const SYMBOLS = { off: "–", collecting: "…", quiet: "✓", moved: "!" };
-let model = "", rate = null, redraw = null;
+const chart = keepDrawn(at("chart"));
+let model = "", rate = null;
 
 function told(now) {
   const title = { off: words.drift.none, collecting: words.drift.collecting, quiet: words.drift.calm, moved: words.drift.warned }[now.state] ?? now.state;
@@ -18,9 +19,7 @@ function told(now) {
   at("aside").textContent = now.share_set_aside === null ? "–" : `${percent(now.share_set_aside)} (${number(now.set_aside)})`;
   const points = [...now.scores].reverse().filter((one) => one.p_value !== null).map((one) => ({ p: one.p_value, flagged: one.anomalous, id: one.id, title: clock(one.time) }));
   at("chart").closest("figure").hidden = !points.length;
-  at("chart").points = points;
-  redraw ??= keepDrawn(at("chart"), (width) => timeline(width, { points: at("chart").points, threshold: rate, label: words.drift.chart }));
-  redraw();
+  chart((width) => timeline(width, { points, threshold: rate, label: words.drift.chart }));
 }
 
 async function show() {

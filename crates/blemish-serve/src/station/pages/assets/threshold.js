@@ -7,7 +7,8 @@ import { on } from "./events.js";
 import { begin, modelChoice } from "./shell.js";
 
 const signed = author(at("author"));
-let model = "", data = null, index = 0, redraw = null;
+const chart = keepDrawn(at("chart"));
+let model = "", data = null, index = 0;
 
 // Scores are single-precision numbers on the server; told as text they would differ from its own in the last digits.
 const single = Math.fround;
@@ -61,7 +62,7 @@ function nearest(x) {
 }
 
 function draw() {
-  redraw ??= keepDrawn(at("chart"), (width) => {
+  chart((width) => {
     at("chart").axis = scoreAxis(data.calibration, data.live.map((one) => one.score), 8, width - 8);
     const drawing = thresholdChart(width, { ...data, label: words.threshold.handle }), handle = drawing.querySelector(".handle");
     handle.addEventListener("keydown", (event) => {
@@ -125,8 +126,7 @@ async function show() {
   at("now").textContent = data.threshold === null ? words.threshold.unset : `${short(data.threshold)}: ${data.promise}`;
   at("origin").textContent = data.origin;
   at("legend-n").textContent = `${number(data.live.length)} ${words.common.images[data.live.length === 1 ? 0 : 1]}`;
-  if (redraw) redraw(); else draw();
-  tell();
+  draw();
   changes();
   await audit();
 }

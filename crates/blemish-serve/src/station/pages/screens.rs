@@ -352,7 +352,7 @@ pub(super) fn settings() -> Markup {
             ul #sources.plain-list {}
             p.soft { (say("settings.from_file")) }
         }
-        section hidden { h2 { (say("settings.sinks")) } ul #sinks.plain-list {} p.soft { (say("settings.from_file")) } }
+        section { h2 { (say("settings.sinks")) } ul #sinks.plain-list {} p.soft { (say("settings.from_file")) } }
         section {
             h2 { (say("settings.retention")) }
             p { (say("settings.used")) ": " b #used {} }

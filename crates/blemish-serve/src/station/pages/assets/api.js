@@ -11,7 +11,7 @@ export class Fault extends Error {
   }
 }
 
-/** Sends a request; JSON in, JSON out. A path that begins with `/v1` or `/v2` is taken as it is. */
+/** Sends a request; JSON in, JSON out. A path that begins with `/v1` is taken as it is. */
 export async function ask(method, path, body) {
   const isForm = body instanceof FormData || body instanceof Blob;
   let answer;
@@ -28,20 +28,24 @@ export async function ask(method, path, body) {
   let json = null;
   try { json = text ? JSON.parse(text) : null; } catch { /* Told below. */ }
   if (answer.ok) return json;
-  if (answer.status === 401 && location.pathname !== "/login") {
-    location.assign("/login?to=" + encodeURIComponent(location.pathname + location.search));
-  }
+  if (answer.status === 401 && location.pathname !== "/login") logIn();
   throw new Fault(json?.error ?? words.common.trouble, { ...json, status: answer.status });
 }
 
 export const get = (path) => ask("GET", path);
 export const post = (path, body = {}) => ask("POST", path, body);
 
+/** Asks for a token, and comes back to this page. */
+export const logIn = () => location.assign("/login" + query({ to: location.pathname + location.search }));
+
 /** A query of what is given. */
 export const query = (values) => {
   const given = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   return given.length ? "?" + new URLSearchParams(given) : "";
 };
+
+/** The page of an image. */
+export const pageOf = (id) => `/image/${encodeURIComponent(id)}`;
 
 /** Where parts of an image are. */
 export const picture = (id, part) => `${BASE}/images/${encodeURIComponent(id)}/${part}`;

@@ -1,5 +1,6 @@
 // Charts, drawn at the size that they have on screen so that their text stays readable. The marks are those of the reports: good filled,
 // defective hatched, a threshold dashed.
+import { pageOf } from "./api.js";
 import { percent, svg, words } from "./dom.js";
 
 /** Gives a function that takes what draws the chart of a place: it draws now and whenever the place changes its width. */
@@ -65,7 +66,7 @@ export function thresholdChart(width, { calibration, live, positions, label }) {
   // p-values where the rule has a threshold for them; those too close to a neighbour are left out.
   const ticks = [];
   let last = -60;
-  for (const rate of [...RATES]) {
+  for (const rate of RATES) {
     const position = positions.find((one) => one.rate >= rate * 0.999);
     if (!position || rate < positions[0].rate * 0.999) continue;
     const place = x(position.threshold);
@@ -110,7 +111,7 @@ function mark(x, y, kind, size, { id, title }) {
     ? svg("path", { class: "cross", d: `M${x - size} ${y - size}l${2 * size} ${2 * size}M${x + size} ${y - size}l${-2 * size} ${2 * size}` })
     : svg("circle", { class: "dot", cx: x, cy: y, r: size });
   if (title) shape.append(svg("title", { text: title }));
-  return id ? svg("a", { href: `/image/${encodeURIComponent(id)}`, tabindex: -1 }, shape) : shape;
+  return id ? svg("a", { href: pageOf(id), tabindex: -1 }, shape) : shape;
 }
 
 /** p-values of two models against each other. */
@@ -138,7 +139,4 @@ export function interval(rate) {
     svg("rect", { class: "reach", x: x(rate.low), y: 2, width: Math.max(0.8, x(rate.high) - x(rate.low)), height: 8 }),
     rate.rate !== null && svg("rect", { class: "at", x: x(rate.rate) - 0.5, y: 0, width: 1, height: 12 }));
 }
-
-/** The text of a rate with its interval. */
-export const inWords = (rate, text) => text.replace("{low}", percent(rate.low)).replace("{high}", percent(rate.high)).replace("{rate}", rate.rate === null ? "–" : percent(rate.rate));
 

@@ -1,6 +1,6 @@
 // A candidate beside the live model, on the same images.
-import { at, author, clock, complain, count, el, notice, number, percent, words } from "./dom.js";
-import { get, post, query } from "./api.js";
+import { at, author, clock, complain, count, el, fill, notice, number, percent, words } from "./dom.js";
+import { get, pageOf, post, query } from "./api.js";
 import { keepDrawn, pairs } from "./chart.js";
 import { on } from "./events.js";
 import { begin, may, modelChoice } from "./shell.js";
@@ -38,7 +38,7 @@ function disagreement(pair) {
       complain(fault);
     }
   };
-  const item = el("li", { class: "card" }, el("a", { href: `/image/${encodeURIComponent(pair.id)}`, "aria-label": clock(pair.time) }, thumb({ id: pair.id, label: pair.label }, null)),
+  const item = el("li", { class: "card" }, el("a", { href: pageOf(pair.id), "aria-label": clock(pair.time) }, thumb({ id: pair.id, label: pair.label }, null)),
     el("div", {}, mark(words.compare.live, pair.live), mark(words.compare.candidate, pair.candidate), tag(pair.label), may("label") && el("div", { class: "row" }, labelButtons(give))));
   return item;
 }
@@ -72,7 +72,7 @@ at("candidate").addEventListener("change", () => show().catch(complain));
 at("live-button").addEventListener("click", async () => {
   try {
     await post(`/models/${encodeURIComponent(model.name)}/live`, { version: at("candidate").value, author: signed() });
-    notice(words.models.made_live.replace("{version}", at("candidate").selectedOptions[0].text));
+    notice(fill(words.models.made_live, { version: at("candidate").selectedOptions[0].text }));
     await load();
   } catch (fault) {
     complain(fault);

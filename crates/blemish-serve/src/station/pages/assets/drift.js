@@ -1,5 +1,5 @@
 // What the monitor of a model has to say.
-import { at, author, clock, complain, el, notice, number, percent, sure, words } from "./dom.js";
+import { at, author, clock, complain, fill, notice, number, percent, sure, words } from "./dom.js";
 import { get, post } from "./api.js";
 import { keepDrawn, timeline } from "./chart.js";
 import { on } from "./events.js";
@@ -33,7 +33,7 @@ async function show() {
 }
 
 at("restart").addEventListener("click", async () => {
-  if (!(await sure(words.drift.restart_sure.replace("{model}", model), words.drift.restart))) return;
+  if (!(await sure(fill(words.drift.restart_sure, { model }), words.drift.restart))) return;
   try {
     told(await post(`/drift/${encodeURIComponent(model)}/restart`, { author: signed() }));
     notice(words.drift.restarted);

@@ -1,9 +1,9 @@
 // The history as a grid: filters, and labels for one or many.
-import { at, author, clock, complain, count, day, el, keys, notice, number, words } from "./dom.js";
-import { get, post, query } from "./api.js";
+import { at, author, clock, complain, count, day, el, keys, notice, words } from "./dom.js";
+import { get, pageOf, post, query } from "./api.js";
 import { on } from "./events.js";
 import { begin, may } from "./shell.js";
-import { labelButtons, labelled, thumb } from "./verdict.js";
+import { labelled, takeLabels, thumb } from "./verdict.js";
 
 const FIELDS = ["verdict", "label", "model", "day", "p_max", "filter"];
 const form = at("filters"), grid = at("grid"), signed = author();
@@ -14,7 +14,7 @@ const filters = () => Object.fromEntries(FIELDS.map((name) => [name, form.elemen
 function card(row) {
   const toggle = (event) => choose(row.id, event.shiftKey);
   return el("li", { "data-id": row.id, "aria-selected": "false", role: "option", tabindex: "-1" },
-    el("a", { href: `/image/${encodeURIComponent(row.id)}`, tabindex: "-1", "aria-label": `${clock(row.time)} ${row.name}` }, thumb(row)),
+    el("a", { href: pageOf(row.id), tabindex: "-1", "aria-label": `${clock(row.time)} ${row.name}` }, thumb(row)),
     el("label", {}, el("input", { type: "checkbox", tabindex: "-1", on: { click: toggle } }), el("span", { text: clock(row.time) }),
       row.pinned && el("span", { class: "soft", title: words.history.pinned, text: "◆" })),
     el("span", { class: "soft name", text: row.name }));
@@ -51,7 +51,7 @@ function append(images) {
   for (const row of images) {
     if (rows.has(row.id)) continue;
     const heading = day(row.time);
-    if (grid.lastElementChild?.dataset.day !== heading && at(`day-${heading}`) === null) {
+    if (!at(`day-${heading}`)) {
       grid.append(el("li", { class: "day", id: `day-${heading}`, role: "presentation", text: heading }));
     }
     rows.set(row.id, row);
@@ -74,7 +74,7 @@ async function show(isMore = false) {
   append(answer.images);
   next = answer.next;
   at("older").hidden = !next;
-  at("total").textContent = answer.total === null || answer.total === undefined ? "" : `${number(answer.total)} ${words.common.images[answer.total === 1 ? 0 : 1]}`;
+  at("total").textContent = answer.total === null || answer.total === undefined ? "" : count(words.common.images, answer.total);
   const isFiltered = Object.values(wanted).some(Boolean);
   at("nothing").hidden = rows.size > 0;
   at("nothing").textContent = isFiltered ? words.history.filtered_empty : words.history.empty;
@@ -168,16 +168,16 @@ at("all").addEventListener("click", () => { [...rows.keys()].forEach((id) => cho
 at("free").addEventListener("click", () => { chosen.clear(); bar(); });
 at("pin").addEventListener("click", () => pin(true));
 at("unpin").addEventListener("click", () => pin(false));
-at("labels").replaceChildren(...labelButtons(give));
 grid.addEventListener("focusin", (event) => { const item = event.target.closest("li[data-id]"); if (item && item.dataset.id !== focused) reach(item.dataset.id, false); });
 grid.addEventListener("keydown", (event) => {
   const acts = { ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => move(-1, true), ArrowDown: () => move(1, true),
-    " ": () => choose(focused, event.shiftKey), Enter: () => { location.href = `/image/${encodeURIComponent(focused)}`; } };
+    " ": () => choose(focused, event.shiftKey), Enter: () => { location.href = pageOf(focused); } };
   if (!acts[event.key] || event.target.tagName === "A" || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   acts[event.key]();
 });
-keys({ g: () => give("good"), d: () => give("defective"), u: () => give("unsure"), Escape: () => { chosen.clear(); bar(); } });
+takeLabels(give);
+keys({ Escape: () => { chosen.clear(); bar(); } });
 on("label", ({ data }) => data.ids.forEach((id) => rows.has(id) && rows.get(id).label !== data.label && replace({ ...rows.get(id), label: data.label })));
 on("again", () => show().catch(complain));
 

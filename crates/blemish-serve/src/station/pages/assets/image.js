@@ -1,10 +1,10 @@
 // One image: what was seen, what was said, what people say.
 import { at, author, complain, el, fill, keys, notice, number, short, when, words } from "./dom.js";
-import { get } from "./api.js";
+import { get, pageOf, picture } from "./api.js";
 import { on } from "./events.js";
 import { Overlay } from "./overlay.js";
 import { begin, may } from "./shell.js";
-import { badge, label, labelButtons, labelled, meaning, scoreLine, tag, thumb } from "./verdict.js";
+import { badge, kind, label, labelled, meaning, scoreLine, tag, takeLabels, thumb } from "./verdict.js";
 
 const id = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const overlay = new Overlay(at("stage"));
@@ -38,20 +38,20 @@ function labels(list) {
 }
 
 function neighbour(row) {
-  return el("a", { href: `/image/${encodeURIComponent(row.id)}`, title: `${when(row.time)} ${row.name}` }, thumb(row));
+  return el("a", { href: pageOf(row.id), title: `${when(row.time)} ${row.name}` }, thumb(row));
 }
 
 async function show() {
   const row = await get(`/images/${encodeURIComponent(id)}`);
   const said = row.verdict ?? row.verdicts.find((one) => !one.shadow) ?? row.verdicts[0];
-  at("band").dataset.verdict = said ? (said.anomalous ? "flagged" : said.anomalous === false ? "good" : "none") : "none";
-  at("word").textContent = words.verdict[at("band").dataset.verdict];
+  at("band").dataset.verdict = kind(said);
+  at("word").textContent = words.verdict[kind(said)];
   at("meaning").textContent = meaning(said);
   at("title").textContent = row.name || when(row.time);
   at("facts").replaceChildren(...[[words.common.time, when(row.time)], [words.image.source, row.source], [words.image.size, `${row.size[1]} × ${row.size[0]}`],
     [words.image.hash, row.sha256]].filter(([, value]) => value).flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]));
   at("original").hidden = row.has_original === false;
-  at("original").href = `/v1/station/images/${encodeURIComponent(id)}/original`;
+  at("original").href = picture(id, "original");
   overlay.show(row, said);
   regions(said);
   verdicts(row.verdicts);
@@ -75,13 +75,11 @@ async function give(value) {
   }
 }
 
-const leave = (where) => { const next = at("neighbours").dataset[where]; if (next) location.href = `/image/${encodeURIComponent(next)}`; };
-const toggle = () => at("overlay").setAttribute("aria-pressed", String(overlay.toggle()));
+const leave = (where) => { const next = at("neighbours").dataset[where]; if (next) location.href = pageOf(next); };
 
-keys({ g: () => give("good"), d: () => give("defective"), u: () => give("unsure"), o: toggle, ArrowLeft: () => leave("before"), ArrowRight: () => leave("after") });
-at("overlay").addEventListener("click", toggle);
-at("opacity").addEventListener("input", () => { overlay.opacity = at("opacity").value / 100; });
-at("labels").replaceChildren(...labelButtons(give));
+overlay.obey();
+takeLabels(give);
+keys({ ArrowLeft: () => leave("before"), ArrowRight: () => leave("after") });
 on("label", ({ data }) => { if (data.ids.includes(id)) show().catch(complain); });
 on("again", () => show().catch(complain));
 

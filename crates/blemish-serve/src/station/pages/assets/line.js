@@ -1,10 +1,10 @@
 // The line: the last image, its verdict, and the strip of those before it.
 import { at, author, clock, complain, day, el, fill, keys, notice, number, percent, words } from "./dom.js";
-import { get, post } from "./api.js";
+import { get, pageOf, post, query } from "./api.js";
 import { on } from "./events.js";
 import { Overlay } from "./overlay.js";
 import { banner, begin, may, modelChoice } from "./shell.js";
-import { badge, kind, label, labelButtons, labelled, meaning, regionList, scoreLine, tag, thumb } from "./verdict.js";
+import { badge, kind, label, labelled, meaning, regionList, scoreLine, tag, takeLabels, thumb } from "./verdict.js";
 
 const KEPT = 30;
 /** A label given so soon after the image changed may have been meant for the one before. */
@@ -35,7 +35,7 @@ function details(row) {
   at("regions").replaceChildren(regionList(said));
   at("label").replaceChildren(tag(row.label));
   at("open").hidden = !row.id;
-  if (row.id) at("open").href = `/image/${encodeURIComponent(row.id)}`;
+  if (row.id) at("open").href = pageOf(row.id);
 }
 
 function draw() {
@@ -120,18 +120,13 @@ function pause(isNow) {
 
 const togglePause = () => may("label") && post(isPaused ? "/resume" : "/pause").then(({ paused }) => pause(paused)).catch(complain);
 
-function overlayShown(isShown) {
-  overlay.toggle(isShown);
-  at("overlay").setAttribute("aria-pressed", String(overlay.isShown));
-}
-
 function source(one) {
   banner(`source-${one.name}`, one.state === "failed" || one.error ? fill(words.line.source_trouble, one) : null, ["/settings", words.nav.settings]);
 }
 
 /** Everything anew: at the start, and when news may have been missed. */
 async function refresh() {
-  const [state, { images }] = await Promise.all([get("/state"), get(`/images?limit=${KEPT}${model ? `&model=${encodeURIComponent(model)}` : ""}`)]);
+  const [state, { images }] = await Promise.all([get("/state"), get("/images" + query({ limit: KEPT, model }))]);
   today = { ...state.today, day: day(Date.now() / 1000) };
   (state.sources ?? []).forEach(source);
   const current = shown()?.id;
@@ -172,16 +167,14 @@ on("pause", ({ data }) => pause(data.paused));
 on("source", ({ data }) => source(data));
 on("again", () => refresh().catch(complain));
 
+overlay.obey();
+takeLabels(give);
 keys({
-  g: () => give("good"), d: () => give("defective"), u: () => give("unsure"),
   ArrowLeft: () => go(place + 1), ArrowRight: () => go(place - 1), End: () => go(0), Home: () => go(rows.length - 1), Escape: () => go(0),
-  o: () => overlayShown(), " ": togglePause,
+  " ": togglePause,
 });
-at("labels").replaceChildren(...labelButtons(give));
 at("newest").addEventListener("click", () => go(0));
 at("pause").addEventListener("click", togglePause);
-at("overlay").addEventListener("click", () => overlayShown());
-at("opacity").addEventListener("input", () => { overlay.opacity = at("opacity").value / 100; });
 at("camera").addEventListener("click", async () => {
   const { openCamera } = await import("./camera.js");
   openCamera(at("camera-place"), model).catch(complain);
@@ -190,10 +183,9 @@ at("camera").addEventListener("click", async () => {
 try {
   const state = await begin();
   const names = (state.models ?? []).map((one) => one.name);
-  modelChoice(at("model"), ["", ...names], "", (chosen) => { model = chosen; isFollowing = true; refresh().catch(complain); });
+  model = modelChoice(at("model"), ["", ...names], "", (chosen) => { model = chosen; isFollowing = true; refresh().catch(complain); });
   at("model").options[0].textContent = words.common.all;
   at("model").closest("label").hidden = names.length < 2;
-  model = at("model").value;
   if (!names.length) at("camera").hidden = true;
   if (state.is_empty && may("admin")) await empty(); else await refresh();
 } catch (fault) {

@@ -1,8 +1,8 @@
 // Models and their versions, and what the line's labels can teach them.
-import { at, author, bytes, complain, el, fill, notice, number, sure, when, words } from "./dom.js";
+import { at, author, bytes, complain, count, el, fill, notice, sure, when, words } from "./dom.js";
 import { ask, get, post } from "./api.js";
 import { on } from "./events.js";
-import { begin, jobBox, may } from "./shell.js";
+import { begin, isOver, jobBox, may } from "./shell.js";
 
 const signed = author(at("author"));
 const path = (model) => `/models/${encodeURIComponent(model.name)}`;
@@ -31,7 +31,7 @@ function acts(model, version) {
 }
 
 function versionCard(model, version) {
-  const facts = [[words.models.method, version.method], [words.models.learnt, `${number(version.images)} ${words.common.images[version.images === 1 ? 0 : 1]}`],
+  const facts = [[words.models.method, version.method], [words.models.learnt, count(words.common.images, version.images)],
     [words.models.calibration, [version.origin, version.promise].filter(Boolean).join("; ") || words.threshold.unset], [words.models.size, bytes(version.bytes)],
     [words.models.loaded, `${when(version.time)}, ${words.new.kind[version.made_by] ?? version.made_by}`]];
   return el("article", { class: version.is_live ? "card version is-live" : "card version", "data-key": version.key },
@@ -45,16 +45,14 @@ function versionCard(model, version) {
 }
 
 async function learning(model) {
-  const place = el("section", { class: "card" }, el("h3", { text: words.models.feedback }));
   if (!model.live) return null;
   const told = await get(`/feedback/${encodeURIComponent(model.name)}`);
   const start = (text, can, body) => may("admin") && el("button", { type: "button", text, disabled: !can, on: { click: async () => {
     try { const job = await post("/jobs", { model: model.name, author: signed(), ...body }); at("jobs").prepend(jobBox(job, () => show().catch(complain))); } catch (fault) { complain(fault); }
   } } });
   const row = (part, text, body) => el("div", { class: "learn" }, el("p", { text: part.words }), start(text, part.can, body));
-  place.append(row(told.learn, words.models.update, { kind: "update" }), row(told.calibrate, words.models.calibrate, { kind: "calibrate", with: "audit" }),
+  return el("section", { class: "card" }, el("h3", { text: words.models.feedback }), row(told.learn, words.models.update, { kind: "update" }), row(told.calibrate, words.models.calibrate, { kind: "calibrate", with: "audit" }),
     row(told.labelled, words.models.labelled, { kind: "calibrate", with: "labelled" }), el("p", { class: "soft", text: words.models.learn_note }));
-  return place;
 }
 
 async function show() {
@@ -73,7 +71,7 @@ for (const kind of ["model", "reload", "again"]) on(kind, again);
 try {
   await begin();
   const { jobs } = await get("/jobs");
-  at("jobs").replaceChildren(...jobs.filter((job) => ["running", "waiting"].includes(job.state)).map((job) => jobBox(job, again)));
+  at("jobs").replaceChildren(...jobs.filter((job) => !isOver(job)).map((job) => jobBox(job, again)));
   await show();
 } catch (fault) {
   complain(fault);

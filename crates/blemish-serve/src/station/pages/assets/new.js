@@ -1,8 +1,8 @@
 // A new part: good images, a check of them, a fit, a try, and the line.
-import { at, author, complain, el, fill, notice, number, words } from "./dom.js";
+import { at, author, complain, count, el, fill, notice, number, words } from "./dom.js";
 import { ask, get, post } from "./api.js";
 import { Overlay } from "./overlay.js";
-import { jobBox } from "./shell.js";
+import { isOver, jobBox } from "./shell.js";
 import { Upload, dropped } from "./upload.js";
 import { badge, meaning } from "./verdict.js";
 
@@ -43,7 +43,7 @@ export function mount(over = () => {}) {
     files = set.files;
     at("new-ready").hidden = !files.length;
     at("new-drop").classList.toggle("small", files.length > 0);
-    at("new-count").textContent = `${number(set.images)} ${words.common.images[set.images === 1 ? 0 : 1]}`;
+    at("new-count").textContent = count(words.common.images, set.images);
     at("new-pictures").replaceChildren(...files.slice(0, SHOWN).map((file) => picture(file)),
       ...(files.length > SHOWN ? [el("li", { class: "soft", text: `+ ${number(files.length - SHOWN)}` })] : []));
     const found = set.check ?? [];
@@ -153,7 +153,7 @@ async function resume(url, follow) {
   const wanted = url.searchParams.get("job");
   if (wanted) return follow(await get(`/jobs/${encodeURIComponent(wanted)}`));
   const { jobs } = await get("/jobs");
-  const running = jobs.find((job) => ["fit", "pick"].includes(job.kind) && ["running", "waiting"].includes(job.state));
+  const running = jobs.find((job) => ["fit", "pick"].includes(job.kind) && !isOver(job));
   return running && follow(running);
 }
 

@@ -1,5 +1,5 @@
 // A picture with its anomaly map and regions over it. All three share one box, so they cannot come apart at any size.
-import { el, svg, words } from "./dom.js";
+import { at, el, keys, svg, words } from "./dom.js";
 import { picture } from "./api.js";
 import { COLOURS, OPACITY } from "./colours.js";
 
@@ -111,9 +111,16 @@ export class Overlay {
   }
 
   /** Shows or hides map and regions. */
-  toggle(isShown = !this.isShown) {
-    this.isShown = isShown;
-    this.box.classList.toggle("bare", !isShown);
-    return isShown;
+  toggle() {
+    this.isShown = !this.isShown;
+    this.box.classList.toggle("bare", !this.isShown);
+  }
+
+  /** Lets the page's switch, its key and its slider steer it. */
+  obey() {
+    const toggle = () => { this.toggle(); at("overlay").setAttribute("aria-pressed", String(this.isShown)); };
+    keys({ o: toggle });
+    at("overlay").addEventListener("click", toggle);
+    at("opacity").addEventListener("input", () => { this.opacity = at("opacity").value / 100; });
   }
 }

@@ -1,6 +1,6 @@
 // Where images come from, how long they stay, who may do what.
-import { at, author, bytes, complain, el, fill, notice, number, when, clock, words } from "./dom.js";
-import { ask, get, post } from "./api.js";
+import { at, author, bytes, clock, complain, count, el, fill, notice, number, when, words } from "./dom.js";
+import { ask, get, pageOf, post } from "./api.js";
 import { on } from "./events.js";
 import { begin, may } from "./shell.js";
 import { thumb } from "./verdict.js";
@@ -25,13 +25,11 @@ function show(now) {
   at("days").value = now.history_days;
   at("record").value = now.record;
   at("audit").value = Number((100 * now.audit).toFixed(2));
-  at("used").textContent = `${bytes(now.retention.bytes)}, ${number(now.retention.pictures)} ${words.common.images[now.retention.pictures === 1 ? 0 : 1]}${now.retention.oldest ? `, ${when(now.retention.oldest)}` : ""}`;
+  at("used").textContent = `${bytes(now.retention.bytes)}, ${count(words.common.images, now.retention.pictures)}${now.retention.oldest ? `, ${when(now.retention.oldest)}` : ""}`;
   at("retention-words").textContent = now.retention.words ?? "";
-  at("next").replaceChildren(...(now.retention.next ?? []).map((row) => el("a", { href: `/image/${encodeURIComponent(row.id)}`, title: when(row.time) }, thumb(row))));
+  at("next").replaceChildren(...(now.retention.next ?? []).map((row) => el("a", { href: pageOf(row.id), title: when(row.time) }, thumb(row))));
   at("next").closest("div").hidden = !now.retention.next?.length;
-  const sinks = now.sinks ?? [];
-  at("sinks").replaceChildren(...sinks.map((sink) => el("li", { text: typeof sink === "string" ? sink : [sink.kind, sink.name, sink.words].filter(Boolean).join(" ") })));
-  at("sinks").closest("section").hidden = now.sinks === undefined;
+  at("sinks").replaceChildren(...now.sinks.map((sink) => el("li", { text: `${sink.kind} ${sink.name}` })));
 }
 
 async function changes() {

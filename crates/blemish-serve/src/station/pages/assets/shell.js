@@ -1,6 +1,6 @@
 // What every screen begins with: the state, the caller's rights, news, the job's progress in the header.
 import { at, complain, el, fill, span, words } from "./dom.js";
-import { get, post } from "./api.js";
+import { get, logIn, post } from "./api.js";
 import { follow, on } from "./events.js";
 
 /** The state as `/v1/station/state` tells it. Asks until the server answers, so that a page opened too early needs no reload. */
@@ -9,7 +9,7 @@ export async function begin() {
     try {
       const state = await get("/state");
       if (state.needs_login) {
-        location.assign("/login?to=" + encodeURIComponent(location.pathname + location.search));
+        logIn();
         await new Promise(() => {});
       }
       settle(state);
@@ -55,7 +55,8 @@ function drift(monitors) {
     ["/drift", words.line.drift]);
 }
 
-const isOver = (job) => ["done", "failed", "cancelled", "interrupted"].includes(job.state);
+/** Whether a job has ended. */
+export const isOver = (job) => ["done", "failed", "cancelled", "interrupted"].includes(job.state);
 
 function showJob(job) {
   const chip = at("job");

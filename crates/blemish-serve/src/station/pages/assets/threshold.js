@@ -1,8 +1,8 @@
 // One handle on the scores: what the line would be told with another threshold, counted here while it moves, applied by the server.
 import decide from "./decide.js";
-import { at, atMost, author, complain, el, fill, notice, number, percent, short, when, words } from "./dom.js";
+import { at, atMost, author, complain, count, el, fill, notice, number, percent, short, when, words } from "./dom.js";
 import { get, post } from "./api.js";
-import { inWords, interval, keepDrawn, scoreAxis, thresholdChart } from "./chart.js";
+import { interval, keepDrawn, scoreAxis, thresholdChart } from "./chart.js";
 import { on } from "./events.js";
 import { begin, modelChoice } from "./shell.js";
 
@@ -12,6 +12,9 @@ let model = "", data = null, index = 0;
 
 // Scores are single-precision numbers on the server; told as text they would differ from its own in the last digits.
 const single = Math.fround;
+
+/** The position of the model's own threshold; -1 if it is none of them. */
+const current = () => data.positions.findIndex((position) => single(position.threshold) === single(data.threshold));
 
 /** What the threshold at the handle tells apart. The server's dry run counts the same (a test). */
 function counts() {
@@ -96,7 +99,7 @@ function changes() {
 async function audit() {
   const told = await get(`/audit?model=${encodeURIComponent(model)}`);
   const line = (name, rate) => el("div", { class: "rate" }, el("b", { text: `${name} ${rate.rate === null || rate.rate === undefined ? "–" : percent(rate.rate)}` }),
-    interval({ rate: null, ...rate }), el("span", { class: "soft", text: inWords(rate, words.threshold.interval) }));
+    interval({ rate: null, ...rate }), el("span", { class: "soft", text: fill(words.threshold.interval, { low: percent(rate.low), high: percent(rate.high) }) }));
   at("audit").replaceChildren(...(told.answered
     ? [line(words.threshold.audit_false_alarm, told.false_alarms), line(words.threshold.audit_miss, told.misses), el("p", { class: "soft", text: told.words })]
     : [el("p", { class: "soft", text: fill(words.threshold.audit_none, { share: percent(told.share) }) })]));
@@ -121,11 +124,10 @@ async function show() {
   at("work").hidden = false;
   data.calibration = data.calibration.map(single);
   data.live.forEach((one) => { one.score = single(one.score); });
-  const current = data.positions.findIndex((position) => single(position.threshold) === single(data.threshold));
-  index = current >= 0 ? current : 0;
+  index = Math.max(0, current());
   at("now").textContent = data.threshold === null ? words.threshold.unset : `${short(data.threshold)}: ${data.promise}`;
   at("origin").textContent = data.origin;
-  at("legend-n").textContent = `${number(data.live.length)} ${words.common.images[data.live.length === 1 ? 0 : 1]}`;
+  at("legend-n").textContent = count(words.common.images, data.live.length);
   draw();
   changes();
   await audit();
@@ -155,8 +157,7 @@ at("undo").addEventListener("click", async () => {
   }
 });
 at("reset").addEventListener("click", () => {
-  const current = data.positions.findIndex((position) => single(position.threshold) === single(data.threshold));
-  if (current >= 0) move(current);
+  if (current() >= 0) move(current());
 });
 on("threshold", ({ model: which }) => which === model && show().catch(complain));
 on("again", () => show().catch(complain));

@@ -1,5 +1,5 @@
 // Verdicts, labels and p-values in words, with a symbol and a colour each.
-import { atMost, count, el, fill, number, short, words } from "./dom.js";
+import { at, atMost, count, el, fill, keys, number, short, words } from "./dom.js";
 import { picture, post } from "./api.js";
 
 /** "good", "flagged" or "none". */
@@ -45,10 +45,18 @@ export const label = (id, value, author, note) =>
 /** What is said after labels were given. */
 export const labelled = (n, value) => count(words.label.many, n, { label: words.label[value].toLowerCase() });
 
+const LABELS = ["good", "defective", "unsure"];
+
 /** The three buttons of labels with their keys. */
-export const labelButtons = (give) => ["good", "defective", "unsure"].map((value) =>
+export const labelButtons = (give) => LABELS.map((value) =>
   el("button", { type: "button", class: `label ${value}`, "data-label": value, on: { click: () => give(value) } },
     el("span", { text: `${SYMBOLS[value]} ${words.label[value]}` }), el("kbd", { text: value[0].toUpperCase() })));
+
+/** Lets the page's buttons of labels and their keys give labels. */
+export function takeLabels(give) {
+  at("labels").replaceChildren(...labelButtons(give));
+  keys(Object.fromEntries(LABELS.map((value) => [value[0], () => give(value)])));
+}
 
 /** A thumbnail with its verdict as border, symbol and words for those who cannot see it. */
 export function thumb(row, said = row.verdict) {

@@ -1,5 +1,5 @@
 // This device's camera, to try a model out.
-import { at, complain, el, keys, words } from "./dom.js";
+import { complain, el, keys, words } from "./dom.js";
 import { ask, get } from "./api.js";
 
 /** Shows the camera with a button that sends what it sees to the model. */
@@ -20,5 +20,6 @@ export async function openCamera(place, model) {
   place.replaceChildren(video, el("div", { class: "row" },
     el("button", { type: "button", class: "main", text: words.line.camera_take, on: { click: shoot } }),
     el("button", { type: "button", text: words.line.camera_stop, on: { click: stop } })));
-  keys({ Enter: () => place.firstChild && at("camera-place") === place && shoot() });
+  // A camera that was stopped has a key no more.
+  keys({ Enter: () => video.isConnected && shoot() });
 }

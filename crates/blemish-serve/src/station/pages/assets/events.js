@@ -1,7 +1,7 @@
 // News from the server. One stream a page; a page that nobody sees lets go of it, since browsers keep few connections to a server.
 import { at, words } from "./dom.js";
 
-const KINDS = ["verdict", "image", "source", "job", "label", "threshold", "model", "reload", "reload_failed", "drift", "retention", "pause", "upload", "settings"];
+const KINDS = ["verdict", "image", "source", "job", "label", "threshold", "model", "reload", "reload_failed", "drift", "retention", "pause", "settings"];
 const listeners = new Map();
 let stream = null, pause = 500, wasOpen = false, timer = 0, last = "";
 

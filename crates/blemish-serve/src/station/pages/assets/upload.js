@@ -25,7 +25,7 @@ export async function dropped(transfer) {
 /** A set of files that are sent and may fail one by one. */
 export class Upload {
   constructor(set, changed) {
-    Object.assign(this, { set, changed, items: [], running: 0, state: null });
+    Object.assign(this, { set, changed, items: [], running: 0 });
   }
 
   /** Sends more files. */
@@ -70,7 +70,6 @@ export class Upload {
         body.append("file", item.file, item.file.name);
         const answer = await ask("POST", "/uploads" + query({ set: this.set }), body);
         this.set = answer.set;
-        this.state = answer;
         const refused = answer.refused ?? [];
         // A zip may hold a few files that are refused; the others have arrived.
         item.state = refused.length && !answer.added && !answer.known ? "failed" : "arrived";

@@ -12,7 +12,7 @@
 //! - [`colour`] holds the colour map: dark violet to pale yellow in even steps of lightness.
 //! - [`csv`] keeps text in tables from being taken for formulas.
 //! - [`mod@overlay`] lays a map over its image.
-//! - [`float_tiff`] writes and reads maps as 32-bit float TIFF.
+//! - [`mod@float_tiff`] writes and reads maps as 32-bit float TIFF.
 //! - [`animation`] writes the frames of a clip as an animated GIF.
 //! - [`annotations`] writes regions for labelling programs and evaluation tools; [`exports`] does so for many images.
 //! - [`names`] gives every image a file name of its own.

@@ -1,6 +1,7 @@
 """A server as a process of its own, for the scripts of this folder."""
 
 import http.client
+import os
 import re
 import socket
 import subprocess
@@ -47,6 +48,11 @@ class Server:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read()
+
+    def cpu_seconds(self):
+        """User and system, all threads, since its start."""
+        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mib(self):
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.child.pid}/status").read_text())[1]) / 1024

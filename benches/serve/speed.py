@@ -48,24 +48,27 @@ class Loaded(Server):
     """A server that wrk puts under load."""
 
     def load(self, path, images, folder, seconds, connections=8):
-        """What wrk saw: requests, seconds, p50 and p99 in milliseconds, errors."""
+        """What wrk saw: requests, seconds, p50 and p99 in milliseconds, errors; and the server's own CPU seconds, `cpu`."""
         script, bodies = folder / "load.lua", folder / "bodies.txt"
         script.write_text(LOAD)
         bodies.write_text("".join(f"{image}\n" for image in images))
         words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", script, f"http://127.0.0.1:{self.port}{path}"]
+        before = self.cpu_seconds()
         done = subprocess.run([str(word) for word in words], env={**os.environ, "BODIES": str(bodies)}, capture_output=True, text=True, check=True)
-        return next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+        seen = next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+        return {**seen, "cpu": self.cpu_seconds() - before}
 
 
 def predict_rate(program, model, images, repeats=4):
-    """Images a second of `predict` without its start: the difference of many images and few."""
+    """Images a second of `predict` without its start, and CPU milliseconds an image: the difference of many images and few."""
     links = Path(tempfile.mkdtemp())
     try:
         for number in range(repeats * len(images)):
             os.symlink(images[number % len(images)], links / f"{number:06}.png")
-        few = program.predict(model, *list(links.iterdir())[:8])[1].wall
-        many = program.predict(model, links)[1].wall
-        return (repeats * len(images) - 8) / (many - few)
+        few = program.predict(model, *list(links.iterdir())[:8])[1]
+        many = program.predict(model, links)[1]
+        count = repeats * len(images) - 8
+        return count / (many.wall - few.wall), 1000 * (many.cpu - few.cpu) / count
     finally:
         shutil.rmtree(links)
 
@@ -110,13 +113,16 @@ def main(args, folder):
             server.load("/v1/models/line/score", images, folder, 2)
             pairs = []
             for _ in range(args.runs):
-                predicted = predict_rate(program, model, images)
+                predicted, cpu = predict_rate(program, model, images)
                 served = server.load("/v1/models/line/score", images, folder, args.seconds)
                 assert not served["errors"], served
-                pairs.append((served["requests"] / served["seconds"], predicted))
-            ratio = median(a / b for a, b in pairs)
-            tell("serve over predict, images/s", f"{ratio:.2f}", method=method, note=f"{median(a for a, _ in pairs):.1f} and {median(b for _, b in pairs):.1f} images/s")
-            half = median(a for a, _ in pairs) / 2
+                pairs.append((served["requests"] / served["seconds"], predicted, 1000 * served["cpu"] / served["requests"], cpu))
+            ratio = median(a / b for a, b, *_ in pairs)
+            tell("serve over predict, images/s", f"{ratio:.2f}", method=method, note=f"{median(a for a, *_ in pairs):.1f} and {median(b for _, b, *_ in pairs):.1f} images/s")
+            # Without wrk, which takes its share of the same cores.
+            costs = f"{median(c for *_, c, _ in pairs):.2f} and {median(d for *_, d in pairs):.2f} CPU ms"
+            tell("predict over serve, CPU an image", f"{median(d / c for *_, c, d in pairs):.2f}", method=method, note=costs)
+            half = median(a for a, *_ in pairs) / 2
             p50, p99 = added_latency(server, "/v1/models/line/score", images, half, args.seconds)
             tell("added latency at half load, ms", f"{p50:.2f}", method=method, note=f"p50; p99 {p99:.2f}")
         if method == "statistical":

@@ -3,10 +3,10 @@
 //   node crates/blemish-serve/tests/station.mjs CHROMIUM BLEMISH [TEST,...] [FOLDER-FOR-SCREENSHOTS]
 //
 // Starts the program with folders of its own, prints what it saw and fails at the first thing that is wrong. Tests: first, uploads,
-// overlay, threshold, hostile, screens.
+// overlay, threshold, versions, pick, login, hostile, screens.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -75,6 +75,17 @@ const keep = async (page, name) => { if (pictures) await page.picture(join(pictu
 
 /** The row of the history of the image with that name. */
 const recorded = (server, name) => until(`the row of ${name}`, async () => (await server.get("/v1/station/images?limit=100")).images.find((row) => row.name === name));
+
+/** What a job has come to. */
+async function done(server, request, seconds = 120) {
+  const { id } = await server.post("/v1/station/jobs", request);
+  const job = await until(`the end of job ${id}`, async () => {
+    const job = await server.get(`/v1/station/jobs/${id}`);
+    return ["done", "failed", "cancelled"].includes(job.state) && job;
+  }, seconds);
+  assert.equal(job.state, "done", JSON.stringify(job));
+  return job;
+}
 
 const tests = {
   /** Empty folder, good images dropped, fit, live, two verdicts on the line, all without a reload. */
@@ -282,6 +293,118 @@ const tests = {
     await server.stop();
   },
 
+  /** What the line's labels teach: a new version in shadow, compared, live, rolled back, deleted; and the jobs that have no button. */
+  async versions() {
+    const file = fitted("versions", 40, ["--fast", "--updatable"]);
+    const server = await serve("versions", `line=${file}`);
+    await server.ask("PUT", "/v1/station/settings", { audit: 1, author: "Ada" });
+    for (let index = 0; index < 24; index++) await score(server, "line", `v${index}.png`, part(160, 160, 1000 + index, index % 3 === 2 ? spot(40 + 4 * index, 80, 3 + index % 5) : null));
+    const { images } = await server.get("/v1/station/images?limit=100");
+    for (const row of images) await server.post(`/v1/station/images/${row.id}/label`, { label: Number(row.name.slice(1, -4)) % 3 === 2 ? "defective" : "good", author: "Ada" });
+    // A flagged image that is good and was no part of the audit may be learnt.
+    await server.ask("PUT", "/v1/station/settings", { audit: 0, author: "Ada" });
+    const odd = await score(server, "line", "odd.png", part(160, 160, 1100, spot(80, 80, 8)));
+    assert.equal(odd.anomalous, true);
+    const row = await recorded(server, "odd.png");
+    await server.post(`/v1/station/images/${row.id}/label`, { label: "good", author: "Ada" });
+
+    const judged = (await done(server, { kind: "eval", model: "line" })).result;
+    assert.ok(judged.image.auroc > 0.8, JSON.stringify(judged));
+
+    // By the pages: learn, look at the shadow beside the live one, make it live, go back, delete.
+    const page = await browser.open(server.address + "/models");
+    const press = (text) => page.value(`[...document.querySelectorAll("main button")].find((button) => button.innerText === ${JSON.stringify(text)} && button.checkVisibility() && !button.disabled)?.click() ?? "pressed"`);
+    await page.until("the button to learn", `[...document.querySelectorAll(".learn button")].some((button) => button.innerText === "Learn them" && !button.disabled)`);
+    await press("Learn them");
+    await page.until("the new version", "document.querySelectorAll('article.version').length === 2", 120);
+    const models = async () => (await server.get("/v1/station/models")).models[0];
+    const [first] = (await models()).versions.filter((version) => version.is_live);
+    const second = (await models()).versions.find((version) => !version.is_live);
+    assert.equal(second.made_by, "update");
+    await page.until("the shadow", "[...document.querySelectorAll('.tag')].some((tag) => tag.innerText.includes('in shadow'))");
+    for (let index = 0; index < 6; index++) await score(server, "line", `w${index}.png`, part(160, 160, 1200 + index, index % 2 ? spot(60, 60, 8) : null));
+    const compare = await browser.open(server.address + "/compare");
+    await compare.until("six images said by both", "document.getElementById('n').innerText.includes('6')");
+    const counts = await compare.value(`["both", "live", "candidate", "neither"].map((id) => Number(document.getElementById("n-" + id).innerText))`);
+    assert.equal(counts.reduce((sum, n) => sum + n), 6);
+    await keep(compare, "compare");
+    await compare.value("document.getElementById('live-button').click()");
+    await until("the second live", async () => (await models()).versions.find((version) => version.is_live).key === second.key);
+    assert.deepEqual(compare.trouble(), []);
+    await compare.close();
+    // What it has learnt it lets pass.
+    assert.ok((await score(server, "line", "again.png", part(160, 160, 1100, spot(80, 80, 8)))).score < odd.score);
+    await page.until("the way back", `[...document.querySelectorAll("main button")].some((button) => button.innerText === "Roll back")`);
+    await keep(page, "models");
+    await press("Roll back");
+    await until("the first live again", async () => (await models()).versions.find((version) => version.is_live).key === first.key);
+    assert.equal((await score(server, "line", "back.png", part(160, 160, 1100, spot(80, 80, 8)))).score, odd.score);
+    await page.until("what can be deleted", `[...document.querySelectorAll("main button")].some((button) => button.innerText === "Delete" && button.checkVisibility())`);
+    await press("Delete");
+    await page.until("the question", "Boolean(document.querySelector('dialog[open]'))");
+    await page.value("document.querySelector('dialog[open] button.main').click()");
+    await until("one version alone", async () => (await models()).versions.length === 1);
+
+    // By labels and by the audit: two versions of other thresholds.
+    const labelled = await done(server, { kind: "calibrate", model: "line", with: "labelled", by: "f1" });
+    const audited = await done(server, { kind: "calibrate", model: "line", with: "audit", false_alarm: 0.1 });
+    assert.equal((await models()).versions.length, 3, JSON.stringify([labelled, audited]));
+    assert.ok((await models()).versions.some((version) => Math.abs(version.rate - 0.1) < 1e-9), "the rate of the audit is not that of a version");
+    // A version that is gone teaches nothing.
+    await assert.rejects(server.post("/v1/station/jobs", { kind: "update", model: "line", version: second.key }), /404.*no version|404.*there is no/);
+    assert.deepEqual(page.trouble(), []);
+    await page.close();
+    await server.stop();
+  },
+
+  /** The oddest images of a set, and a method picked for it. */
+  async pick() {
+    const server = await serve("pick");
+    const folder = join(root, "picked"), form = new FormData();
+    mkdirSync(folder);
+    for (const file of goodParts(folder, 24)) form.append("image", new Blob([readFileSync(file)]), file.split("/").pop());
+    const { set } = await (await fetch(`${server.address}/v1/station/uploads`, { method: "POST", headers: { Origin: server.address }, body: form })).json();
+    const odds = (await done(server, { kind: "suspects", set })).result;
+    assert.ok(JSON.stringify(odds).includes("suspects"), JSON.stringify(odds));
+    const { result } = await done(server, { kind: "pick", model: "picked", set, latency_ms: 1000 }, 1800);
+    const { models } = await server.get("/v1/station/models");
+    assert.deepEqual([models.length, models[0].versions.length, models[0].versions[0].made_by], [1, 1, "pick"], JSON.stringify(result));
+    await server.stop();
+    return { method: models[0].versions[0].method };
+  },
+
+  /** A token, asked for once; what its rights leave out is not shown. */
+  async login() {
+    const tokens = join(root, "tokens"), boss = "a".repeat(48), worker = "b".repeat(48);
+    writeFileSync(tokens, `${boss} score,read,label,admin\n${worker} score,read,label\n`, { mode: 0o600 });
+    const server = await serve("login", `line=${fitted("login", 16)}`, "--token-file", tokens);
+    const page = await browser.open(server.address + "/models");
+    await page.until("the form", "location.pathname === '/login' && document.readyState === 'complete'");
+    const enter = async (token) => {
+      await page.write("token", token);
+      await page.press("Enter");
+    };
+    await enter("c".repeat(48));
+    await page.until("the refusal", "document.querySelector('.notice.bad')?.innerText.includes('not known')");
+    await keep(page, "login");
+    await enter(worker);
+    await page.until("the models", "location.pathname === '/models' && document.querySelectorAll('article.version').length === 1");
+    assert.equal(await page.value("document.cookie"), "", "a script can read the cookie");
+    const buttons = () => page.value("[...document.querySelectorAll('main button')].filter((button) => button.checkVisibility()).map((button) => button.innerText)");
+    assert.deepEqual((await buttons()).filter((text) => ["Verify", "Delete", "Make live", "Roll back"].includes(text)), []);
+    await page.go(server.address + "/settings");
+    await page.until("the way out", `!${hidden("logout")}`);
+    await page.value("document.getElementById('logout').click()");
+    await page.until("the form again", "location.pathname === '/login' && document.readyState === 'complete'");
+    await enter(boss);
+    await page.until("a page", "location.pathname !== '/login' && document.getElementById('live')?.dataset.state === 'on'");
+    await page.go(server.address + "/models");
+    await page.until("all buttons", "[...document.querySelectorAll('main button')].some((button) => button.innerText === 'Verify' && button.checkVisibility())");
+    assert.deepEqual(page.trouble(["401", "Failed to load resource"]), []);
+    await page.close();
+    await server.stop();
+  },
+
   /** Names and notes are text. */
   async hostile() {
     const server = await serve("hostile", `line=${fitted("hostile", 16)}`);
@@ -368,7 +491,8 @@ const CONTRASTS = `(() => {
 let code = 0;
 try {
   browser = new Browser(chromium);
-  const names = wanted && wanted !== "all" ? wanted.split(",") : Object.keys(tests);
+  // A pick fits several methods: minutes, so it is asked for by its name.
+  const names = wanted && wanted !== "all" ? wanted.split(",") : Object.keys(tests).filter((name) => name !== "pick");
   for (const name of names) {
     assert.ok(tests[name], `there is no test ${name}; there are ${Object.keys(tests).join(", ")}`);
     const seen = await tests[name]();

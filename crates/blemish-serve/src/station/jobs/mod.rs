@@ -377,6 +377,8 @@ impl Station {
             }
             if request.goes_live() {
                 self.make_live(&job.model, &record.key, &job.author, &note_of(job)).await?;
+            } else if request.comes_of_labels() && self.server()?.models.find(&job.model).is_ok() {
+                self.set_shadow(&job.model, Some(&record.key), &job.author).await?;
             } else {
                 // The version is there, whether or not somebody can be told.
                 let _ = self.say_model(&job.model).await;

@@ -159,6 +159,11 @@ impl Request {
         self.common().live
     }
 
+    /// Whether labels of the line make its version, which runs in shadow first.
+    pub fn comes_of_labels(&self) -> bool {
+        matches!(self, Self::Update(_) | Self::Calibrate(_))
+    }
+
     /// Whether what it names is there.
     ///
     /// # Errors

@@ -115,6 +115,36 @@ async fn a_fit_makes_a_version_and_goes_live_where_there_was_no_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_labels_teach_runs_in_shadow_first() {
+    let bed = bed(&["line"]).await;
+    let (status, settings) = bed.json("PUT", "/v1/station/settings", json!({"audit": 1})).await;
+    assert_eq!(status, 200, "{settings}");
+    let (status, _) = json_of(&bed.app, request("POST", "/score", bench().images()[0].clone())).await;
+    assert_eq!(status.as_u16(), 200);
+    let began = Instant::now();
+    let row = loop {
+        let (_, list) = bed.json("GET", "/v1/station/images", Value::Null).await;
+        if let Some(row) = list["images"].get(0) {
+            break row["id"].as_str().unwrap().to_owned();
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{list}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let label = json!({"label": "good", "author": "Ada"});
+    assert_eq!(bed.json("POST", &format!("/v1/station/images/{row}/label"), label).await.0, 200);
+    let calibrate = json!({"kind": "calibrate", "model": "line", "with": "audit", "false_alarm": 0.5});
+    let (status, job) = bed.json("POST", "/v1/station/jobs", calibrate).await;
+    assert_eq!(status, 200, "{job}");
+    let job = bed.ended(job["id"].as_i64().unwrap()).await;
+    assert_eq!(job["state"], "done", "{job}");
+    let (_, models) = bed.json("GET", "/v1/station/models", Value::Null).await;
+    let model = &models["models"][0];
+    assert_eq!(model["shadow"], job["version"], "{models}");
+    assert_ne!(model["live"], job["version"], "{models}");
+    bed.station.close(Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_say_why_and_the_line_goes_on() {
     let bed = bed(&["line"]).await;
     let id = bed.fit("fail", false).await;

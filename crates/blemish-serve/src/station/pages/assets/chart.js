@@ -122,7 +122,7 @@ export function pairs(width, { points, rates, label, names }) {
   return frame(size, size, label,
     ...decades(lowest).flatMap((p) => [
       svg("line", { class: "grid", x1: left, x2: right, y1: y(p), y2: y(p) }), svg("text", { x: left - 6, y: y(p) + 4, "text-anchor": "end", text: percent(p) }),
-      svg("line", { class: "grid", x1: x(p), x2: x(p), y1: top, y2: bottom }), svg("text", { x: x(p), y: bottom + 18, "text-anchor": p === 1 ? "start" : "middle", text: percent(p) })]),
+      svg("line", { class: "grid", x1: x(p), x2: x(p), y1: top, y2: bottom }), svg("text", { x: x(p), y: bottom + 18, "text-anchor": p === 1 ? "start" : x(p) > right - 20 ? "end" : "middle", text: percent(p) })]),
     svg("line", { class: "chance", x1: left, y1: bottom, x2: right, y2: top }),
     rates[0] && svg("line", { class: "threshold", x1: x(rates[0]), x2: x(rates[0]), y1: top, y2: bottom }),
     rates[1] && svg("line", { class: "threshold", x1: left, x2: right, y1: y(rates[1]), y2: y(rates[1]) }),

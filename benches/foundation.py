@@ -2,7 +2,7 @@
 
     python benches/foundation.py winclip ROOT [--shots 0,1,2,4] [--program target/release/blemish] [--network clip_vit_b_16_plus_240]
                                          [--weights FILE] [--benchmark mvtec|visa]
-    python benches/foundation.py saa ROOT [--segmenter sam_vit_h] [--vocabulary vocab.txt] [--benchmark mvtec|visa]
+    python benches/foundation.py saa ROOT [--segmenter sam_vit_h] [--vocabulary vocab.txt] [--benchmark mvtec|visa] [--no-pull]
 
 ROOT holds a folder a category in MVTec AD layout. Without `--weights` the published weights are pulled into the weight store, which needs
 internet. With good images, so many are taken evenly from each category, so there is no spread over draws. Needs Python's standard library
@@ -86,7 +86,7 @@ SAA = {"mvtec": {"plain": 23.44, "plus": 39.40}, "visa": {"plain": 12.76, "plus"
 
 def saa(args):
     program = Program(args.program)
-    for network in ("grounding_dino_tiny", args.segmenter):
+    for network in () if args.no_pull else ("grounding_dino_tiny", args.segmenter):
         program.run("weights", "pull", network)
     categories = [folder for folder in sorted(args.root.iterdir()) if (folder / "test").is_dir()]
     for variant, published in SAA[args.benchmark].items():
@@ -125,6 +125,7 @@ if __name__ == "__main__":
     parser.add_argument("--network", default="clip_vit_b_16_plus_240")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--segmenter", default="sam_vit_h")
+    parser.add_argument("--no-pull", action="store_true", help="saa with what `weights add` has brought, without internet")
     parser.add_argument("--vocabulary", type=Path, help="vocab.txt of bert-base-uncased, if it is not in the weight store's folder")
     parser.add_argument("--benchmark", choices=["mvtec", "visa"], default="mvtec")
     parser.add_argument("--keep", action="store_true", help="keep the means as rows in benches/runs; only with published weights")

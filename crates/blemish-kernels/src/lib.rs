@@ -40,8 +40,10 @@ pub mod simd;
 pub mod transformer;
 mod validate;
 pub mod winograd;
+mod workers;
 
 pub use error::KernelError;
+pub use workers::Workers;
 
 /// The one random generator of this crate: ChaCha with 12 rounds, the same stream on every machine.
 pub(crate) fn seeded(seed: u64) -> rand_chacha::ChaCha12Rng {

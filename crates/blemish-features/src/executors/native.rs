@@ -7,6 +7,7 @@
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Tap, Weights};
 use crate::positions::Positions;
+use blemish_kernels::Workers;
 use blemish_kernels::conv::{
     self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
     scale_channels,
@@ -19,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct NativeExecutor {
     graph: Graph,
     steps: Vec<Step>,
-    pool: rayon::ThreadPool,
+    pool: Workers,
     /// Memory of earlier images, one set for each that was under way at once: asking the system for it again costs a fifth of the
     /// time of a small network.
     spaces: Mutex<Vec<Spaces>>,
@@ -84,8 +85,7 @@ enum Work {
 impl NativeExecutor {
     /// Packs the weights of a graph.
     pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
-        let pool =
-            rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| fail(&error))?;
+        let pool = Workers::new(threads, "blemish-net").map_err(|error| fail(&error))?;
         let steps = pool.install(|| plan(graph, weights))?;
         Ok(Self { graph: graph.clone(), steps, pool, spaces: Mutex::default() })
     }

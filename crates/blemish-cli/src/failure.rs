@@ -7,6 +7,7 @@ use blemish::Error;
 use blemish::data::DataError;
 use blemish::data::import::ImportError;
 use blemish::data::synth::SynthError;
+use blemish::error::in_halves;
 use blemish::features::FeatureError;
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,11 +44,9 @@ impl Failure {
     /// From a message of the form `what and where; how to mend it`.
     pub fn new(text: impl std::fmt::Display) -> Self {
         let text = shown(&text.to_string()).into_owned();
-        let (message, help) = match text.split_once("; ") {
-            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-            None => (text, None),
-        };
-        Self { message, help, kind: Kind::Ordinary }
+        let (message, help) = in_halves(&text);
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        Self { message: message.to_owned(), help, kind: Kind::Ordinary }
     }
 
     /// A command line that asks for what there is not.

@@ -159,6 +159,11 @@ pub enum Error {
     },
 }
 
+/// A message of the form `what and where; how to mend it` in its two halves; the second is empty where nothing more is said.
+pub fn in_halves(message: &str) -> (&str, &str) {
+    message.split_once("; ").unwrap_or((message, ""))
+}
+
 impl Error {
     /// A stable name for programs, in snake case; see [`CODES`](crate::code::CODES).
     pub fn code(&self) -> &'static str {
@@ -195,6 +200,12 @@ mod tests {
     use super::*;
     use crate::code::CODES;
     use blemish_data::ImageFault;
+
+    #[test]
+    fn a_message_says_what_is_wrong_and_then_how_to_mend_it() {
+        assert_eq!(in_halves("it is cut short; copy it; again"), ("it is cut short", "copy it; again"));
+        assert_eq!(in_halves("interrupted"), ("interrupted", ""));
+    }
 
     #[test]
     fn every_code_has_one_class_and_faults_keep_theirs() {

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use blemish::Error;
 use blemish::data::ImageFault;
+use blemish::error::in_halves;
 use serde::Serialize;
 
 /// An error on its way to whoever asked.
@@ -60,11 +61,8 @@ impl Fault {
     /// From a message of the form `what and where; how to mend it`.
     pub fn new(code: &'static str, text: impl std::fmt::Display) -> Self {
         let text = text.to_string();
-        let (text, help) = match text.split_once("; ") {
-            Some((text, help)) => (text.to_owned(), help.to_owned()),
-            None => (text, String::new()),
-        };
-        Self { code, text, help }
+        let (text, help) = in_halves(&text);
+        Self { code, text: text.to_owned(), help: help.to_owned() }
     }
 
     /// A request that does not say what it should.

@@ -47,7 +47,7 @@ pub use batch::ImageBatch;
 pub use error::{DataError, ImageFault, Skipped};
 pub use layout::{
     Account, Dataset, FoundImages, Label, Layout, OpenOptions, Sample, find_images, list_images,
-    open_dataset, searched_folders,
+    open_dataset, open_good, searched_folders,
 };
 pub use loader::{DecodedImage, DecodedImages, LoadedBatch, Loader, LoaderOptions, ValueSurvey};
 pub use mask::Mask;

@@ -1,16 +1,16 @@
 //! `blemish update` and `blemish merge`: models that go on learning.
 
 use super::fit::{fit_options, report_skipped};
-use super::{engine_options, load, open};
-use crate::args::{LayoutArgs, MachineArgs, MergeArgs, UpdateArgs};
+use super::{engine_options, load, open_options};
+use crate::args::{MachineArgs, MergeArgs, UpdateArgs};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::output::{check_writable, print, print_as_is};
 use blemish::data::names::text_of;
-use blemish::data::{Dataset, Files, Layout, Sample, find_images};
+use blemish::data::{Files, open_good};
 use blemish::file::Claim;
 use blemish::{Detector, FitOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub fn update(args: &UpdateArgs, threads: Option<usize>, console: &Console) -> R
     // Before reading: what another process changes meanwhile would be lost.
     let claim = Claim::new(output, console)?;
     let detector = load(&args.model, &engine, console)?;
-    let new = good_images(&args.data, &args.layout)?;
+    let new = open_good(&args.data, &open_options(1, &args.layout))?;
     check_writable(&[output], new.files())?;
     let options = fit_options(&args.resources, engine, args.layout.skip_bad, console);
     let updated = detector.update(&Files::training(&new), &options)?;
@@ -43,29 +43,6 @@ pub fn merge(args: &MergeArgs, threads: Option<usize>, console: &Console) -> Res
     merged.save_claimed(&claim)?;
     console.finish();
     tell(&merged, &args.output, "merge", started, &args.machine)
-}
-
-/// The good images of data sets as `fit` takes them, and of single files and globs.
-fn good_images(inputs: &[PathBuf], layout: &LayoutArgs) -> Result<Dataset, Failure> {
-    let mut all: Option<Dataset> = None;
-    for path in inputs {
-        let is_list = path.extension().is_some_and(|extension| extension == "csv" || extension == "json");
-        let one = if path.is_dir() || is_list {
-            open(path, layout)?
-        } else {
-            let found = find_images(&[path], layout.skip_bad)?;
-            let train = found.images.iter().map(|path| Sample::unlabelled(path)).collect();
-            Dataset { train, skipped: found.skipped, ..Dataset::empty(path, Layout::Folder, "") }
-        };
-        match &mut all {
-            None => all = Some(one),
-            Some(all) => {
-                all.train.extend(one.train);
-                all.skipped.extend(one.skipped);
-            }
-        }
-    }
-    all.ok_or_else(|| Failure::new("there are no new images; name files or folders of good images"))
 }
 
 fn tell(

@@ -60,6 +60,34 @@ pub fn open_dataset(path: &Path, options: &OpenOptions) -> Result<Dataset, DataE
     }
 }
 
+/// The good images that several inputs hold: of folders and lists those that a fit learns from; of single files and glob patterns all.
+///
+/// # Errors
+/// As [`open_dataset`] and [`find_images`]; [`DataError::Setting`] if there are no inputs.
+pub fn open_good<P: AsRef<Path>>(inputs: &[P], options: &OpenOptions) -> Result<Dataset, DataError> {
+    let mut all: Option<Dataset> = None;
+    for path in inputs.iter().map(AsRef::as_ref) {
+        let is_list = path.extension().is_some_and(|extension| extension == "csv" || extension == "json");
+        let one = if path.is_dir() || is_list {
+            open_dataset(path, options)?
+        } else {
+            let found = find_images(&[path], options.skip_bad)?;
+            let train = found.images.iter().map(|path| Sample::unlabelled(path)).collect();
+            Dataset { train, skipped: found.skipped, ..Dataset::empty(path, Layout::Folder, "") }
+        };
+        match &mut all {
+            None => all = Some(one),
+            Some(all) => {
+                all.train.extend(one.train);
+                all.skipped.extend(one.skipped);
+            }
+        }
+    }
+    all.ok_or_else(|| {
+        DataError::Setting("there are no new images; name files or folders of good images".into())
+    })
+}
+
 /// The only category, or the one that the options choose.
 fn open_one(path: &Path, options: &OpenOptions) -> Result<Dataset, DataError> {
     let metadata = std::fs::metadata(path)

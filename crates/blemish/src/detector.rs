@@ -17,6 +17,7 @@ use blemish_data::{
     DataError, ImageBatch, Mask, RgbImage, Skipped, Source, Subset, Transform, read_image, source_digest,
 };
 use blemish_eval::Calibration;
+use blemish_features::EngineOptions;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -253,6 +254,12 @@ impl Detector {
             Some(error) => Err(error),
             None => Ok(outcome?),
         }
+    }
+
+    /// Whether nothing but our own deterministic kernels makes the scores, in threads that end with the detector. `engine` is what it was
+    /// loaded with.
+    pub fn is_native(&self, engine: &EngineOptions) -> bool {
+        self.model.is_native(engine)
     }
 
     /// Scores that pictures show as the coldest and the hottest colour.

@@ -5,7 +5,7 @@ use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::output::{print, print_as_is};
 use blemish::Detector;
-use blemish::verify::{DecisionCheck, RecordedDecision, Verified};
+use blemish::verify::{DecisionCheck, RecordedDecision, Verified, share};
 
 pub fn run(args: &VerifyArgs, threads: Option<usize>) -> Result<(), Failure> {
     let engine = engine_options(&args.engine, threads)?;
@@ -15,7 +15,10 @@ pub fn run(args: &VerifyArgs, threads: Option<usize>) -> Result<(), Failure> {
     } else {
         print(&table(&verified))?;
     }
-    if verified.passed { Ok(()) } else { Err(failure(&args.model.display().to_string(), &verified)) }
+    match verified.objection() {
+        None => Ok(()),
+        Some(what) => Err(failure(&args.model.display().to_string(), &verified, &what)),
+    }
 }
 
 fn table(verified: &Verified) -> String {
@@ -62,32 +65,12 @@ fn in_words(decision: Option<&RecordedDecision>) -> String {
     }
 }
 
-fn share(value: f64) -> String {
-    match value {
-        0.0 => "0".into(),
-        value if value < 1e-3 => format!("{value:.1e}"),
-        value => format!("{:.2} %", 100.0 * value),
-    }
-}
-
-fn failure(model: &str, verified: &Verified) -> Failure {
-    let off = verified.images.iter().map(|image| image.difference).fold(0.0, f64::max);
-    let mend = "deploy the fitted file again, or look for another engine, device or program version";
-    Failure::new(if !verified.images.iter().all(|image| image.is_image_intact) {
-        format!("model `{model}` is not verified: its verification images are not those of the fit; {mend}")
-    } else if off > verified.tolerance {
-        let size = share(off);
-        format!(
-            "model `{model}` is not verified: scores are off by up to {size} of the highest map value; {mend}"
-        )
-    } else if !verified.is_content_intact {
-        format!(
-            "model `{model}` is not verified: its content is not what was fitted, although these images score the same; {mend}"
-        )
-    } else {
-        format!(
-            "model `{model}` is not verified: it scores as fitted, but its thresholds or its calibration are not those that were written with \
-             it; deploy the calibrated file again, or calibrate anew"
-        )
-    })
+fn failure(model: &str, verified: &Verified, what: &str) -> Failure {
+    let mend = match verified.decisions {
+        DecisionCheck::Altered if verified.largest_difference() <= verified.tolerance => {
+            "deploy the calibrated file again, or calibrate anew"
+        }
+        _ => "deploy the fitted file again, or look for another engine, device or program version",
+    };
+    Failure::new(format!("model `{model}` is not verified: {what}; {mend}"))
 }

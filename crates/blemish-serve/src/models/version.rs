@@ -63,18 +63,7 @@ impl Version {
     /// `not_verified` with what differs; what scoring returns.
     pub fn verify(&self, engine: &EngineOptions) -> Result<(), Fault> {
         let verified = self.detector.verify(engine).map_err(|error| Fault::from(&error))?;
-        if verified.passed {
-            return Ok(());
-        }
-        let what = match verified.images.iter().map(|image| image.difference).fold(0.0, f64::max) {
-            off if off > verified.tolerance => {
-                format!("its scores are off by up to {:.2e} of the highest map value", off)
-            }
-            _ if !verified.is_content_intact => "its content is not what was fitted".to_owned(),
-            _ => {
-                "its verification images or its thresholds are not those that were written with it".to_owned()
-            }
-        };
+        let Some(what) = verified.objection() else { return Ok(()) };
         Err(Fault::new(
             "not_verified",
             format!(

@@ -44,7 +44,7 @@ impl Detector {
     }
 
     /// Everything that a model file holds beside its header.
-    fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let mut state = self.model.tensors();
         for (number, backbone) in self.model.backbones.iter().enumerate() {
             state.absorb(&backbone_file::prefix(number), backbone_file::state(backbone));

@@ -3,14 +3,16 @@
 use super::evaluate::EvaluateOptions;
 use crate::config::{CalibrationConfig, Groups, check_rate};
 use crate::detector::Detector;
-use crate::file::{Claim, format};
+use crate::file::{Claim, Header, format};
 use crate::fit::{Reading, calibration_of, group};
 use crate::looks::Watched;
 use crate::record;
 use blemish_core::error::Error;
+use blemish_core::state::State;
 use blemish_data::{Label, ReadOptions, Skipped, Source};
 use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source as Origin};
 use blemish_features::EngineOptions;
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// What new thresholds are to rest on.
@@ -41,21 +43,67 @@ pub fn recalibrate(
 ) -> Result<(Calibration, Vec<Skipped>), Error> {
     let claim = Claim::new(output, options.observer)?;
     let (mut header, mut state) = format::read(model)?;
-    let known = match header.calibration.as_ref().map(|calibration| calibration.rule) {
+    let loaded = OnceCell::new();
+    let read = (header.clone(), state.clone());
+    let detector = || match loaded.get() {
+        Some(detector) => Ok(detector),
+        // Of what was read, whatever the file may have become meanwhile.
+        None => {
+            let detector = Detector::restore(model, None, read.clone(), engine)?;
+            Ok(loaded.get_or_init(|| detector))
+        }
+    };
+    let (calibration, skipped) = renewed(header.calibration.take(), request, options, &detector)?;
+    decide(&mut header, &mut state, &calibration)?;
+    format::write(claim.path(), &header, &state)?;
+    Ok((calibration, skipped))
+}
+
+impl Detector {
+    /// A detector like this one with new thresholds, and what was left out.
+    ///
+    /// # Errors
+    /// As [`recalibrate`].
+    pub fn recalibrated(
+        &self,
+        request: &Recalibration<'_>,
+        engine: &EngineOptions,
+        options: &EvaluateOptions<'_>,
+    ) -> Result<(Self, Vec<Skipped>), Error> {
+        let (mut header, mut state) = (self.header(), self.state());
+        let (calibration, skipped) = renewed(header.calibration.take(), request, options, &|| Ok(self))?;
+        decide(&mut header, &mut state, &calibration)?;
+        let own = Some(self.model.entry);
+        let restored = Self::restore(Path::new("model in memory"), own, (header, state), engine)?;
+        Ok((Self { is_covered: true, ..restored }, skipped))
+    }
+}
+
+/// Puts a calibration into what a model file holds. What verification finds from now on are changes of these thresholds.
+fn decide(header: &mut Header, state: &mut State, calibration: &Calibration) -> Result<(), Error> {
+    let mut verification = state.split_off_prefix(record::PREFIX);
+    record::decide(&mut verification, Some(calibration))?;
+    state.absorb(record::PREFIX, verification);
+    header.calibration = Some(calibration.clone());
+    Ok(())
+}
+
+/// What `request` makes of a model's calibration, and what was left out; `detector` is asked for when images are to be scored.
+fn renewed<'a>(
+    mut calibration: Option<Calibration>,
+    request: &Recalibration<'_>,
+    options: &EvaluateOptions<'_>,
+    detector: &dyn Fn() -> Result<&'a Detector, Error>,
+) -> Result<(Calibration, Vec<Skipped>), Error> {
+    let known = match calibration.as_ref().map(|calibration| calibration.rule) {
         Some(Rule::FalseAlarm { rate, asked }) => asked.unwrap_or(rate),
         _ => CalibrationConfig::default().false_alarm,
     };
     let rate = request.false_alarm.unwrap_or(known);
     check_rate(rate)?;
     let mut skipped = Vec::new();
-    let mut loaded = None;
-    let read = (header.clone(), state.clone());
     let mut score = |images: &Watched<'_>| -> Result<(Labelled, ReadOptions), Error> {
-        let detector = match &mut loaded {
-            Some(detector) => detector,
-            // Of what was read, whatever the file may have become meanwhile.
-            none => none.insert(Detector::restore(model, None, read.clone(), engine)?),
-        };
+        let detector = detector()?;
         let (labelled, left_out) = score_images(detector, images, options)?;
         skipped.extend(left_out);
         Ok((labelled, detector.transform().read_options()))
@@ -63,7 +111,6 @@ pub fn recalibrate(
     let unseen = |images: &Watched<'_>, scored: &[(usize, Extremes)], source, read: &ReadOptions| {
         unseen(images, scored, (source, rate), request.groups.unwrap_or(&Groups::Auto), read, options)
     };
-    let mut calibration = header.calibration.take();
     if let Some(good) = request.good {
         let good = Watched::new(good);
         let (labelled, read) = score(&good)?;
@@ -94,12 +141,6 @@ pub fn recalibrate(
         reason: "the model holds no scores of good images; bring good images that it has not seen, or labelled ones"
             .into(),
     })?;
-    // What verification finds from now on are changes of these thresholds.
-    let mut verification = state.split_off_prefix(record::PREFIX);
-    record::decide(&mut verification, Some(&calibration))?;
-    state.absorb(record::PREFIX, verification);
-    header.calibration = Some(calibration.clone());
-    format::write(claim.path(), &header, &state)?;
     Ok((calibration, skipped))
 }
 

@@ -71,6 +71,38 @@ pub struct VerifiedImage {
     pub decision: Option<RecordedDecision>,
 }
 
+impl Verified {
+    /// Largest difference of a score or a map, as a share of the highest map value.
+    pub fn largest_difference(&self) -> f64 {
+        self.images.iter().map(|image| image.difference).fold(0.0, f64::max)
+    }
+
+    /// What is not as it was, in words; `None` for a model that is verified.
+    pub fn objection(&self) -> Option<String> {
+        let off = self.largest_difference();
+        Some(if self.passed {
+            return None;
+        } else if !self.images.iter().all(|image| image.is_image_intact) {
+            "its verification images are not those of the fit".to_owned()
+        } else if off > self.tolerance {
+            format!("scores are off by up to {} of the highest map value", share(off))
+        } else if !self.is_content_intact {
+            "its content is not what was fitted, although these images score the same".to_owned()
+        } else {
+            "it scores as fitted, but its thresholds or its calibration are not those that were written with it".to_owned()
+        })
+    }
+}
+
+/// A share for people: in percent, or as a power of ten where it is small.
+pub fn share(value: f64) -> String {
+    match value {
+        0.0 => "0".into(),
+        value if value < 1e-3 => format!("{value:.1e}"),
+        value => format!("{:.2} %", 100.0 * value),
+    }
+}
+
 impl Detector {
     /// Scores the images of the verification record again and compares. `engine` is what this detector was loaded with.
     ///

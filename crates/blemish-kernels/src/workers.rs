@@ -4,6 +4,9 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::ops::Deref;
 use std::thread::{Builder, JoinHandle, current};
 
+/// Bytes of stack of each thread, as those of a main thread; what is not used takes no memory.
+const STACK: usize = 8 << 20;
+
 /// A pool of threads. When it is dropped they have ended, not merely been told to: a library that is unloaded must leave none behind.
 pub struct Workers {
     /// Only the drop takes it out.
@@ -21,7 +24,7 @@ impl Workers {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .spawn_handler(|worker| {
-                let named = Builder::new().name(format!("{name}-{}", worker.index()));
+                let named = Builder::new().name(format!("{name}-{}", worker.index())).stack_size(STACK);
                 started.push(named.spawn(move || worker.run())?);
                 Ok(())
             })

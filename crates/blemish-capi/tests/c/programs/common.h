@@ -89,7 +89,7 @@ static inline void paint(unsigned char *rgb, uint32_t width, uint32_t height, ui
             uint32_t noise = (x + 1) * 2654435761u ^ (y + 1) * 2246822519u ^ (seed + 1) * 3266489917u;
             noise = ((noise ^ noise >> 15) * 2246822519u) >> 24;
             unsigned char *pixel = rgb + 3 * ((size_t)y * width + x);
-            pixel[0] = (unsigned char)(80 + noise % 32);
+            pixel[0] = (unsigned char)(80 + 4 * (seed % 16) + noise % 32);
             pixel[1] = (unsigned char)(100 + noise % 24);
             pixel[2] = (unsigned char)(120 + noise % 16);
         }

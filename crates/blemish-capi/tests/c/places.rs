@@ -113,17 +113,13 @@ fn the_cxx_header_scores_with_and_without_opencv() {
             said.push(run(&program, &prefix));
         }
         assert_eq!(said[0], said[1]);
-        let opencv = Command::new("pkg-config").args(["--cflags", "--libs-only-L", "opencv4"]).output();
-        let Some(flags) = opencv.ok().filter(|output| output.status.success()) else {
+        let headers = Path::new("/usr/include/opencv4");
+        if !headers.exists() {
             println!("skipped: there is no OpenCV; install libopencv-dev to run this part");
             continue;
-        };
-        let flags = text(&flags.stdout).replace("-I", "-isystem ");
-        done(base("c++17").arg("-DWITH_OPENCV").args(flags.split_whitespace()).args([
-            "-lblemish",
-            "-lopencv_core",
-            "-lopencv_imgcodecs",
-        ]));
+        }
+        let libraries = ["-lblemish", "-lopencv_core", "-lopencv_imgcodecs"];
+        done(base("c++17").arg("-DWITH_OPENCV").arg("-isystem").arg(headers).args(libraries));
         // OpenCV reads the same pixels of a PNG.
         assert_eq!(run(&program, &prefix), said[0]);
     }

@@ -3,6 +3,7 @@
 mod book;
 mod circles;
 mod embed_weights;
+mod package;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Build the program and make its packages: an archive, a Debian package, a bill of materials, checksums.
+    Package(package::PackageArgs),
     /// List files of a crate that import each other in a circle; there should be none.
     Circles,
     /// Convert the weights of an EfficientNet-Lite into the asset that is compiled into the binary.
@@ -53,6 +56,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Book { check } => book::book(check),
+        Chore::Package(args) => package::package(&args),
         Chore::Circles => circles::report(),
         Chore::EmbedWeights { network, file, output } => embed_weights::embed_weights(network, &file, output),
     };

@@ -109,7 +109,9 @@ fn run(cli: &Cli, threads: Option<usize>, console: &Console) -> Result<(), Failu
         Command::Weights(command) => commands::weights::run(command, console),
         Command::Data(command) => commands::data::run(command, threads, console),
         Command::Info(args) => commands::info::run(args),
+        Command::Version(args) => commands::version::run(args),
         Command::Completions { shell } => commands::completions(*shell),
+        Command::Man => commands::man::run(),
     }
 }
 

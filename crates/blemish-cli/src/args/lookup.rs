@@ -21,6 +21,16 @@ pub struct InfoArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// As JSON.
+    #[arg(long, conflicts_with = "licences")]
+    pub json: bool,
+    /// The licences of the program, its weights and its parts instead.
+    #[arg(long)]
+    pub licences: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {
     /// Lists the weights in the store and those that can be pulled.

@@ -101,11 +101,15 @@ pub enum Command {
     Data(DataCommand),
     /// Tells what a model, ONNX graph or weight file holds.
     Info(InfoArgs),
+    /// Tells what this program is made of: version, commit, engines, embedded weights, licences.
+    Version(VersionArgs),
     /// Prints a shell's completion script.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Prints the manual page.
+    Man,
 }
 
 impl Command {
@@ -120,7 +124,9 @@ impl Command {
             Self::Verify(_)
                 | Self::Methods(_)
                 | Self::Info(_)
+                | Self::Version(_)
                 | Self::Completions { .. }
+                | Self::Man
                 | Self::Data(DataCommand::Check(_))
                 | Self::Weights(
                     WeightsCommand::List { .. } | WeightsCommand::Verify | WeightsCommand::Path { .. }

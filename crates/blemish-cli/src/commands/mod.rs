@@ -11,6 +11,7 @@ pub mod fit;
 pub mod info;
 mod inputs;
 pub mod living;
+pub mod man;
 pub mod methods;
 mod model_card;
 mod monitor;
@@ -27,6 +28,7 @@ mod taken;
 mod unused;
 mod values;
 pub mod verify;
+pub mod version;
 pub mod weights;
 
 use crate::args::{

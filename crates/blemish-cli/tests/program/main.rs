@@ -13,3 +13,4 @@ mod serving;
 mod station;
 mod stories;
 mod support;
+mod version;

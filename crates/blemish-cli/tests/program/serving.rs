@@ -252,3 +252,29 @@ fn what_keeps_a_server_from_starting_is_said() {
     let checked: Value = serde_json::from_str(&bench.ok("serve model.blemish --check --json")).unwrap();
     assert_eq!(checked["models"][0][0], "model");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_watchdog_of_systemd_is_fed_while_nothing_hangs() {
+    let bench = Bench::with_model();
+    let socket = std::os::unix::net::UnixDatagram::bind(bench.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut command = bench.command("serve model.blemish --listen 127.0.0.1:0");
+    command.env("NOTIFY_SOCKET", bench.path("notify")).env("WATCHDOG_USEC", "300000").stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut heard = || {
+        let mut bytes = [0; 200];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+    };
+    let (mut is_ready, mut fed) = (false, 0);
+    while !is_ready || fed < 3 {
+        let said = heard();
+        is_ready |= said == "READY=1";
+        fed += usize::from(is_ready && said == "WATCHDOG=1");
+    }
+    // Safety: the process is our own child, which has not been waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    while heard() != "STOPPING=1" {}
+    assert!(child.wait().unwrap().success());
+}

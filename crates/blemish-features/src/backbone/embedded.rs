@@ -4,6 +4,8 @@
 //! `assets/README.md` says where they are from and how `cargo xtask embed-weights` makes them; their licence (Apache-2.0) lies
 //! beside them.
 
+use blemish_data::digest::hexadecimal;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 use crate::graph::{Graph, Weights};
@@ -18,6 +20,11 @@ const ASSETS: [&[u8]; 2] = [
     include_bytes!("../../assets/efficientnet_lite0-trunk.safetensors"),
     include_bytes!("../../assets/efficientnet_lite2-trunk.safetensors"),
 ];
+
+/// The embedded networks, each with the SHA-256 of its file in hexadecimal.
+pub fn embedded_digests() -> [(Architecture, String); EMBEDDED.len()] {
+    std::array::from_fn(|at| (EMBEDDED[at], hexadecimal(&Sha256::digest(ASSETS[at]))))
+}
 
 /// The embedded weights of `graph`, one of [`EMBEDDED`] whole or cut; nothing if it is another network or reaches deeper than they do
 /// (stage 5).

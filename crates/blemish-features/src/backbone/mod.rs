@@ -11,7 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use embedded::{EMBEDDED, embedded_weights};
+pub use embedded::{EMBEDDED, embedded_digests, embedded_weights};
 pub use spec::{BackboneSource, BackboneSpec};
 pub use state::BackboneState;
 

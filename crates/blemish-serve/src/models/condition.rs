@@ -41,6 +41,8 @@ struct Inner {
     state: State,
     panicked: Option<Instant>,
     reload_error: Option<String>,
+    /// Since when the thread that scores has been at one piece of work.
+    working: Option<Instant>,
 }
 
 /// How a model is.
@@ -56,7 +58,7 @@ pub(super) struct Condition {
 
 impl Condition {
     pub(super) fn new() -> Self {
-        let inner = Inner { state: State::Loading, panicked: None, reload_error: None };
+        let inner = Inner { state: State::Loading, panicked: None, reload_error: None, working: None };
         Self {
             inner: Mutex::new(inner),
             images: AtomicU64::new(0),
@@ -73,6 +75,16 @@ impl Condition {
 
     pub(super) fn state(&self) -> State {
         self.lock().state.clone()
+    }
+
+    /// The thread that scores says whether it works or waits; between two pieces of work it waits.
+    pub(super) fn works(&self, is_working: bool) {
+        self.lock().working = is_working.then(Instant::now);
+    }
+
+    /// Whether the thread that scores has been at one piece of work for so long.
+    pub(super) fn is_stuck(&self, limit: Duration) -> bool {
+        self.lock().working.is_some_and(|since| since.elapsed() > limit)
     }
 
     /// # Errors
@@ -93,7 +105,7 @@ impl Condition {
 
     /// A version is in place.
     pub(super) fn is_ready(&self) {
-        *self.lock() = Inner { state: State::Ready, panicked: None, reload_error: None };
+        *self.lock() = Inner { state: State::Ready, panicked: None, reload_error: None, working: None };
     }
 
     pub(super) fn has_failed(&self, reason: String) {
@@ -143,5 +155,22 @@ impl Condition {
             shadow_left_out: read(&self.shadow_left_out),
             reload_failures: read(&self.reload_failures),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Condition;
+    use std::time::Duration;
+
+    #[test]
+    fn only_work_that_does_not_end_is_stuck() {
+        let condition = Condition::new();
+        assert!(!condition.is_stuck(Duration::ZERO));
+        condition.works(true);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(condition.is_stuck(Duration::from_millis(1)) && !condition.is_stuck(Duration::from_secs(60)));
+        condition.works(false);
+        assert!(!condition.is_stuck(Duration::ZERO));
     }
 }

@@ -113,12 +113,17 @@ impl Queue {
 
     fn work(&self) {
         loop {
-            match self.next() {
-                Turn::Closed => return,
+            // After a panic, too.
+            self.condition.works(false);
+            let turn = self.next();
+            self.condition.works(true);
+            match turn {
+                Turn::Closed => break,
                 Turn::Live(jobs) => self.score(jobs),
                 Turn::Shadow(shadowed) => self.score_shadow(&shadowed),
             }
         }
+        self.condition.works(false);
     }
 
     fn next(&self) -> Turn {

@@ -16,7 +16,7 @@ use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, oneshot};
 
 /// A model that is served.
@@ -107,6 +107,11 @@ impl Served {
     /// The version in shadow.
     pub fn shadow(&self) -> Option<Arc<Version>> {
         self.shadow.load_full()
+    }
+
+    /// Whether the thread that scores has been at one batch for so long: it hangs.
+    pub fn is_stuck(&self, limit: Duration) -> bool {
+        self.condition.is_stuck(limit)
     }
 
     /// Whether it answers, and if not, why.

@@ -14,6 +14,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod watchdog;
 
 use crate::bus::Bus;
 use crate::fault::Fault;

@@ -1,6 +1,6 @@
 //! From options to a server that runs until it is asked to stop.
 
-use super::{Closing, Room, Running, Server, tls};
+use super::{Closing, Room, Running, Server, tls, watchdog};
 use crate::fault::{Fault, beside};
 use crate::options::{Listen, ServeOptions};
 use sd_notify::NotifyState;
@@ -100,6 +100,7 @@ async fn opened(options: ServeOptions) -> Result<Arc<Server>, Fault> {
 async fn run(running: &mut Running, mut signals: Signals) -> Result<(), Fault> {
     let server = &running.server.clone();
     let watching = tokio::spawn(server.models.clone().watch());
+    let feeding = tokio::spawn(watchdog::feed(server.models.clone()));
     let verifying = server.models.verify();
     tokio::pin!(verifying);
     let mut is_verifying = true;
@@ -126,6 +127,8 @@ async fn run(running: &mut Running, mut signals: Signals) -> Result<(), Fault> {
             },
         }
     };
+    // Stopping has a limit of its own.
+    feeding.abort();
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!(connections = running.connections(), "stopping");
     watching.abort();

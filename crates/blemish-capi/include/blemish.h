@@ -476,6 +476,26 @@ blemish_status blemish_verify(const blemish_detector *detector,
 void blemish_detector_free(blemish_detector *detector);
 
 /**
+ * The error's name for programs, such as "not_a_model": stable, in snake case. "" for NULL. Lives as long as the error.
+ */
+const char *blemish_error_code(const blemish_error *error);
+
+/**
+ * What is wrong and where. "" for NULL. Lives as long as the error.
+ */
+const char *blemish_error_message(const blemish_error *error);
+
+/**
+ * How to mend it; "" where nothing more is to say, and for NULL. Lives as long as the error.
+ */
+const char *blemish_error_help(const blemish_error *error);
+
+/**
+ * Frees an error; NULL is fine.
+ */
+void blemish_error_free(blemish_error *error);
+
+/**
  * Learns what good images look like. progress, which may be NULL, is called with user as the work goes on.
  */
 blemish_status blemish_fit(const blemish_fit_options *options,
@@ -613,26 +633,6 @@ blemish_status blemish_score_simple(const blemish_detector *detector,
                                     int32_t *map_width,
                                     char *message,
                                     int32_t message_capacity);
-
-/**
- * The error's name for programs, such as "not_a_model": stable, in snake case. "" for NULL. Lives as long as the error.
- */
-const char *blemish_error_code(const blemish_error *error);
-
-/**
- * What is wrong and where. "" for NULL. Lives as long as the error.
- */
-const char *blemish_error_message(const blemish_error *error);
-
-/**
- * How to mend it; "" where nothing more is to say, and for NULL. Lives as long as the error.
- */
-const char *blemish_error_help(const blemish_error *error);
-
-/**
- * Frees an error; NULL is fine.
- */
-void blemish_error_free(blemish_error *error);
 
 #ifdef __cplusplus
 }  // extern "C"

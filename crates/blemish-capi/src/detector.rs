@@ -1,9 +1,10 @@
 //! Detectors as handles: loaded, verified, freed.
 
+use crate::error::BlemishError;
 use crate::guard::{give, looked_up, run};
 use crate::observer::Cancel;
 use crate::sized::{self, sized};
-use crate::status::{BlemishError, Fault, Status};
+use crate::status::{Fault, Status};
 use crate::text::{null, optional, path};
 use blemish::data::ReadOptions;
 use blemish::features::EngineOptions;

@@ -1,6 +1,7 @@
 //! The border: nothing but a status crosses it.
 
-use crate::status::{BlemishError, Code, Fault, Status};
+use crate::error::BlemishError;
+use crate::status::{Code, Fault, Status};
 use crate::text::null;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,8 @@ pub unsafe fn run(error: *mut *mut BlemishError, body: impl FnOnce() -> Result<(
     let outcome = caught(body);
     let status = outcome.as_ref().map_or_else(Fault::status, |()| Code::BLEMISH_OK as Status);
     if !error.is_null() {
-        let told = outcome.map_or_else(|fault| Box::into_raw(fault.into_error()), |()| std::ptr::null_mut());
+        let told =
+            outcome.map_or_else(|fault| Box::into_raw(BlemishError::new(&fault)), |()| std::ptr::null_mut());
         // Safety: the caller's promise.
         unsafe { error.write(told) };
     }

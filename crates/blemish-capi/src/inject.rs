@@ -1,9 +1,10 @@
 //! For tests of the border: a call that panics, in the caller's thread or in one of the detector's.
 
 use crate::detector::BlemishDetector;
+use crate::error::BlemishError;
 use crate::guard::run;
 use crate::observer::Cancel;
-use crate::status::{BlemishError, Status};
+use crate::status::Status;
 
 /// Panics in the calling thread (0), or in a thread of the detector.
 #[unsafe(no_mangle)]

@@ -1,11 +1,12 @@
 //! Detectors that learn: fitted, updated, calibrated, saved.
 
 use crate::detector::{BlemishDetector, LoadOptions, Running};
+use crate::error::BlemishError;
 use crate::guard::{give, run};
 use crate::image::{Image, images_of};
 use crate::observer::{Cancel, CancelFlag, ProgressCallback, Teller};
 use crate::sized::{self, sized};
-use crate::status::{BlemishError, Fault, Status};
+use crate::status::{Fault, Status};
 use crate::text::{null, optional, path};
 use blemish::data::{
     Dataset, Files, Memory, MemoryImage, OpenOptions, ReadOptions, Source, Transform, open_dataset, open_good,

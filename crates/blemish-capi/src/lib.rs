@@ -20,6 +20,7 @@
 compile_error!("libblemish turns panics into a status: build it with `panic = \"unwind\"`");
 
 mod detector;
+mod error;
 mod guard;
 mod image;
 #[cfg(feature = "inject-panic")]

@@ -1,12 +1,13 @@
 //! From an image to a result.
 
 use crate::detector::{BlemishDetector, bytes};
+use crate::error::BlemishError;
 use crate::guard::{give, run};
 use crate::image::{Image, image_of};
 use crate::observer::{Cancel, CancelFlag};
 use crate::result::BlemishResult;
 use crate::sized::{self, sized};
-use crate::status::{BlemishError, Fault, Status};
+use crate::status::{Fault, Status};
 use crate::text::{optional, path};
 use blemish::data::names::text_of;
 use blemish::data::{RgbImage, decode_image, read_image};

@@ -1,12 +1,9 @@
-//! How a call ended: a number for every caller, and an error for those who ask.
+//! How a call ended, as a number, and what makes it end so.
 
-use crate::text::c_string;
 use blemish::Error;
 use blemish::code::{Class, class_of};
 use blemish::data::{DataError, ImageFault};
-use blemish::error::in_halves;
 use blemish::features::FeatureError;
-use std::ffi::{CString, c_char};
 
 /// How a call ended: one of blemish_code. Numbers keep their meaning for ever.
 pub type Status = i32;
@@ -33,13 +30,6 @@ pub enum Code {
     BLEMISH_ENVIRONMENT = 6,
     /// A fault of the library. Please report it.
     BLEMISH_INTERNAL = 7,
-}
-
-/// What went wrong in a call. Free it with blemish_error_free.
-pub struct BlemishError {
-    code: CString,
-    message: CString,
-    help: CString,
 }
 
 /// What goes wrong inside.
@@ -78,15 +68,14 @@ impl Fault {
         code as Status
     }
 
+    /// Its stable name.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// What is wrong and how to mend it, in one line.
     pub fn text(&self) -> &str {
         &self.text
-    }
-
-    /// The error for whoever asked for one.
-    pub fn into_error(self) -> Box<BlemishError> {
-        let (message, help) = in_halves(&self.text);
-        Box::new(BlemishError { code: c_string(self.code), message: c_string(message), help: c_string(help) })
     }
 }
 
@@ -111,35 +100,5 @@ impl From<FeatureError> for Fault {
 impl From<ImageFault> for Fault {
     fn from(fault: ImageFault) -> Self {
         Self::new(fault.code(), format!("cannot use the image: {fault}"))
-    }
-}
-
-/// The error's name for programs, such as "not_a_model": stable, in snake case. "" for NULL. Lives as long as the error.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn blemish_error_code(error: *const BlemishError) -> *const c_char {
-    // Safety: the caller gives an error of this library or NULL.
-    unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.code.as_ptr())
-}
-
-/// What is wrong and where. "" for NULL. Lives as long as the error.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn blemish_error_message(error: *const BlemishError) -> *const c_char {
-    // Safety: as for the code.
-    unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
-}
-
-/// How to mend it; "" where nothing more is to say, and for NULL. Lives as long as the error.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn blemish_error_help(error: *const BlemishError) -> *const c_char {
-    // Safety: as for the code.
-    unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.help.as_ptr())
-}
-
-/// Frees an error; NULL is fine.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn blemish_error_free(error: *mut BlemishError) {
-    if !error.is_null() {
-        // Safety: it came from `Fault::into_error`, and the caller gives it back once.
-        drop(unsafe { Box::from_raw(error) });
     }
 }

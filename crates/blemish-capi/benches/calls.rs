@@ -153,7 +153,7 @@ fn main() {
     println!("{:<18}{:>14}{:>14}{:>14}", "model, side", "Rust us", "C us", "difference us");
     for (method, side) in [("statistical", 64), ("statistical", 256), ("patchcore", 256)] {
         let path = model(folder.path(), method, side);
-        let pixels: Vec<u8> = (0..3 * side * side).map(|at| (at * 2_654_435_761 >> 7) as u8).collect();
+        let pixels: Vec<u8> = (0..3 * side * side).map(|at| ((at * 2_654_435_761) >> 7) as u8).collect();
         let detector = Detector::load(&path, &Default::default()).unwrap();
         let handle = library.load(&path);
         let mut in_rust = || {

@@ -9,7 +9,8 @@ use crate::sized::{self, sized};
 use crate::status::{Fault, Status};
 use crate::text::{null, optional, path};
 use blemish::data::{
-    Dataset, Files, Memory, MemoryImage, OpenOptions, ReadOptions, Source, Transform, open_dataset, open_good,
+    Dataset, Files, Memory, MemoryImage, OpenOptions, ReadOptions, Skipped, Source, Transform, open_dataset,
+    open_good,
 };
 use blemish::evaluate::EvaluateOptions;
 use blemish::{CalibrationConfig, Detector, DetectorConfig, FitOptions, Recalibration, registry};
@@ -77,16 +78,19 @@ pub struct Learning {
 sized!(Fitting = "blemish_fit_options", Learning = "blemish_learn_options");
 
 /// Good images, wherever they are.
-enum Good {
-    Files(Dataset, Files),
-    Memory(Memory),
+struct Good {
+    source: Box<dyn Source>,
+    /// What was left out when files were listed.
+    skipped: Vec<Skipped>,
+    /// Frames of films are there as long as this is.
+    _dataset: Option<Dataset>,
 }
 
 impl Good {
     /// The images of files.
-    fn of(dataset: Dataset) -> Self {
-        let files = Files::training(&dataset);
-        Self::Files(dataset, files)
+    fn of(mut dataset: Dataset) -> Self {
+        let (source, skipped) = (Box::new(Files::training(&dataset)), std::mem::take(&mut dataset.skipped));
+        Self { source, skipped, _dataset: Some(dataset) }
     }
 
     /// The caller's images.
@@ -97,25 +101,12 @@ impl Good {
         // Safety: the caller's promise.
         let images = unsafe { images_of(images, count, read) }?;
         let named = |(number, image)| MemoryImage::new(image).named(format!("image {}", number + 1)).good();
-        Ok(Self::Memory(Memory::new(images.into_iter().enumerate().map(named))?))
-    }
-
-    fn source(&self) -> &dyn Source {
-        match self {
-            Self::Files(_, files) => files,
-            Self::Memory(memory) => memory,
-        }
-    }
-
-    /// Tells what was left out when the files were listed.
-    fn tell_skipped(&self, teller: &Teller) {
-        if let Self::Files(dataset, _) = self {
-            tell_skipped(&dataset.skipped, teller);
-        }
+        let source = Box::new(Memory::new(images.into_iter().enumerate().map(named))?);
+        Ok(Self { source, skipped: Vec::new(), _dataset: None })
     }
 }
 
-fn tell_skipped(skipped: &[blemish::data::Skipped], teller: &Teller) {
+fn tell_skipped(skipped: &[Skipped], teller: &Teller) {
     use blemish::Observer;
     for one in skipped {
         teller.warn(&format!("left out `{}`: {}", one.path.display(), one.reason));
@@ -183,10 +174,10 @@ pub unsafe extern "C" fn blemish_fit(
                     }
                 };
                 let teller = Teller::new(progress, user, Cancel(options.cancel));
-                good.tell_skipped(&teller);
+                tell_skipped(&good.skipped, &teller);
                 running.handle(|engine| {
                     let options = fit_options(engine, options.skip_bad, &teller);
-                    let detector = Detector::fit(&config, good.source(), &options)?;
+                    let detector = Detector::fit(&config, &*good.source, &options)?;
                     tell_skipped(detector.skipped(), &teller);
                     Ok(detector)
                 })
@@ -293,10 +284,10 @@ pub unsafe extern "C" fn blemish_update(
                     Fault::usage("there are no new images; give a folder in data, or images")
                 })?;
                 let teller = Teller::new(progress, user, Cancel(options.cancel));
-                good.tell_skipped(&teller);
+                tell_skipped(&good.skipped, &teller);
                 handle.running_alike()?.handle(|engine| {
                     let options = fit_options(engine, options.skip_bad, &teller);
-                    let updated = handle.detector.update(good.source(), &options)?;
+                    let updated = handle.detector.update(&*good.source, &options)?;
                     tell_skipped(updated.skipped(), &teller);
                     Ok(updated)
                 })
@@ -323,11 +314,11 @@ pub unsafe extern "C" fn blemish_calibrate(
                 let (handle, options, good) = learning(detector, options)?;
                 let teller = Teller::new(progress, user, Cancel(options.cancel));
                 if let Some(good) = &good {
-                    good.tell_skipped(&teller);
+                    tell_skipped(&good.skipped, &teller);
                 }
                 handle.running_alike()?.handle(|engine| {
                     let request = Recalibration {
-                        good: good.as_ref().map(Good::source),
+                        good: good.as_ref().map(|good| &*good.source),
                         false_alarm: (options.false_alarm != 0.0).then_some(options.false_alarm),
                         ..Recalibration::default()
                     };

@@ -39,7 +39,7 @@ fn function(declaration: &str) -> Function {
 
 /// `const char *path` as its type and its name.
 fn typed(declaration: &str) -> (String, String) {
-    let at = declaration.rfind(|c: char| c == '*' || c == ' ').unwrap() + 1;
+    let at = declaration.rfind(['*', ' ']).unwrap() + 1;
     (declaration[..at].trim().to_owned(), declaration[at..].to_owned())
 }
 

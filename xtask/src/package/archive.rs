@@ -71,7 +71,7 @@ fn append(
 /// # Errors
 /// If the compressor fails.
 pub fn xz(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut writer = XzWriter::new(Vec::new(), XzOptions::with_preset(9))?;
+    let mut writer = XzWriter::new(Vec::new(), XzOptions::with_preset(6))?;
     writer.write_all(bytes)?;
     Ok(writer.finish()?)
 }

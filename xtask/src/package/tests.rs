@@ -121,10 +121,10 @@ fn a_crate_without_a_licence_is_not_shipped() {
         folder: folder.path().to_owned(),
         is_ours: false,
     };
-    assert!(notices::third_party(&[part.clone()]).unwrap_err().to_string().contains("x 1.0.0"));
+    assert!(notices::third_party(std::slice::from_ref(&part)).unwrap_err().to_string().contains("x 1.0.0"));
     let licensed = Part { licence: "MIT".into(), ..part };
     assert!(
-        notices::third_party(&[licensed.clone()])
+        notices::third_party(std::slice::from_ref(&licensed))
             .unwrap()
             .contains("standard text of their licence: x 1.0.0 (MIT)")
     );

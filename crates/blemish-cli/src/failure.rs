@@ -10,7 +10,6 @@ use blemish::data::synth::SynthError;
 use blemish::error::in_halves;
 use blemish::features::FeatureError;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Exit code of `predict --fail-on-anomaly` where anomalies were found.
 const EXIT_ANOMALY: u8 = 3;
@@ -107,14 +106,14 @@ impl Failure {
     }
 
     /// The program's exit code.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
             Kind::BrokenPipe => 0,
             Kind::Ordinary => 1,
             Kind::Usage => 2,
             Kind::Anomaly => EXIT_ANOMALY,
             Kind::Interruption => EXIT_INTERRUPTED,
-        })
+        }
     }
 
     /// Whether it is a plain statement, not an error to mend.

@@ -3,6 +3,21 @@
 use crate::terminal::is_obeyed;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::sync::OnceLock;
+
+/// The arguments that the program was given.
+static TYPED: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Keeps the arguments of this run, the program's own name left out.
+pub fn keep(arguments: &[OsString]) {
+    // There is one run in a process.
+    let _ = TYPED.set(arguments.iter().skip(1).cloned().collect());
+}
+
+/// The arguments of this run.
+pub fn typed() -> &'static [OsString] {
+    TYPED.get().map_or(&[], Vec::as_slice)
+}
 
 /// A command line of this program.
 pub fn command_line<W: AsRef<OsStr>>(arguments: impl IntoIterator<Item = W>) -> String {

@@ -164,6 +164,25 @@ impl DetectorConfig {
     }
 }
 
+/// A further backbone from a word: an architecture, or an architecture and its weight file as `NAME:FILE`.
+///
+/// # Errors
+/// [`Error::Setting`] for an ONNX file, whose layers must be named; [`Error::Features`] for a name that is none.
+pub fn ensemble_member(word: &str) -> Result<BackboneSpec, Error> {
+    let (name, weights) = match word.split_once(':') {
+        Some((name, weights)) => (name, Some(PathBuf::from(weights))),
+        None => (word, None),
+    };
+    match name.parse::<BackboneSource>()? {
+        BackboneSource::Onnx(path) => Err(Error::Setting {
+            key: "ensemble".into(),
+            reason: format!("`{}` needs its layers named, which an ensemble cannot", path.display()),
+            help: "make it the backbone, with layers".into(),
+        }),
+        source => Ok(BackboneSpec { weights, ..source.into() }),
+    }
+}
+
 /// How images are cut into tiles, and what is learnt from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileOptions {

@@ -53,6 +53,7 @@ mod fit;
 mod looks;
 mod model;
 mod pattern;
+pub mod program;
 mod record;
 mod recorded;
 pub mod verbs;

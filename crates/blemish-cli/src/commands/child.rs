@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Runs this very program and gives its standard output.
 pub fn run(arguments: &[OsString]) -> Result<String, Failure> {
-    let program = std::env::current_exe()
+    let program = blemish::program::program()
         .map_err(|error| Failure::new(format!("cannot find this program: {error}")))?;
     let child = Command::new(&program)
         .args(arguments)

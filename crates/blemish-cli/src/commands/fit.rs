@@ -9,7 +9,8 @@ use crate::terminal::{shown, shown_path};
 use blemish::data::layout::Layout;
 use blemish::data::names::text_of;
 use blemish::data::{Dataset, Files, Skipped};
-use blemish::features::{BackboneSource, BackboneSpec, EngineOptions};
+use blemish::config::ensemble_member;
+use blemish::features::{BackboneSpec, EngineOptions};
 use blemish::file::Claim;
 use blemish::metrics::{Calibration, GroupedBy, Grouping};
 use blemish::{
@@ -272,20 +273,7 @@ pub fn backbone_spec(args: &BackboneArgs) -> Result<BackboneSpec, Failure> {
 
 /// The further backbones of the command line.
 pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure> {
-    let spec = |text: &String| {
-        let (name, weights) = match text.split_once(':') {
-            Some((name, weights)) => (name, Some(PathBuf::from(weights))),
-            None => (text.as_str(), None),
-        };
-        match name.parse()? {
-            BackboneSource::Onnx(path) => Err(Failure::usage(format!(
-                "`{}` needs its layers named, which --ensemble cannot; make it the --backbone, with --layers",
-                path.display()
-            ))),
-            source => Ok(BackboneSpec { weights, ..source.into() }),
-        }
-    };
-    args.ensemble.iter().map(spec).collect()
+    Ok(args.ensemble.iter().map(|word| ensemble_member(word)).collect::<Result<_, _>>()?)
 }
 
 fn default_output(category: &str, method: &str) -> PathBuf {

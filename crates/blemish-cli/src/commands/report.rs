@@ -241,7 +241,7 @@ pub fn machine() -> String {
 
 /// The command as it was typed, quoted for a shell.
 pub fn command_line() -> String {
-    crate::shell::command_line(std::env::args_os().skip(1))
+    crate::shell::command_line(crate::shell::typed())
 }
 
 #[cfg(test)]

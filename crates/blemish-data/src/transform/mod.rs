@@ -153,7 +153,7 @@ impl Transform {
     ///
     /// # Errors
     /// [`DataError::Image`] if the file cannot be read, [`DataError::Setting`] if it marks nothing.
-    pub fn with_region_of_interest(mut self, path: &Path) -> Result<Self, DataError> {
+    pub fn with_region_of_interest(self, path: &Path) -> Result<Self, DataError> {
         let options = ReadOptions { minimum_side: 1, ..ReadOptions::default() };
         // Measured values of any range are fine: only how they compare to the brightest counts.
         let image = read_image(path, &options).or_else(|error| match error {
@@ -162,9 +162,16 @@ impl Transform {
             }
             error => Err(error),
         })?;
-        let region = RegionOfInterest::new(region::bright(&image)).map_err(|reason| {
-            DataError::Setting(format!("region of interest `{}`: {reason}", path.display()))
-        })?;
+        self.looking_where(&image, &path.display().to_string())
+    }
+
+    /// The same by a mask in memory, which messages call `name`.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] if it marks nothing.
+    pub fn looking_where(mut self, mask: &RgbImage, name: &str) -> Result<Self, DataError> {
+        let region = RegionOfInterest::new(region::bright(mask))
+            .map_err(|reason| DataError::Setting(format!("region of interest `{name}`: {reason}")))?;
         self.region_of_interest = Some(region);
         Ok(self)
     }

@@ -100,7 +100,7 @@ impl Station {
     /// # Errors
     /// `conflict` if another station has it, `newer_version` if its history is of a newer program, `io`, `setting`.
     pub fn open(folder: &Path, server: &Arc<Server>) -> Result<Arc<Self>, Fault> {
-        let program = std::env::current_exe().map_err(|error| {
+        let program = blemish::program::program().map_err(|error| {
             Fault::new("io", format!("cannot tell which program this is: {error}; start it by its path"))
         })?;
         Self::open_with(folder, server, program)

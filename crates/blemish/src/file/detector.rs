@@ -93,6 +93,19 @@ impl Detector {
         Self::restore(Path::new("model in memory"), Some(method), format::from_bytes(bytes)?, engine)
     }
 
+    /// The same detector brought up anew, with an engine and threads of its own; both share the tensors.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn reopened(&self, engine: &EngineOptions) -> Result<Self, Error> {
+        let stored = (self.header(), self.state());
+        let mut detector = Self::restore(Path::new("model in memory"), Some(self.model.entry), stored, engine)?;
+        detector.skipped.clone_from(&self.skipped);
+        detector.trimmed.clone_from(&self.trimmed);
+        detector.is_covered = self.is_covered;
+        Ok(detector)
+    }
+
     /// Whether a digest covered all of the file that it was read from, or it was not read from one. Files of programs before that had a
     /// checksum of their tensors alone: damage to thresholds, calibration and settings goes unnoticed there.
     pub fn is_covered(&self) -> bool {

@@ -3,12 +3,11 @@
 use super::evaluate::EvaluateOptions;
 use crate::config::{CalibrationConfig, Groups, check_rate};
 use crate::detector::Detector;
-use crate::file::{Claim, Header, format};
+use crate::file::{Claim, format};
 use crate::fit::{Reading, calibration_of, group};
 use crate::looks::Watched;
 use crate::record;
 use blemish_core::error::Error;
-use blemish_core::state::State;
 use blemish_data::{Label, ReadOptions, Skipped, Source};
 use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source as Origin};
 use blemish_features::EngineOptions;
@@ -43,24 +42,28 @@ pub fn recalibrate(
 ) -> Result<(Calibration, Vec<Skipped>), Error> {
     let claim = Claim::new(output, options.observer)?;
     let (mut header, mut state) = format::read(model)?;
-    let loaded = OnceCell::new();
     let read = (header.clone(), state.clone());
-    let detector = || match loaded.get() {
+    // Of what was read, whatever the file may have become meanwhile. A change of the rate alone needs no model.
+    let loaded = OnceCell::new();
+    let load = || match loaded.get() {
         Some(detector) => Ok(detector),
-        // Of what was read, whatever the file may have become meanwhile.
         None => {
             let detector = Detector::restore(model, None, read.clone(), engine)?;
             Ok(loaded.get_or_init(|| detector))
         }
     };
-    let (calibration, skipped) = renewed(header.calibration.take(), request, options, &detector)?;
-    decide(&mut header, &mut state, &calibration)?;
+    let (calibration, skipped) = calibrated(header.calibration.take(), &load, request, options)?;
+    // What verification finds from now on are changes of these thresholds.
+    let mut verification = state.split_off_prefix(record::PREFIX);
+    record::decide(&mut verification, Some(&calibration))?;
+    state.absorb(record::PREFIX, verification);
+    header.calibration = Some(calibration.clone());
     format::write(claim.path(), &header, &state)?;
     Ok((calibration, skipped))
 }
 
 impl Detector {
-    /// A detector like this one with new thresholds, and what was left out.
+    /// This detector with new thresholds, all tensors unchanged, and the images that were left out. The engine is for the new one.
     ///
     /// # Errors
     /// As [`recalibrate`].
@@ -70,40 +73,31 @@ impl Detector {
         engine: &EngineOptions,
         options: &EvaluateOptions<'_>,
     ) -> Result<(Self, Vec<Skipped>), Error> {
-        let (mut header, mut state) = (self.header(), self.state());
-        let (calibration, skipped) = renewed(header.calibration.take(), request, options, &|| Ok(self))?;
-        decide(&mut header, &mut state, &calibration)?;
-        let own = Some(self.model.entry);
-        let restored = Self::restore(Path::new("model in memory"), own, (header, state), engine)?;
-        Ok((Self { is_covered: true, ..restored }, skipped))
+        let known = self.calibration.clone();
+        let (calibration, skipped) = calibrated(known, &|| Ok(self), request, options)?;
+        let mut detector = self.reopened(engine)?;
+        record::decide(&mut detector.verification, Some(&calibration))?;
+        detector.calibration = Some(calibration);
+        Ok((detector, skipped))
     }
 }
 
-/// Puts a calibration into what a model file holds. What verification finds from now on are changes of these thresholds.
-fn decide(header: &mut Header, state: &mut State, calibration: &Calibration) -> Result<(), Error> {
-    let mut verification = state.split_off_prefix(record::PREFIX);
-    record::decide(&mut verification, Some(calibration))?;
-    state.absorb(record::PREFIX, verification);
-    header.calibration = Some(calibration.clone());
-    Ok(())
-}
-
-/// What `request` makes of a model's calibration, and what was left out; `detector` is asked for when images are to be scored.
-fn renewed<'a>(
-    mut calibration: Option<Calibration>,
+/// New thresholds by a request, from those that a model has; `load` gives the model where images must be scored.
+fn calibrated<'a>(
+    known: Option<Calibration>,
+    load: &dyn Fn() -> Result<&'a Detector, Error>,
     request: &Recalibration<'_>,
     options: &EvaluateOptions<'_>,
-    detector: &dyn Fn() -> Result<&'a Detector, Error>,
 ) -> Result<(Calibration, Vec<Skipped>), Error> {
-    let known = match calibration.as_ref().map(|calibration| calibration.rule) {
+    let own_rate = match known.as_ref().map(|calibration| calibration.rule) {
         Some(Rule::FalseAlarm { rate, asked }) => asked.unwrap_or(rate),
         _ => CalibrationConfig::default().false_alarm,
     };
-    let rate = request.false_alarm.unwrap_or(known);
+    let rate = request.false_alarm.unwrap_or(own_rate);
     check_rate(rate)?;
     let mut skipped = Vec::new();
     let mut score = |images: &Watched<'_>| -> Result<(Labelled, ReadOptions), Error> {
-        let detector = detector()?;
+        let detector = load()?;
         let (labelled, left_out) = score_images(detector, images, options)?;
         skipped.extend(left_out);
         Ok((labelled, detector.transform().read_options()))
@@ -111,6 +105,7 @@ fn renewed<'a>(
     let unseen = |images: &Watched<'_>, scored: &[(usize, Extremes)], source, read: &ReadOptions| {
         unseen(images, scored, (source, rate), request.groups.unwrap_or(&Groups::Auto), read, options)
     };
+    let mut calibration = known;
     if let Some(good) = request.good {
         let good = Watched::new(good);
         let (labelled, read) = score(&good)?;

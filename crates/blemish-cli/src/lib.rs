@@ -20,6 +20,7 @@ use clap::Parser;
 use console::Console;
 use failure::Failure;
 use std::ffi::OsString;
+use std::io::Write;
 use std::time::Duration;
 use terminal::{is_obeyed, tell, tell_as_is};
 
@@ -48,6 +49,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     }
     let result = command(&cli, threads, &console);
     console.finish();
+    // A program of Rust's does so when it ends; in another one's process nobody else does. Whoever cannot be told is not told.
+    let _ = std::io::stdout().flush();
     match result {
         Ok(()) if interrupt::is_interrupted() => {
             tell("interrupted when all was done: everything is written");

@@ -9,6 +9,7 @@ use crate::preset::Preset;
 use crate::settings::{self, SettingInfo, Settings};
 use crate::state::State;
 use blemish_data::Transform;
+use serde_json::{Value, json};
 use std::any::Any;
 use std::marker::PhantomData;
 
@@ -102,6 +103,25 @@ pub trait MethodEntry: Send + Sync {
     /// # Errors
     /// As there, and [`Error::Setting`].
     fn restore(&self, stored: Stored<&Settings>) -> Result<Box<dyn Fitted>, Error>;
+}
+
+/// What only some methods' models can do after the fit, as verbs.
+pub fn abilities(entry: &dyn MethodEntry) -> Vec<&'static str> {
+    if entry.updates().is_some() { vec!["update", "merge"] } else { Vec::new() }
+}
+
+/// All that is known of a method before it is fitted, for machines: `name`, `family`, `summary`, `advice`, `citation`, `abilities`, `settings`
+/// (each with `name`, `default`, `allowed`, `meaning`) and `presets` (all settings of each, by name).
+pub fn described(entry: &dyn MethodEntry) -> Value {
+    let info = entry.info();
+    let setting = |setting: SettingInfo| json!({"name": setting.name, "default": setting.default, "allowed": setting.allowed, "meaning": setting.meaning});
+    let preset = |preset: Preset| Some((preset.name().to_owned(), Value::Object(entry.preset(preset)?)));
+    json!({
+        "name": info.name, "family": info.family.to_string(), "summary": info.summary, "advice": info.advice, "citation": info.citation,
+        "abilities": abilities(entry),
+        "settings": entry.settings().into_iter().map(setting).collect::<Vec<_>>(),
+        "presets": Value::Object([Preset::Cpu, Preset::Paper].into_iter().filter_map(preset).collect()),
+    })
 }
 
 /// [`Updates`](crate::method::Updates), for any fitted method.

@@ -46,6 +46,6 @@ pub use error::ReportError;
 pub use exports::{ExportFormat, Exports};
 pub use float_tiff::{FloatMap, float_tiff, read_float_tiff, save_float_tiff};
 pub use names::{Names, shortened};
-pub use overlay::{draw_over, extended, overlay};
+pub use overlay::{draw_over, draw_with, extended, overlay};
 pub use picture::Picture;
 pub use sheet::{Heat, SheetRow, contact_sheet};

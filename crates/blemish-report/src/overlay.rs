@@ -36,6 +36,21 @@ pub fn overlay(
 /// # Errors
 /// As for [`overlay`], and [`ReportError::Region`] if the region is empty or leaves the picture.
 pub fn draw_over(
+    picture: Picture,
+    covered: (Range<usize>, Range<usize>),
+    map: &[f32],
+    map_size: (usize, usize),
+    range: (f32, f32),
+) -> Result<Picture, ReportError> {
+    draw_with(OPACITY, picture, covered, map, map_size, range)
+}
+
+/// Like [`draw_over`], with another opacity at the top of the range than [`OPACITY`], from 0 to 1.
+///
+/// # Errors
+/// As for [`draw_over`].
+pub fn draw_with(
+    most: f32,
     mut picture: Picture,
     (rows, columns): (Range<usize>, Range<usize>),
     map: &[f32],
@@ -58,7 +73,7 @@ pub fn draw_over(
             } else {
                 f32::from(score > low)
             };
-            let opacity = OPACITY * strength;
+            let opacity = most * strength;
             for (byte, colour) in picture.pixel_mut(y, x).iter_mut().zip(colormap(strength)) {
                 *byte = (f32::from(*byte) * (1.0 - opacity) + f32::from(colour) * opacity).round() as u8;
             }

@@ -4,18 +4,18 @@ use crate::args::MethodsArgs;
 use crate::failure::Failure;
 use crate::output::print;
 use blemish::Preset;
-use blemish::entry::MethodEntry;
+use blemish::entry::{MethodEntry, abilities, described};
 use blemish::registry::{method, methods};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub fn run(args: &MethodsArgs) -> Result<(), Failure> {
     match (&args.name, args.json) {
         (None, false) => print(&list()),
         (None, true) => {
-            print(&pretty(&Value::Array(methods().iter().map(|entry| as_json(*entry)).collect())))
+            print(&pretty(&Value::Array(methods().iter().map(|entry| described(*entry)).collect())))
         }
         (Some(name), false) => print(&one(method(name)?)),
-        (Some(name), true) => print(&pretty(&as_json(method(name)?))),
+        (Some(name), true) => print(&pretty(&described(method(name)?))),
     }
 }
 
@@ -40,11 +40,6 @@ fn list() -> String {
         .collect();
     lines.push("\n`blemish methods NAME` lists a method's settings.".into());
     lines.join("\n")
-}
-
-/// What only some methods' models can do after the fit, as verbs of the command line.
-fn abilities(entry: &dyn MethodEntry) -> Vec<&'static str> {
-    if entry.updates().is_some() { vec!["update", "merge"] } else { Vec::new() }
 }
 
 fn one(entry: &dyn MethodEntry) -> String {
@@ -82,26 +77,6 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn as_json(entry: &dyn MethodEntry) -> Value {
-    let info = entry.info();
-    let settings: Vec<Value> = entry
-        .settings()
-        .into_iter()
-        .map(|setting| {
-            json!({"name": setting.name, "default": setting.default, "allowed": setting.allowed, "meaning": setting.meaning})
-        })
-        .collect();
-    let presets: Vec<(&str, _)> = [Preset::Cpu, Preset::Paper]
-        .into_iter()
-        .filter_map(|preset| Some((preset.name(), entry.preset(preset)?)))
-        .collect();
-    json!({
-        "name": info.name, "family": info.family.to_string(), "summary": info.summary, "advice": info.advice,
-        "citation": info.citation, "abilities": abilities(entry), "settings": settings,
-        "presets": Value::Object(presets.into_iter().map(|(name, all)| (name.to_owned(), Value::Object(all))).collect()),
-    })
 }
 
 fn pretty(value: &Value) -> String {

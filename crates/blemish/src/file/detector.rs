@@ -99,7 +99,8 @@ impl Detector {
     /// As [`Self::load`].
     pub fn reopened(&self, engine: &EngineOptions) -> Result<Self, Error> {
         let stored = (self.header(), self.state());
-        let mut detector = Self::restore(Path::new("model in memory"), Some(self.model.entry), stored, engine)?;
+        let mut detector =
+            Self::restore(Path::new("model in memory"), Some(self.model.entry), stored, engine)?;
         detector.skipped.clone_from(&self.skipped);
         detector.trimmed.clone_from(&self.trimmed);
         detector.is_covered = self.is_covered;

@@ -9,7 +9,7 @@ use crate::looks::Watched;
 use crate::record;
 use blemish_core::error::Error;
 use blemish_data::{Label, ReadOptions, Skipped, Source};
-use blemish_eval::{Calibration, Criterion, Extremes, Rule, Source as Origin};
+use blemish_eval::{Calibration, Criterion, Extremes, GroupedBy, Grouping, Rule, Source as Origin};
 use blemish_features::EngineOptions;
 use std::cell::OnceCell;
 use std::path::Path;
@@ -79,6 +79,45 @@ impl Detector {
         record::decide(&mut detector.verification, Some(&calibration))?;
         detector.calibration = Some(calibration);
         Ok((detector, skipped))
+    }
+}
+
+impl Detector {
+    /// This detector with thresholds from scores of good images that it has not seen, got elsewhere by this very model, such as on several
+    /// machines. Images that belong together count as one: `groups` is their number where it is not that of the images.
+    ///
+    /// Statistics of the images are not among the scores, so that a monitor has no reference in it.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] without scores, [`Error::Setting`] for a rate outside 0 to 1.
+    pub fn calibrated_by(
+        &self,
+        good: &[Extremes],
+        groups: Option<usize>,
+        false_alarm: f64,
+        engine: &EngineOptions,
+    ) -> Result<Self, Error> {
+        check_rate(false_alarm)?;
+        if good.iter().any(|one| !(one.image_score.is_finite() && one.map_maximum.is_finite())) {
+            return Err(Error::Calibration {
+                reason: "a score is not finite; leave broken images out".into(),
+            });
+        }
+        let found = Calibration::new(good, Origin::GoodImages, false_alarm);
+        let calibration = found.ok_or_else(|| Error::Calibration {
+            reason: "there are no scores of good images; bring some".into(),
+        })?;
+        let grouping = groups
+            .filter(|&groups| groups < good.len())
+            .map(|groups| Grouping { by: GroupedBy::Given, groups });
+        let calibration = match grouping {
+            Some(grouping) => calibration.in_groups(grouping),
+            None => calibration,
+        };
+        let mut detector = self.reopened(engine)?;
+        record::decide(&mut detector.verification, Some(&calibration))?;
+        detector.calibration = Some(calibration);
+        Ok(detector)
     }
 }
 

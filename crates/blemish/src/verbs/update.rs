@@ -55,6 +55,14 @@ impl Detector {
     /// # Errors
     /// [`Error::Living`] if the models cannot be merged (as there), or the parts differ in method, settings, backbone, layers or transform.
     pub fn merge(parts: &[Self], options: &FitOptions<'_>) -> Result<Self, Error> {
+        Self::merge_of(&parts.iter().collect::<Vec<_>>(), options)
+    }
+
+    /// The same of detectors that lie apart.
+    ///
+    /// # Errors
+    /// As [`Self::merge`].
+    pub fn merge_of(parts: &[&Self], options: &FitOptions<'_>) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Living { action: "merge", reason };
         let [first, others @ ..] = parts else { return Err(refuse("there are no models to merge".into())) };
         let updates = first.updates("merge")?;
@@ -72,7 +80,7 @@ impl Detector {
         let context = options.context(first.seed, first.model.backbones.first().cloned());
         let method = updates.merge(&methods, &context)?;
         let data: Vec<&DataHeader> = parts.iter().map(|part| &part.data).collect();
-        first.successor(method, joined(&data), &parts.iter().collect::<Vec<_>>(), options)
+        first.successor(method, joined(&data), parts, options)
     }
 
     /// What the model stands for and how well, for methods that can say so.

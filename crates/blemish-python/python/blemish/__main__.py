@@ -1,0 +1,6 @@
+"""`python -m blemish` is the program."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -179,6 +179,7 @@ impl Model {
 
     /// What the model says of every image, in their order: a tuple for each, see `_result.py`.
     #[pyo3(signature = (images, maps, min_area, batch_size, skip_bad, report))]
+    #[expect(clippy::too_many_arguments, reason = "Python's half names them")]
     fn predict<'py>(
         &self,
         py: Python<'py>,

@@ -1,7 +1,7 @@
 //! What a model says of images, on its way to Python.
 
 use crate::convert::object;
-use blemish::data::Source;
+use blemish::data::{DataError, Source};
 use blemish::{Detector, Error, Observer, ScoreOptions, Verdict};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
@@ -39,7 +39,7 @@ pub fn judge(
     let observer: &dyn Observer = options.observer;
     observer.stage("scoring", Some(source.len() as u64));
     let mut all: Vec<Option<Scored>> = (0..source.len()).map(|_| None).collect();
-    let skipped = detector.score_source(source, &options, |one| -> Result<(), Error> {
+    let outcome = detector.score_source(source, &options, |one| -> Result<(), Error> {
         let facts = source.facts(one.index);
         let verdict = detector.verdict(&facts.name, &one.scored, one.size, min_area)?;
         let (height, width) = one.size;
@@ -56,16 +56,36 @@ pub fn judge(
             covered: (rows.start, rows.end, columns.start, columns.end),
         });
         Ok(())
-    })?;
+    });
+    let skipped = match outcome {
+        Ok(skipped) => skipped,
+        // Who asks for a result an image gets one, even if none can be used.
+        Err(Error::Data(DataError::NothingLeft { .. })) if options.skip_bad => Vec::new(),
+        Err(error) => return Err(error),
+    };
     let broken = |(index, one): (usize, Option<Scored>)| {
         one.unwrap_or_else(|| {
             let path = source.facts(index).name.clone();
             let told = skipped.iter().find(|one| one.path.to_string_lossy() == path);
-            let reason = told.map_or_else(|| "it cannot be read".to_owned(), |one| one.reason.clone());
+            let reason = told.map_or_else(|| fault_of(detector, source, index), |one| one.reason.clone());
             Scored::Broken { path, reason }
         })
     };
     Ok(all.into_iter().enumerate().map(broken).collect())
+}
+
+/// Why an image cannot be used, by trying once more.
+fn fault_of(detector: &Detector, source: &dyn Source, index: usize) -> String {
+    let transform = detector.transform();
+    let fits = source.read(index, &transform.read_options()).and_then(|image| {
+        let size = transform.output_size(image.height, image.width);
+        size.map_err(|fault| DataError::Image { path: source.facts(index).name.clone().into(), fault })
+    });
+    match fits {
+        Err(DataError::Image { fault, .. }) => fault.to_string(),
+        Err(error) => error.to_string(),
+        Ok(_) => "it could not be used; try it once more".into(),
+    }
 }
 
 impl Scored {

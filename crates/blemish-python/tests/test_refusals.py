@@ -64,6 +64,13 @@ def test_images(detector: Detector, image: Any, words: str) -> None:
             assert set(told[1].to_dict()) == {"path", "error"}
 
 
+def test_a_list_of_broken_images_alone_has_results_too(detector: Detector, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    told = detector.predict([b"no image", tmp_path / "empty.png", np.zeros((3, 3), np.uint8)], skip_bad=True)
+    assert ["not an image" in told[0].error, "empty" in told[1].error, "3x3" in told[2].error] == [True] * 3
+    assert detector.predict(tmp_path / "empty.png", skip_bad=True).path == str(tmp_path / "empty.png")
+
+
 def test_blue_first_is_asked_for_and_never_guessed(detector: Detector) -> None:
     with pytest.raises(SettingError, match="bgr"):
         detector.predict(np.zeros((64, 64, 3), np.uint8), channels="gbr")

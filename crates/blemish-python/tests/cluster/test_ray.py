@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ ray = pytest.importorskip("ray", reason="Ray is not here")
 
 OPTIONS: dict[str, Any] = {"input_sizes": (64,)}
 
+# PaDiM says that so few images are few for it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*covariances are carried by epsilon")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
@@ -28,11 +32,6 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=3, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def single(good: list[Path]) -> Detector:
-    return Detector("padim", folds=0, **OPTIONS).fit(good, updatable=True)
 
 
 def scores(detector: Detector, images: list[Path]) -> list[float]:
@@ -54,12 +53,15 @@ def test_plans_know_no_cluster_and_tear_no_group(good: list[Path]) -> None:
     everything = [path for shard in one.shards for path in shard] + list(one.held_out)
     assert sorted(everything) == sorted(map(str, good))
     assert all(one.shards) and [path for shard in one.shards for path in shard] == sorted(path for shard in one.shards for path in shard)
-    grouped = plan(good, "padim", shards=4, groups=lambda path: int(Path(path).stem.split("_")[-1]) // 3 if "_" in path else hash(path) % 5, **OPTIONS)
+
+    def group(path: str) -> int:
+        return int(Path(path).stem) // 3
+
+    grouped = plan(good, "padim", shards=4, groups=group, **OPTIONS)
     where: dict[Any, set[int]] = {}
     for number, shard in enumerate([*grouped.shards, grouped.held_out]):
         for path in shard:
-            key = int(Path(path).stem.split("_")[-1]) // 3 if "_" in path else hash(path) % 5
-            where.setdefault(key, set()).add(number)
+            where.setdefault(group(path), set()).add(number)
     assert all(len(numbers) == 1 for numbers in where.values())
     with pytest.raises(blemish.InputError, match="99 shards"):
         plan(good, "padim", shards=99, **OPTIONS)
@@ -67,20 +69,26 @@ def test_plans_know_no_cluster_and_tear_no_group(good: list[Path]) -> None:
         plan(good, "fastflow")
 
 
-def test_padim_in_shards_is_one_fit_and_workers_change_no_bit(good: list[Path], new: list[Path], single: Detector) -> None:
-    expected = np.array(scores(single, new))
-    for shards in (1, 2, 3, 7, len(good)):
-        told = np.array(scores(fitted(good, shards=shards), new))
-        np.testing.assert_allclose(told, expected, rtol=1e-5, err_msg=f"{shards} shards")
-    assert fitted(good, shards=5, workers=1).identity == fitted(good, shards=5, workers=2).identity
+def test_padim_in_shards_is_one_fit_and_workers_change_no_bit(good: list[Path], new: list[Path]) -> None:
+    few = good[:6]
+    expected = np.array(scores(Detector("padim", folds=0, **OPTIONS).fit(few), new))
+    # The last have shards of a single image.
+    for shards in (2, 5):
+        told = np.array(scores(fitted(few, shards=shards), new))
+        np.testing.assert_allclose(told, expected, rtol=1e-6, err_msg=f"{shards} shards")
+    assert fitted(few, shards=2, workers=1).identity == fitted(few, shards=2, workers=2).identity
 
 
 def test_patchcore_keeps_to_its_radius_and_finds_as_much(good: list[Path], parts: Path) -> None:
-    merged = fitted(good, method="patchcore", shards=4)
-    whole = Detector("patchcore", folds=0, **OPTIONS).fit(good)
-    assert merged.settings["shards"] == 4 and merged.info["coverage"]
+    merged = fitted(good, method="patchcore", shards=3, input_sizes=(128,))
+    whole = Detector("patchcore", folds=0, input_sizes=(128,)).fit(good)
+    assert merged.settings["shards"] == 3
+    stated = float(re.search(r"each at most ([\d.]+) away", merged.info["coverage"])[1])  # type: ignore[index]
+    # A map smooths distances to the bank, so that none of a training image may lie above the radius.
+    measured = max(float(result.map.max()) for result in merged.predict(good))
+    assert 0.0 < measured <= stated
     mine, theirs = merged.evaluate(parts).auroc, whole.evaluate(parts).auroc
-    assert mine is not None and theirs is not None and abs(mine - theirs) <= 0.005 + 1e-9
+    assert mine is not None and theirs is not None and abs(mine - theirs) <= 0.005
 
 
 def test_the_order_of_completion_changes_no_bit(good: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ fn refusal(shape: &[usize]) -> String {
 }
 
 /// Interleaved RGB of an array; `None` where the shape is none of an image, which was looked at before.
-fn copied<T: numpy::Element + Copy, U: Copy>(
+fn copied<T: numpy::Element + Copy, U: Copy + Default>(
     array: &Bound<'_, PyArrayDyn<T>>,
     bgr: bool,
     of: impl Fn(T) -> U + Copy,
@@ -83,17 +83,26 @@ fn copied<T: numpy::Element + Copy, U: Copy>(
     })
 }
 
-fn interleaved<T: Copy, U: Copy, const C: usize>(
+/// Each pixel of C samples turned into red, green and blue. Targets are written in place, which compiles to plain copies and shuffles.
+fn interleaved<T: Copy, U: Copy + Default, const C: usize>(
     view: &ArrayView3<'_, T>,
     of: impl Fn([T; C]) -> [U; 3],
 ) -> Vec<U> {
-    let mut rgb = Vec::with_capacity(3 * view.dim().0 * view.dim().1);
-    for row in view.axis_iter(Axis(0)) {
+    let (height, width, _) = view.dim();
+    let mut rgb = vec![U::default(); 3 * height * width];
+    for (row, target) in view.axis_iter(Axis(0)).zip(rgb.chunks_exact_mut(3 * width)) {
+        let targets = target.as_chunks_mut::<3>().0;
         match row.as_slice() {
-            Some(row) => rgb.extend(row.as_chunks::<C>().0.iter().flat_map(|pixel| of(*pixel))),
+            Some(row) => {
+                targets
+                    .iter_mut()
+                    .zip(row.as_chunks::<C>().0)
+                    .for_each(|(target, pixel)| *target = of(*pixel));
+            }
             None => {
-                let pixel = |at: usize| of(std::array::from_fn(|channel| row[[at, channel]]));
-                rgb.extend((0..row.dim().0).flat_map(pixel));
+                for (at, target) in targets.iter_mut().enumerate() {
+                    *target = of(std::array::from_fn(|channel| row[[at, channel]]));
+                }
             }
         }
     }

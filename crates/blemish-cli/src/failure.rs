@@ -56,7 +56,7 @@ impl Failure {
     /// The same failure, if an error of this code is one of usage.
     fn of_code(self, code: &str) -> Self {
         match code {
-            "unknown_method" | "setting" => Self { kind: Kind::Usage, ..self },
+            "unknown_method" | "setting" | "cannot_export" => Self { kind: Kind::Usage, ..self },
             "interrupted" => Self { kind: Kind::Interruption, ..self },
             _ => self,
         }

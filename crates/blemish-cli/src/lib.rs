@@ -107,6 +107,7 @@ fn command(cli: &Cli, threads: Option<usize>, console: &Console) -> Result<(), F
         Command::Update(args) => commands::living::update(args, threads, console),
         Command::Merge(args) => commands::living::merge(args, threads, console),
         Command::Verify(args) => commands::verify::run(args, threads),
+        Command::Export(args) => commands::export::run(args, threads, console),
         #[cfg(feature = "serve")]
         Command::Serve(args) => commands::serve::run(args, threads, cli.global.verbose, console),
         #[cfg(feature = "serve")]

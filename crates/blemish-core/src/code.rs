@@ -35,6 +35,7 @@ pub const CODES: &[(&str, Class)] = &[
     ("cannot_train", Class::Usage),
     ("cannot_update", Class::Usage),
     ("cannot_pick", Class::Usage),
+    ("cannot_export", Class::Usage),
     ("not_calibrated", Class::Usage),
     ("undefined_metric", Class::Usage),
     ("other_monitor", Class::Usage),

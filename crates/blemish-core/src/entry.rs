@@ -1,6 +1,7 @@
 //! Methods with their types erased: what detectors, lists and documentation see.
 
 use crate::error::Error;
+use crate::export::{Export, GraphInput, GraphScores, cannot as cannot_export};
 use crate::input::Input;
 use crate::map::{MapStage, PatchScores};
 use crate::method::{FitContext, LeaveOneOut, Method, MethodInfo, Session, Stored, TrainingSet};
@@ -9,6 +10,7 @@ use crate::preset::Preset;
 use crate::settings::{self, SettingInfo, Settings};
 use crate::state::State;
 use blemish_data::Transform;
+use blemish_features::onnx::GraphWriter;
 use serde_json::{Value, json};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -30,6 +32,11 @@ pub trait Fitted: Any + Send + Sync {
     fn session(&self) -> Option<Box<dyn Session + '_>>;
     /// See [`Method::map_stage`].
     fn map_stage(&self) -> MapStage;
+    /// Adds it to a graph, see [`Method::EXPORT`].
+    ///
+    /// # Errors
+    /// [`Error::Export`] if its method or its settings cannot be written.
+    fn write(&self, writer: &mut GraphWriter, input: &GraphInput<'_>) -> Result<GraphScores, Error>;
     /// See [`Method::state`].
     fn state(&self) -> State;
     /// The settings it was fitted with, every choice filled in.
@@ -54,6 +61,14 @@ impl<M: Method> Fitted for M {
     }
     fn map_stage(&self) -> MapStage {
         Method::map_stage(self)
+    }
+    fn write(&self, writer: &mut GraphWriter, input: &GraphInput<'_>) -> Result<GraphScores, Error> {
+        match M::EXPORT {
+            Export::Written(write) => write(self, writer, input),
+            Export::Missing(reason) => {
+                Err(cannot_export(format!("models of {} have no graph; {reason}", M::INFO.name)))
+            }
+        }
     }
     fn state(&self) -> State {
         Method::state(self)
@@ -83,6 +98,11 @@ pub trait MethodEntry: Send + Sync {
     fn needs(&self, settings: &Settings) -> Result<Needs, Error>;
     /// How its models learn on and are joined, if they can.
     fn updates(&self) -> Option<&dyn UpdateEntry>;
+    /// Whether its models can be written as a graph; if not, the reason in a sentence without its subject and full stop.
+    ///
+    /// # Errors
+    /// The reason.
+    fn exports(&self) -> Result<(), &'static str>;
     /// See [`Method::default_transform`].
     ///
     /// # Errors
@@ -107,18 +127,22 @@ pub trait MethodEntry: Send + Sync {
 
 /// What only some methods' models can do after the fit, as verbs.
 pub fn abilities(entry: &dyn MethodEntry) -> Vec<&'static str> {
-    if entry.updates().is_some() { vec!["update", "merge"] } else { Vec::new() }
+    let mut abilities = if entry.updates().is_some() { vec!["update", "merge"] } else { Vec::new() };
+    if entry.exports().is_ok() {
+        abilities.push("export");
+    }
+    abilities
 }
 
-/// All that is known of a method before it is fitted, for machines: `name`, `family`, `summary`, `advice`, `citation`, `abilities`, `settings`
-/// (each with `name`, `default`, `allowed`, `meaning`) and `presets` (all settings of each, by name).
+/// All that is known of a method before it is fitted, for machines: `name`, `family`, `summary`, `advice`, `citation`, `abilities`, `no_export`
+/// (why not, if not), `settings` (each with `name`, `default`, `allowed`, `meaning`) and `presets` (all settings of each, by name).
 pub fn described(entry: &dyn MethodEntry) -> Value {
     let info = entry.info();
     let setting = |setting: SettingInfo| json!({"name": setting.name, "default": setting.default, "allowed": setting.allowed, "meaning": setting.meaning});
     let preset = |preset: Preset| Some((preset.name().to_owned(), Value::Object(entry.preset(preset)?)));
     json!({
         "name": info.name, "family": info.family.to_string(), "summary": info.summary, "advice": info.advice, "citation": info.citation,
-        "abilities": abilities(entry),
+        "abilities": abilities(entry), "no_export": entry.exports().err(),
         "settings": entry.settings().into_iter().map(setting).collect::<Vec<_>>(),
         "presets": Value::Object([Preset::Cpu, Preset::Paper].into_iter().filter_map(preset).collect()),
     })
@@ -179,6 +203,12 @@ impl<M: Method> MethodEntry for Entry<M> {
     }
     fn updates(&self) -> Option<&dyn UpdateEntry> {
         M::UPDATES.is_some().then_some(self)
+    }
+    fn exports(&self) -> Result<(), &'static str> {
+        match M::EXPORT {
+            Export::Written(_) => Ok(()),
+            Export::Missing(reason) => Err(reason),
+        }
     }
     fn default_transform(&self, settings: &Settings) -> Result<Transform, Error> {
         Ok(M::default_transform(&config_of::<M>(settings)?))

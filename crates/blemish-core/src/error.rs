@@ -143,6 +143,12 @@ pub enum Error {
         /// Why, and what to change.
         reason: String,
     },
+    /// A model that cannot leave as an ONNX graph.
+    #[error("cannot export: {reason}")]
+    Export {
+        /// Why, and what to change.
+        reason: String,
+    },
     /// A file that cannot be this model's monitor.
     #[error("monitor `{path}` cannot be used: {reason}")]
     Monitor {
@@ -184,6 +190,7 @@ impl Error {
             Self::Calibration { .. } => "not_calibrated",
             Self::Pick { .. } => "cannot_pick",
             Self::Living { .. } => "cannot_update",
+            Self::Export { .. } => "cannot_export",
             Self::Monitor { .. } => "other_monitor",
             Self::Evaluation { .. } => "undefined_metric",
         }
@@ -240,6 +247,7 @@ mod tests {
             Error::Calibration { reason: String::new() },
             Error::Pick { reason: String::new() },
             Error::Living { action: "merge", reason: String::new() },
+            Error::Export { reason: String::new() },
             Error::Monitor { path: PathBuf::new(), reason: String::new() },
             Error::Evaluation { reason: String::new() },
             Error::Features(FeatureError::Store(String::new())),

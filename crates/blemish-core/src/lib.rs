@@ -7,6 +7,7 @@
 //! | [`needs`] | what a method needs, given its settings |
 //! | [`input`], [`feature_batch`] | what it reads: pixels, feature maps, facts |
 //! | [`map`] | patch scores, and the one way to an anomaly map |
+//! | [`export`] | a fitted method and the map stage as parts of an ONNX graph |
 //! | [`state`] | named tensors of a fitted method |
 //! | [`settings`], [`preset`] | settings listed, parsed and checked from their type; values for a CPU and as published |
 //! | [`training`], [`limits`], [`rows`], [`memory`] | how long work runs and what it may take |
@@ -20,6 +21,7 @@ pub mod check;
 pub mod code;
 pub mod entry;
 pub mod error;
+pub mod export;
 pub mod feature_batch;
 pub mod input;
 pub mod limits;

@@ -14,6 +14,7 @@
 //! - **State is named tensors** plus the configuration, nothing else, so one file format serves all.
 
 use crate::error::Error;
+use crate::export::Export;
 use crate::input::Input;
 use crate::map::{MapStage, PatchScores};
 use crate::needs::{Needs, Reads};
@@ -272,6 +273,9 @@ pub trait Method: Send + Sync + Sized + 'static {
 
     /// How its models learn on and are joined, if they can.
     const UPDATES: Option<Updates<Self>> = None;
+
+    /// How its models are written as a graph, or why they cannot be.
+    const EXPORT: Export<Self> = Export::Missing("what it computes is not written as a graph");
 
     /// All settings of a preset; `None` for a method that has none. Settings with presets have a field `preset`, and their default is
     /// [`Preset::Cpu`].

@@ -18,7 +18,7 @@ mod vit_tests;
 pub mod weights;
 
 pub use assemble::assemble;
-pub use backbone::{Backbone, BackboneSource, BackboneSpec, BackboneState};
+pub use backbone::{Backbone, BackboneSource, BackboneSpec, BackboneState, GraphMap};
 pub use error::FeatureError;
 #[cfg(feature = "burn")]
 pub use executors::burn::{device as burn_device, interpreter as burn_graph};

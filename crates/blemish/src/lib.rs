@@ -48,6 +48,7 @@ pub mod config;
 pub mod decision;
 pub mod defaults;
 pub mod detector;
+pub mod export;
 pub mod file;
 mod fit;
 mod looks;

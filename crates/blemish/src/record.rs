@@ -234,8 +234,8 @@ fn name(number: usize) -> String {
 #[derive(Clone)]
 pub(crate) struct Picture {
     pub(crate) name: String,
-    height: usize,
-    width: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
     /// 3 x height x width, red first.
     pub(crate) planes: Vec<u8>,
     /// As PNG; empty for noise.
@@ -256,7 +256,7 @@ impl Picture {
     }
 
     /// Bytes of ChaCha8 with seed 0.
-    fn noise((height, width): (usize, usize), region: Option<Arc<Mask>>) -> Self {
+    pub(crate) fn noise((height, width): (usize, usize), region: Option<Arc<Mask>>) -> Self {
         let mut planes = vec![0; 3 * height * width];
         ChaCha8Rng::seed_from_u64(0).fill_bytes(&mut planes);
         Self { name: NOISE.into(), height, width, planes, bytes: Vec::new(), region, category: None }
@@ -266,12 +266,12 @@ impl Picture {
         (self.height, self.width, &self.region) == (other.height, other.width, &other.region)
     }
 
-    fn batch(&self) -> ImageBatch {
+    pub(crate) fn batch(&self) -> ImageBatch {
         let pixels = self.planes.iter().map(|&value| f32::from(value) / 255.0).collect();
         ImageBatch::new(1, self.height, self.width, pixels, self.region.clone())
     }
 
-    fn image(&self) -> RgbImage {
+    pub(crate) fn image(&self) -> RgbImage {
         let cells = self.height * self.width;
         let pixels = (0..3 * cells).map(|at| self.planes[at % 3 * cells + at / 3]).collect();
         RgbImage { height: self.height, width: self.width, pixels: Pixels::U8(pixels) }

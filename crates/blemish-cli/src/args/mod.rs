@@ -2,6 +2,7 @@
 
 mod choose;
 mod data;
+mod export;
 mod fit;
 mod lookup;
 mod score;
@@ -13,6 +14,7 @@ mod values;
 pub use choose::*;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use data::*;
+pub use export::*;
 pub use fit::*;
 pub use lookup::*;
 pub use score::*;
@@ -85,6 +87,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Proves that a model scores here as it did where it was fitted.
     Verify(VerifyArgs),
+    /// Writes a model as one ONNX graph, for other engines, and proves that it scores the same.
+    Export(ExportArgs),
     /// Serves models over HTTP, and the pages of a station.
     #[cfg(feature = "serve")]
     Serve(Box<ServeArgs>),
@@ -171,6 +175,7 @@ impl Command {
             Self::Update(args) => args.machine.json,
             Self::Merge(args) => args.machine.json,
             Self::Verify(args) => args.machine.json,
+            Self::Export(args) => args.machine.json,
             #[cfg(feature = "serve")]
             Self::Serve(args) => args.machine.json,
             Self::Data(DataCommand::Synth(args)) => args.machine.json,
@@ -283,6 +288,9 @@ mod tests {
             "blemish data layouts",
             "blemish fit DATA --trust-folders",
             "blemish eval M DATA --report R.html",
+            "blemish export M",
+            "blemish export M -o F.onnx --input any --layout anomalib --depth 16 --fp16-bank --force --selftest-images DIR --json",
+            "blemish export M --check F.onnx",
             "blemish methods patchcore",
             "blemish weights list",
             "blemish weights add F",

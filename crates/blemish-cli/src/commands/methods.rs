@@ -45,15 +45,16 @@ fn list() -> String {
 fn one(entry: &dyn MethodEntry) -> String {
     let info = entry.info();
     let mut text = format!(
-        "{}: {}\n{}\n{}\n\n{}\n\nsettings (--set KEY=VALUE):\n",
+        "{}: {}\n{}\n{}\n\n{}{}\n\nsettings (--set KEY=VALUE):\n",
         info.name,
         info.summary,
         info.advice,
         info.citation,
         match abilities(entry)[..] {
-            [] => "can neither update nor merge".to_owned(),
+            [] => "can neither update, merge nor export".to_owned(),
             ref some => format!("can {}", some.join(", ")),
-        }
+        },
+        entry.exports().err().map(|reason| format!("\nno export: {reason}")).unwrap_or_default()
     );
     let published = entry.preset(Preset::Paper).unwrap_or_default();
     for setting in entry.settings() {

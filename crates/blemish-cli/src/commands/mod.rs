@@ -7,6 +7,7 @@ mod child;
 pub mod data;
 pub mod demo;
 pub mod eval;
+pub mod export;
 pub mod fit;
 pub mod info;
 mod inputs;

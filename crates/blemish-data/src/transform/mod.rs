@@ -68,6 +68,17 @@ pub struct Crop {
     pub width: usize,
 }
 
+/// Where the transformed image lies in the resized one; all are (rows, columns) in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The size after resizing.
+    pub resized: (usize, usize),
+    /// Where the window begins.
+    pub start: (usize, usize),
+    /// Its size.
+    pub size: (usize, usize),
+}
+
 /// How an image becomes input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transform {
@@ -232,6 +243,19 @@ impl Transform {
     pub fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize), ImageFault> {
         let window = self.window(height, width)?;
         Ok((window.height, window.width))
+    }
+
+    /// The size that an image of `height` x `width` is resized to, and the window that is kept of it.
+    ///
+    /// # Errors
+    /// As [`Self::output_size`].
+    pub fn placed(&self, height: usize, width: usize) -> Result<Placed, ImageFault> {
+        let window = self.window(height, width)?;
+        Ok(Placed {
+            resized: (window.resized_height, window.resized_width),
+            start: (window.top, window.left),
+            size: (window.height, window.width),
+        })
     }
 
     /// Rows and columns of an image of `height` x `width` that the transform's output covers: all of it without a crop.

@@ -5,6 +5,7 @@
 //! model scores the same wherever it goes.
 
 mod embedded;
+mod exported;
 mod spec;
 mod state;
 
@@ -12,6 +13,7 @@ mod state;
 mod tests;
 
 pub use embedded::{EMBEDDED, embedded_digests, embedded_weights};
+pub use exported::GraphMap;
 pub use spec::{BackboneSource, BackboneSpec};
 pub use state::BackboneState;
 

@@ -11,8 +11,10 @@ mod rten;
 mod sized;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use options::{Device, Engine, EngineOptions};
+pub use whole::{Fed, FedTensor, GivenTensor, ModelSource, WholeModel};
 
 use crate::FeatureError;
 use crate::graph::{Executor, Graph, Weights};

@@ -3,12 +3,13 @@
 //! The library is looked up before it is opened, since asking for a missing one can hang. Images are run one at a time, so
 //! a score does not depend on the company it is computed in.
 
+use super::whole::{Fed, FedTensor, GivenTensor, ModelSource};
 use crate::FeatureError;
 use crate::graph::{Executor, FeatureMap};
 use ort::environment::Environment;
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, TensorElementType, TensorRef};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -80,6 +81,83 @@ impl Executor for OrtExecutor {
         let each = (0..count).map(|index| self.run_one(&mut session, image(index), [height, width]));
         Ok(FeatureMap::join(each.collect::<Result<_, _>>()?))
     }
+}
+
+/// A whole model on ONNX Runtime.
+pub(super) struct OrtModel {
+    session: Mutex<Session>,
+}
+
+impl OrtModel {
+    pub(super) fn new(source: ModelSource<'_>, threads: usize) -> Result<Self, FeatureError> {
+        let session = Session::builder(&environment()?)
+            .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::Level3)?))
+            .and_then(|builder| Ok(builder.with_intra_threads(threads)?))
+            .and_then(|mut builder| match source {
+                ModelSource::Bytes(bytes) => builder.commit_from_memory(&bytes),
+                ModelSource::File(path) => builder.commit_from_file(path),
+            })
+            .map_err(|error| fail(&error))?;
+        Ok(Self { session: Mutex::new(session) })
+    }
+
+    pub(super) fn run(
+        &self,
+        inputs: &[FedTensor<'_>],
+        outputs: &[&str],
+    ) -> Result<Vec<GivenTensor>, FeatureError> {
+        fn feed<'a>(input: &FedTensor<'a>) -> Result<(String, SessionInputValue<'a>), FeatureError> {
+            let shape = input.shape.clone();
+            let value: SessionInputValue<'a> = match input.values {
+                Fed::F32(values) => {
+                    TensorRef::from_array_view((shape, values)).map_err(|error| fail(&error))?.into()
+                }
+                Fed::U8(values) => {
+                    TensorRef::from_array_view((shape, values)).map_err(|error| fail(&error))?.into()
+                }
+                Fed::U16(values) => {
+                    TensorRef::from_array_view((shape, values)).map_err(|error| fail(&error))?.into()
+                }
+            };
+            Ok((input.name.to_owned(), value))
+        }
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let fed = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>()?;
+        let found = session.run(fed).map_err(|error| fail(&error))?;
+        let wanted = outputs.iter().map(|name| {
+            found.get(*name).ok_or_else(|| fail(&format!("the graph has no output `{name}`"))).and_then(given)
+        });
+        wanted.collect()
+    }
+}
+
+fn given(value: &DynValue) -> Result<GivenTensor, FeatureError> {
+    fn doubles<T: ort::value::PrimitiveTensorElementType>(
+        value: &DynValue,
+        double: impl Fn(&T) -> f64,
+    ) -> Result<GivenTensor, FeatureError> {
+        let (shape, values) = value.try_extract_tensor::<T>().map_err(|error| fail(&error))?;
+        let shape = shape.iter().map(|&side| side as usize).collect();
+        Ok(GivenTensor { shape, values: values.iter().map(double).collect() })
+    }
+    match value.dtype().tensor_type() {
+        Some(TensorElementType::Float32) => doubles(value, |&value: &f32| f64::from(value)),
+        Some(TensorElementType::Float64) => doubles(value, |&value: &f64| value),
+        Some(TensorElementType::Bool) => doubles(value, |&value: &bool| f64::from(u8::from(value))),
+        _ => Err(fail(&"an output holds neither floats nor truth values")),
+    }
+}
+
+/// Whether the library is there.
+pub(super) fn is_there() -> bool {
+    environment().is_ok()
+}
+
+/// The version of the library, once it is loaded.
+pub(super) fn version() -> String {
+    let about = ort::info();
+    let branch = about.split("git-branch=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
+    branch.map_or_else(|| about.to_owned(), |branch| branch.trim_start_matches("rel-").to_owned())
 }
 
 fn fail(reason: &dyn std::fmt::Display) -> FeatureError {

@@ -3,14 +3,18 @@
 //! Images are run one at a time: a batch brings this engine nothing, and single images spread over threads without any dependence
 //! between them. With fewer images than threads, each image's operators are spread instead.
 
+use super::whole::{Fed, FedTensor, GivenTensor, ModelSource};
 use crate::FeatureError;
 use crate::graph::{Executor, FeatureMap};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
-use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
+use rten_tensor::{NdTensorView, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+
+/// The version that is compiled in.
+pub(super) const VERSION: &str = "0.27";
 
 /// A graph on rten.
 pub(crate) struct RtenExecutor {
@@ -74,6 +78,59 @@ fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FeatureError> {
     catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| fail(&"it gave up on this graph; the file may be damaged"))
+}
+
+/// A whole model on rten.
+pub(super) struct RtenModel {
+    model: Model,
+    pool: Arc<ThreadPool>,
+}
+
+impl RtenModel {
+    pub(super) fn new(source: ModelSource<'_>, threads: usize) -> Result<Self, FeatureError> {
+        let load = || match source {
+            ModelSource::Bytes(bytes) => ModelOptions::with_all_ops().load(bytes),
+            ModelSource::File(path) => ModelOptions::with_all_ops().load_file(path),
+        };
+        let model = guarded(load)?.map_err(|error| fail(&error))?;
+        Ok(Self { model, pool: Arc::new(ThreadPool::with_num_threads(threads)) })
+    }
+
+    pub(super) fn run(
+        &self,
+        inputs: &[FedTensor<'_>],
+        outputs: &[&str],
+    ) -> Result<Vec<GivenTensor>, FeatureError> {
+        let find = |name: &str| self.model.node_id(name).map_err(|error| fail(&error));
+        let feed = |input: &FedTensor<'_>| {
+            let value = match input.values {
+                Fed::F32(values) => Value::FloatTensor(Tensor::from_data(&input.shape, values.to_vec())),
+                Fed::U8(values) => Value::UInt8Tensor(Tensor::from_data(&input.shape, values.to_vec())),
+                Fed::U16(_) => return Err(fail(&"it takes no 16-bit images; use ONNX Runtime")),
+            };
+            Ok((find(input.name)?, value.into()))
+        };
+        let fed = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>()?;
+        let wanted = outputs.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(self.pool.clone());
+        let run = || self.model.run(fed, &wanted, Some(options));
+        guarded(AssertUnwindSafe(run))?.map_err(|error| fail(&error))?.into_iter().map(given).collect()
+    }
+}
+
+fn given(value: Value) -> Result<GivenTensor, FeatureError> {
+    match value {
+        Value::FloatTensor(tensor) => Ok(GivenTensor {
+            shape: tensor.shape().to_vec(),
+            values: tensor.into_data().into_iter().map(f64::from).collect(),
+        }),
+        Value::Int32Tensor(tensor) => Ok(GivenTensor {
+            shape: tensor.shape().to_vec(),
+            values: tensor.into_data().into_iter().map(f64::from).collect(),
+        }),
+        _ => Err(fail(&"an output holds neither floats nor truth values")),
+    }
 }
 
 impl Executor for RtenExecutor {

@@ -69,7 +69,10 @@ fn encode(graph: &Graph, weights: &Weights, size: Option<[usize; 2]>, sizes: &[[
                 message.node.extend(step.nodes);
                 message.initializer.extend(step.constants);
             }
-            None => message.node.extend(nodes(node, inputs)),
+            None => {
+                let size = node.inputs.first().and_then(|&input| sizes.get(input).copied());
+                message.node.extend(nodes(node, inputs, size));
+            }
         }
     }
     for tap in &graph.taps {
@@ -82,7 +85,7 @@ fn encode(graph: &Graph, weights: &Weights, size: Option<[usize; 2]>, sizes: &[[
     }
     let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
     let producer_name = "blemish".into();
-    Model { ir_version: 8, producer_name, graph: Some(message), opset_import, functions: Vec::new() }
+    Model { ir_version: 8, producer_name, graph: Some(message), opset_import, ..Model::default() }
         .encode_to_vec()
 }
 
@@ -100,8 +103,8 @@ fn scalar(name: &str, value: f32) -> TensorMessage {
     TensorMessage { data_type: FLOAT, name: name.into(), raw_data, ..TensorMessage::default() }
 }
 
-/// The operators of one step; a few steps need two.
-fn nodes(node: &Node, mut inputs: Vec<String>) -> Vec<NodeMessage> {
+/// The operators of one step; a few steps need two. `size` is that of its first input, where it is known.
+fn nodes(node: &Node, mut inputs: Vec<String>, size: Option<[usize; 2]>) -> Vec<NodeMessage> {
     let output = output_name(node);
     let single = |kind: &str, inputs, attributes| vec![operator(kind, inputs, &output, attributes)];
     match &node.op {
@@ -120,7 +123,14 @@ fn nodes(node: &Node, mut inputs: Vec<String>) -> Vec<NodeMessage> {
                 Padding::Uneven(before, after) => {
                     Attribute::ints("pads", &[*before, *before, *after, *after])
                 }
-                Padding::Same => Attribute::text("auto_pad", "SAME_UPPER"),
+                Padding::Same => match size {
+                    None => Attribute::text("auto_pad", "SAME_UPPER"),
+                    Some(sides) => {
+                        let [(top, bottom), (left, right)] =
+                            sides.map(|side| Padding::Same.around(side, *kernel, *stride));
+                        Attribute::ints("pads", &[top, left, bottom, right])
+                    }
+                },
             });
             single("Conv", inputs, attributes)
         }

@@ -81,17 +81,25 @@ fn shape(value: &ValueInfo) -> Option<Vec<String>> {
     Some(dimensions.iter().map(|dim| word(dim.value, &dim.param)).collect())
 }
 
-/// The file's model, which holds a graph with steps and inputs.
+/// The file's model, which holds a graph with steps and inputs, and all its weights.
 pub(super) fn parse(bytes: &[u8]) -> Result<Model, FeatureError> {
+    let model = parse_part(bytes)?;
+    let constants = model.graph.iter().flat_map(|graph| &graph.initializer);
+    if constants.into_iter().any(|tensor| tensor.data_location != 0) {
+        let reason = "it keeps its weights in a second file; save it again as a single file".to_owned();
+        return Err(FeatureError::Onnx { reason });
+    }
+    Ok(model)
+}
+
+/// The same of a file whose weights may lie in a second one.
+pub(super) fn parse_part(bytes: &[u8]) -> Result<Model, FeatureError> {
     let fail = |reason: &str| FeatureError::Onnx { reason: reason.to_owned() };
     wire::check(bytes).map_err(|reason| fail(&reason))?;
     let model = Model::decode(bytes).map_err(|error| fail(&format!("it is not an ONNX graph ({error})")))?;
     let graph = model.graph.as_ref().ok_or_else(|| fail("it holds no graph"))?;
     if graph.node.is_empty() || graph.input.is_empty() {
         return Err(fail("its graph has no steps or no input"));
-    }
-    if graph.initializer.iter().any(|tensor| tensor.data_location != 0) {
-        return Err(fail("it keeps its weights in a second file; save it again as a single file"));
     }
     Ok(model)
 }

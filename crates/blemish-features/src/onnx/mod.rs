@@ -1,4 +1,4 @@
-//! ONNX files: the description written as one, and users' own graphs read.
+//! ONNX files: the description written as one, users' own graphs read, and whole models built.
 
 mod emit;
 mod inspect;
@@ -11,6 +11,7 @@ mod testing;
 mod tests;
 mod tokens;
 mod wire;
+mod write;
 
 pub(crate) use emit::{INPUT, tap_output};
 pub use emit::{emit, emit_at};
@@ -19,3 +20,4 @@ pub use inspect::{OnnxInfo, OnnxTensor, inspect};
 pub use prepare::{FixedSize, fixed_size};
 pub(crate) use prepare::{Prepared, prepare};
 pub(crate) use shapes::Demands;
+pub use write::{Element, GraphWriter, OnnxModel, Reduction, Setting, Side, Value};

@@ -7,12 +7,25 @@ pub struct Model {
     pub ir_version: i64,
     #[prost(string, tag = "2")]
     pub producer_name: String,
+    #[prost(string, tag = "3")]
+    pub producer_version: String,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphMessage>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<Entry>,
     #[prost(message, repeated, tag = "25")]
     pub functions: Vec<FunctionMessage>,
+}
+
+/// A name and a text.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Entry {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// An operator that a file defines itself; only what it is called.
@@ -89,6 +102,8 @@ pub struct Attribute {
     pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub strings: Vec<Vec<u8>>,
     #[prost(int32, tag = "20")]
     pub kind: i32,
 }
@@ -135,6 +150,9 @@ pub struct TensorMessage {
     pub raw_data: Vec<u8>,
     #[prost(double, repeated, tag = "10")]
     pub double_data: Vec<f64>,
+    /// Where the values lie in a second file.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]
     pub data_location: i32,
 }
@@ -143,6 +161,10 @@ pub struct TensorMessage {
 pub const FLOAT: i32 = 1;
 /// `TensorProto.DataType.INT64`.
 pub const INT64: i32 = 7;
+/// `TensorProto.DataType.FLOAT16`.
+pub const FLOAT16: i32 = 10;
+/// `TensorProto.DataLocation.EXTERNAL`.
+pub const EXTERNAL: i32 = 1;
 
 /// Name and type of a value.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -187,12 +209,17 @@ pub struct DimensionMessage {
 
 /// A float tensor with these dimensions; `None` is dynamic, under a name.
 pub fn float_value(name: &str, sizes: &[(&str, Option<usize>)]) -> ValueInfo {
+    value(name, FLOAT, sizes)
+}
+
+/// A tensor of any element type.
+pub fn value(name: &str, elem_type: i32, sizes: &[(&str, Option<usize>)]) -> ValueInfo {
     let dim = sizes.iter().map(|(param, size)| match size {
         Some(size) => DimensionMessage { value: Some(*size as i64), param: None },
         None => DimensionMessage { value: None, param: Some((*param).into()) },
     });
     let shape = Some(ShapeMessage { dim: dim.collect() });
-    let kind = Some(TypeMessage { tensor: Some(TensorType { elem_type: FLOAT, shape }) });
+    let kind = Some(TypeMessage { tensor: Some(TensorType { elem_type, shape }) });
     ValueInfo { name: name.into(), kind }
 }
 

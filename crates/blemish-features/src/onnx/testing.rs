@@ -102,7 +102,7 @@ pub(super) fn file(graph: GraphMessage) -> Vec<u8> {
         producer_name: "test".into(),
         graph: Some(graph),
         opset_import,
-        functions: Vec::new(),
+        ..Model::default()
     }
     .encode_to_vec()
 }

@@ -34,6 +34,23 @@ pub fn gaussian_weights(sigma: f32) -> Vec<f32> {
     weights.into_iter().map(|weight| (weight / sum) as f32).collect()
 }
 
+/// The blur of [`gaussian_blur`] along a line of `length` values as a matrix, `length` x `length`: a row holds the weights of a blurred value.
+///
+/// # Panics
+/// If `length` is 0 or `sigma` is not above 0.
+pub fn blur_matrix(length: usize, sigma: f32, border: Border) -> Vec<f32> {
+    assert!(length > 0 && sigma > 0.0, "a blur has a width");
+    let weights = gaussian_weights(sigma);
+    let radius = weights.len() / 2;
+    let mut matrix = vec![0.0f64; length * length];
+    for (at, row) in matrix.chunks_exact_mut(length).enumerate() {
+        for (offset, &weight) in weights.iter().enumerate() {
+            row[border.fold((at + offset) as isize - radius as isize, length)] += f64::from(weight);
+        }
+    }
+    matrix.into_iter().map(|weight| weight as f32).collect()
+}
+
 /// Blurs a map of (height, width) with a Gaussian of standard deviation `sigma` in pixels, cut at 4 sigma.
 ///
 /// # Panics

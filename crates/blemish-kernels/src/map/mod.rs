@@ -5,5 +5,5 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
-pub use blur::{Border, gaussian_blur, gaussian_weights};
+pub use blur::{Border, blur_matrix, gaussian_blur, gaussian_weights};
 pub use resize::{resize_aligned, resize_antialiased, resize_bilinear, resize_nearest};

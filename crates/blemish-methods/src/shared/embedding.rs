@@ -226,7 +226,7 @@ pub(crate) fn resize(grid: Grid, height: usize, width: usize) -> Grid {
 }
 
 /// The two source cells of every target cell and their weights.
-fn taps(from: usize, to: usize) -> Vec<[(usize, f32); 2]> {
+pub(super) fn taps(from: usize, to: usize) -> Vec<[(usize, f32); 2]> {
     (0..to)
         .map(|target| {
             let source = ((target as f32 + 0.5) * from as f32 / to as f32 - 0.5).max(0.0);

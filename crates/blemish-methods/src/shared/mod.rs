@@ -10,6 +10,7 @@
 //! | [`defects`] | defective images with masks, made from good ones |
 //! | [`box_mean`](mod@box_mean) | means over square windows |
 //! | [`augment`] | random changes of images and what belongs to them |
+//! | `graph` | banks, neighbourhoods and layers on one grid as parts of an ONNX graph |
 //! | [`tensors`] | values between host, model files and devices |
 
 pub mod augment;
@@ -20,6 +21,7 @@ pub(crate) mod dcgan;
 pub mod defects;
 pub(crate) mod embedding;
 pub(crate) mod encoder;
+pub(crate) mod graph;
 pub mod kept;
 pub mod map_network;
 pub mod map_size;

@@ -130,6 +130,11 @@ impl View {
         &self.transform
     }
 
+    /// The backbone that it looks through.
+    pub(crate) fn backbone(&self) -> Option<&Backbone> {
+        self.backbone.as_deref()
+    }
+
     /// What a model file says of it, but for its settings.
     pub(crate) fn header(&self) -> &ViewHeader {
         &self.header

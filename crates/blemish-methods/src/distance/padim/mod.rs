@@ -9,6 +9,7 @@
 //! add up exactly, so models that keep them (`summary`) can be updated and merged.
 
 mod config;
+mod export;
 mod gather;
 mod left_out;
 mod positions;
@@ -19,6 +20,7 @@ pub(crate) mod tests;
 pub use config::{PadimConfig, Precision, Variant};
 
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{
@@ -154,6 +156,8 @@ impl Method for Padim {
 
     const UPDATES: Option<Updates<Self>> =
         Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16])

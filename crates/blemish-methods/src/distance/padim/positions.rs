@@ -145,6 +145,20 @@ impl PositionModel {
         &self.config
     }
 
+    /// Rows and columns.
+    pub(super) fn grid(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// The drawn channels of the layers' concatenation, ascending.
+    pub(super) fn channels(&self) -> &[u32] {
+        &self.channels
+    }
+
+    pub(super) fn gaussians(&self) -> &PositionGaussians<Shared<f32>, Shared<u16>> {
+        &self.gaussians
+    }
+
     /// Distances of images from the feature maps of their layers; 0 outside the region.
     ///
     /// # Errors

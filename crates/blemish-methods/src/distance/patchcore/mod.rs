@@ -9,6 +9,7 @@
 //! equation 6; image score, equation 7 or the maximum). Both released codes are variants, see [`Variant`].
 
 mod config;
+mod export;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -18,6 +19,7 @@ pub use config::{ImageScore, PatchCoreConfig, Variant};
 use crate::shared::bank::Bank;
 use crate::shared::embedding::{Embedding, check_patch_size, embed};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, MapStage, PatchScores, worst_of};
@@ -151,6 +153,8 @@ impl Method for PatchCore {
 
     const UPDATES: Option<Updates<Self>> =
         Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[8, 16])

@@ -178,6 +178,11 @@ impl Bank {
         found.map_err(|reason| Error::Score { reason })
     }
 
+    /// Whether [`Self::nearest`] compares with all entries, on whatever device.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.index.recall().is_none()
+    }
+
     /// Checks that features have the entries' length.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The program as its users meet it, in processes of its own.
 
+mod exports;
 mod living;
 mod manners;
 mod memory;

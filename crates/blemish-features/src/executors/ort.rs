@@ -153,11 +153,21 @@ pub(super) fn is_there() -> bool {
     environment().is_ok()
 }
 
-/// The version of the library, once it is loaded.
+/// The version of the library, once it is loaded: what its file's name or its build says.
 pub(super) fn version() -> String {
+    let file = find_library().and_then(|path| path.canonicalize().map_err(|error| fail(&error)));
+    let name = file.ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let of_name = name.and_then(|name| {
+        let from = name.find(|letter: char| letter.is_ascii_digit())?;
+        let version = name[from..].trim_end_matches(|letter: char| !letter.is_ascii_digit());
+        version.contains('.').then(|| version.to_owned())
+    });
     let about = ort::info();
-    let branch = about.split("git-branch=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
-    branch.map_or_else(|| about.to_owned(), |branch| branch.trim_start_matches("rel-").to_owned())
+    let of_build = || {
+        let branch = about.split("git-branch=").nth(1)?.split([',', ' ']).next()?;
+        branch.starts_with("rel-").then(|| branch.trim_start_matches("rel-").to_owned())
+    };
+    of_name.or_else(of_build).unwrap_or_else(|| about.to_owned())
 }
 
 fn fail(reason: &dyn std::fmt::Display) -> FeatureError {

@@ -39,6 +39,7 @@ pub use config::{Align, ClassicalConfig, Colour, Combine, HistogramDistance, Mod
 
 use bank::Filter;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -137,6 +138,8 @@ impl<M: Member> Method for Classical<M> {
     type Config = ClassicalConfig;
 
     const INFO: MethodInfo = M::INFO;
+
+    const EXPORT: Export<Self> = Export::Missing("its filters and histograms have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images()

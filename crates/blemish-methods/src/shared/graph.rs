@@ -8,7 +8,7 @@ use blemish_features::onnx::{GraphWriter, Reduction, Setting, Value};
 
 /// Entries beyond the wanted ones that are measured exactly: the expanded form of squared distances cancels where distances are small, and
 /// may put them in another order.
-const SPARE: usize = 3;
+pub(crate) const SPARE: usize = 3;
 
 /// Bytes of approximate distances of an image at a time.
 const AT_ONCE: usize = 1 << 30;
@@ -92,13 +92,7 @@ fn neighbourhoods(writer: &mut GraphWriter, map: &GraphMap, size: usize) -> Valu
         .map(|at| f32::from(u8::from(at % area == at / area % area)))
         .collect();
     let weight = writer.floats("neighbours", &[map.channels * area, 1, size, size], &picks);
-    let pad = (size / 2) as i64;
-    let settings = [
-        Setting::Ints("kernel_shape", &[size as i64, size as i64]),
-        Setting::Ints("pads", &[pad; 4]),
-        Setting::Int("group", map.channels as i64),
-    ];
-    writer.apply("Conv", &[&map.value, &weight], &settings)
+    writer.convolve(&map.value, &weight, None, size, map.channels)
 }
 
 /// Adaptive average pooling along axis 1 of N x C x H x W: output i is the mean of inputs floor(i n/m) .. ceil((i+1) n/m).
@@ -114,7 +108,7 @@ fn adaptive_pool(writer: &mut GraphWriter, value: &Value, (from, to): (usize, us
             row[start..end].fill(1.0 / (end - start) as f32);
         }
         let weight = writer.floats("pooling", &[to, from, 1, 1], &matrix);
-        return writer.apply("Conv", &[value, &weight], &[]);
+        return writer.convolve(value, &weight, None, 1, 1);
     }
     let mut sum: Option<Value> = None;
     for nth in 0..widest {
@@ -224,9 +218,15 @@ impl GraphBank {
     }
 }
 
-/// The rows of N x P x d that `numbers`, N x 1, name: N x d.
-pub(crate) fn pick_rows(writer: &mut GraphWriter, rows: &Value, numbers: &Value) -> Value {
-    writer.apply("GatherND", &[rows, numbers], &[Setting::Int("batch_dims", 1)])
+/// The rows of N x P x `length` that `numbers`, N x 1, name: N x `length`.
+///
+/// By elements, since some readers of graphs know no gathering of rows image by image.
+pub(crate) fn pick_rows(writer: &mut GraphWriter, rows: &Value, numbers: &Value, length: usize) -> Value {
+    let each = writer.unsqueeze(numbers, &[2]);
+    let shape = writer.list(&[1, 1, length as i64]);
+    let each = writer.apply("Expand", &[&each, &shape], &[]);
+    let row = writer.apply("GatherElements", &[rows, &each], &[Setting::Int("axis", 1)]);
+    writer.squeeze(&row, &[1])
 }
 
 /// Equation 7 of PatchCore, see [`reweighted`](super::bank::reweighted): a score, N, weighed by `nearest`, N x 1, among the distances

@@ -11,6 +11,7 @@
 //! | [`box_mean`](mod@box_mean) | means over square windows |
 //! | [`augment`] | random changes of images and what belongs to them |
 //! | `graph` | banks, neighbourhoods and layers on one grid as parts of an ONNX graph |
+//! | `flow_graph` | chains of invertible pieces as parts of such a graph |
 //! | [`tensors`] | values between host, model files and devices |
 
 pub mod augment;
@@ -21,6 +22,7 @@ pub(crate) mod dcgan;
 pub mod defects;
 pub(crate) mod embedding;
 pub(crate) mod encoder;
+pub(crate) mod flow_graph;
 pub(crate) mod graph;
 pub mod kept;
 pub mod map_network;

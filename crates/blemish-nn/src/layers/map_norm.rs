@@ -18,6 +18,11 @@ impl MapNorm {
         Self { learned: is_learned.then(|| (init.constant(1.0, shape), init.constant(0.0, shape))) }
     }
 
+    /// Scale and shift of every value, channels x height x width, where they are learned.
+    pub fn learned(&self) -> Option<(Tensor<3>, Tensor<3>)> {
+        self.learned.as_ref().map(|(scale, shift)| (scale.val(), shift.val()))
+    }
+
     /// (x - mean) / sqrt(variance + 1e-5), scaled and shifted if learned.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let shape @ [batch, channels, height, width] = x.dims();

@@ -104,3 +104,50 @@ fn anomalib(
     let mask = writer.unsqueeze(&mask, &[1]);
     writer.output("pred_mask", &mask, Element::Bool, &maps);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blemish_eval::{Extremes, GroupedBy, Grouping, Source};
+    use blemish_features::executors::{Fed, FedTensor, ModelSource, WholeModel};
+    use blemish_features::{Engine, EngineOptions};
+
+    /// The p-values that a graph gives of scores.
+    fn given(calibration: &Calibration, scores: &[f32]) -> Vec<f64> {
+        let mut writer = GraphWriter::new("p");
+        let score = writer.input("score", Element::F32, &[Side::Any("N")]);
+        let p_value = p_value(&mut writer, calibration, &score);
+        writer.output("p_value", &p_value, Element::F64, &[Side::Any("N")]);
+        let options = EngineOptions { engine: Engine::Rten, ..EngineOptions::default() };
+        let model = WholeModel::load(ModelSource::Bytes(writer.finish().encode()), &options).unwrap();
+        let fed = FedTensor { name: "score", shape: vec![scores.len()], values: Fed::F32(scores) };
+        model.run(&[fed], &["p_value"]).unwrap().remove(0).values
+    }
+
+    #[test]
+    fn p_values_are_those_of_the_calibration_at_below_and_above_its_scores() {
+        let good: Vec<Extremes> = [1.5f32, 2.0, 2.0, 3.25, 7.0]
+            .iter()
+            .map(|&score| Extremes { image_score: score, map_maximum: score })
+            .collect();
+        let images = Calibration::new(&good, Source::GoodImages, 0.1).unwrap();
+        let grouping = Grouping { groups: 3, by: GroupedBy::Given };
+        let groups = images.clone().in_groups(grouping);
+        let near = |score: f32| [score.next_down(), score, score.next_up()];
+        let scores: Vec<f32> = [1.5, 2.0, 3.25, 7.0].into_iter().flat_map(near).chain([-9.0, 99.0]).collect();
+        for calibration in [images, groups] {
+            for (score, given) in scores.iter().zip(given(&calibration, &scores)) {
+                let own = calibration.p_value(*score);
+                assert!((own - given).abs() < 1e-6, "{score}: {given} for {own}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scale_of_normalised_scores_is_never_nothing() {
+        assert_eq!(reach(&[1.0, 2.0, 4.0], 4.0), 3.0);
+        assert_eq!(reach(&[4.0, 4.0], 4.0), 4.0);
+        assert_eq!(reach(&[0.0], 0.0), 1.0);
+        assert_eq!(reach(&[], 2.0), 2.0);
+    }
+}

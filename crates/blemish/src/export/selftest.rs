@@ -1,7 +1,7 @@
 //! Pictures with their scores: what a deployment can check itself with, whatever engine and precision it runs in.
 
-use super::options::{Depth, ExportOptions, GraphImages};
-use super::proof::Parity;
+use super::build::{IMAGE, build};
+use super::options::{Depth, ExportOptions, GraphImages, Layout};
 use super::trial::{of_tensor, resized, stored};
 use super::{Exported, OPENVINO};
 use crate::config::ScoreOptions;
@@ -9,7 +9,9 @@ use crate::detector::Detector;
 use blemish_core::error::Error;
 use blemish_core::export::cannot;
 use blemish_data::files::Staging;
-use blemish_data::{Pixels, png};
+use blemish_data::{Pixels, Transform, png};
+use blemish_features::EngineOptions;
+use blemish_features::executors::{Fed, FedTensor, ModelSource, WholeModel};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -26,6 +28,8 @@ pub struct SelfTest {
     pub identity: String,
     /// What the graph takes: `tensor`, `WxH` or `any`.
     pub input: String,
+    /// How pictures become the tensor that goes in for `tensor`: of each input size, the largest first.
+    pub transform: Vec<Transform>,
     /// What to know before a score is compared.
     pub note: String,
     /// A score may be off by this much.
@@ -62,6 +66,10 @@ impl Detector {
         let staging =
             Staging::new(folder).map_err(|(path, source)| Error::Io { action: "write", path, source })?;
         let mut entries = Vec::new();
+        // What a pixel that is rounded another way does to a score, in the proof and in these pictures.
+        let mut off = exported.parity.odd_score_difference.unwrap_or_default();
+        let plain = build(self, &ExportOptions { layout: Layout::Blemish, ..*exported.options() })?;
+        let graph = WholeModel::load(ModelSource::Bytes(plain.model.encode()), &EngineOptions::default())?;
         let stored = stored(self, SIDE)?;
         for (at, picture) in stored.iter().take(PICTURES).enumerate() {
             let size = match images {
@@ -78,6 +86,14 @@ impl Detector {
             let Pixels::U8(values) = &image.pixels else { continue };
             let planes: Vec<u8> =
                 (0..3).flat_map(|channel| values[channel..].iter().step_by(3).copied()).collect();
+            if images != GraphImages::Tensor {
+                let fed =
+                    FedTensor { name: IMAGE, shape: vec![1, size.0, size.1, 3], values: Fed::U8(values) };
+                let given = graph.run(&[fed], &["score"])?;
+                let score =
+                    given.first().and_then(|tensor| tensor.values.first()).copied().unwrap_or_default();
+                off = off.max((score - f64::from(scored.score)).abs());
+            }
             let file = format!("picture-{}.png", at + 1);
             let bytes = png::encode_planar(&planes, size.0, size.1).map_err(cannot)?;
             let path = staging.path().join(&file);
@@ -94,8 +110,9 @@ impl Detector {
         let test = SelfTest {
             identity: self.identity(),
             input: images.to_string(),
+            transform: self.model.views.iter().map(|view| (**view.transform()).clone()).collect(),
             note: format!("compare `score` by allowed_difference; {OPENVINO}"),
-            allowed_difference: allowed(&exported.parity, images),
+            allowed_difference: exported.parity.allowed_score_difference + 2.0 * off,
             images: entries,
         };
         let path = staging.path().join("selftest.json");
@@ -107,13 +124,5 @@ impl Detector {
             source,
         })?;
         Ok(test)
-    }
-}
-
-/// What a deployment's score may be off by: the bound of the proof, and what odd pixels did in it where pictures go in.
-fn allowed(parity: &Parity, images: GraphImages) -> f64 {
-    match images {
-        GraphImages::Tensor => parity.allowed_score_difference,
-        _ => parity.allowed_score_difference + 2.0 * parity.largest_score_difference,
     }
 }

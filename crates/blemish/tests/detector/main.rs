@@ -3,6 +3,7 @@
 mod decisions;
 mod detectors;
 mod ensembles;
+mod exports;
 mod living;
 mod memory;
 mod model_files;

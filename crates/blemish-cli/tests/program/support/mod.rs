@@ -129,7 +129,7 @@ pub fn write_onnx_of_one_size(path: &Path) -> String {
     layers.iter().map(|layer| format!("tap:{layer}")).collect::<Vec<_>>().join(",")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

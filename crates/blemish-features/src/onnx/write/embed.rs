@@ -4,7 +4,7 @@ use super::super::inspect::{inputs, parse};
 use super::super::proto::GraphMessage;
 use super::{GraphWriter, OPERATORS, Value};
 use crate::FeatureError;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The oldest set of operators whose graphs mean the same in ours.
 const OLDEST: i64 = 13;
@@ -95,6 +95,32 @@ pub(super) fn prune(graph: &mut GraphMessage, outputs: &[String]) {
     }
     let mut is_needed = is_needed.into_iter();
     graph.node.retain(|_| is_needed.next().unwrap_or(true));
+}
+
+/// Bytes from which on a constant is worth looking for twice.
+const SHARED: usize = 256;
+
+/// Makes steps that read equal constants read one of them, and leaves the others out.
+pub(super) fn share_constants(graph: &mut GraphMessage) {
+    // Steps within steps may read anything.
+    if graph.node.iter().flat_map(|node| &node.attribute).any(|attribute| attribute.g.is_some()) {
+        return;
+    }
+    let mut known: HashMap<(i32, &[i64], &[u8]), &str> = HashMap::new();
+    let mut same: HashMap<String, String> = HashMap::new();
+    for tensor in graph.initializer.iter().filter(|tensor| tensor.raw_data.len() >= SHARED) {
+        let content = (tensor.data_type, &tensor.dims[..], &tensor.raw_data[..]);
+        match known.get(&content) {
+            Some(&first) => drop(same.insert(tensor.name.clone(), first.to_owned())),
+            None => drop(known.insert(content, &tensor.name)),
+        }
+    }
+    graph.initializer.retain(|tensor| !same.contains_key(&tensor.name));
+    for name in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+        if let Some(first) = same.get(name) {
+            name.clone_from(first);
+        }
+    }
 }
 
 /// Names that steps of a graph read, at any depth.

@@ -116,6 +116,8 @@ pub struct GraphWriter {
     halves_tables: bool,
     /// Whether a graph that was taken in is made for one image at a time.
     is_single: bool,
+    /// Values that are outputs, and the names of these.
+    outputs: Vec<(String, String)>,
 }
 
 impl GraphWriter {
@@ -129,6 +131,7 @@ impl GraphWriter {
             format: FORMAT,
             halves_tables: false,
             is_single: false,
+            outputs: Vec::new(),
         }
     }
 
@@ -167,16 +170,40 @@ impl GraphWriter {
     }
 
     /// Makes a value an output of the whole graph under this name.
+    ///
+    /// It then has this name alone, since some engines give an output all names of its value, and programs take any of them.
     pub fn output(&mut self, name: &str, from: &Value, element: Element, sides: &[Side]) {
         let sides: Vec<_> = sides.iter().map(|side| side.parts()).collect();
         self.graph.output.push(value(name, element.number(), &sides));
-        self.graph.node.push(NodeMessage {
-            input: vec![from.0.clone()],
-            output: vec![name.into()],
-            name: name.into(),
-            op_type: "Identity".into(),
-            ..NodeMessage::default()
-        });
+        self.outputs.push((from.0.clone(), name.to_owned()));
+    }
+
+    /// Gives the values that are outputs their names.
+    fn name_outputs(&mut self) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for at in 0..outputs.len() {
+            let (from, name) = outputs[at].clone();
+            let is_computed = self.graph.node.iter().any(|node| node.output.contains(&from));
+            let is_taken = self.graph.output.iter().any(|value| value.name == from);
+            if !is_computed || is_taken {
+                self.graph.node.push(NodeMessage {
+                    input: vec![from],
+                    output: vec![name.clone()],
+                    name,
+                    op_type: "Identity".into(),
+                    ..NodeMessage::default()
+                });
+                continue;
+            }
+            let nodes = self.graph.node.iter_mut();
+            for known in nodes.flat_map(|node| node.output.iter_mut().chain(&mut node.input)) {
+                if *known == from {
+                    known.clone_from(&name);
+                }
+            }
+            let later = outputs[at + 1..].iter_mut().filter(|(other, _)| *other == from);
+            later.for_each(|(other, _)| other.clone_from(&name));
+        }
     }
 
     /// An operator with several results.
@@ -261,8 +288,10 @@ impl GraphWriter {
         self.cast(&stored, Element::F32)
     }
 
-    /// The finished graph.
-    pub fn finish(self) -> OnnxModel {
+    /// The finished graph. Large constants that are equal, such as the weights of one backbone at several input sizes, are there once.
+    pub fn finish(mut self) -> OnnxModel {
+        self.name_outputs();
+        embed::share_constants(&mut self.graph);
         OnnxModel::new(self.graph, self.operators, self.format)
     }
 }

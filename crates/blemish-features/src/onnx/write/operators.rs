@@ -112,6 +112,26 @@ impl GraphWriter {
         self.apply(kind, &[value], &[Setting::Ints("axes", axes), keeps])
     }
 
+    /// A convolution of N x C x H x W with a weight of outputs x (C / `groups`) x `kernel` x `kernel`, stride 1, that keeps the size of maps.
+    pub fn convolve(
+        &mut self,
+        value: &Value,
+        weight: &Value,
+        bias: Option<&Value>,
+        kernel: usize,
+        groups: usize,
+    ) -> Value {
+        let pad = (kernel / 2) as i64;
+        let settings = [
+            Setting::Ints("kernel_shape", &[kernel as i64; 2]),
+            Setting::Ints("strides", &[1, 1]),
+            Setting::Ints("pads", &[pad; 4]),
+            Setting::Int("group", groups as i64),
+        ];
+        let inputs: Vec<&Value> = [value, weight].into_iter().chain(bias).collect();
+        self.apply("Conv", &inputs, &settings)
+    }
+
     /// The smallest `count` along the last axis in ascending order, and their numbers.
     pub fn smallest(&mut self, value: &Value, count: usize) -> [Value; 2] {
         let count = self.list(&[count as i64]);

@@ -48,6 +48,7 @@ pub use config::{AnomalyDinoConfig, Mode, Thinning};
 
 use crate::shared::mean_of_largest::mean_of_largest;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet};
@@ -196,6 +197,8 @@ impl Method for AnomalyDino {
         citation: "Damm et al., AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2, WACV 2025, arXiv 2405.14529",
         family: Family::Distance,
     };
+
+    const EXPORT: Export<Self> = Export::Missing("its masks and its search by angles have no graph yet");
 
     fn needs(config: &Self::Config) -> Needs {
         match config.mode {

@@ -20,6 +20,7 @@
 mod bank;
 mod config;
 mod descriptor;
+mod export;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -33,6 +34,7 @@ use crate::shared::tensors::{device_of, scoring_device, values_of};
 use crate::shared::trainer::{Trainer, batch_of};
 use bank::{RunningMean, Target, centres, patch_score};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, MapStage, PatchScores};
@@ -175,6 +177,8 @@ impl Method for Cfa {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).training_long()

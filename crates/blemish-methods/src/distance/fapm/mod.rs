@@ -9,6 +9,7 @@
 //! the mean of all regions of its layer, and then its greedy selection goes on to `adaptive_ratio` times the picks.
 
 mod config;
+mod export;
 mod regions;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,6 +21,7 @@ use crate::shared::embedding::{check_patch_size, patch_means};
 use crate::shared::kept::{Kept, Planes};
 use crate::shared::map_size::{MapSize, load_sizes, sizes_of, store_sizes};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores, worst_of};
@@ -267,6 +269,8 @@ impl Method for Fapm {
 
     const UPDATES: Option<Updates<Self>> =
         Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[8, 16])

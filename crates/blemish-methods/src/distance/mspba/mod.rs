@@ -37,6 +37,7 @@ use crate::shared::bank::{Bank, BankOptions, FirstPick, Projected, Search};
 use crate::shared::network_state;
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -207,6 +208,8 @@ impl Method for Mspba {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its three embeddings of every position have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long()

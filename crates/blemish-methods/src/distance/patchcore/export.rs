@@ -36,7 +36,7 @@ pub(super) fn write(
         // The neighbours of every entry are known now, so that none are searched for later.
         let table = neighbours(model, around)?;
         let table = writer.integers("neighbours", &[bank.len(), around], &table);
-        let row = pick_rows(writer, &rows, &place);
+        let row = pick_rows(writer, &rows, &place, length);
         let nearest = writer.apply("GatherElements", &[&near.nearest, &place], &[Setting::Int("axis", 1)]);
         let own = distances(writer, &row, &stored.entries, &nearest);
         let numbers = writer.gather(&table, &nearest, 0);

@@ -35,6 +35,7 @@ pub use config::{PniConfig, Variant};
 
 use crate::shared::embedding::check_patch_size;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -79,6 +80,10 @@ impl Method for Pni {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing(
+        "where its search may look depends on each patch's place and neighbours, which has no graph yet",
+    );
 
     fn needs(config: &Self::Config) -> Needs {
         let needs = Needs::of_maps(&[8, 16]).training_long();

@@ -9,6 +9,7 @@
 //! training images, so that an image's score does not depend on others.
 
 mod config;
+mod export;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,6 +22,7 @@ use crate::shared::network_state;
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
 use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
@@ -304,6 +306,8 @@ impl Method for CFlow {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[8, 16, 32]).training_long()

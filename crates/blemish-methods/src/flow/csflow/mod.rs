@@ -17,6 +17,7 @@ use crate::shared::map_size::check_channels;
 use crate::shared::tensors::{device_of, tensor_of, values_of};
 use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
@@ -138,6 +139,8 @@ impl Method for CsFlow {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its flow over three sizes has no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[16]).reading(Reads::Images).training_long()

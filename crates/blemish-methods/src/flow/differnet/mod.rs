@@ -31,6 +31,7 @@ use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
@@ -192,6 +193,9 @@ impl Method for DifferNet {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> =
+        Export::Missing("its map is the gradient of a loss, which graphs do not have");
 
     fn needs(_: &Self::Config) -> Needs {
         // 32 is there for AlexNet's last pooling; other networks end at 16. The deepest one counts.

@@ -9,6 +9,7 @@
 //! that the loss has no lower bound; it is the default all the same, since it detects better. `norm=fixed` learns none.
 
 mod config;
+mod export;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,6 +22,7 @@ use crate::shared::map_size::{MapSize, check_channels};
 use crate::shared::tensors::{device_of, tensor_of, values_of};
 use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
@@ -161,6 +163,8 @@ impl Method for FastFlow {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).training_long()

@@ -22,6 +22,7 @@ use crate::shared::network_state;
 use crate::shared::tensors::{device_of, finite, scoring_device, values_of};
 use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input as core;
 use blemish_core::map::{MapStage, PatchScores};
@@ -280,6 +281,8 @@ impl Method for Glow {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(Self::Config::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its flow over several scales has no graph yet");
 
     fn needs(config: &Self::Config) -> Needs {
         match config.input {

@@ -54,6 +54,7 @@ pub(crate) mod tests;
 pub use config::{Matching, Neighbours, SaaConfig, Variant};
 
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, LeaveOneOut, Method, MethodInfo, Stored, TrainingSet};
@@ -201,6 +202,10 @@ impl Method for Saa {
         citation: "Cao et al., Segment Any Anomaly without Training via Hybrid Prompt Regularization, arXiv 2305.10724",
         family: Family::Foundation,
     };
+
+    const EXPORT: Export<Self> = Export::Missing(
+        "how often its networks run depends on what they find in the image, which graphs without control flow cannot follow",
+    );
 
     fn needs(config: &SaaConfig) -> Needs {
         let needs = match config.exponent() > 0.0 {

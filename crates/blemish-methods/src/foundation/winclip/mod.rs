@@ -51,6 +51,7 @@ pub use prompts::TemplateSet;
 
 use crate::shared::tensors::tensors_below;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet};
@@ -212,6 +213,9 @@ impl Method for WinClip {
         citation: "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023, arXiv 2303.14814",
         family: Family::Foundation,
     };
+
+    const EXPORT: Export<Self> =
+        Export::Missing("its windows over a network of images and texts have no graph yet");
 
     fn needs(_: &WinClipConfig) -> Needs {
         Needs::of_image_text()

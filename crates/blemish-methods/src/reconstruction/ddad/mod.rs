@@ -61,6 +61,7 @@ pub use config::{Automatic, DdadConfig, Guidance, Skip, Variant};
 use crate::shared::network_state;
 use crate::shared::tensors::{finite, scoring_device};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -147,6 +148,10 @@ impl Method for Ddad {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(DdadConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing(
+        "it draws each image anew over many steps, which would be one network many times over",
+    );
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long()

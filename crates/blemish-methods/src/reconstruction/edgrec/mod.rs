@@ -55,6 +55,7 @@ use crate::shared::repainter::{HALVINGS, Repainter, Shape, halves};
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -165,6 +166,9 @@ impl Method for EdgRec {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(EdgRecConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> =
+        Export::Missing("its edges and its comparison of gradients and colours have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long().laying_textures()

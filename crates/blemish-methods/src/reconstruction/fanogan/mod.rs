@@ -51,6 +51,7 @@ use crate::shared::map_size::{MapSize, load_sizes, store_sizes};
 use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
@@ -135,6 +136,8 @@ impl Method for Fanogan {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(FanoganConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its generator and critic have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long()

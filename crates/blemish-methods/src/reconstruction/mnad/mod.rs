@@ -65,6 +65,7 @@ use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use crate::shared::trainer::{Trainer, batch_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Session, Stored, TrainingSet};
@@ -183,6 +184,8 @@ impl Method for Mnad {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(MnadConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its memory of what is normal has no graph yet");
 
     fn needs(config: &Self::Config) -> Needs {
         Needs { clip: config.task.clip(), ..Needs::of_images() }.training_long()

@@ -54,6 +54,7 @@ use crate::shared::map_size::{MapSize, check_channels, load_sizes};
 use crate::shared::tensors::{device_of, values_of};
 use crate::shared::trainer::{Trainer, batch_of, gaussian};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
@@ -183,6 +184,8 @@ impl Method for Uniad {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(UniadConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its transformer has no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[2, 4, 8, 16]).training_long()

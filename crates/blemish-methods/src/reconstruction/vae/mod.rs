@@ -77,6 +77,7 @@ use crate::shared::kept::{Kept, Planes};
 use crate::shared::network_state;
 use crate::shared::tensors::{finite, scoring_device};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
@@ -216,6 +217,8 @@ impl Method for Vae {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(VaeConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its encoder and decoder have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long()

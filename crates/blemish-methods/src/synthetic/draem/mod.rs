@@ -60,6 +60,7 @@ use crate::shared::repainter::halves;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use crate::shared::trainer::Trainer;
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -136,6 +137,8 @@ impl Method for Draem {
     fn preset(preset: Preset) -> Option<Self::Config> {
         Some(DraemConfig::of(preset))
     }
+
+    const EXPORT: Export<Self> = Export::Missing("its two networks have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long().laying_textures()

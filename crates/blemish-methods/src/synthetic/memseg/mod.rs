@@ -70,6 +70,7 @@ use crate::shared::mean_of_largest::mean_of_largest;
 use crate::shared::network_state;
 use crate::shared::tensors::{device_of, scoring_device, values_of};
 use blemish_core::error::Error;
+use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{MapStage, PatchScores};
 use blemish_core::method::{Family, FitContext, Method, MethodInfo, Stored, TrainingSet};
@@ -108,6 +109,9 @@ impl Method for MemSeg {
         citation: "Yang, Wu, Liu, Feng, MemSeg: A semi-supervised method for image surface defect detection using differences and commonalities, Engineering Applications of Artificial Intelligence 2023, arXiv 2205.00908",
         family: Family::Synthetic,
     };
+
+    const EXPORT: Export<Self> =
+        Export::Missing("its comparison with a few good images and its network have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[2, 4, 8, 16]).training_long().laying_textures()

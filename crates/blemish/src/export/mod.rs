@@ -189,7 +189,7 @@ impl Detector {
                 ("pixel_threshold", "0.5"),
                 ("normalization_scale", "1.0"),
                 ("labels", "Normal Anomaly"),
-                ("reverse_input_channels", "True"),
+                ("reverse_input_channels", "False"),
                 ("resize_type", "standard"),
             ] {
                 model.set_text(&format!("model_info {name}"), value);

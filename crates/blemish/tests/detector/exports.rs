@@ -72,8 +72,8 @@ fn settings() -> Vec<(&'static str, Value)> {
         ("fapm", json!({"regions": 4, "weighting": "official", "correspondence": "released", "margin": 0})),
         ("cfa", json!({"epochs": 1})),
         ("cfa", json!({"epochs": 1, "variant": "anomalib", "scaling": "channels", "bank_compression": 4})),
-        ("fastflow", json!({"epochs": 1, "blocks": 2})),
-        ("fastflow", json!({"epochs": 1, "blocks": 2, "norm": "fixed", "kernels": "alternating"})),
+        ("fastflow", json!({"steps": 4, "blocks": 2})),
+        ("fastflow", json!({"steps": 4, "blocks": 2, "norm": "fixed", "kernels": "alternating"})),
         ("cflow", json!({"epochs": 1, "blocks": 2, "condition": 8})),
         ("cflow", json!({"epochs": 1, "blocks": 2, "mixing": "index"})),
     ]

@@ -20,8 +20,8 @@ else
     (cd "$here" && cargo build --profile dist --locked -p blemish-capi && cargo rustc --profile dist --locked -p blemish-capi --lib --crate-type staticlib)
     built=${CARGO_TARGET_DIR:-$here/../../target}/dist
 fi
-if [ ! -f "$built/libblemish.so" ] && [ ! -f "$built/libblemish.dylib" ]; then
-    echo "error: $built holds no libblemish; build it with \`cargo build --profile dist -p blemish-capi\`" >&2
+if [ ! -f "$built/libblemish_capi.so" ] && [ ! -f "$built/libblemish_capi.dylib" ]; then
+    echo "error: $built holds no libblemish_capi; build it with \`cargo build --profile dist -p blemish-capi\`" >&2
     exit 1
 fi
 
@@ -35,18 +35,18 @@ fill() { sed -e "s/@VERSION@/$version/" -e "s/@MAJOR@/$major/" -e "s/@MINOR@/$mi
 mkdir -p "$prefix/include" "$prefix/lib/pkgconfig" "$prefix/lib/cmake/blemish" "$prefix/share/blemish/csharp"
 cp "$here/include/blemish.h" "$here/include/blemish.hpp" "$prefix/include/"
 cp "$here/bindings/csharp/Blemish.cs" "$prefix/share/blemish/csharp/"
-if [ -f "$built/libblemish.so" ]; then
+if [ -f "$built/libblemish_capi.so" ]; then
     # A program that uses the old file goes on with it.
     rm -f "$prefix/lib/libblemish.so.$version"
-    cp "$built/libblemish.so" "$prefix/lib/libblemish.so.$version"
+    cp "$built/libblemish_capi.so" "$prefix/lib/libblemish.so.$version"
     ln -sf "libblemish.so.$version" "$prefix/lib/libblemish.so.$number"
     ln -sf "libblemish.so.$number" "$prefix/lib/libblemish.so"
 else
     rm -f "$prefix/lib/libblemish.$number.dylib"
-    cp "$built/libblemish.dylib" "$prefix/lib/libblemish.$number.dylib"
+    cp "$built/libblemish_capi.dylib" "$prefix/lib/libblemish.$number.dylib"
     ln -sf "libblemish.$number.dylib" "$prefix/lib/libblemish.dylib"
 fi
-if [ -f "$built/libblemish.a" ]; then cp "$built/libblemish.a" "$prefix/lib/"; fi
+if [ -f "$built/libblemish_capi.a" ]; then cp "$built/libblemish_capi.a" "$prefix/lib/libblemish.a"; fi
 fill "$here/packaging/blemish.pc.in" > "$prefix/lib/pkgconfig/blemish.pc"
 cp "$here/packaging/blemishConfig.cmake" "$prefix/lib/cmake/blemish/"
 fill "$here/packaging/blemishConfigVersion.cmake.in" > "$prefix/lib/cmake/blemish/blemishConfigVersion.cmake"

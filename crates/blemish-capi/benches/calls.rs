@@ -37,7 +37,7 @@ struct Library {
 
 impl Library {
     fn open() -> Self {
-        let path = std::env::current_exe().unwrap().with_file_name("libblemish.so");
+        let path = std::env::current_exe().unwrap().with_file_name("libblemish_capi.so");
         let path = CString::new(path.to_str().unwrap()).unwrap();
         // Safety: the library is ours, and its functions have these types.
         unsafe {

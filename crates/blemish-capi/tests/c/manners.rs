@@ -101,6 +101,8 @@ fn symbols_are_those_of_the_header() {
         .lines()
         .filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
         .filter(|name| name != "blemish_inject_panic")
+        // The approximate index, which is in no library that is shipped, comes along where the whole workspace is built with it.
+        .filter(|name| !name.starts_with("cxxbridge1$"))
         .collect();
     found.sort();
     let mut wanted: Vec<String> =

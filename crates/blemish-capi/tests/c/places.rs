@@ -154,7 +154,9 @@ fn the_csharp_class_keeps_its_promises() {
 #[test]
 fn the_static_library_needs_nothing_beside_it() {
     let Some(archive) = std::env::var_os("BLEMISH_STATIC") else {
-        println!("skipped: BLEMISH_STATIC=target/release/libblemish.a, built as install.sh says, runs it");
+        println!(
+            "skipped: BLEMISH_STATIC=target/release/libblemish_capi.a, built as install.sh says, runs it"
+        );
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -30,14 +30,14 @@ pub fn compilers() -> Vec<&'static str> {
     ["gcc", "clang"].into_iter().filter(|compiler| has(compiler)).collect()
 }
 
-/// The library that was built with this test, under the names that linkers and loaders look for.
+/// The library that was built with this test, under its own name and those that linkers and loaders look for.
 pub fn libraries() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let built = std::env::current_exe().unwrap().with_file_name("libblemish.so");
+        let built = std::env::current_exe().unwrap().with_file_name("libblemish_capi.so");
         assert!(built.exists(), "{} is missing", built.display());
-        for name in ["libblemish.so", "libblemish.so.0"] {
+        for name in ["libblemish_capi.so", "libblemish.so", "libblemish.so.0"] {
             std::os::unix::fs::symlink(&built, folder.path().join(name)).unwrap();
         }
         folder

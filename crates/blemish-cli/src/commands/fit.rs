@@ -273,7 +273,15 @@ pub fn backbone_spec(args: &BackboneArgs) -> Result<BackboneSpec, Failure> {
 
 /// The further backbones of the command line.
 pub fn ensemble_specs(args: &BackboneArgs) -> Result<Vec<BackboneSpec>, Failure> {
-    Ok(args.ensemble.iter().map(|word| ensemble_member(word)).collect::<Result<_, _>>()?)
+    let member = |word: &String| {
+        ensemble_member(word).map_err(|error| match error {
+            Error::Setting { reason, .. } => {
+                Failure::usage(format!("--ensemble: {reason}; make it the --backbone, with --layers"))
+            }
+            other => other.into(),
+        })
+    };
+    args.ensemble.iter().map(member).collect()
 }
 
 fn default_output(category: &str, method: &str) -> PathBuf {

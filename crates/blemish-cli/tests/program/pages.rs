@@ -7,5 +7,5 @@ use std::path::Path;
 fn the_station_works_in_a_browser() {
     let program = Path::new(env!("CARGO_BIN_EXE_blemish"));
     let Some(seen) = in_browser("blemish-serve/tests/station.mjs", &[program]) else { return };
-    assert_eq!(seen.lines().filter(|line| line.contains(": ok")).count(), 6, "{seen}");
+    assert_eq!(seen.lines().filter(|line| line.contains(": ok")).count(), 8, "{seen}");
 }

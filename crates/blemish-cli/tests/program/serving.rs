@@ -262,7 +262,7 @@ fn the_watchdog_of_systemd_is_fed_while_nothing_hangs() {
     let mut command = bench.command("serve model.blemish --listen 127.0.0.1:0");
     command.env("NOTIFY_SOCKET", bench.path("notify")).env("WATCHDOG_USEC", "300000").stdout(Stdio::null());
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    let mut heard = || {
+    let heard = || {
         let mut bytes = [0; 200];
         let length = socket.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).trim().to_owned()

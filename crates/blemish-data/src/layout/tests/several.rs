@@ -89,7 +89,7 @@ fn good_images_come_from_folders_and_single_files_alike() {
     let folder = tree(&["a/train/good/1.png", "a/test/cut/2.png", "b/3.png"]);
     let inputs = ["a", "b/3.png"].map(|name| folder.path().join(name));
     let good = open_good(&inputs, &OpenOptions::default()).unwrap();
-    assert_eq!(brief(&folder, &good.train), ["a/train/good/1.png good -", "b/3.png - -"]);
+    assert_eq!(brief(&folder, &good.train), ["a/train/good/1.png good -", "b/3.png unknown -"]);
     let none: [&Path; 0] = [];
     assert!(open_good(&none, &OpenOptions::default()).unwrap_err().to_string().contains("no new images"));
 }

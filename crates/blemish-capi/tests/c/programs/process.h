@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* A number of /proc/self/status, such as that of "Threads:" or "VmRSS:" (in kB); -1 where it is not to be had. */
 static inline long process_number(const char *name) {
@@ -15,6 +16,16 @@ static inline long process_number(const char *name) {
     }
     if (status) fclose(status);
     return number;
+}
+
+/* Whether the process has so many threads, at the latest after a second: Linux counts one that has been joined for a moment more. */
+static inline int has_threads(long number) {
+    for (int tries = 0; tries < 1000; tries++) {
+        struct timespec moment = {0, 1000000};
+        if (process_number("Threads:") == number) return 1;
+        nanosleep(&moment, NULL);
+    }
+    return 0;
 }
 
 #endif

@@ -9,12 +9,14 @@ mod options;
 mod ort;
 mod rten;
 mod sized;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod whole;
 
 pub use options::{Device, Engine, EngineOptions};
-pub use whole::{Fed, FedTensor, GivenTensor, ModelSource, WholeModel};
+pub use tensors::{Fed, FedTensor, GivenTensor, ModelSource};
+pub use whole::WholeModel;
 
 use crate::FeatureError;
 use crate::graph::{Executor, Graph, Weights};

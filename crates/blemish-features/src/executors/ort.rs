@@ -3,7 +3,7 @@
 //! The library is looked up before it is opened, since asking for a missing one can hang. Images are run one at a time, so
 //! a score does not depend on the company it is computed in.
 
-use super::whole::{Fed, FedTensor, GivenTensor, ModelSource};
+use super::tensors::{Fed, FedTensor, GivenTensor, ModelSource};
 use crate::FeatureError;
 use crate::graph::{Executor, FeatureMap};
 use ort::environment::Environment;

@@ -3,7 +3,7 @@
 //! Images are run one at a time: a batch brings this engine nothing, and single images spread over threads without any dependence
 //! between them. With fewer images than threads, each image's operators are spread instead.
 
-use super::whole::{Fed, FedTensor, GivenTensor, ModelSource};
+use super::tensors::{Fed, FedTensor, GivenTensor, ModelSource};
 use crate::FeatureError;
 use crate::graph::{Executor, FeatureMap};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};

@@ -1,6 +1,6 @@
 //! From a detector to its graph: images, views, their merging, decisions.
 
-use super::decide;
+use super::decide::{self, Outcome};
 use super::options::{ExportOptions, GraphImages, Layout};
 use super::resize;
 use crate::detector::Detector;
@@ -22,12 +22,6 @@ pub(super) struct Built {
     pub(super) size: (usize, usize),
     /// Whether it takes one image at a time.
     pub(super) is_single: bool,
-}
-
-/// The scores of a view or of all, N, and its maps, N x H x W.
-pub(super) struct Outcome {
-    pub(super) score: Value,
-    pub(super) map: Value,
 }
 
 /// Refuses models that have no graph, before any work.

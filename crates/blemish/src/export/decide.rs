@@ -1,6 +1,5 @@
 //! Outputs: scores, p-values, decisions and maps, under the names that are asked for.
 
-use super::build::Outcome;
 use super::options::Layout;
 use crate::detector::Detector;
 use blemish_eval::Calibration;
@@ -8,6 +7,12 @@ use blemish_features::onnx::{Element, GraphWriter, Reduction, Side, Value};
 
 /// What the threshold's input is called.
 pub(super) const THRESHOLD: &str = "threshold";
+
+/// The scores of a view or of all, N, and its maps, N x H x W.
+pub(super) struct Outcome {
+    pub(super) score: Value,
+    pub(super) map: Value,
+}
 
 /// Adds the outputs of a layout for images of (height, width) tensors.
 pub(super) fn write(

@@ -1,6 +1,7 @@
 """anomalib's side of the comparison: fits, exports, scores, and prints what that took as one line of JSON.
 
     peer.py fit  METHOD SET WEIGHTS EXPORT_FOLDER   through its Engine, on the good images of SET; then exports its torch model
+    peer.py graph METHOD SET WEIGHTS FOLDER IMAGES  fits as above, exports ONNX, and scores the images of a JSON list by the trained model
     peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
     peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
     peer.py accuracy METHOD SET WEIGHTS SEED        image and pixel AUROC of its model on SET (MVTec AD layout) at 256x256
@@ -57,11 +58,11 @@ def with_weights(path):
     timm.create_model = user.timm.create_model = created
 
 
-def fit(method, data, weights, export):
+def trained(method, data, weights, folder):
+    """The model and the engine that fitted it on the good images of a set, and what that took."""
     with_weights(weights)
     import torch
     from anomalib.data import Folder
-    from anomalib.deploy import ExportType
     from anomalib.engine import Engine
     from anomalib.models import Padim, Patchcore
 
@@ -75,15 +76,38 @@ def fit(method, data, weights, export):
         name="set", root=data, normal_dir="train/good", train_batch_size=8, eval_batch_size=8, num_workers=0,
         val_split_mode="none", test_split_mode="none",
     )
-    engine = Engine(accelerator="cpu", devices=1, default_root_dir=export, logger=False, enable_progress_bar=False,
+    engine = Engine(accelerator="cpu", devices=1, default_root_dir=folder, logger=False, enable_progress_bar=False,
                     limit_val_batches=0)
     start = clock()
     engine.fit(model=model, datamodule=images)
-    took = since(start)
+    return model, engine, since(start)
+
+
+def fit(method, data, weights, export):
+    from anomalib.deploy import ExportType
+
+    model, engine, took = trained(method, data, weights, export)
     path = engine.export(model=model, export_type=ExportType.TORCH, export_root=export)
     took["model_mb"] = os.path.getsize(path) / 1e6
     took["model"] = str(path)
     return took
+
+
+def graph(method, data, weights, folder, images):
+    import numpy
+    import torch
+    from anomalib.deploy import ExportType
+    from PIL import Image
+
+    model, engine, _ = trained(method, data, weights, folder)
+    path = engine.export(model=model, export_type=ExportType.ONNX, export_root=folder)
+    model.eval()
+    scores = []
+    with open(images) as file, torch.no_grad():
+        for image in json.load(file):
+            pixels = numpy.array(Image.open(image).convert("RGB"))
+            scores.append(float(model(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255).pred_score))
+    return {"graph": str(path), "scores": scores}
 
 
 def cold(model, image):
@@ -157,7 +181,7 @@ def accuracy(method, data, weights, seed):
 
 
 if __name__ == "__main__":
-    jobs = {"fit": fit, "cold": cold, "warm": warm, "accuracy": accuracy}
+    jobs = {"fit": fit, "graph": graph, "cold": cold, "warm": warm, "accuracy": accuracy}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=jobs)
     parser.add_argument("words", nargs="*", help="what the job takes, in this order")

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Modules that scripts import.
-const MODULES: [&str; 2] = ["blemish.py", "measures.py"];
+const MODULES: [&str; 3] = ["blemish.py", "measures.py", "serve/server.py"];
 
 #[test]
 fn every_benchmark_script_says_how_it_is_used() {

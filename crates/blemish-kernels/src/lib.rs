@@ -14,6 +14,7 @@
 //! | [`k_means`] | centres of groups of points | textons, histograms, centres of CFA and MSPBA |
 //! | [`image`] | filters, morphology, textures, spectra, registration | the classical methods |
 //! | [`conv`] | convolutions of frozen networks | feature extraction |
+//! | [`int8`] | the same in whole numbers of 8 bits | feature extraction |
 //! | [`transformer`] | linear maps, layer norm and attention on rows of tokens | transformers |
 //! | [`winograd`] | transforms of fast 3x3 convolutions | [`conv`], training |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |
@@ -28,6 +29,7 @@ pub mod conv;
 mod error;
 pub mod gaussian;
 pub mod image;
+pub mod int8;
 pub mod k_centre;
 pub mod k_means;
 pub mod knn;

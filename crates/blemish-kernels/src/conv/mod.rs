@@ -180,11 +180,11 @@ pub struct Windows {
 }
 
 /// Hands out chunks of `size` values with their numbers, over all threads or on this one.
-fn each_chunk(
-    values: &mut [f32],
+pub(crate) fn each_chunk<T: Send>(
+    values: &mut [T],
     size: usize,
     is_parallel: bool,
-    work: impl Fn(usize, &mut [f32]) + Sync + Send,
+    work: impl Fn(usize, &mut [T]) + Sync + Send,
 ) {
     let size = size.max(1);
     if is_parallel {

@@ -10,10 +10,13 @@
 
 pub mod functions;
 mod lanes;
+mod limit;
 
 #[cfg(target_arch = "x86_64")]
 use lanes::{Avx2, Avx512};
 pub use lanes::{LANES, Lanes, Portable};
+pub use limit::VARIABLE;
+pub(crate) use limit::{Limit, limit};
 
 /// A piece of work that [`widest`] compiles once for each vector width.
 ///
@@ -26,7 +29,8 @@ pub trait Kernel {
     fn run<V: Lanes>(self) -> Self::Output;
 }
 
-/// Runs a kernel with the widest vectors that this machine has: AVX-512, AVX2 with FMA, or what any machine has.
+/// Runs a kernel with the widest vectors that this machine has: AVX-512, AVX2 with FMA, or what any machine has. The
+/// environment variable [`VARIABLE`] may bound them.
 pub fn widest<K: Kernel>(kernel: K) -> K::Output {
     Width::detect().run(kernel)
 }
@@ -42,11 +46,12 @@ enum Width {
 }
 
 impl Width {
-    /// The widest of this machine. The standard library remembers what it has asked the processor.
+    /// The widest of this machine that the environment allows. The standard library remembers what it has asked the processor.
     fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            let wide = is_x86_feature_detected!("avx512f")
+        if limit() >= Limit::Avx2 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let wide = limit() >= Limit::Avx512
+                && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");

@@ -1,0 +1,281 @@
+//! Sixteen sums of 32 bits side by side, each fed by four products of bytes at a time, and the choice of instructions.
+//!
+//! All arithmetic is of whole numbers and wraps, so that every implementation gives the same bits.
+//!
+//! Bytes come out of vectors in the order in which the processors' packing leaves them: a block of `V` vectors covers
+//! 16 x `V` channels, and lane 4 l + i of vector j is channel [`channel_of`] = 4 V l + 4 j + i of the block.
+
+#[cfg(target_arch = "aarch64")]
+use super::neon::NeonDot;
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Avx512, Halves};
+use crate::simd::{Limit, limit};
+
+/// Sums side by side.
+pub(super) const LANES: usize = 16;
+/// Vectors of sums that a block of channels has at most.
+pub(super) const VECTORS: usize = 4;
+/// Bytes side by side: four to a sum, and the channels of a full block.
+pub(super) const BYTES: usize = 4 * LANES;
+
+/// Where a lane's channel lies in its block of `vectors` vectors.
+pub(super) fn channel_of(vectors: usize, vector: usize, lane: usize) -> usize {
+    4 * vectors * (lane / 4) + 4 * vector + lane % 4
+}
+
+/// Sixteen whole numbers of 32 bits.
+///
+/// As with [`crate::simd::Lanes`], implementations other than [`Portable`] may only be used where [`widest`] has made
+/// sure that the machine has their instructions.
+pub(super) trait Dots: Copy {
+    /// Four bytes for each lane.
+    type Quads: Copy;
+    /// Whether there are registers for two dozen vectors of sums.
+    const WIDE: bool;
+
+    /// The same value everywhere.
+    fn splat(value: i32) -> Self;
+    /// The values of an array.
+    fn load(values: &[i32; LANES]) -> Self;
+    /// The sums to begin with: `bias`, and what makes up for another range of bytes where the instructions need one.
+    /// `weight_sums` are the sums of all weights of each lane.
+    #[inline(always)]
+    fn start(bias: &[i32; LANES], _weight_sums: &[i32; LANES]) -> Self {
+        Self::load(bias)
+    }
+    /// The same four bytes for every lane.
+    fn broadcast(quad: &[u8; 4]) -> Self::Quads;
+    /// Bytes of four rows, a byte of each to a lane; lanes in the order of a full block.
+    fn interleave(rows: [&[u8; BYTES]; 4]) -> [Self::Quads; VECTORS];
+    /// self + the sum of the four products of each lane.
+    fn dot(self, quads: Self::Quads, weights: &[i8; BYTES]) -> Self;
+    /// (self x multipliers + rounding) / 2^32, rounded down; in 64 bits.
+    fn scale(self, multipliers: Self, rounding: i64) -> Self;
+    /// (self x multipliers + other x factor + rounding) / 2^32, rounded down; in 64 bits.
+    fn scale_with(self, multipliers: Self, other: Self, factor: i32, rounding: i64) -> Self;
+    /// The first 16 x `V` bytes, each times 256.
+    fn widen<const V: usize>(bytes: &[u8; BYTES]) -> [Self; V];
+    /// The block's channels as bytes, not below `least` nor above `most`; those beyond 16 x `V` are of no meaning.
+    fn pack<const V: usize>(values: [Self; V], least: u8, most: u8) -> [u8; BYTES];
+}
+
+/// For every machine.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([i32; LANES]);
+
+#[cfg(target_arch = "aarch64")]
+impl Portable {
+    /// Back into an array.
+    #[inline(always)]
+    pub(super) fn store(self) -> [i32; LANES] {
+        self.0
+    }
+}
+
+impl Dots for Portable {
+    type Quads = [[u8; 4]; LANES];
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(value: i32) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    fn load(values: &[i32; LANES]) -> Self {
+        Self(*values)
+    }
+
+    #[inline(always)]
+    fn broadcast(quad: &[u8; 4]) -> Self::Quads {
+        [*quad; LANES]
+    }
+
+    #[inline(always)]
+    fn interleave(rows: [&[u8; BYTES]; 4]) -> [Self::Quads; VECTORS] {
+        let quad = |channel: usize| rows.map(|row| row[channel]);
+        std::array::from_fn(|vector| std::array::from_fn(|lane| quad(channel_of(VECTORS, vector, lane))))
+    }
+
+    #[inline(always)]
+    fn dot(mut self, quads: Self::Quads, weights: &[i8; BYTES]) -> Self {
+        for (sum, (quad, weights)) in self.0.iter_mut().zip(quads.iter().zip(weights.as_chunks::<4>().0)) {
+            for (&byte, &weight) in quad.iter().zip(weights) {
+                *sum = sum.wrapping_add(i32::from(byte) * i32::from(weight));
+            }
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn scale(self, multipliers: Self, rounding: i64) -> Self {
+        self.scale_with(multipliers, Self([0; LANES]), 0, rounding)
+    }
+
+    #[inline(always)]
+    fn scale_with(mut self, multipliers: Self, other: Self, factor: i32, rounding: i64) -> Self {
+        for lane in 0..LANES {
+            let own = i64::from(self.0[lane]) * i64::from(multipliers.0[lane]);
+            let others = i64::from(other.0[lane]) * i64::from(factor);
+            self.0[lane] = (own.wrapping_add(others).wrapping_add(rounding) >> 32) as i32;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn widen<const V: usize>(bytes: &[u8; BYTES]) -> [Self; V] {
+        let value = |vector, lane| i32::from(bytes[channel_of(V, vector, lane)]) << 8;
+        std::array::from_fn(|vector| Self(std::array::from_fn(|lane| value(vector, lane))))
+    }
+
+    #[inline(always)]
+    fn pack<const V: usize>(values: [Self; V], least: u8, most: u8) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        for (vector, values) in values.iter().enumerate() {
+            for (lane, value) in values.0.into_iter().enumerate() {
+                bytes[channel_of(V, vector, lane)] = (value.clamp(0, 255) as u8).max(least).min(most);
+            }
+        }
+        bytes
+    }
+}
+
+/// A piece of work that [`widest`] compiles once for each set of instructions; `run` and everything hot that it calls must be
+/// `#[inline(always)]`, as with [`crate::simd::Kernel`].
+pub(super) trait Task {
+    /// Does the work.
+    fn run<D: Dots>(self);
+}
+
+/// Instructions that a machine may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Instructions {
+    Portable,
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+impl Instructions {
+    /// All that this machine has and `BLEMISH_SIMD` allows, the fastest last.
+    #[cfg(test)]
+    pub(super) fn available() -> Vec<Self> {
+        let all = [
+            Self::Portable,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni,
+        ];
+        all.into_iter().filter(|instructions| instructions.is_available()).collect()
+    }
+
+    /// The fastest of this machine.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        for instructions in [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2] {
+            if instructions.is_available() {
+                return instructions;
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if Self::NeonDot.is_available() {
+            return Self::NeonDot;
+        }
+        Self::Portable
+    }
+
+    /// The standard library remembers what it has asked the processor.
+    fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => limit() > Limit::Portable && std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => limit() >= Limit::Avx2 && is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => {
+                limit() >= Limit::AvxVnni
+                    && is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("avxvnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                limit() >= Limit::Avx512
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+        }
+    }
+
+    /// Its name as `BLEMISH_SIMD` would have it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => "neon",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => "avx512",
+        }
+    }
+
+    /// Does the work with these instructions, or with plain ones where the machine lacks them.
+    pub(super) fn run<T: Task>(self, task: T) {
+        if !self.is_available() {
+            return task.run::<Portable>();
+        }
+        match self {
+            Self::Portable => task.run::<Portable>(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => {
+                #[target_feature(enable = "neon,dotprod")]
+                fn neon<T: Task>(task: T) {
+                    task.run::<NeonDot>();
+                }
+                // SAFETY: the features were detected on this very machine.
+                unsafe { neon(task) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                #[target_feature(enable = "avx2")]
+                fn avx2<T: Task>(task: T) {
+                    task.run::<Halves<false>>();
+                }
+                // SAFETY: as above.
+                unsafe { avx2(task) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => {
+                #[target_feature(enable = "avx2,avxvnni")]
+                fn avx_vnni<T: Task>(task: T) {
+                    task.run::<Halves<true>>();
+                }
+                // SAFETY: as above.
+                unsafe { avx_vnni(task) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
+                fn avx512<T: Task>(task: T) {
+                    task.run::<Avx512>();
+                }
+                // SAFETY: as above.
+                unsafe { avx512(task) }
+            }
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "burn")]
 pub mod burn;
+mod fusion;
+pub mod int8;
 mod native;
 mod onnx_checked;
 mod options;

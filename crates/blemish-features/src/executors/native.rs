@@ -4,8 +4,9 @@
 //! of the features depend neither on the machine's vector width nor on threads: a batch spreads its images over the threads, a
 //! lone image its rows.
 
+use super::fusion::{Fused, fuse, last_uses};
 use crate::FeatureError;
-use crate::graph::{Activation, Executor, FeatureMap, Graph, Node, NodeId, Op, Padding, Tap, Weights};
+use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Tap, Weights};
 use crate::positions::Positions;
 use blemish_kernels::Workers;
 use blemish_kernels::conv::{
@@ -198,55 +199,15 @@ impl Work {
 
 /// The steps of a graph, in its order.
 fn plan(graph: &Graph, weights: &Weights) -> Result<Vec<Step>, FeatureError> {
-    let mut is_done = vec![false; graph.nodes.len()];
-    let mut drafts = Vec::new();
-    for (id, node) in graph.nodes.iter().enumerate().skip(1) {
-        if is_done[id] {
-            continue;
-        }
-        let (mut result, mut inputs, mut activation) = (id, node.inputs.clone(), conv::Activation::None);
-        if matches!(node.op, Op::Conv { .. })
-            && let Some((sum, Op::Add)) = only_reader(graph, result)
-            && let Some(&other) = graph.nodes[sum].inputs.iter().find(|&&input| input != result && input < id)
-        {
-            inputs.push(other);
-            result = sum;
-        }
-        if matches!(node.op, Op::Conv { .. } | Op::Add)
-            && let Some((next, &Op::Activation(kind))) = only_reader(graph, result)
-        {
-            activation = kernel_activation(kind);
-            result = next;
-        }
-        // Nodes between this one and the result are part of the step.
-        let mut part = result;
-        while part != id {
-            is_done[part] = true;
-            part = *graph.nodes[part].inputs.iter().find(|&&input| input >= id).unwrap_or(&id);
-        }
-        drafts.push((id, activation, result, inputs));
-    }
+    let fused = fuse(graph);
+    let inputs: Vec<Vec<NodeId>> = fused.iter().map(|step| step.inputs.clone()).collect();
     // Packing the weights is what takes time.
-    let pack = |(id, activation, result, inputs)| {
-        let work = work(graph, id, activation, weights)?;
-        Ok(Step { result, inputs, work, done_with: Vec::new() })
+    let pack = |(fused, done_with): (Fused, Vec<NodeId>)| {
+        let activation = fused.activation.map_or(conv::Activation::None, kernel_activation);
+        let work = work(graph, fused.id, activation, weights)?;
+        Ok(Step { result: fused.result, inputs: fused.inputs, work, done_with })
     };
-    let mut steps: Vec<Step> = drafts.into_par_iter().map(pack).collect::<Result<_, FeatureError>>()?;
-    free_early(graph, &mut steps);
-    Ok(steps)
-}
-
-/// The only node that reads `id`, if nobody else needs its value.
-fn only_reader(graph: &Graph, id: NodeId) -> Option<(NodeId, &Op)> {
-    if graph.taps.iter().any(|tap| tap.node == id) {
-        return None;
-    }
-    let reads = |node: &Node| node.inputs.iter().filter(|&&input| input == id).count();
-    let mut readers = graph.nodes.iter().enumerate().filter(|(_, node)| reads(node) > 0);
-    match (readers.next(), readers.next()) {
-        (Some((reader, node)), None) if reads(node) == 1 => Some((reader, &node.op)),
-        _ => None,
-    }
+    fused.into_par_iter().zip(last_uses(graph, &inputs)).map(pack).collect()
 }
 
 fn work(
@@ -300,17 +261,6 @@ fn kernel_activation(activation: Activation) -> conv::Activation {
         Activation::Sigmoid => conv::Activation::Sigmoid,
         Activation::Gelu => conv::Activation::Gelu,
         Activation::QuickGelu => conv::Activation::QuickGelu,
-    }
-}
-
-/// Notes at each step which values nobody needs after it.
-fn free_early(graph: &Graph, steps: &mut [Step]) {
-    for node in 0..graph.nodes.len() {
-        if graph.taps.iter().all(|tap| tap.node != node)
-            && let Some(last) = steps.iter_mut().rfind(|step| step.inputs.contains(&node))
-        {
-            last.done_with.push(node);
-        }
     }
 }
 

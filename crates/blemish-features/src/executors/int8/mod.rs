@@ -1,0 +1,113 @@
+//! Networks in bytes: 8 bits between layers, whole-number sums, the same features to the bit on every machine.
+//!
+//! [`calibrate`] watches good images pass through the network in single precision and gives every map the [`Range`] that bytes shall
+//! cover; [`QuantisedExecutor`] runs the network with them; [`relative_errors`] says what was lost at each step. Weights have a
+//! scale a channel, maps one scale. A convolution, its residual and its non-linearity are one step with one rounding.
+//!
+//! Only what convolutional networks with ReLU or ReLU6 are made of is done in bytes; other networks are refused.
+
+mod calibrate;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use calibrate::{LayerError, Range, Ranges, calibrate, relative_errors};
+
+use crate::FeatureError;
+use crate::graph::{Executor, FeatureMap, Graph, Tap, Weights};
+use blemish_kernels::Workers;
+use blemish_kernels::int8::{ByteMap, Quantisation};
+use plan::Step;
+use rayon::prelude::*;
+
+/// A network in bytes on this CPU.
+pub struct QuantisedExecutor {
+    graph: Graph,
+    steps: Vec<Step>,
+    /// One a node that comes out of a step, and that of the image.
+    quantisations: Vec<Option<Quantisation>>,
+    pool: Workers,
+}
+
+impl QuantisedExecutor {
+    /// Packs the weights of a graph, quantised with `ranges` for its maps.
+    ///
+    /// # Errors
+    /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes, a tensor or range is missing, or a range does not go
+    /// with the weights: steps of the sums must be finer than two of the output.
+    pub fn new(
+        graph: &Graph,
+        weights: &Weights,
+        ranges: &Ranges,
+        threads: usize,
+    ) -> Result<Self, FeatureError> {
+        let pool = Workers::new(threads, "blemish-int8").map_err(|error| fail(&error))?;
+        let (steps, quantisations) = plan::plan(graph, weights, ranges)?;
+        Ok(Self { graph: graph.clone(), steps, quantisations, pool })
+    }
+
+    /// Writes the feature maps of one image, channels x height x width each.
+    fn run_one(
+        &self,
+        image: &[f32],
+        [height, width]: [usize; 2],
+        maps: Vec<&mut [f32]>,
+        is_parallel: bool,
+    ) -> Result<(), FeatureError> {
+        let missing = || fail(&"a step ran before its input");
+        let quantisation = |node: usize| self.quantisations[node].ok_or_else(missing);
+        let sizes = self.graph.output_sizes(height, width)?;
+        let mut values: Vec<Option<ByteMap>> = vec![None; self.graph.nodes.len()];
+        let mut spaces: Vec<Vec<u8>> = Vec::new();
+        values[0] = Some(ByteMap::quantise(image, [3, height, width], quantisation(0)?, Vec::new()));
+        for step in &self.steps {
+            let inputs: Vec<&ByteMap> = step
+                .inputs
+                .iter()
+                .map(|&input| values[input].as_ref().ok_or_else(missing))
+                .collect::<Result<_, _>>()?;
+            // What was used last may still be in the caches.
+            let space = spaces.pop().unwrap_or_default();
+            let outcome = step.work.run(&inputs, sizes[step.result], space, is_parallel);
+            values[step.result] = Some(outcome.ok_or_else(missing)?);
+            spaces.extend(step.done_with.iter().filter_map(|&node| Some(values[node].take()?.into_space())));
+        }
+        for (tap, map) in self.graph.taps.iter().zip(maps) {
+            let bytes = values[tap.node].as_ref().ok_or_else(missing)?;
+            bytes.dequantise(quantisation(tap.node)?, Vec::new()).write_planes(map);
+        }
+        Ok(())
+    }
+}
+
+impl Executor for QuantisedExecutor {
+    fn run(
+        &self,
+        input: &[f32],
+        [count, height, width]: [usize; 3],
+    ) -> Result<Vec<FeatureMap>, FeatureError> {
+        let sizes = self.graph.output_sizes(height, width)?;
+        let empty = |tap: &Tap| {
+            let (channels, [height, width]) = (self.graph.nodes[tap.node].channels, sizes[tap.node]);
+            FeatureMap { channels, height, width, data: vec![0.0; count * channels * height * width] }
+        };
+        let mut maps: Vec<FeatureMap> = self.graph.taps.iter().map(empty).collect();
+        let mut parts: Vec<Vec<&mut [f32]>> = (0..count).map(|_| Vec::new()).collect();
+        for FeatureMap { channels, height, width, data } in &mut maps {
+            let of_images = data.chunks_exact_mut(*channels * *height * *width);
+            parts.iter_mut().zip(of_images).for_each(|(parts, part)| parts.push(part));
+        }
+        let images: Vec<_> = input.chunks_exact(3 * height * width).zip(parts).collect();
+        let is_parallel = count < self.pool.current_num_threads();
+        let run = |(image, parts)| self.run_one(image, [height, width], parts, is_parallel);
+        self.pool.install(|| match is_parallel {
+            true => images.into_iter().try_for_each(run),
+            false => images.into_par_iter().try_for_each(run),
+        })?;
+        Ok(maps)
+    }
+}
+
+fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
+    FeatureError::Engine { engine: "int8", reason: reason.to_string() }
+}

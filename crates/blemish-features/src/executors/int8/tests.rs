@@ -1,0 +1,113 @@
+//! Bytes against single precision.
+
+use super::{QuantisedExecutor, Range, Ranges, calibrate, relative_errors};
+use crate::backbone::embedded_weights;
+use crate::graph::{Activation, Executor, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
+use crate::{Architecture, networks};
+
+/// Smooth images, N x 3 x side x side, normalised.
+fn images(count: usize, side: usize) -> Vec<f32> {
+    let value = |i: usize| {
+        let (x, y, plane) = (i % side, i / side % side, i / side / side);
+        let phase = plane as f32 * 0.7;
+        (x as f32 * 0.31 + phase).sin() + (y as f32 * 0.17 - phase).cos() * (x as f32 * 0.05).sin()
+    };
+    (0..count * 3 * side * side).map(value).collect()
+}
+
+fn lite0() -> (Graph, Weights) {
+    let layers = Architecture::EfficientNetLite0.layers_at(&[8, 16]);
+    let graph = networks::build(Architecture::EfficientNetLite0).cut(&layers).unwrap();
+    let weights = embedded_weights(&graph).unwrap().unwrap();
+    (graph, weights)
+}
+
+#[test]
+fn the_embedded_network_loses_little_at_every_step() {
+    let (graph, weights) = lite0();
+    let (size, good) = ([4, 96, 96], images(4, 96));
+    let ranges = calibrate(&graph, &weights, &good, size, 2).unwrap();
+    assert_eq!(calibrate(&graph, &weights, &good, size, 1).unwrap(), ranges);
+    let errors = relative_errors(&graph, &weights, &ranges, &good, size, 2).unwrap();
+    assert!(errors.len() > 30);
+    for layer in &errors {
+        assert!(layer.error < 0.15, "{layer:?}");
+    }
+}
+
+#[test]
+fn threads_and_batches_give_the_same_bits() {
+    let (graph, weights) = lite0();
+    let (size, batch) = ([3, 64, 64], images(3, 64));
+    let ranges = calibrate(&graph, &weights, &batch, size, 1).unwrap();
+    let alone = QuantisedExecutor::new(&graph, &weights, &ranges, 1).unwrap();
+    let many = QuantisedExecutor::new(&graph, &weights, &ranges, 4).unwrap();
+    let whole = alone.run(&batch, size).unwrap();
+    assert_eq!(many.run(&batch, size).unwrap(), whole);
+    for (index, image) in batch.chunks(3 * 64 * 64).enumerate() {
+        for (map, all) in many.run(image, [1, 64, 64]).unwrap().iter().zip(&whole) {
+            assert_eq!(map.data, all.data.chunks(map.data.len()).nth(index).unwrap());
+        }
+    }
+}
+
+fn node(name: &str, op: Op, inputs: Vec<usize>) -> Node {
+    Node { name: name.into(), op, inputs, channels: 3, stride: 1 }
+}
+
+fn graph(nodes: Vec<Node>) -> Graph {
+    let taps = vec![Tap { name: "tap".into(), node: nodes.len() - 1 }];
+    Graph { name: "small".into(), normalization: Normalization::IMAGENET, nodes, taps }
+}
+
+/// relu(pool(image) x 2 + 1) + pool(image), all whole numbers of the ranges' steps.
+fn small() -> (Graph, Weights, Ranges) {
+    let pool = Op::MaxPool { kernel: 2, stride: 2, padding: 0, ceil: false };
+    let conv = Op::Conv { kernel: 1, stride: 1, padding: Padding::Symmetric(0), groups: 1 };
+    let nodes = vec![
+        node("image", Op::Input, vec![]),
+        node("pool", pool, vec![0]),
+        node("conv", conv, vec![1]),
+        node("relu", Op::Activation(Activation::Relu), vec![2]),
+        node("sum", Op::Add, vec![3, 1]),
+        node("mean", Op::GlobalAveragePool, vec![4]),
+    ];
+    let weight = [2.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0].to_vec();
+    let weights = Weights::from([
+        ("conv.weight".to_owned(), Tensor { shape: vec![3, 3, 1, 1], data: weight }),
+        ("conv.bias".to_owned(), Tensor { shape: vec![3], data: vec![1.0; 3] }),
+    ]);
+    let range = |low, high| Range { low, high };
+    let ranges = Ranges::from([
+        ("image".to_owned(), range(-27.0, 228.0)),
+        ("relu".to_owned(), range(0.0, 255.0)),
+        ("sum".to_owned(), range(-55.0, 200.0)),
+    ]);
+    (graph(nodes), weights, ranges)
+}
+
+#[test]
+fn pools_sums_and_means_are_those_of_whole_numbers() {
+    let (graph, weights, ranges) = small();
+    let executor = QuantisedExecutor::new(&graph, &weights, &ranges, 1).unwrap();
+    let image: Vec<f32> = [-8.0, -9.0, -7.0, -6.0, 5.0, 1.0, 3.0, 2.0].repeat(3);
+    // Maxima -6 (rows of two: -8 -9 / -7 -6) and 5; relu(2 x + 1) + x gives -6 and 16.
+    let map = executor.run(&image, [1, 4, 2]).unwrap().remove(0);
+    assert_eq!((map.height, map.width), (1, 1));
+    assert_eq!(map.data, [5.0; 3]);
+}
+
+#[test]
+fn what_is_not_done_in_bytes_is_refused() {
+    let (mut graph, weights, mut ranges) = small();
+    let refusal = |graph: &Graph, ranges: &Ranges| {
+        QuantisedExecutor::new(graph, &weights, ranges, 1).err().unwrap().to_string()
+    };
+    graph.nodes[3].op = Op::Activation(Activation::Silu);
+    assert!(refusal(&graph, &ranges).contains("Silu"));
+    graph.nodes[3].op = Op::Activation(Activation::Relu);
+    ranges.insert("relu".into(), Range { low: 0.0, high: 1e-9 });
+    assert!(refusal(&graph, &ranges).contains("does not go with its weights"));
+    ranges.remove("relu");
+    assert!(refusal(&graph, &ranges).contains("range of relu is missing"));
+}

@@ -1,5 +1,6 @@
 //! Chains of invertible pieces as parts of a graph.
 
+use super::layer_graph::{each_channel, standardise, times};
 use super::tensors::values_of;
 use blemish_core::error::Error;
 use blemish_core::export::cannot;
@@ -10,7 +11,7 @@ use blemish_nn::layers::{ActNorm, Gain, Layer, MapNorm, Subnet};
 use blemish_ops::{Clamp, Coupling};
 
 /// Adds to the variance of a normalised map.
-const EPSILON: f32 = 1e-5;
+const EPSILON: f64 = 1e-5;
 
 /// Factor of stored logarithms of scales.
 const SPEED: f32 = 3.0;
@@ -77,8 +78,7 @@ pub(crate) fn chain(
 pub(crate) fn latent_energy(writer: &mut GraphWriter, z: &Value) -> Value {
     let squares = writer.mul(z, z);
     let sum = writer.reduce(Reduction::Sum, &squares, &[1], true);
-    let half = writer.number(0.5);
-    writer.mul(&sum, &half)
+    times(writer, &sum, 0.5)
 }
 
 /// A normalised map, see [`MapNorm`].
@@ -88,14 +88,7 @@ pub(crate) fn map_norm(
     x: &Value,
     shape: [usize; 3],
 ) -> Result<Value, Error> {
-    let mean = writer.reduce(Reduction::Mean, x, &[1, 2, 3], true);
-    let centred = writer.sub(x, &mean);
-    let squares = writer.mul(&centred, &centred);
-    let variance = writer.reduce(Reduction::Mean, &squares, &[1, 2, 3], true);
-    let epsilon = writer.number(EPSILON);
-    let above = writer.add(&variance, &epsilon);
-    let deviation = writer.each("Sqrt", &above);
-    let mut y = writer.div(&centred, &deviation);
+    let mut y = standardise(writer, x, &[1, 2, 3], EPSILON);
     if let Some((scale, shift)) = norm.learned() {
         let shape = [1, shape[0], shape[1], shape[2]];
         let scale = writer.floats("scale", &shape, &values_of(scale)?);
@@ -104,12 +97,6 @@ pub(crate) fn map_norm(
         y = writer.add(&y, &shift);
     }
     Ok(y)
-}
-
-/// An operator on every channel with a value of its own.
-fn each_channel(writer: &mut GraphWriter, kind: &str, x: &Value, values: &[f32]) -> Value {
-    let values = writer.floats("channels", &[1, values.len(), 1, 1], values);
-    writer.apply(kind, &[x, &values], &[])
 }
 
 /// 0.2 ln(1 + exp(G / 2)).
@@ -160,29 +147,25 @@ fn transform(
 ) -> (Value, Option<Value>) {
     let r = writer.slice(raw, 0, channels, 1);
     let t = writer.slice(raw, channels, 2 * channels, 1);
-    let times = |writer: &mut GraphWriter, value: &Value, factor: f64| {
-        let factor = writer.number(factor as f32);
-        writer.mul(value, &factor)
-    };
     let log = match coupling.clamp {
         Clamp::Tanh { limit, rate } | Clamp::Atan { limit, rate } => {
             let kind = if matches!(coupling.clamp, Clamp::Tanh { .. }) { "Tanh" } else { "Atan" };
-            let inner = times(writer, &r, rate);
+            let inner = times(writer, &r, rate as f32);
             let bent = writer.each(kind, &inner);
-            Some(times(writer, &bent, limit))
+            Some(times(writer, &bent, limit as f32))
         }
         Clamp::Sigmoid { floor } => {
             let two = writer.number(2.0);
             let above = writer.add(&r, &two);
             let share = writer.each("Sigmoid", &above);
-            let scaled = times(writer, &share, 1.0 - floor);
+            let scaled = times(writer, &share, (1.0 - floor) as f32);
             let floor = writer.number(floor as f32);
             let scale = writer.add(&scaled, &floor);
             Some(writer.each("Log", &scale))
         }
         Clamp::None => None,
     };
-    let shift = times(writer, &t, coupling.gain);
+    let shift = times(writer, &t, coupling.gain as f32);
     let Some(log) = log else { return (writer.add(x, &shift), None) };
     let factor = writer.each("Exp", &log);
     let y = match coupling.shift_first {

@@ -11,6 +11,7 @@
 //! | [`box_mean`](mod@box_mean) | means over square windows |
 //! | [`augment`] | random changes of images and what belongs to them |
 //! | `graph` | banks, neighbourhoods and layers on one grid as parts of an ONNX graph |
+//! | `layer_graph` | layers of trained networks as parts of such a graph |
 //! | `flow_graph` | chains of invertible pieces as parts of such a graph |
 //! | [`tensors`] | values between host, model files and devices |
 
@@ -25,6 +26,7 @@ pub(crate) mod encoder;
 pub(crate) mod flow_graph;
 pub(crate) mod graph;
 pub mod kept;
+pub(crate) mod layer_graph;
 pub mod map_network;
 pub mod map_size;
 pub(crate) mod mean_of_largest;

@@ -52,6 +52,11 @@ impl BatchNorm2d {
         Self { epsilon, momentum, ..self }
     }
 
+    /// What keeps quotients finite.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
     /// y for x, batch x channels x height x width.
     ///
     /// # Panics

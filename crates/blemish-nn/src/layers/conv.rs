@@ -60,6 +60,16 @@ impl Conv {
         self.with_padding(0)
     }
 
+    /// s.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// p.
+    pub fn padding(&self) -> usize {
+        self.padding
+    }
+
     /// Without a bias: it is 0 and not trained.
     pub fn without_bias(self, init: &Init) -> Self {
         let bias = init.constant(0.0, self.bias.dims()).set_require_grad(false);

@@ -46,6 +46,16 @@ impl GroupNorm {
         Self { epsilon, ..self }
     }
 
+    /// Groups of neighbouring channels.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// What keeps quotients finite.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
     /// y for x, batch x channels x height x width.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let shape @ [batch, channels, height, width] = x.dims();

@@ -108,6 +108,11 @@ impl Sspcab {
         }
     }
 
+    /// Its shape.
+    pub fn options(&self) -> SspcabOptions {
+        self.options
+    }
+
     /// Z for X, batch x channels x height x width.
     ///
     /// # Panics

@@ -43,6 +43,21 @@ impl TransposedConv {
         Self { output_padding, ..self }
     }
 
+    /// s.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// p.
+    pub fn padding(&self) -> usize {
+        self.padding
+    }
+
+    /// q.
+    pub fn output_padding(&self) -> usize {
+        self.output_padding
+    }
+
     /// Without a bias: it is 0 and not trained.
     pub fn without_bias(self, init: &Init) -> Self {
         let bias = init.constant(0.0, self.bias.dims()).set_require_grad(false);

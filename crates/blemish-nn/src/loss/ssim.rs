@@ -67,6 +67,19 @@ impl Ssim {
         mean(self.map(x, y))
     }
 
+    /// The window along a side of the image as a matrix, positions of the map x `side`, whose rows sum to 1 away from the border.
+    ///
+    /// # Panics
+    /// If the window does not fit into the side with [`Border::Inside`].
+    pub fn matrix(&self, side: usize) -> Vec<f32> {
+        let taps = self.taps(side);
+        let mut matrix = vec![0.0; taps.len() * side];
+        for (row, taps) in matrix.chunks_exact_mut(side.max(1)).zip(taps) {
+            taps.into_iter().for_each(|(at, weight)| row[at] = weight as f32);
+        }
+        matrix
+    }
+
     /// Under the window, whose weights sum to 1.
     fn smooth(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();

@@ -15,9 +15,10 @@ from PIL import Image
 
 # Only operators of the default domain that every engine has; no Resize, no control flow.
 ALLOWED = set(
-    "Abs Add ArgMax Atan AveragePool Cast Ceil Clip Concat Conv Div Erf Exp Expand Floor Gather GatherElements GlobalAveragePool Greater "
-    "GreaterOrEqual Identity LayerNormalization Less Log MatMul Max MaxPool Min Mul Pad Range ReduceMax ReduceMean ReduceMin ReduceSum Relu "
-    "Reshape Shape Sigmoid Slice Softmax Sqrt Squeeze Sub Tanh TopK Transpose Unsqueeze Where".split()
+    "Abs Add ArgMax Atan AveragePool BatchNormalization Cast Ceil Clip Concat Conv ConvTranspose Div Erf Exp Expand Floor Gather "
+    "GatherElements GlobalAveragePool Greater GreaterOrEqual Identity LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Min Mul Pad "
+    "Range ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Softplus Sqrt Squeeze Sub Tanh TopK "
+    "Transpose Unsqueeze Where".split()
 )
 failures = []
 

@@ -3,6 +3,7 @@
 mod decisions;
 mod detectors;
 mod ensembles;
+mod export_settings;
 mod exports;
 mod living;
 mod memory;

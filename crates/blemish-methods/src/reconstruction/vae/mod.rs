@@ -60,6 +60,7 @@
 //! - The perceptual map needs a second network and is left out.
 
 mod config;
+mod export;
 mod loss;
 mod maps;
 mod network;
@@ -218,7 +219,7 @@ impl Method for Vae {
         Some(VaeConfig::of(preset))
     }
 
-    const EXPORT: Export<Self> = Export::Missing("its encoder and decoder have no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long()

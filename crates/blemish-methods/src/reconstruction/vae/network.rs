@@ -19,7 +19,7 @@ const LAST_SIDES: [usize; 2] = [4, 8];
 const FIRST_LOG_VARIANCE: f32 = -2.0;
 
 /// Bounds of the logarithms of variances, outside of which exp may overflow or say nothing.
-const LOG_VARIANCES: [f64; 2] = [-10.0, 4.0];
+pub(super) const LOG_VARIANCES: [f64; 2] = [-10.0, 4.0];
 
 /// What an encoder says of images: for each the mean m and the logarithm l of the variance of every latent value.
 #[derive(Clone)]
@@ -42,17 +42,17 @@ impl Posterior {
 /// The encoder's blocks halve the image down to 4 x 4 positions (8 x 8 for a latent map), the decoder's double it again.
 #[derive(Module, Debug)]
 pub(crate) struct Network {
-    encoder: Vec<ConvUnit>,
-    latent: Latent,
-    decoder: Vec<ConvUnit>,
+    pub(super) encoder: Vec<ConvUnit>,
+    pub(super) latent: Latent,
+    pub(super) decoder: Vec<ConvUnit>,
     /// In the place of the decoder's last hidden block, where there is one.
-    block: Option<Predicted>,
+    pub(super) block: Option<Predicted>,
     /// To the logits of red, green and blue.
-    last: ConvUnit,
+    pub(super) last: ConvUnit,
 }
 
 #[derive(Module, Debug)]
-enum Latent {
+pub(super) enum Latent {
     Vector(VectorLatent),
     Spatial(SpatialLatent),
 }
@@ -61,28 +61,28 @@ enum Latent {
 ///
 /// It keeps number and size of the maps, so they are doubled after it, by repeating values, and the last convolution takes its channels.
 #[derive(Module, Debug)]
-struct Predicted {
-    block: Sspcab,
-    norm: Norm,
+pub(super) struct Predicted {
+    pub(super) block: Sspcab,
+    pub(super) norm: Norm,
 }
 
 /// Linear layers between the last maps, taken as one vector, and the latent vector.
 #[derive(Module, Debug)]
-struct VectorLatent {
-    mean: Dense,
-    log_variance: Dense,
-    expand: Dense,
-    channels: usize,
-    side: usize,
+pub(super) struct VectorLatent {
+    pub(super) mean: Dense,
+    pub(super) log_variance: Dense,
+    pub(super) expand: Dense,
+    pub(super) channels: usize,
+    pub(super) side: usize,
 }
 
 /// The same at every position, by convolutions of 1x1.
 #[derive(Module, Debug)]
-struct SpatialLatent {
-    mean: Conv,
-    log_variance: Conv,
-    expand: Conv,
-    side: usize,
+pub(super) struct SpatialLatent {
+    pub(super) mean: Conv,
+    pub(super) log_variance: Conv,
+    pub(super) expand: Conv,
+    pub(super) side: usize,
 }
 
 impl weights::Network for Network {}

@@ -34,6 +34,11 @@ impl Normal {
         }
     }
 
+    /// m and s + s0 of every pixel.
+    pub(crate) fn scales(&self) -> (&[f32], Vec<f32>) {
+        (&self.mean, self.deviation.iter().map(|deviation| deviation + self.floor).collect())
+    }
+
     /// Puts both into a model's state.
     pub(crate) fn store(&self, state: &mut State) {
         let shape = [self.size.0, self.size.1];

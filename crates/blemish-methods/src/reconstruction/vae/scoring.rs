@@ -17,7 +17,7 @@ use blemish_nn::{Tensor, TensorData};
 const AT_ONCE: usize = 16;
 
 /// Share of the map whose mean is the score `top`.
-const TOP: f64 = 0.01;
+pub(super) const TOP: f64 = 0.01;
 
 /// What the evidence bound of an image is made of, in nats an image (of textures: a part, the mean of all).
 #[derive(Clone, Copy, Debug, PartialEq)]

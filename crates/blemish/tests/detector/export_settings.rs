@@ -1,0 +1,64 @@
+//! Settings whose graphs are tried.
+
+use crate::support::SIDE;
+use serde_json::{Value, json};
+
+/// Every kind of settings that changes the graph of a method, on the tiny backbone.
+pub fn settings() -> Vec<(&'static str, Value)> {
+    vec![
+        ("patchcore", json!({"coreset_ratio": 0.1})),
+        ("patchcore", json!({"coreset_ratio": 0.1, "image_score": "max", "neighbours": 3, "patch_size": 1})),
+        (
+            "patchcore",
+            json!({"coreset_ratio": 0.1, "variant": "official", "pretrain_dimension": 24, "target_dimension": 17}),
+        ),
+        (
+            "patchcore",
+            json!({"coreset_ratio": 0.02, "variant": "official", "sigma": 0.0, "interpolation": "bilinear_aligned",
+                             "pretrain_dimension": 3, "target_dimension": 4, "image_score": "reweighted", "reweight_neighbours": 3}),
+        ),
+        ("padim", json!({"dimensions": 9})),
+        ("padim", json!({"variant": "official", "precision": "single"})),
+        ("fapm", json!({"regions": 3})),
+        ("fapm", json!({"regions": 2, "neighbours": 1, "sizing": "uniform"})),
+        ("fapm", json!({"regions": 4, "weighting": "official", "correspondence": "released", "margin": 0})),
+        ("cfa", json!({"epochs": 1})),
+        ("cfa", json!({"epochs": 1, "variant": "anomalib", "scaling": "channels", "bank_compression": 4})),
+        ("fastflow", json!({"steps": 4, "blocks": 2})),
+        ("fastflow", json!({"steps": 4, "blocks": 2, "norm": "fixed", "kernels": "alternating"})),
+        ("cflow", json!({"epochs": 1, "blocks": 2, "condition": 8})),
+        ("cflow", json!({"epochs": 1, "blocks": 2, "mixing": "index"})),
+        ("vae", vae(json!({}))),
+        ("vae", vae(json!({"latent": "spatial", "norm": "batch", "map": "mixed", "score": "top"}))),
+    ]
+}
+
+/// Settings that are tried without a calibration: after so few steps, scores of good images lie so close together that single precision does
+/// not reach a ten-thousandth of their spread.
+pub fn uncalibrated_settings() -> Vec<(&'static str, Value)> {
+    vec![
+        ("vae", vae(json!({"sspcab": true, "map": "l1", "score": "elbo", "samples": 2}))),
+        ("vae", vae(json!({"size": 32, "texture": true, "map": "ssim", "score": "reconstruction"}))),
+        ("vae", vae(json!({"likelihood": "bernoulli", "score": "elbo", "normalise": false}))),
+        (
+            "vae",
+            vae(
+                json!({"likelihood": "gaussian", "score": "reconstruction", "latent": "spatial", "samples": 1}),
+            ),
+        ),
+        ("vae", vae(json!({"likelihood": "l1", "score": "reconstruction"}))),
+        ("vae", vae(json!({"size": 32, "texture": true, "likelihood": "ssim", "score": "elbo"}))),
+        ("vae", vae(json!({"score": "kl"}))),
+    ]
+}
+
+/// Settings beside those that make a training a matter of seconds.
+fn with(quick: Value, own: Value) -> Value {
+    let (Value::Object(mut all), Value::Object(own)) = (quick, own) else { panic!("no settings") };
+    all.extend(own);
+    Value::Object(all)
+}
+
+pub fn vae(own: Value) -> Value {
+    with(json!({"size": SIDE, "base": 8, "dimensions": 8, "steps": 30, "batch": 4}), own)
+}

@@ -132,7 +132,7 @@ pub(crate) struct Repainter {
     pub(crate) rises: Vec<Rise>,
     pub(crate) out: Conv,
     /// Whether what the encoder saw is added in the decoder.
-    skips: bool,
+    pub(crate) skips: bool,
 }
 
 impl Network for Repainter {}

@@ -49,6 +49,11 @@ pub fn uncalibrated_settings() -> Vec<(&'static str, Value)> {
         ("vae", vae(json!({"likelihood": "l1", "score": "reconstruction"}))),
         ("vae", vae(json!({"size": 32, "texture": true, "likelihood": "ssim", "score": "elbo"}))),
         ("vae", vae(json!({"score": "kl"}))),
+        ("draem", json!({"repair_width": 4, "segment_width": 4, "steps": 30, "batch": 4})),
+        (
+            "draem",
+            json!({"repair_width": 8, "segment_width": 4, "steps": 30, "batch": 4, "sspcab": "anomalib", "score": "max"}),
+        ),
     ]
 }
 

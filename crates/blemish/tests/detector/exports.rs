@@ -107,6 +107,10 @@ fn crops_regions_other_shapes_several_sizes_and_ensembles_are_part_of_the_graph(
     };
     for (config, images) in [
         (inside("vae", vae(json!({"score": "top"}))), vec![GraphImages::Tensor]),
+        (
+            inside("draem", json!({"repair_width": 4, "segment_width": 4, "steps": 10, "batch": 4})),
+            vec![GraphImages::Tensor],
+        ),
         (with(region.clone()), vec![GraphImages::Tensor, sized, GraphImages::Any]),
         (padim, vec![GraphImages::Tensor, GraphImages::Any]),
         (with(Transform::resize_to(96, 64)), vec![GraphImages::Tensor, GraphImages::Any]),
@@ -376,6 +380,14 @@ fn others_run_the_graphs_as_promised() {
             "vae",
             bench.config("vae", vae(json!({"sspcab": true, "map": "mixed", "score": "top"}))),
             vec![tensor(), any],
+        ),
+        (
+            "draem",
+            uncalibrated(
+                bench
+                    .config("draem", json!({"repair_width": 4, "segment_width": 4, "steps": 30, "batch": 4})),
+            ),
+            vec![tensor()],
         ),
     ];
     for (name, config, exports) in cases {

@@ -5,14 +5,17 @@
 //! | here | convolutions, activations, convolutional units, linear layers |
 //! | `norms` | normalisations |
 //! | `blocks` | blocks of several layers |
+//! | `repaint` | the networks of DRAEM and EdgRec |
 //! | `compare` | how two images differ |
 
 mod blocks;
 mod compare;
 mod norms;
+mod repaint;
 
 pub(crate) use compare::{absolute, dissimilarity, mean_of_largest, squared};
 pub(crate) use norms::{each_channel, standardise};
+pub(crate) use repaint::{Skips, encoded, risen};
 
 use super::tensors::values_of;
 use blemish_core::error::Error;
@@ -88,6 +91,20 @@ pub(crate) fn resized(
     let (down, across) = (resize_matrix(resize, x.height, height), resize_matrix(resize, x.width, width));
     let value = both_sides(writer, &x.value, (&down, &across), (x.height, x.width));
     GraphMap { value, height, width, ..*x }
+}
+
+/// The largest values of 2 x 2, side by side.
+pub(crate) fn largest_of_four(writer: &mut GraphWriter, x: &GraphMap) -> GraphMap {
+    let settings = [Setting::Ints("kernel_shape", &[2, 2]), Setting::Ints("strides", &[2, 2])];
+    let value = writer.apply("MaxPool", &[&x.value], &settings);
+    GraphMap { value, height: x.height / 2, width: x.width / 2, ..*x }
+}
+
+/// Channels one behind the other, of maps of one height and width.
+pub(crate) fn joined(writer: &mut GraphWriter, maps: &[&GraphMap]) -> GraphMap {
+    let values: Vec<Value> = maps.iter().map(|map| map.value.clone()).collect();
+    let channels = maps.iter().map(|map| map.channels).sum();
+    GraphMap { value: writer.concat(&values, 1), channels, ..*maps[0] }
 }
 
 /// A value after an activation.

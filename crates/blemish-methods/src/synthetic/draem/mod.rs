@@ -46,6 +46,7 @@
 //! - Windows of the score do not count what lies outside the region of interest.
 
 mod config;
+mod export;
 mod network;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -138,7 +139,7 @@ impl Method for Draem {
         Some(DraemConfig::of(preset))
     }
 
-    const EXPORT: Export<Self> = Export::Missing("its two networks have no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long().laying_textures()

@@ -23,9 +23,9 @@ use burn::tensor::activation::softmax;
 /// | b joins the channels of that stage behind the doubled ones.
 #[derive(Module, Debug)]
 pub(crate) struct Segmenter {
-    encoder: Encoder,
-    rises: Vec<Rise>,
-    out: Conv,
+    pub(super) encoder: Encoder,
+    pub(super) rises: Vec<Rise>,
+    pub(super) out: Conv,
 }
 
 /// Times that it halves an image.

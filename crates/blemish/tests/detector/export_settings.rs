@@ -54,6 +54,11 @@ pub fn uncalibrated_settings() -> Vec<(&'static str, Value)> {
             "draem",
             json!({"repair_width": 8, "segment_width": 4, "steps": 30, "batch": 4, "sspcab": "anomalib", "score": "max"}),
         ),
+        ("memseg", json!({"memory": 4, "width": 4, "steps": 10, "batch": 4})),
+        (
+            "memseg",
+            json!({"memory": 4, "width": 4, "steps": 30, "batch": 4, "variant": "fragments", "sigma": 2.0}),
+        ),
     ]
 }
 

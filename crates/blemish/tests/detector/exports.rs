@@ -111,6 +111,10 @@ fn crops_regions_other_shapes_several_sizes_and_ensembles_are_part_of_the_graph(
             inside("draem", json!({"repair_width": 4, "segment_width": 4, "steps": 10, "batch": 4})),
             vec![GraphImages::Tensor],
         ),
+        (
+            inside("memseg", json!({"memory": 4, "width": 4, "steps": 10, "batch": 4})),
+            vec![GraphImages::Tensor],
+        ),
         (with(region.clone()), vec![GraphImages::Tensor, sized, GraphImages::Any]),
         (padim, vec![GraphImages::Tensor, GraphImages::Any]),
         (with(Transform::resize_to(96, 64)), vec![GraphImages::Tensor, GraphImages::Any]),
@@ -387,6 +391,11 @@ fn others_run_the_graphs_as_promised() {
                 bench
                     .config("draem", json!({"repair_width": 4, "segment_width": 4, "steps": 30, "batch": 4})),
             ),
+            vec![tensor()],
+        ),
+        (
+            "memseg",
+            uncalibrated(embedded("memseg", json!({"memory": 4, "width": 4, "steps": 2, "batch": 4}))),
             vec![tensor()],
         ),
     ];

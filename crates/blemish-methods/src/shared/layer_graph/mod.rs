@@ -13,6 +13,7 @@ mod compare;
 mod norms;
 mod repaint;
 
+pub(crate) use blocks::coordinate_attention;
 pub(crate) use compare::{absolute, dissimilarity, mean_of_largest, squared};
 pub(crate) use norms::{each_channel, standardise};
 pub(crate) use repaint::{Skips, encoded, risen};

@@ -40,7 +40,7 @@ pub(super) struct Memory {
     /// Of each level, count x C_l x H_l x W_l.
     items: Vec<Shared<f32>>,
     /// What each level's map of differences is divided by.
-    scales: Vec<f32>,
+    pub(super) scales: Vec<f32>,
 }
 
 /// What one image shows beside the memory, a level each, shallow to deep.
@@ -84,7 +84,7 @@ impl Memory {
         &self.layers
     }
 
-    fn item(&self, level: usize, number: usize) -> &[f32] {
+    pub(super) fn item(&self, level: usize, number: usize) -> &[f32] {
         let length = self.layers.levels()[level].values();
         &self.items[level][number * length..][..length]
     }

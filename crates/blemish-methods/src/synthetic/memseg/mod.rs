@@ -51,6 +51,7 @@
 
 mod config;
 mod cost;
+mod export;
 mod fit;
 mod foreground;
 #[cfg(test)]
@@ -110,8 +111,7 @@ impl Method for MemSeg {
         family: Family::Synthetic,
     };
 
-    const EXPORT: Export<Self> =
-        Export::Missing("its comparison with a few good images and its network have no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[2, 4, 8, 16]).training_long().laying_textures()

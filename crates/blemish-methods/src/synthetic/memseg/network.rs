@@ -76,21 +76,21 @@ impl Network {
 #[derive(Module, Debug)]
 pub(super) struct Fusion {
     /// Shallow to deep.
-    levels: Vec<Level>,
+    pub(super) levels: Vec<Level>,
     /// From level l + 1 to level l, shallow to deep.
-    down: Vec<Conv>,
+    pub(super) down: Vec<Conv>,
 }
 
 /// K = 3x3(3x3(3x3(CI) * attention)) of one level, of 2 C channels in and C out.
 #[derive(Module, Debug)]
-struct Level {
-    enter: ConvUnit,
-    attention: CoordinateAttention,
-    narrow: ConvUnit,
-    leave: ConvUnit,
+pub(super) struct Level {
+    pub(super) enter: ConvUnit,
+    pub(super) attention: CoordinateAttention,
+    pub(super) narrow: ConvUnit,
+    pub(super) leave: ConvUnit,
     /// Whether the attention holds CI as a factor.
     #[module(skip)]
-    kind: Attention,
+    pub(super) kind: Attention,
 }
 
 impl Level {
@@ -149,12 +149,12 @@ impl Fusion {
 #[derive(Module, Debug)]
 pub(super) struct Decoder {
     /// Before each skip, deep to shallow; then to stride 2 and 1.
-    up: Vec<ConvUnit>,
+    pub(super) up: Vec<ConvUnit>,
     /// After each skip, where there are such.
-    merge: Vec<Vec<ConvUnit>>,
+    pub(super) merge: Vec<Vec<ConvUnit>>,
     /// Of the stem, unless it enters as it is.
-    stem: Option<Conv>,
-    leave: Conv,
+    pub(super) stem: Option<Conv>,
+    pub(super) leave: Conv,
 }
 
 impl Decoder {

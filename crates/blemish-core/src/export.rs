@@ -22,6 +22,8 @@ pub struct GraphInput<'a> {
     pub image: Value,
     /// H and W.
     pub size: (usize, usize),
+    /// What the names of everything that belongs to this input size begin with: `backbone/` and the method's name follow.
+    pub prefix: &'a str,
     /// The backbone's feature maps, shallow to deep; empty for a method that reads none.
     pub maps: Vec<GraphMap>,
     /// Where to look (true), H x W.

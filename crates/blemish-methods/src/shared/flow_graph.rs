@@ -138,7 +138,7 @@ fn couple(
 }
 
 /// Scale and shift by raw outputs, and the sum of the logarithms of the scales.
-fn transform(
+pub(crate) fn transform(
     writer: &mut GraphWriter,
     x: &Value,
     raw: &Value,

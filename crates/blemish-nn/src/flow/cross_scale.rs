@@ -30,16 +30,23 @@ pub struct CrossScaleConfig {
 /// y_2 = gamma_2 (B_2 h_2 + D_1 h_1)
 /// ```
 #[derive(Module, Debug)]
-struct CrossSubnet {
-    inner: Vec<Conv>,
-    outer: Vec<Conv>,
-    up: Vec<Conv>,
-    down: Vec<Conv>,
+pub struct CrossSubnet {
+    /// A of every scale.
+    pub inner: Vec<Conv>,
+    /// B of every scale.
+    pub outer: Vec<Conv>,
+    /// U_1 and U_2.
+    pub up: Vec<Conv>,
+    /// D_0 and D_1.
+    pub down: Vec<Conv>,
     /// One value a scale, 0 at the start: every block starts as a permutation.
-    gamma: Param<Tensor<1>>,
+    pub gamma: Param<Tensor<1>>,
 }
 
 impl CrossSubnet {
+    /// Of the leaky rectifier.
+    pub const SLOPE: f64 = 0.1;
+
     fn new(config: &CrossScaleConfig, inputs: usize, outputs: usize, init: &mut Init) -> Self {
         let CrossScaleConfig { hidden, kernel, .. } = *config;
         let mut convs = |count, inputs, outputs, stride| -> Vec<Conv> {
@@ -54,7 +61,7 @@ impl CrossSubnet {
         let mut scale = 0;
         let h = x.map(|x| {
             scale += 1;
-            activation::leaky_relu(self.inner[scale - 1].forward(x), 0.1)
+            activation::leaky_relu(self.inner[scale - 1].forward(x), CrossSubnet::SLOPE)
         });
         let gamma = |scale: usize| self.gamma.val().narrow(0, scale, 1).reshape([1, 1, 1, 1]);
         let own = |scale: usize| self.outer[scale].forward(h[scale].clone());
@@ -70,11 +77,12 @@ pub struct CrossScaleBlock {
     /// One a scale.
     pub permutations: Vec<Permutation>,
     /// From the second halves to r and t of the first ones.
-    to_first: CrossSubnet,
+    pub to_first: CrossSubnet,
     /// From the new first halves to r and t of the second ones.
-    to_second: CrossSubnet,
+    pub to_second: CrossSubnet,
+    /// From r and t to the new values.
     #[module(skip)]
-    coupling: Coupling,
+    pub coupling: Coupling,
 }
 
 impl CrossScaleBlock {

@@ -27,6 +27,6 @@ pub use crate::layers::ActNorm;
 pub use chain::{Chain, Piece, latent_energy};
 pub use channel_affine::ChannelAffine;
 pub use coupling::{CouplingBlock, HalfStep, Part};
-pub use cross_scale::{CrossScaleBlock, CrossScaleConfig};
+pub use cross_scale::{CrossScaleBlock, CrossScaleConfig, CrossSubnet};
 pub use mixing::{Mixing, Permutation, Rotation};
 pub use squeeze::{squeeze, unsqueeze};

@@ -226,7 +226,7 @@ fn write_view(
         _ => Vec::new(),
     };
     writer.scope(&format!("{prefix}{}/", model.info().name));
-    let input = GraphInput { image, size, maps, region };
+    let input = GraphInput { image, size, prefix, maps, region };
     let scores = model.write(writer, &input)?;
     writer.scope(&format!("{prefix}map/"));
     let (score, map) = model.map_stage().write(writer, &scores, size, region);

@@ -30,6 +30,8 @@ pub fn settings() -> Vec<(&'static str, Value)> {
         ("cflow", json!({"epochs": 1, "blocks": 2, "mixing": "index"})),
         ("vae", vae(json!({}))),
         ("vae", vae(json!({"latent": "spatial", "norm": "batch", "map": "mixed", "score": "top"}))),
+        ("csflow", json!({"blocks": 2, "hidden": 8, "steps": 4})),
+        ("csflow", json!({"blocks": 1, "hidden": 8, "steps": 4, "score": "max"})),
     ]
 }
 

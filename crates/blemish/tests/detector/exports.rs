@@ -398,6 +398,7 @@ fn others_run_the_graphs_as_promised() {
             uncalibrated(embedded("memseg", json!({"memory": 4, "width": 4, "steps": 2, "batch": 4}))),
             vec![tensor()],
         ),
+        ("csflow", bench.config("csflow", json!({"blocks": 2, "hidden": 8, "steps": 4})), vec![tensor()]),
     ];
     for (name, config, exports) in cases {
         let detector = bench.fit(&config);

@@ -5,6 +5,7 @@
 //! values; map: mean of z^2 over the channels of the first scale. The inverse, wrong in the released code, is in `blemish_nn::flow`.
 
 mod config;
+mod export;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -99,6 +100,19 @@ fn reduced(batch: &ImageBatch, step: usize) -> Vec<f32> {
     pixels
 }
 
+/// Checks that the maps of three sizes of an image halve from each to the next.
+fn check_scales(grids: &[(usize, usize)], (height, width): (usize, usize)) -> Result<(), String> {
+    let fits = grids.windows(2).all(|pair| pair[0] == (2 * pair[1].0, 2 * pair[1].1));
+    if grids.len() == 3 && fits {
+        return Ok(());
+    }
+    let sizes: Vec<String> = grids.iter().map(|(height, width)| format!("{width}x{height}")).collect();
+    Err(format!(
+        "images of {width}x{height} give maps of {}, which do not halve exactly; use an image size whose sides are multiples of 128",
+        sizes.join(", ")
+    ))
+}
+
 /// The deepest layer's maps of three sizes of a batch of images, as if of three layers.
 fn three_scales(backbone: &Backbone, batch: &ImageBatch) -> Result<FeatureBatch, Error> {
     let ImageBatch { count, height, width, .. } = *batch;
@@ -109,18 +123,8 @@ fn three_scales(backbone: &Backbone, batch: &ImageBatch) -> Result<FeatureBatch,
         let found = backbone.extract(&pixels, [count, height, width])?;
         maps.extend(found.into_iter().next_back());
     }
-    let halves = |fine: usize, coarse: usize| fine == 2 * coarse;
-    let fits = maps
-        .windows(2)
-        .all(|pair| halves(pair[0].height, pair[1].height) && halves(pair[0].width, pair[1].width));
-    if maps.len() != 3 || !fits {
-        let sizes: Vec<String> = maps.iter().map(|map| format!("{}x{}", map.width, map.height)).collect();
-        let reason = format!(
-            "images of {width}x{height} give maps of {}, which do not halve exactly; use an image size whose sides are multiples of 128",
-            sizes.join(", ")
-        );
-        return Err(Error::Score { reason });
-    }
+    let grids: Vec<_> = maps.iter().map(|map| (map.height, map.width)).collect();
+    check_scales(&grids, (height, width)).map_err(|reason| Error::Score { reason })?;
     let region_of_interest = batch.region_of_interest.clone();
     Ok(FeatureBatch { count, height, width, maps, region_of_interest })
 }
@@ -140,7 +144,7 @@ impl Method for CsFlow {
         Some(Self::Config::of(preset))
     }
 
-    const EXPORT: Export<Self> = Export::Missing("its flow over three sizes has no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_maps(&[16]).reading(Reads::Images).training_long()

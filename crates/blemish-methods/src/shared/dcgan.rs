@@ -170,19 +170,19 @@ impl Encoder {
 /// From a vector to an image between -1 and 1.
 #[derive(Module, Debug)]
 pub(crate) struct Decoder {
-    units: Vec<ConvUnit>,
+    pub(crate) units: Vec<ConvUnit>,
     /// In the place of the last hidden convolution, with what follows it.
-    block: Option<Predictor>,
-    last: TransposedConv,
+    pub(crate) block: Option<Predictor>,
+    pub(crate) last: TransposedConv,
 }
 
 /// SSPCAB, normalisation, activation.
 #[derive(Module, Debug)]
-struct Predictor {
-    block: Sspcab,
-    norm: BatchNorm2d,
+pub(crate) struct Predictor {
+    pub(crate) block: Sspcab,
+    pub(crate) norm: BatchNorm2d,
     #[module(skip)]
-    activation: Activation,
+    pub(crate) activation: Activation,
 }
 
 impl Decoder {

@@ -32,6 +32,8 @@ pub fn settings() -> Vec<(&'static str, Value)> {
         ("vae", vae(json!({"latent": "spatial", "norm": "batch", "map": "mixed", "score": "top"}))),
         ("csflow", json!({"blocks": 2, "hidden": 8, "steps": 4})),
         ("csflow", json!({"blocks": 1, "hidden": 8, "steps": 4, "score": "max"})),
+        ("ganomaly", ganomaly(json!({}))),
+        ("ganomaly", ganomaly(json!({"score": "map", "sspcab": true}))),
     ]
 }
 
@@ -61,6 +63,11 @@ pub fn uncalibrated_settings() -> Vec<(&'static str, Value)> {
             "memseg",
             json!({"memory": 4, "width": 4, "steps": 30, "batch": 4, "variant": "fragments", "sigma": 2.0}),
         ),
+        ("ganomaly", ganomaly(json!({"score": "code", "extra": 1}))),
+        (
+            "ganomaly",
+            ganomaly(json!({"variant": "anomalib", "score": "code_absolute", "extra": 2, "sspcab": true})),
+        ),
     ]
 }
 
@@ -73,4 +80,8 @@ fn with(quick: Value, own: Value) -> Value {
 
 pub fn vae(own: Value) -> Value {
     with(json!({"size": SIDE, "base": 8, "dimensions": 8, "steps": 30, "batch": 4}), own)
+}
+
+pub fn ganomaly(own: Value) -> Value {
+    with(json!({"width": 4, "latent": 8, "steps": 10, "batch": 4}), own)
 }

@@ -1,6 +1,6 @@
 //! Models as ONNX graphs, run by rten, and by others where a Python with them is named.
 
-use crate::export_settings::{settings, uncalibrated_settings, vae};
+use crate::export_settings::{ganomaly, settings, uncalibrated_settings, vae};
 use crate::support::{Bench, SIDE};
 use blemish::data::{Pixels, RgbImage, Transform, read_image};
 use blemish::export::{Depth, ExportOptions, Exported, GraphImages, Layout, second_file};
@@ -115,6 +115,7 @@ fn crops_regions_other_shapes_several_sizes_and_ensembles_are_part_of_the_graph(
             inside("memseg", json!({"memory": 4, "width": 4, "steps": 10, "batch": 4})),
             vec![GraphImages::Tensor],
         ),
+        (inside("ganomaly", ganomaly(json!({"score": "combined"}))), vec![GraphImages::Tensor]),
         (with(region.clone()), vec![GraphImages::Tensor, sized, GraphImages::Any]),
         (padim, vec![GraphImages::Tensor, GraphImages::Any]),
         (with(Transform::resize_to(96, 64)), vec![GraphImages::Tensor, GraphImages::Any]),
@@ -399,6 +400,7 @@ fn others_run_the_graphs_as_promised() {
             vec![tensor()],
         ),
         ("csflow", bench.config("csflow", json!({"blocks": 2, "hidden": 8, "steps": 4})), vec![tensor()]),
+        ("ganomaly", bench.config("ganomaly", ganomaly(json!({}))), vec![tensor()]),
     ];
     for (name, config, exports) in cases {
         let detector = bench.fit(&config);

@@ -33,6 +33,7 @@
 //! - `variant=anomalib` has what anomalib 2.7.0 does otherwise; it normalises colours so that its tanh cannot reach them all.
 
 mod config;
+mod export;
 mod network;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -189,7 +190,7 @@ impl Method for Ganomaly {
         Some(GanomalyConfig::of(preset))
     }
 
-    const EXPORT: Export<Self> = Export::Missing("its encoders and decoder have no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long()

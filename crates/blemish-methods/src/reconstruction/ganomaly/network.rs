@@ -13,7 +13,7 @@ use burn::tensor::activation::sigmoid;
 const BLOCK: f64 = 0.1;
 
 /// Mean and deviation of the colours of ImageNet's images.
-const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+pub(super) const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 
 /// E1, decoder, E2: all that scores need.
 #[derive(Module, Debug)]

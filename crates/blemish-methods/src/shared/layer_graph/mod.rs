@@ -5,11 +5,13 @@
 //! | here | convolutions, activations, convolutional units, linear layers |
 //! | `norms` | normalisations |
 //! | `blocks` | blocks of several layers |
+//! | `dcgan` | encoders and decoders of strided convolutions |
 //! | `repaint` | the networks of DRAEM and EdgRec |
 //! | `compare` | how two images differ |
 
 mod blocks;
 mod compare;
+mod dcgan;
 mod norms;
 mod repaint;
 

@@ -34,6 +34,9 @@ pub fn settings() -> Vec<(&'static str, Value)> {
         ("csflow", json!({"blocks": 1, "hidden": 8, "steps": 4, "score": "max"})),
         ("ganomaly", ganomaly(json!({}))),
         ("ganomaly", ganomaly(json!({"score": "map", "sspcab": true}))),
+        ("mnad", json!({"width": 4, "memory": 5, "steps": 10})),
+        ("mnad", json!({"width": 4, "memory": 5, "steps": 10, "score": "frame", "balance": 0.5})),
+        ("mnad", json!({"width": 8, "memory": 0, "steps": 10, "score": "top", "sspcab": true})),
     ]
 }
 

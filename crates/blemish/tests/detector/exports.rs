@@ -116,6 +116,10 @@ fn crops_regions_other_shapes_several_sizes_and_ensembles_are_part_of_the_graph(
             vec![GraphImages::Tensor],
         ),
         (inside("ganomaly", ganomaly(json!({"score": "combined"}))), vec![GraphImages::Tensor]),
+        (
+            inside("mnad", json!({"width": 4, "memory": 5, "steps": 10, "score": "frame"})),
+            vec![GraphImages::Tensor],
+        ),
         (with(region.clone()), vec![GraphImages::Tensor, sized, GraphImages::Any]),
         (padim, vec![GraphImages::Tensor, GraphImages::Any]),
         (with(Transform::resize_to(96, 64)), vec![GraphImages::Tensor, GraphImages::Any]),
@@ -322,7 +326,10 @@ fn what_has_no_graph_says_why() {
 #[test]
 fn settings_that_leave_no_graph_say_why() {
     let bench = Bench::new(4);
-    for (method, settings, word) in [("vae", vae(json!({"map": "kl_gradient"})), "gradients")] {
+    for (method, settings, word) in [
+        ("vae", vae(json!({"map": "kl_gradient"})), "gradients"),
+        ("mnad", json!({"width": 4, "memory": 3, "steps": 2, "update": true}), "update=false"),
+    ] {
         let words = refusal(&bench.fit(&uncalibrated(bench.config(method, settings))), &tensor());
         assert!(words.contains(word), "{words}");
     }
@@ -401,6 +408,7 @@ fn others_run_the_graphs_as_promised() {
         ),
         ("csflow", bench.config("csflow", json!({"blocks": 2, "hidden": 8, "steps": 4})), vec![tensor()]),
         ("ganomaly", bench.config("ganomaly", ganomaly(json!({}))), vec![tensor()]),
+        ("mnad", bench.config("mnad", json!({"width": 4, "memory": 5, "steps": 10})), vec![tensor()]),
     ];
     for (name, config, exports) in cases {
         let detector = bench.fit(&config);

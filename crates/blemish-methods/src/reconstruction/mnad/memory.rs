@@ -42,10 +42,13 @@ impl Memory {
     }
 }
 
+/// Least length that is divided by.
+pub(super) const SHORTEST: f64 = 1e-12;
+
 /// Brings what lies along a dimension to unit length.
 fn unit<const D: usize>(x: Tensor<D>, dimension: usize) -> Tensor<D> {
     let length = x.clone().square().sum_dim(dimension).sqrt();
-    x / length.clamp_min(1e-12)
+    x / length.clamp_min(SHORTEST)
 }
 
 /// The queries of feature maps (batch x channels x height x width): every position's vector at unit length.

@@ -50,6 +50,7 @@
 
 mod clips;
 mod config;
+mod export;
 mod memory;
 mod network;
 mod scoring;
@@ -185,7 +186,7 @@ impl Method for Mnad {
         Some(MnadConfig::of(preset))
     }
 
-    const EXPORT: Export<Self> = Export::Missing("its memory of what is normal has no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(config: &Self::Config) -> Needs {
         Needs { clip: config.task.clip(), ..Needs::of_images() }.training_long()

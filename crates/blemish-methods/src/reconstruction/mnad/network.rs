@@ -22,11 +22,11 @@ const SSPCAB_SHARE: f64 = 0.1;
 
 /// Two convolutions, and in the decoder what enlarges their result.
 #[derive(Module, Debug)]
-struct Stage {
-    first: ConvUnit,
+pub(super) struct Stage {
+    pub(super) first: ConvUnit,
     /// None where [`Sspcab`] stands in for it.
-    second: Option<ConvUnit>,
-    up: Option<ConvUnit>,
+    pub(super) second: Option<ConvUnit>,
+    pub(super) up: Option<ConvUnit>,
 }
 
 impl Stage {
@@ -60,12 +60,12 @@ pub(super) struct Weights {
 /// The whole network.
 #[derive(Module, Debug)]
 pub(super) struct Network {
-    encoder: Vec<Stage>,
+    pub(super) encoder: Vec<Stage>,
     memory: Option<Memory>,
-    decoder: Vec<Stage>,
+    pub(super) decoder: Vec<Stage>,
     /// In place of the last convolution but one.
-    block: Option<Sspcab>,
-    last: Conv,
+    pub(super) block: Option<Sspcab>,
+    pub(super) last: Conv,
     has_skips: bool,
 }
 

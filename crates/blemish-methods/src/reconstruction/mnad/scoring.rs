@@ -13,7 +13,7 @@ use blemish_nn::layers::Phase;
 use blemish_nn::{Device, Tensor, TensorData};
 
 /// Smallest mean squared error that a PSNR is of.
-const LEAST_ERROR: f64 = 1e-10;
+pub(super) const LEAST_ERROR: f64 = 1e-10;
 
 /// A clip of the model's size, T x 3 x height x width in [0, 1].
 #[derive(Clone, Copy)]
@@ -166,10 +166,15 @@ pub(super) fn weighted_error(errors: &[f32]) -> f64 {
     if weights > 0.0 { sum / weights } else { 0.0 }
 }
 
-/// Mean of the largest thousandth, of one value at least.
+/// Values of a map whose mean is the score `top`: a thousandth, one at least.
+pub(super) fn counted(values: usize) -> usize {
+    (values / 1000).max(1)
+}
+
+/// Mean of the largest thousandth.
 fn top(values: &[f32]) -> f32 {
     let mut values = values.to_vec();
-    let count = (values.len() / 1000).max(1);
+    let count = counted(values.len());
     values.sort_unstable_by(|a, b| b.total_cmp(a));
     mean_of(values.iter().take(count)) as f32
 }
@@ -177,8 +182,8 @@ fn top(values: &[f32]) -> f32 {
 /// Mean and standard deviation of something on held-out good frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
-    mean: f32,
-    deviation: f32,
+    pub(super) mean: f32,
+    pub(super) deviation: f32,
 }
 
 impl Spread {
@@ -216,13 +221,13 @@ impl Moments {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Usual {
     /// Squared error of a pixel.
-    error: Spread,
+    pub(super) error: Spread,
     /// Squared distance of a query and its nearest item.
-    cell: Spread,
+    pub(super) cell: Spread,
     /// PSNR of a frame.
-    psnr: Spread,
+    pub(super) psnr: Spread,
     /// D of a frame.
-    distance: Spread,
+    pub(super) distance: Spread,
 }
 
 /// Where a model's state has it.

@@ -43,6 +43,23 @@ pub fn box_mean(map: &[f32], (height, width): (usize, usize), side: usize, outsi
     (0..map.len()).map(|at| columns[at % width][at / width]).collect()
 }
 
+/// Which value a mirror at both ends shows at a place. A window may be wider than the map.
+fn mirrored(at: isize, last: isize) -> usize {
+    let around = at.rem_euclid((2 * last).max(1));
+    around.min(2 * last - around).max(0) as usize
+}
+
+/// The means over windows with the mirror image outside along a side of the map, as a matrix of `length` x `length`.
+pub(crate) fn mirrored_means(length: usize, side: usize) -> Vec<f32> {
+    let reach = (side / 2) as isize;
+    let mut matrix = vec![0.0; length * length];
+    for (at, row) in matrix.chunks_exact_mut(length.max(1)).enumerate() {
+        let window = at as isize - reach..=at as isize + reach;
+        window.for_each(|at| row[mirrored(at, length as isize - 1)] += 1.0 / side as f32);
+    }
+    matrix
+}
+
 /// Calls `put` with the sum of `side` values around every place.
 fn running_sums(
     length: usize,
@@ -56,11 +73,7 @@ fn running_sums(
     let value = |at: isize| match outside {
         Outside::Zeros if at < 0 || at > last => 0.0,
         Outside::Zeros => of(at as usize),
-        Outside::Mirror => {
-            // A window may be wider than the map.
-            let around = at.rem_euclid((2 * last).max(1));
-            of(around.min(2 * last - around).max(0) as usize)
-        }
+        Outside::Mirror => of(mirrored(at, last)),
     };
     let mut sum: f64 = (-reach..reach).map(&value).sum();
     for at in 0..length as isize {

@@ -71,6 +71,11 @@ pub fn uncalibrated_settings() -> Vec<(&'static str, Value)> {
             "ganomaly",
             ganomaly(json!({"variant": "anomalib", "score": "code_absolute", "extra": 2, "sspcab": true})),
         ),
+        ("edgrec", json!({"width": 4, "steps": 30, "batch": 4})),
+        (
+            "edgrec",
+            json!({"width": 4, "steps": 30, "batch": 4, "scales": 3, "edge": 5, "colour_weight": 0.0}),
+        ),
     ]
 }
 

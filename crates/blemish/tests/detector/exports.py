@@ -17,7 +17,7 @@ from PIL import Image
 ALLOWED = set(
     "Abs Add ArgMax Atan AveragePool BatchNormalization Cast Ceil Clip Concat Conv ConvTranspose Div Erf Exp Expand Floor Gather "
     "GatherElements GlobalAveragePool Greater GreaterOrEqual Identity LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Min Mul Pad "
-    "Range ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Softplus Sqrt Squeeze Sub Tanh TopK "
+    "Pow Range ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Softplus Sqrt Squeeze Sub Tanh TopK "
     "Transpose Unsqueeze Where".split()
 )
 failures = []

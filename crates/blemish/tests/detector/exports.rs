@@ -329,6 +329,7 @@ fn settings_that_leave_no_graph_say_why() {
     for (method, settings, word) in [
         ("vae", vae(json!({"map": "kl_gradient"})), "gradients"),
         ("mnad", json!({"width": 4, "memory": 3, "steps": 2, "update": true}), "update=false"),
+        ("edgrec", json!({"width": 4, "steps": 2, "batch": 2, "colours": "compat"}), "colours=clean"),
     ] {
         let words = refusal(&bench.fit(&uncalibrated(bench.config(method, settings))), &tensor());
         assert!(words.contains(word), "{words}");
@@ -409,6 +410,11 @@ fn others_run_the_graphs_as_promised() {
         ("csflow", bench.config("csflow", json!({"blocks": 2, "hidden": 8, "steps": 4})), vec![tensor()]),
         ("ganomaly", bench.config("ganomaly", ganomaly(json!({}))), vec![tensor()]),
         ("mnad", bench.config("mnad", json!({"width": 4, "memory": 5, "steps": 10})), vec![tensor()]),
+        (
+            "edgrec",
+            uncalibrated(bench.config("edgrec", json!({"width": 4, "steps": 30, "batch": 4}))),
+            vec![tensor()],
+        ),
     ];
     for (name, config, exports) in cases {
         let detector = bench.fit(&config);

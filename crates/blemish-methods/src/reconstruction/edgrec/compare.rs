@@ -10,17 +10,21 @@ use std::sync::LazyLock;
 pub(super) type Size = (usize, usize);
 
 /// Keeps the similarity of flat parts from being a matter of noise.
-const C: f32 = 0.0026;
+pub(super) const C: f32 = 0.0026;
 
 /// What pixels are multiplied by before their colours are compared, so that reconstructions up to 1.41 stay within 8 bits.
-const GAIN: f32 = 180.0;
+pub(super) const GAIN: f32 = 180.0;
+
+/// Shares of red, green and blue in grey.
+pub(super) const GREY: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// The morphological gradient of the grey image, H x W, of 3 x H x W values: the largest value in a square around each pixel less the
 /// smallest; what lies outside does not count.
 pub(super) fn edges(image: &[f32], size: Size, side: usize) -> Vec<f32> {
     let plane = size.0 * size.1;
+    let [red, green, blue] = GREY;
     let grey: Vec<f32> = (0..plane)
-        .map(|at| 0.299 * image[at] + 0.587 * image[plane + at] + 0.114 * image[2 * plane + at])
+        .map(|at| red * image[at] + green * image[plane + at] + blue * image[2 * plane + at])
         .collect();
     let square = Element::rectangle(side, side);
     let (largest, smallest) = (dilate(&grey, size, &square), erode(&grey, size, &square));
@@ -81,11 +85,11 @@ pub(super) fn gradient_difference(image: &[f32], other: &[f32], size: Size, scal
 }
 
 /// From linear red, green and blue to X, Y and Z.
-const XYZ: [[f64; 3]; 3] =
+pub(super) const XYZ: [[f64; 3]; 3] =
     [[0.412_453, 0.357_580, 0.180_423], [0.212_671, 0.715_160, 0.072_169], [0.019_334, 0.119_193, 0.950_227]];
 
 /// X, Y and Z of white under D65.
-const WHITE: [f64; 3] = [0.950_456, 1.0, 1.088_754];
+pub(super) const WHITE: [f64; 3] = [0.950_456, 1.0, 1.088_754];
 
 /// Light of an sRGB value.
 fn linear(value: f64) -> f64 {

@@ -43,6 +43,7 @@
 mod compare;
 mod config;
 mod corrupt;
+mod export;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -167,8 +168,7 @@ impl Method for EdgRec {
         Some(EdgRecConfig::of(preset))
     }
 
-    const EXPORT: Export<Self> =
-        Export::Missing("its edges and its comparison of gradients and colours have no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long().laying_textures()

@@ -76,6 +76,14 @@ pub fn uncalibrated_settings() -> Vec<(&'static str, Value)> {
             "edgrec",
             json!({"width": 4, "steps": 30, "batch": 4, "scales": 3, "edge": 5, "colour_weight": 0.0}),
         ),
+        ("fanogan", fanogan(json!({"latent": 8}))),
+        ("fanogan", fanogan(json!({"latent": 8, "architecture": "residual", "encoder_end": "triple_tanh"}))),
+        (
+            "fanogan",
+            fanogan(
+                json!({"latent": 8, "objective": "cross_entropy", "score": "code", "encoder_steps": 100}),
+            ),
+        ),
     ]
 }
 
@@ -92,4 +100,8 @@ pub fn vae(own: Value) -> Value {
 
 pub fn ganomaly(own: Value) -> Value {
     with(json!({"width": 4, "latent": 8, "steps": 10, "batch": 4}), own)
+}
+
+pub fn fanogan(own: Value) -> Value {
+    with(json!({"width": 4, "steps": 4, "encoder_steps": 10, "batch": 4, "critic_steps": 1}), own)
 }

@@ -1,6 +1,6 @@
 //! Models as ONNX graphs, run by rten, and by others where a Python with them is named.
 
-use crate::export_settings::{ganomaly, settings, uncalibrated_settings, vae};
+use crate::export_settings::{fanogan, ganomaly, settings, uncalibrated_settings, vae};
 use crate::support::{Bench, SIDE};
 use blemish::data::{Pixels, RgbImage, Transform, read_image};
 use blemish::export::{Depth, ExportOptions, Exported, GraphImages, Layout, second_file};
@@ -413,6 +413,11 @@ fn others_run_the_graphs_as_promised() {
         (
             "edgrec",
             uncalibrated(bench.config("edgrec", json!({"width": 4, "steps": 30, "batch": 4}))),
+            vec![tensor()],
+        ),
+        (
+            "fanogan",
+            uncalibrated(bench.config("fanogan", fanogan(json!({"latent": 8, "architecture": "residual"})))),
             vec![tensor()],
         ),
     ];

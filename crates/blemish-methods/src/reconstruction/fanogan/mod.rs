@@ -37,6 +37,7 @@
 
 mod config;
 mod critic;
+mod export;
 mod network;
 mod residual;
 #[cfg(test)]
@@ -137,7 +138,7 @@ impl Method for Fanogan {
         Some(FanoganConfig::of(preset))
     }
 
-    const EXPORT: Export<Self> = Export::Missing("its generator and critic have no graph yet");
+    const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
         Needs::of_images().training_long()

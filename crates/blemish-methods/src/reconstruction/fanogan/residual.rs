@@ -84,7 +84,7 @@ pub(super) struct Block {
     pub(super) convs: [Conv; 2],
     pub(super) shortcut: Conv,
     #[module(skip)]
-    way: Way,
+    pub(super) way: Way,
 }
 
 /// The mean of each 2 x 2.
@@ -135,10 +135,10 @@ impl Block {
 /// From codes to images.
 #[derive(Module, Debug)]
 pub(super) struct ResidualGenerator {
-    first: Dense,
-    blocks: Vec<Block>,
-    norm: BatchNorm2d,
-    last: Conv,
+    pub(super) first: Dense,
+    pub(super) blocks: Vec<Block>,
+    pub(super) norm: BatchNorm2d,
+    pub(super) last: Conv,
 }
 
 impl ResidualGenerator {

@@ -59,6 +59,20 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 
 /// The description of all routes, as JSON.
 pub(crate) fn describe(mut openapi: OpenApi) -> String {
+    for (path, item) in &mut openapi.paths.paths {
+        let verbs = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+        ];
+        for (verb, operation) in verbs {
+            // Handlers of several rooms share names such as `list`; verb and path are there once.
+            if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(verb, path));
+            }
+        }
+    }
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").build();
     openapi.info = InfoBuilder::new()
         .title("Blemish")
@@ -67,4 +81,10 @@ pub(crate) fn describe(mut openapi: OpenApi) -> String {
         .license(Some(license))
         .build();
     openapi.to_json().unwrap_or_else(|_| "{}".into())
+}
+
+/// `post` and `/v1/models/{name}/score` -> `post_v1_models_name_score`.
+fn operation_id(verb: &str, path: &str) -> String {
+    let words = path.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold(verb.to_owned(), |id, word| format!("{id}_{word}"))
 }

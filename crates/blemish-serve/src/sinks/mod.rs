@@ -69,7 +69,7 @@ trait Outlet: Send {
 }
 
 /// How a sink stands, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SinkState {
     /// Its name.
     pub name: String,

@@ -168,7 +168,7 @@ impl Station {
     pub fn room(self: &Arc<Self>) -> Room {
         let (beginning, closing) = (self.clone(), self.clone());
         Room {
-            routes: routes::routes(self.clone()).into(),
+            routes: routes::routes(self.clone()),
             listeners: vec![Arc::new(Heard(Arc::downgrade(self)))],
             logins: Some(self.login.clone()),
             begin: Some(Box::new(move || beginning.begin())),

@@ -14,18 +14,21 @@ use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// A version as routes give it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Version {
     #[serde(flatten)]
     record: Record,
+    /// Whether it answers.
     is_live: bool,
+    /// Whether it scores after the one that answers.
     is_shadow: bool,
 }
 
 /// A model as routes give it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Model {
     /// Its name.
     pub name: String,

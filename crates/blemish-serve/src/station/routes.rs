@@ -1,4 +1,4 @@
-//! The station's JSON routes, all under `/v1/station`.
+//! The station's JSON routes, all under `/v1/station`. `/openapi.json` follows from the handlers; below is the same on one page.
 //!
 //! Every error has the body of [`crate::fault::Fault`]: `{"error","code","help"}`. Times are seconds since 1970 with fractions. Sizes are
 //! `[height, width]`. `?` behind a type means that it may be null. What a route needs: `read` to look, `label` to label, `admin` for
@@ -143,31 +143,58 @@
 //! `{"kind","model","text","data"}`.
 
 mod caller;
+mod compare;
+mod download;
 mod feedback;
 mod history;
+mod jobs;
 mod line;
+mod login;
 mod models;
+mod settings;
+mod threshold;
+mod tries;
 mod uploads;
 
 use super::Station;
+use crate::api::ErrorBody;
 use crate::fault::Fault;
 use crate::server::Server;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 pub use caller::Caller;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use utoipa::{IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes as of;
 
 /// Bytes of a JSON body.
 const JSON: usize = 4 << 20;
 
+/// What any route of the station may refuse; what more a route refuses stands with it.
+#[derive(IntoResponses)]
+pub enum Refusals {
+    /// The request does not say what it should.
+    #[response(status = 400)]
+    Request(ErrorBody),
+    /// No token or login that the server knows.
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// Who asks may not do that, or a page of another origin asks.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// Another error.
+    #[response(status = "default")]
+    Other(ErrorBody),
+}
+
 /// All routes of the station, its pages among them.
-pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
-    Router::new()
+pub fn routes(station: Arc<Station>) -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::new()
         .merge(line())
         .merge(history())
         .merge(models())
@@ -179,66 +206,74 @@ pub fn routes(station: Arc<Station>) -> Router<Arc<Server>> {
         .with_state(station)
 }
 
-fn line() -> Router<Arc<Station>> {
-    Router::new()
-        .route("/v1/station/state", get(line::state))
-        .route("/v1/station/pause", post(line::pause))
-        .route("/v1/station/resume", post(line::resume))
-        .route("/v1/station/sources", get(line::sources))
-        .route("/v1/station/login", post(line::login))
-        .route("/v1/station/logout", post(line::logout))
-        .route("/v1/station/settings", get(line::settings).put(line::set_settings))
-        .route("/v1/station/log", get(line::log))
-        .route("/v1/trigger", post(line::trigger))
+fn line() -> OpenApiRouter<Arc<Station>> {
+    OpenApiRouter::new()
+        .routes(of!(line::state))
+        .routes(of!(line::pause))
+        .routes(of!(line::resume))
+        .routes(of!(line::sources))
+        .routes(of!(login::login))
+        .routes(of!(login::logout))
+        .routes(of!(settings::settings, settings::set_settings))
+        .routes(of!(settings::log))
+        .routes(of!(line::trigger))
 }
 
-fn history() -> Router<Arc<Station>> {
-    Router::new()
-        .route("/v1/station/images", get(history::list))
-        .route("/v1/station/images/{id}", get(history::image))
-        .route("/v1/station/images/{id}/original", get(history::original))
-        .route("/v1/station/images/{id}/map.png", get(history::map))
-        .route("/v1/station/images/{id}/thumb.jpg", get(history::thumbnail))
-        .route("/v1/station/images/{id}/label", post(history::label))
-        .route("/v1/station/images/{id}/pin", post(history::pin))
-        .route("/v1/station/labels", post(history::labels))
-        .route("/v1/station/download", get(history::download))
+fn history() -> OpenApiRouter<Arc<Station>> {
+    OpenApiRouter::new()
+        .routes(of!(history::list))
+        .routes(of!(history::image))
+        .routes(of!(history::original))
+        .routes(of!(history::map))
+        .routes(of!(history::thumbnail))
+        .routes(of!(history::label))
+        .routes(of!(history::pin))
+        .routes(of!(history::labels))
+        .routes(of!(download::download))
 }
 
-fn models() -> Router<Arc<Station>> {
-    Router::new()
-        .route("/v1/station/models", get(models::list))
-        .route("/v1/station/models/{model}/live", post(models::live))
-        .route("/v1/station/models/{model}/shadow", post(models::shadow))
-        .route("/v1/station/models/{model}/rollback", post(models::roll_back))
-        .route("/v1/station/models/{model}/verify", post(models::verify))
-        .route("/v1/station/models/{model}/versions/{key}", delete(models::delete))
-        .route("/v1/station/models/{model}/versions/{key}/download", get(models::download))
-        .route("/v1/station/threshold/{model}", get(models::threshold))
-        .route("/v1/models/{model}/threshold", post(models::set_threshold))
-        .route("/v1/models/{model}/threshold/undo", post(models::undo_threshold))
-        .route("/v1/station/methods", get(models::methods))
+fn models() -> OpenApiRouter<Arc<Station>> {
+    OpenApiRouter::new()
+        .routes(of!(models::list))
+        .routes(of!(models::live))
+        .routes(of!(models::shadow))
+        .routes(of!(models::roll_back))
+        .routes(of!(models::verify))
+        .routes(of!(models::delete))
+        .routes(of!(models::download))
+        .routes(of!(models::methods))
+        .routes(of!(threshold::threshold))
+        .routes(of!(threshold::set_threshold))
+        .routes(of!(threshold::undo_threshold))
 }
 
-fn feedback() -> Router<Arc<Station>> {
-    Router::new()
-        .route("/v1/station/compare/{model}", get(feedback::compare))
-        .route("/v1/station/drift/{model}", get(feedback::drift))
-        .route("/v1/station/drift/{model}/restart", post(feedback::restart_drift))
-        .route("/v1/station/audit", get(feedback::audit))
-        .route("/v1/station/feedback/{model}", get(feedback::feedback))
-        .route("/v1/station/jobs", get(feedback::jobs).post(feedback::add_job))
-        .route("/v1/station/jobs/{id}", get(feedback::job))
-        .route("/v1/station/jobs/{id}/cancel", post(feedback::cancel))
-        .route("/v1/station/jobs/{id}/resume", post(feedback::resume))
+fn feedback() -> OpenApiRouter<Arc<Station>> {
+    OpenApiRouter::new()
+        .routes(of!(compare::compare))
+        .routes(of!(feedback::drift))
+        .routes(of!(feedback::restart_drift))
+        .routes(of!(feedback::audit))
+        .routes(of!(feedback::feedback))
+        .routes(of!(jobs::jobs, jobs::add_job))
+        .routes(of!(jobs::job))
+        .routes(of!(jobs::cancel))
+        .routes(of!(jobs::resume))
 }
 
-fn uploads() -> Router<Arc<Station>> {
-    Router::new()
-        .route("/v1/station/uploads", post(uploads::upload))
-        .route("/v1/station/uploads/{set}", get(uploads::set).delete(uploads::delete))
-        .route("/v1/station/uploads/{set}/files/{sha256}", get(uploads::file).delete(uploads::remove))
-        .route("/v1/station/models/{model}/try", post(uploads::try_version))
+fn uploads() -> OpenApiRouter<Arc<Station>> {
+    OpenApiRouter::new()
+        .routes(of!(uploads::upload))
+        .routes(of!(uploads::set, uploads::delete))
+        .routes(of!(uploads::file, uploads::remove))
+        .routes(of!(tries::try_version))
+}
+
+/// What changes without more to say take.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct By {
+    /// The name of whoever logged in goes before.
+    author: Option<String>,
 }
 
 /// The JSON of a body; an empty one is `{}`. Whatever the content type says: clients without one are common.
@@ -253,7 +288,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         })?;
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
         serde_json::from_slice(text).map(Self).map_err(|error| {
-            Fault::request(format!("the body is not what is asked for: {error}; see the list of routes"))
+            Fault::request(format!("the body is not what is asked for: {error}; see /openapi.json"))
         })
     }
 }
@@ -268,7 +303,7 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::FromRequestParts<S> for
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query
             .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection| Fault::request(format!("{}; see the list of routes", rejection.body_text())))
+            .map_err(|rejection| Fault::request(format!("{}; see /openapi.json", rejection.body_text())))
     }
 }
 

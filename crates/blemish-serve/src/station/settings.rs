@@ -7,15 +7,17 @@ use crate::options::{ServeOptions, Which};
 use blemish::data::files;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use utoipa::ToSchema;
 
 /// The smallest limit of bytes that makes sense: room for a few pictures.
 const SMALLEST: u64 = 1 << 20;
 
 /// What people may change.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Settings {
     /// Which images are recorded: `all`, `flagged`, `none`.
     #[serde(serialize_with = "name")]
+    #[schema(value_type = String)]
     pub record: Which,
     /// The share of all images that the audit asks about.
     pub audit: f64,
@@ -26,18 +28,19 @@ pub struct Settings {
 }
 
 /// Some of them.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = SettingsChanges)]
 pub struct Changes {
-    /// See [`Settings`].
+    /// Which images are recorded: `all`, `flagged`, `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
-    /// See [`Settings`].
+    /// The share of all images that the audit asks about, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<f64>,
-    /// See [`Settings`].
+    /// Bytes of pictures, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_max: Option<u64>,
-    /// See [`Settings`].
+    /// Days of pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_days: Option<u32>,
     /// Who.

@@ -8,9 +8,10 @@ use crate::fault::Fault;
 use blemish::metrics::calibration::conformal;
 use blemish::metrics::{Calibration, Rule};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A place where the threshold can stand.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Position {
     /// The false-alarm rate that it holds.
     pub rate: f64,
@@ -19,7 +20,7 @@ pub struct Position {
 }
 
 /// What is asked for: one of the two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Wanted {
     /// A threshold; it goes to the lowest position at or above it.
     pub threshold: Option<f32>,
@@ -28,7 +29,7 @@ pub struct Wanted {
 }
 
 /// How many of some images are flagged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Flagged {
     /// Images.
     pub of: u64,
@@ -37,7 +38,8 @@ pub struct Flagged {
 }
 
 /// What a threshold does to images that were scored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FlaggedCounts)]
 pub struct Counts {
     /// Images.
     pub of: u64,
@@ -50,7 +52,7 @@ pub struct Counts {
 }
 
 /// A threshold, what it promises and what it does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Outcome {
     /// The threshold.
     pub threshold: f32,

@@ -1,5 +1,6 @@
 //! Our own interface, as requests see it.
 
+mod described;
 mod fuzz;
 mod guarded;
 mod sockets;
@@ -239,45 +240,6 @@ async fn readiness_waits_for_verification_and_ends_with_the_server() {
     server.stopping.cancel();
     let (status, body) = ask(&app, request("GET", "/readyz", "")).await;
     assert!(status == 503 && body["error"].as_str().unwrap().contains("shutting down"), "{body}");
-}
-
-#[tokio::test]
-async fn the_description_lists_exactly_the_routes() {
-    let (options, _folder) = options(&["line"]);
-    let (_server, app) = server(options).await;
-    let (status, openapi) = ask(&app, request("GET", "/openapi.json", "")).await;
-    assert_eq!(status, 200);
-    let paths = openapi["paths"].as_object().unwrap();
-    assert!(paths.len() >= 11, "{paths:?}");
-    for (path, verbs) in paths {
-        let path = path.replace("{name}", "line");
-        for verb in ["get", "post", "put", "delete"] {
-            if path == "/v1/events" && verb == "get" {
-                continue;
-            }
-            let status = ask(&app, request(&verb.to_uppercase(), &path, "")).await.0;
-            let is_listed = verbs.get(verb).is_some();
-            assert_eq!(is_listed, status != 405, "{verb} {path}: {status}");
-        }
-    }
-    // Every reference leads somewhere.
-    let text = openapi.to_string();
-    for reference in text.split("\"#/components/schemas/").skip(1) {
-        let name = reference.split('"').next().unwrap();
-        assert!(openapi["components"]["schemas"].get(name).is_some(), "{name}");
-    }
-    let Ok(python) = std::env::var("BLEMISH_PYTHON") else {
-        println!("skipped: BLEMISH_PYTHON names no Python with openapi-spec-validator");
-        return;
-    };
-    let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
-    std::fs::write(file.path(), text).unwrap();
-    let checked = std::process::Command::new(python)
-        .args(["-m", "openapi_spec_validator"])
-        .arg(file.path())
-        .output()
-        .unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use blemish::metrics::calibration::conformal;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 /// Coverage of intervals.
 const LEVEL: f64 = 0.95;
@@ -36,7 +37,7 @@ pub fn is_audited(id: &str, share: f64) -> bool {
 }
 
 /// How often something happened, with its exact 95 % interval (Clopper-Pearson).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Rate {
     /// Times it happened.
     pub count: u64,
@@ -60,7 +61,7 @@ impl Rate {
 }
 
 /// What the audit says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Audit {
     /// The share of images that it asks about now.
     pub share: f64,
@@ -129,7 +130,7 @@ impl Audit {
 }
 
 /// A use of labels: how many there are and whether they suffice.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Use {
     /// Images.
     pub images: u64,
@@ -140,7 +141,7 @@ pub struct Use {
 }
 
 /// What audited images may calibrate.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Calibrating {
     /// Audited images labelled good whose pictures are still there.
     pub images: u64,
@@ -159,7 +160,7 @@ pub struct Calibrating {
 }
 
 /// Labelled images that thresholds can be set by.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ByLabels {
     /// Labelled good.
     pub good: u64,
@@ -172,7 +173,7 @@ pub struct ByLabels {
 }
 
 /// What labels may be used for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Feedback {
     /// The model.
     pub model: String,

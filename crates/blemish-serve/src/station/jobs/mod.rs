@@ -27,12 +27,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use utoipa::ToSchema;
 
 /// Time between two events of a job's progress.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A job as routes give it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Job {
     /// Counts up.
     pub id: i64,
@@ -63,6 +64,7 @@ pub struct Job {
     /// Why it failed.
     pub error: Option<String>,
     /// What the program wrote.
+    #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
     /// The key of the version that it made.
     pub version: Option<String>,
@@ -73,6 +75,7 @@ pub struct Job {
     /// What the program told.
     pub log: Vec<String>,
     /// As it was posted.
+    #[schema(value_type = Object)]
     pub request: Value,
 }
 

@@ -11,10 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use utoipa::ToSchema;
 
 /// What a job is to do.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = JobRequest)]
 pub enum Request {
     /// Learns from a set.
     Fit(Fit),
@@ -31,7 +33,8 @@ pub enum Request {
 }
 
 /// What every job has.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, ToSchema)]
+#[schema(as = JobCommon)]
 pub struct Common {
     /// The model's name.
     #[serde(default)]
@@ -39,67 +42,93 @@ pub struct Common {
     /// Whether its version becomes live.
     #[serde(default)]
     pub live: bool,
-    /// The job whose files it goes on with.
+    /// Who; the name of whoever logged in goes before.
+    pub author: Option<String>,
+    /// The job whose files it goes on with; only the station itself says so.
+    #[schema(ignore)]
     pub resume_of: Option<i64>,
 }
 
-/// See [`Request::Fit`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Learns from a set.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = FitJob)]
 pub struct Fit {
     #[serde(flatten)]
     pub(super) common: Common,
+    /// The set of uploads.
     pub(super) set: String,
+    /// The method; the program's own choice without one.
     pub(super) method: Option<String>,
+    /// Its settings by name.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub(super) settings: BTreeMap<String, Value>,
+    /// `auto`, one number, or WxH.
     pub(super) size: Option<String>,
+    /// The false-alarm rate to promise.
     pub(super) false_alarm: Option<f64>,
+    /// Whether it can learn on.
     #[serde(default)]
     pub(super) updatable: bool,
+    /// Whether to be quick rather than thorough.
     #[serde(default)]
     pub(super) fast: bool,
+    /// Such as `20m`.
     pub(super) time_limit: Option<String>,
 }
 
-/// See [`Request::Pick`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Finds a method for a set, and fits it.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = PickJob)]
 pub struct Pick {
     #[serde(flatten)]
     pub(super) common: Common,
+    /// The set of uploads.
     pub(super) set: String,
+    /// Milliseconds that a verdict may take.
     pub(super) latency_ms: f64,
 }
 
-/// See [`Request::Suspects`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Finds the most suspicious images of a set.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = SuspectsJob)]
 pub struct Suspects {
     #[serde(flatten)]
     pub(super) common: Common,
+    /// The set of uploads.
     pub(super) set: String,
 }
 
-/// See [`Request::Update`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Learns flagged images that are good.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = UpdateJob)]
 pub struct Update {
     #[serde(flatten)]
     pub(super) common: Common,
+    /// The key of the version; the live one without.
     pub(super) version: Option<String>,
 }
 
-/// See [`Request::Calibrate`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Sets thresholds by audited or labelled images.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = CalibrateJob)]
 pub struct Calibrate {
     #[serde(flatten)]
     pub(super) common: Common,
+    /// The key of the version; the live one without.
     pub(super) version: Option<String>,
+    /// By what.
     pub(super) with: With,
+    /// With the audit: the rate to promise.
     pub(super) false_alarm: Option<f64>,
+    /// With labelled images: `f1`, `recall` or `cost`.
     pub(super) by: Option<String>,
 }
 
 /// What calibrates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CalibrateWith)]
 pub enum With {
     /// Audited images labelled good.
     Audit,
@@ -107,12 +136,15 @@ pub enum With {
     Labelled,
 }
 
-/// See [`Request::Eval`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Measures a version on labelled images.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = EvalJob)]
 pub struct Eval {
     #[serde(flatten)]
     pub(super) common: Common,
+    /// The key of the version; the live one without.
     pub(super) version: Option<String>,
+    /// An uploaded set with labels; the labelled images of the history without.
     pub(super) set: Option<String>,
 }
 
@@ -123,7 +155,7 @@ impl Request {
     /// `request`.
     pub fn read(value: &Value) -> Result<Self, Fault> {
         serde_json::from_value(value.clone())
-            .map_err(|error| Fault::request(format!("this is no job: {error}; see the list of routes")))
+            .map_err(|error| Fault::request(format!("this is no job: {error}; see /openapi.json")))
     }
 
     /// The kind in its JSON.

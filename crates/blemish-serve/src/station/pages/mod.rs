@@ -16,12 +16,17 @@ mod tests;
 mod words;
 
 use crate::fault::Fault;
-use axum::Router;
 use axum::extract::{Path, RawQuery};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::LazyLock;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, OpenApiBuilder, PathsBuilder, Required, ResponseBuilder, Type,
+};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes as of;
 
 /// Nothing from elsewhere, nothing in line; pictures also from the page's own memory.
 pub const POLICY: &str = "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; \
@@ -42,13 +47,43 @@ pub const SCREENS: [&str; 10] = [
 ];
 
 /// Pages and what they are made of. They need no rights: there is no data in them.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub fn routes<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
+    let paths =
+        SCREENS.into_iter().fold(PathsBuilder::new(), |paths, path| paths.path(path, described(path)));
     SCREENS
         .into_iter()
         .filter(|path| *path != "/")
-        .fold(Router::new(), |router, path| router.route(path, get(move || async move { page_at(path) })))
+        .fold(OpenApiRouter::with_openapi(OpenApiBuilder::new().paths(paths).build()), |router, path| {
+            router.route(path, get(move || async move { page_at(path) }))
+        })
         .route("/", get(|RawQuery(query): RawQuery| async move { page_at(line_for(query.as_deref())) }))
-        .route("/assets/{name}", get(asset))
+        .routes(of!(asset))
+}
+
+/// A screen as `/openapi.json` has it: the handlers are closures, which say nothing of themselves.
+fn described(path: &str) -> PathItem {
+    let text = || ObjectBuilder::new().schema_type(Type::String).build();
+    let parameter = |name: &str, is_in: ParameterIn, is_required: Required, what: &str| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(is_in)
+            .required(is_required)
+            .description(Some(what))
+            .schema(Some(text()))
+            .build()
+    };
+    let page = ContentBuilder::new().schema(Some(text())).build();
+    let response = ResponseBuilder::new().description("The page.").content("text/html", page).build();
+    let mut operation =
+        OperationBuilder::new().tag("pages").summary(Some("A page for people.")).response("200", response);
+    if path.contains("{id}") {
+        operation = operation.parameter(parameter("id", ParameterIn::Path, Required::True, "The image."));
+    }
+    if path == "/" {
+        let what = "`line` leaves out all but the verdict and the image.";
+        operation = operation.parameter(parameter("view", ParameterIn::Query, Required::False, what));
+    }
+    PathItem::new(HttpMethod::Get, operation.build())
 }
 
 /// The line, or the line without anything around it for `?view=line`.
@@ -105,6 +140,11 @@ fn page_at(path: &'static str) -> Response {
     }
 }
 
+/// Gives a script, a style sheet or a picture of the pages.
+#[utoipa::path(get, path = "/assets/{name}", tag = "pages", params(("name" = String, Path, description = "The file.")),
+    responses((status = 200, description = "The file.", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"))),
+        (status = 304, description = "The file that the caller has is the same."),
+        (status = 404, description = "There is no such file.", body = crate::api::ErrorBody)))]
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     assets::answer(&name, &headers)
 }

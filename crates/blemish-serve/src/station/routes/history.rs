@@ -1,25 +1,22 @@
-//! The history: lists, pictures, labels, downloads.
+//! The history: lists, pictures, labels.
 
-use super::{Caller, Json, Query, answer, attachment, picture};
+use super::{Caller, Json, Query, Refusals, answer, picture};
+use crate::api::ErrorBody;
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
 use crate::station::jobs::blocking;
 use crate::station::pictures::{Format, for_browsers, gone};
 use crate::station::store::history::Filter;
-use crate::station::store::images::{self, Row};
-use crate::station::store::labels::{self, Label};
+use crate::station::store::images::{self, Row, Said};
+use crate::station::store::labels::{self, Given, Label};
 use crate::station::store::of_sqlite;
-use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::io::{self, Write};
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use utoipa::ToSchema;
 
 /// Images that are labelled at once.
 const AT_ONCE: usize = 1000;
@@ -30,10 +27,20 @@ const NOTE: usize = 2000;
 /// Images beside one in time.
 const NEIGHBOURS: usize = 5;
 
-/// Images that are read at once for a download.
-const PAGE: usize = 200;
+/// A page of images.
+#[derive(Serialize, ToSchema)]
+pub struct Images {
+    /// Newest first.
+    images: Vec<Row>,
+    /// What to give as `before` for those that follow.
+    next: Option<String>,
+    /// How many there are, whatever page.
+    total: u64,
+}
 
 /// Images by filters.
+#[utoipa::path(get, path = "/v1/station/images", tag = "history", params(Filter),
+    responses((status = 200, description = "Images, newest first.", body = Images), Refusals))]
 pub async fn list(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -42,10 +49,33 @@ pub async fn list(
     caller.need(Right::Read)?;
     let (page, total) =
         station.read(move |connection| Ok((filter.list(connection)?, filter.count(connection)?))).await?;
-    Ok(answer(json!({"images": page.images, "next": page.next, "total": total})))
+    Ok(answer(Images { images: page.images, next: page.next, total }))
 }
 
 /// An image with everything that is known of it.
+#[derive(Serialize, ToSchema)]
+pub struct Known {
+    #[serde(flatten)]
+    row: Row,
+    /// All of them, those in shadow too.
+    verdicts: Vec<Said>,
+    /// Newest first.
+    labels: Vec<Given>,
+    neighbours: Neighbours,
+}
+
+/// Images beside one in time.
+#[derive(Serialize, ToSchema)]
+pub struct Neighbours {
+    /// Newest first.
+    before: Vec<Row>,
+    /// Oldest first.
+    after: Vec<Row>,
+}
+
+/// An image with everything that is known of it.
+#[utoipa::path(get, path = "/v1/station/images/{id}", tag = "history", params(("id" = String, Path, description = "The image.")),
+    responses((status = 200, description = "The image.", body = Known), (status = 404, description = "There is no such image.", body = ErrorBody), Refusals))]
 pub async fn image(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -60,12 +90,12 @@ pub async fn image(
                 Filter { before: own(before), after: own(after), ..Filter::default() }
                     .select(connection, NEIGHBOURS)
             };
-            let mut told = serde_json::to_value(&row).unwrap_or_default();
-            told["verdicts"] = json!(images::verdicts(connection, &id)?);
-            told["labels"] = json!(labels::labels(connection, &id)?);
-            told["neighbours"] =
-                json!({"before": beside(Some(&id), None)?, "after": beside(None, Some(&id))?});
-            Ok(told)
+            Ok(Known {
+                verdicts: images::verdicts(connection, &id)?,
+                labels: labels::labels(connection, &id)?,
+                neighbours: Neighbours { before: beside(Some(&id), None)?, after: beside(None, Some(&id))? },
+                row,
+            })
         })
         .await?;
     Ok(answer(told))
@@ -76,6 +106,12 @@ async fn row(station: &Arc<Station>, id: String) -> Result<Row, Fault> {
 }
 
 /// The original; what browsers do not show as PNG, unless it is asked for raw.
+#[utoipa::path(get, path = "/v1/station/images/{id}/original", tag = "history",
+    params(("id" = String, Path, description = "The image."), ("raw" = Option<bool>, Query, description = "The very bytes that came.")),
+    responses((status = 200, description = "The picture.", content(
+            (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/bmp"), (Vec<u8> = "image/gif"),
+            (Vec<u8> = "application/octet-stream"))),
+        (status = 404, description = "There is no such image, or its picture is no longer kept.", body = ErrorBody), Refusals))]
 pub async fn original(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -103,6 +139,9 @@ pub struct Raw {
 }
 
 /// The map.
+#[utoipa::path(get, path = "/v1/station/images/{id}/map.png", tag = "history", params(("id" = String, Path, description = "The image.")),
+    responses((status = 200, description = "A PNG with a palette: its index is the level on the model's colour range.", content((Vec<u8> = "image/png"))),
+        (status = 404, description = "There is no such image, or its picture is no longer kept.", body = ErrorBody), Refusals))]
 pub async fn map(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -118,6 +157,9 @@ pub async fn map(
 }
 
 /// The thumbnail.
+#[utoipa::path(get, path = "/v1/station/images/{id}/thumb.jpg", tag = "history", params(("id" = String, Path, description = "The image.")),
+    responses((status = 200, description = "The picture, 256 pixels at most.", content((Vec<u8> = "image/jpeg"))),
+        (status = 404, description = "There is no such image, or its picture is no longer kept.", body = ErrorBody), Refusals))]
 pub async fn thumbnail(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -146,20 +188,32 @@ pub async fn thumbnail(
 }
 
 /// What [`label`] takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Labelling {
     label: Label,
+    /// Who; the name of whoever logged in goes before.
     author: Option<String>,
+    /// Why.
     #[serde(default)]
     note: Option<String>,
 }
 
 /// What [`labels`] takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct LabellingMany {
+    /// Up to 1,000 images.
     ids: Vec<String>,
     #[serde(flatten)]
     labelling: Labelling,
+}
+
+/// What [`labels`] has done.
+#[derive(Serialize, ToSchema)]
+pub struct Labelled {
+    /// Images that were labelled.
+    labelled: usize,
+    /// Ids that the history does not have.
+    unknown: Vec<String>,
 }
 
 async fn label_all(
@@ -182,6 +236,8 @@ async fn label_all(
 }
 
 /// Labels an image.
+#[utoipa::path(post, path = "/v1/station/images/{id}/label", tag = "history", params(("id" = String, Path, description = "The image.")),
+    request_body = Labelling, responses((status = 200, description = "The image as it is now.", body = Row), (status = 404, description = "There is no such image.", body = ErrorBody), Refusals))]
 pub async fn label(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -193,6 +249,8 @@ pub async fn label(
 }
 
 /// Labels many.
+#[utoipa::path(post, path = "/v1/station/labels", tag = "history", request_body = LabellingMany,
+    responses((status = 200, description = "How many were labelled.", body = Labelled), Refusals))]
 pub async fn labels(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -206,16 +264,19 @@ pub async fn labels(
     }
     let count = many.ids.len();
     let unknown = label_all(&station, &caller, many.ids, many.labelling).await?;
-    Ok(answer(json!({"labelled": count - unknown.len(), "unknown": unknown})))
+    Ok(answer(Labelled { labelled: count - unknown.len(), unknown }))
 }
 
 /// What [`pin`] takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Pinning {
+    /// Whether it stays.
     pinned: bool,
 }
 
 /// Keeps the pictures of an image whatever happens, or lets them go with the others.
+#[utoipa::path(post, path = "/v1/station/images/{id}/pin", tag = "history", params(("id" = String, Path, description = "The image.")),
+    request_body = Pinning, responses((status = 200, description = "The image as it is now.", body = Row), (status = 404, description = "There is no such image.", body = ErrorBody), Refusals))]
 pub async fn pin(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -224,94 +285,4 @@ pub async fn pin(
 ) -> Result<Response, Fault> {
     caller.need(Right::Label)?;
     Ok(answer(station.write(move |connection| images::pin(connection, &id, pinning.pinned)).await?))
-}
-
-/// Images as a zip, while it is made.
-pub async fn download(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Query(filter): Query<Filter>,
-) -> Result<Response, Fault> {
-    caller.need(Right::Read)?;
-    let is_mvtec = match filter.layout.as_deref().unwrap_or("folder") {
-        "folder" => false,
-        "mvtec" => true,
-        other => return Err(Fault::request(format!("layout={other} is unknown; use one of: folder, mvtec"))),
-    };
-    // What is wrong with a filter is told before the zip begins.
-    filter.check()?;
-    let (sender, receiver) = mpsc::channel(16);
-    tokio::task::spawn_blocking(move || {
-        let failed = Sink(sender.clone());
-        if let Err(error) = write_zip(&station, filter, is_mvtec, Sink(sender)) {
-            // The answer has begun: it is broken off, so that nobody takes it for whole.
-            let _ = failed.0.blocking_send(Err(error));
-        }
-    });
-    let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        Some((receiver.recv().await?, receiver))
-    });
-    let name = if is_mvtec { "images-mvtec.zip" } else { "images.zip" };
-    Ok(attachment(Body::from_stream(stream), "application/zip", name))
-}
-
-/// Writes to an answer; fails once nobody reads.
-struct Sink(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn write_zip(station: &Station, mut filter: Filter, is_mvtec: bool, sink: Sink) -> io::Result<()> {
-    let mut zip = ZipWriter::new_stream(io::BufWriter::with_capacity(1 << 16, sink));
-    // Pictures are compressed already.
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
-    let mut lines = Vec::new();
-    let failed = |fault: Fault| io::Error::other(fault.to_string());
-    loop {
-        let rows = station.store.read(|connection| filter.select(connection, PAGE)).map_err(failed)?;
-        let Some(last) = rows.last() else { break };
-        filter = filter.behind(last.id.clone());
-        for mut row in rows {
-            let Some(folder) = folder_of(&row, is_mvtec) else { continue };
-            let bytes = row.file.as_ref().and_then(|file| station.pictures.read(file));
-            let Some(bytes) = bytes else { continue };
-            let name = format!("{folder}/{}.{}", row.id, Format::of(&bytes).extension());
-            zip.start_file(name.as_str(), options)?;
-            zip.write_all(&bytes)?;
-            if filter.hides_verdicts() {
-                row.verdict = None;
-            }
-            let mut line = serde_json::to_value(&row)?;
-            line["path"] = name.into();
-            lines.push(line.to_string());
-        }
-    }
-    zip.start_file("images.jsonl", SimpleFileOptions::default())?;
-    for line in lines {
-        writeln!(zip, "{line}")?;
-    }
-    zip.finish()?.into_inner().flush()
-}
-
-/// Where an image goes; `None` for one that the layout has no place for.
-fn folder_of(row: &Row, is_mvtec: bool) -> Option<&'static str> {
-    match (row.label.as_deref(), is_mvtec) {
-        // The audit is the sample to measure on: it is never learnt.
-        (Some("good"), true) if row.audit => Some("test/good"),
-        (Some("good"), true) => Some("train/good"),
-        (Some("defective"), true) => Some("test/defective"),
-        (_, true) => None,
-        (Some("good"), false) => Some("good"),
-        (Some("defective"), false) => Some("defective"),
-        (Some("unsure"), false) => Some("unsure"),
-        (_, false) => Some("unlabelled"),
-    }
 }

@@ -1,61 +1,144 @@
-//! The line: how it stands, pause, sources, login, settings.
+//! The line: how it stands, pause, sources, trigger.
 
-use super::{Caller, Json, Query, answer};
+use super::login::May;
+use super::{Caller, Json, Refusals, answer};
+use crate::answer::Verdict;
+use crate::api::ErrorBody;
 use crate::fault::Fault;
 use crate::guard::{Right, Rights};
 use crate::models::State as Ready;
-use crate::station::jobs::blocking;
-use crate::station::login::{Login, role};
-use crate::station::retention;
-use crate::station::settings::{Changes, Settings};
+use crate::station::jobs::Job;
+use crate::station::login::role;
+use crate::station::sources::Told as Source;
 use crate::station::store::history::{Filter, counts_since, questions};
-use crate::station::store::{LogLine, jobs};
+use crate::station::store::images::Row;
+use crate::station::store::jobs;
 use crate::station::{Station, clock};
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
 
-/// Pictures that are listed as the next to go.
-const LEAVING: usize = 12;
-
-fn rights_json(rights: Rights) -> Value {
-    let Rights { score, read, label, admin } = rights;
-    json!({"score": score, "read": read, "label": label, "admin": admin})
+/// What anybody is told.
+#[derive(Serialize, ToSchema)]
+pub struct Open {
+    /// The version of the program.
+    program: &'static str,
+    rights: May,
+    /// `none`, `viewer`, `operator`, `engineer`.
+    role: &'static str,
+    /// Whether there are tokens and the caller has shown none.
+    needs_login: bool,
 }
 
 /// How the line stands.
-pub async fn state(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
+#[derive(Serialize, ToSchema)]
+pub struct Line {
+    #[serde(flatten)]
+    open: Open,
+    models: Vec<OnLine>,
+    sources: Vec<Source>,
+    /// The job at work.
+    job: Option<Job>,
+    /// Jobs that wait.
+    waiting: u64,
+    today: Today,
+    /// Whether sources are paused.
+    paused: bool,
+    drift: Vec<Watched>,
+    /// The share of all images that the audit asks about.
+    audit: f64,
+    /// Images that people are asked about.
+    questions: u64,
+    /// Whether there is no model and no image yet.
+    is_empty: bool,
+    /// What people should know: the history was damaged and begun anew, or the like.
+    banner: Option<String>,
+    /// Answers that were not recorded.
+    dropped: u64,
+    /// The last image.
+    last: Option<Row>,
+}
+
+/// What [`state`] tells.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum State {
+    /// To whoever may read.
+    Line(Box<Line>),
+    /// To others.
+    Open(Open),
+}
+
+/// A model on the line.
+#[derive(Serialize, ToSchema)]
+pub struct OnLine {
+    name: String,
+    /// The first twelve digits of the identity.
+    version: String,
+    /// Names the version in every route.
+    key: Option<String>,
+    /// The key of the version in shadow.
+    shadow: Option<String>,
+    is_ready: bool,
+    threshold: Option<f32>,
+}
+
+/// Counts since midnight, UTC.
+#[derive(Serialize, ToSchema)]
+pub struct Today {
+    images: u64,
+    flagged: u64,
+    labelled: u64,
+    /// Images that came while the line was paused, since the server began.
+    skipped: u64,
+}
+
+/// A monitor in short.
+#[derive(Serialize, ToSchema)]
+pub struct Watched {
+    model: String,
+    /// `off`, `collecting`, `quiet`, `moved`.
+    state: &'static str,
+    words: String,
+}
+
+/// How the line stands. Without the right to read only what a login needs is told.
+#[utoipa::path(get, path = "/v1/station/state", tag = "line",
+    responses((status = 200, description = "How it stands.", body = State), Refusals))]
+pub async fn state(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     let server = station.server()?;
-    let needs_login = server.tokens.are_needed() && caller.rights == Rights::default();
-    let mut told = json!({
-        "program": env!("CARGO_PKG_VERSION"),
-        "rights": rights_json(caller.rights),
-        "role": role(caller.rights),
-        "needs_login": needs_login,
-    });
+    let open = Open {
+        program: env!("CARGO_PKG_VERSION"),
+        rights: caller.rights.into(),
+        role: role(caller.rights),
+        needs_login: server.tokens.are_needed() && caller.rights == Rights::default(),
+    };
     if !caller.rights.read {
-        return Ok(answer(told));
+        return Ok(answer(State::Open(open)));
     }
-    let models: Vec<Value> = server
-        .models
-        .all()
+    let all = server.models.all();
+    let models: Vec<OnLine> = all
         .iter()
         .map(|served| {
             let version = served.current();
             let live = station.versions.live(served.name());
             let threshold =
                 version.detector.calibration().and_then(|calibration| calibration.image_threshold);
-            json!({
-                "name": served.name(), "version": version.version, "key": live.live, "shadow": live.shadow,
-                "is_ready": served.state() == Ready::Ready, "threshold": threshold,
-            })
+            OnLine {
+                name: served.name().to_owned(),
+                version: version.version.clone(),
+                key: live.live,
+                shadow: live.shadow,
+                is_ready: served.state() == Ready::Ready,
+                threshold,
+            }
         })
         .collect();
-    let (counts, questions, waiting, last) = station
+    let ([images, flagged, labelled], questions, waiting, last) = station
         .read(|connection| {
             let newest = Filter { limit: Some(1), ..Filter::default() }.list(connection)?;
             Ok((
@@ -70,43 +153,49 @@ pub async fn state(State(station): State<Arc<Station>>, caller: Caller) -> Resul
         Some(id) => station.job(id).await.ok(),
         None => None,
     };
-    let drift: Vec<Value> = server
-        .models
-        .all()
+    let drift = all
         .iter()
         .map(|served| {
             let told = station.drift_of(served);
-            json!({"model": served.name(), "state": told["state"], "words": told["words"]})
+            Watched { model: told.model, state: told.state, words: told.words }
         })
         .collect();
-    let rest = json!({
-        "models": models,
-        "sources": station.sources(),
-        "job": job,
-        "waiting": waiting,
-        "today": {"images": counts[0], "flagged": counts[1], "labelled": counts[2], "skipped": station.skipped.load(Ordering::Relaxed)},
-        "paused": station.is_paused(),
-        "drift": drift,
-        "audit": station.settings().audit,
-        "questions": questions,
-        "is_empty": models.is_empty() && last.is_none(),
-        "banner": station.banner(),
-        "dropped": station.dropped(),
-        "last": last,
-    });
-    if let (Some(told), Value::Object(rest)) = (told.as_object_mut(), rest) {
-        told.extend(rest);
-    }
-    Ok(answer(told))
+    let line = Line {
+        open,
+        sources: station.sources(),
+        job,
+        waiting,
+        today: Today { images, flagged, labelled, skipped: station.skipped.load(Ordering::Relaxed) },
+        paused: station.is_paused(),
+        drift,
+        audit: station.settings().audit,
+        questions,
+        is_empty: models.is_empty() && last.is_none(),
+        banner: station.banner(),
+        dropped: station.dropped(),
+        last,
+        models,
+    };
+    Ok(answer(State::Line(Box::new(line))))
 }
 
-/// Sources are paused.
-pub async fn pause(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
+/// Whether sources are paused.
+#[derive(Serialize, ToSchema)]
+pub struct Paused {
+    paused: bool,
+}
+
+/// Pauses the sources.
+#[utoipa::path(post, path = "/v1/station/pause", tag = "line",
+    responses((status = 200, description = "Sources stay connected; what comes meanwhile counts as skipped.", body = Paused), Refusals))]
+pub async fn pause(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     set_paused(&station, &caller, true).await
 }
 
-/// Sources go on.
-pub async fn resume(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
+/// Lets the sources go on.
+#[utoipa::path(post, path = "/v1/station/resume", tag = "line",
+    responses((status = 200, description = "Sources go on.", body = Paused), Refusals))]
+pub async fn resume(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     set_paused(&station, &caller, false).await
 }
 
@@ -118,25 +207,39 @@ async fn set_paused(station: &Arc<Station>, caller: &Caller, is_paused: bool) ->
         station.say("pause", "", text, json!({"paused": is_paused}));
         station.log("pause", &caller.author(None), text.into()).await?;
     }
-    Ok(answer(json!({"paused": is_paused})))
+    Ok(answer(Paused { paused: is_paused }))
 }
 
-/// How sources are doing.
-pub async fn sources(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
+/// The sources.
+#[derive(Serialize, ToSchema)]
+pub struct Sources {
+    sources: Vec<Source>,
+}
+
+/// Tells how sources are doing.
+#[utoipa::path(get, path = "/v1/station/sources", tag = "line",
+    responses((status = 200, description = "The sources.", body = Sources), Refusals))]
+pub async fn sources(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
-    Ok(answer(json!({"sources": station.sources()})))
+    Ok(answer(Sources { sources: station.sources() }))
 }
 
 /// What [`trigger`] takes.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Trigger {
+    /// Its name; may be left out where one program brings images.
     source: Option<String>,
 }
 
-/// The verdict on the next frame.
+/// Triggers a source.
+#[utoipa::path(post, path = "/v1/trigger", tag = "line", request_body = Trigger,
+    responses((status = 200, description = "The verdict on its next frame.", body = Verdict),
+        (status = 404, description = "There is no such source.", body = ErrorBody),
+        (status = 409, description = "There are several sources and none is named.", body = ErrorBody),
+        (status = 504, description = "No frame has come in time.", body = ErrorBody), Refusals))]
 pub async fn trigger(
-    State(station): State<Arc<Station>>,
+    Shared(station): Shared<Arc<Station>>,
     caller: Caller,
     Json(asked): Json<Trigger>,
 ) -> Result<Response, Fault> {
@@ -144,99 +247,4 @@ pub async fn trigger(
     let patience = station.server()?.options.timeout;
     let answered = station.source(asked.source.as_deref())?.trigger(patience).await?;
     Ok(axum::Json(&answered.verdict).into_response())
-}
-
-/// What [`login`] takes.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct Shown {
-    token: String,
-    name: String,
-}
-
-/// Lets somebody in.
-pub async fn login(State(station): State<Arc<Station>>, Json(shown): Json<Shown>) -> Result<Response, Fault> {
-    let is_secure = station.server()?.options.tls.is_some();
-    let (who, cookie) = station.login.enter(&shown.token, &shown.name, is_secure)?;
-    station.log("login", &who.name, format!("logged in as {}", role(who.rights))).await?;
-    let body = json!({"role": role(who.rights), "rights": rights_json(who.rights), "name": who.name});
-    Ok(([(header::SET_COOKIE, cookie)], answer(body)).into_response())
-}
-
-/// Lets somebody out.
-pub async fn logout(State(station): State<Arc<Station>>, _: HeaderMap) -> Result<Response, Fault> {
-    let is_secure = station.server()?.options.tls.is_some();
-    Ok(([(header::SET_COOKIE, Login::leave(is_secure))], answer(json!({"role": "none"}))).into_response())
-}
-
-/// What may be changed.
-pub async fn settings(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
-    caller.need(Right::Read)?;
-    Ok(answer(told_settings(&station).await?))
-}
-
-/// Changes settings.
-pub async fn set_settings(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Json(changes): Json<Changes>,
-) -> Result<Response, Fault> {
-    let author = caller.signs(Right::Admin, changes.author.as_deref())?;
-    let changed = station.settings().changed(&changes)?;
-    let path = station.folder.join("settings.json");
-    let text = serde_json::to_string(&changes).unwrap_or_default();
-    blocking(move || Settings::store(&path, &changes)).await?;
-    station.settings.store(Arc::new(changed));
-    station.log("settings", &author, text).await?;
-    let keeper = station.clone();
-    blocking(move || keeper.make_room()).await?;
-    let told = told_settings(&station).await?;
-    station.say("settings", "", "settings were changed", told.clone());
-    Ok(answer(told))
-}
-
-async fn told_settings(station: &Arc<Station>) -> Result<Value, Fault> {
-    let settings = station.settings();
-    let limits = settings.limits();
-    let (held, next) = station
-        .read(move |connection| {
-            let next = retention::next(connection, LEAVING, None)?;
-            let rows: Result<Vec<_>, Fault> =
-                next.iter().map(|one| crate::station::store::images::image(connection, &one.id)).collect();
-            Ok((retention::held(connection)?, rows?))
-        })
-        .await?;
-    let mut told = serde_json::to_value(settings).unwrap_or_default();
-    told["sources"] = serde_json::to_value(station.sources()).unwrap_or_default();
-    let sinks = station.server()?.plugs.sinks.get().map(|sinks| sinks.states()).unwrap_or_default();
-    told["sinks"] = serde_json::to_value(sinks).unwrap_or_default();
-    told["tokens"] = station.server()?.tokens.are_needed().into();
-    told["retention"] = json!({
-        "bytes": held.bytes, "pictures": held.pictures, "oldest": held.oldest, "next": next,
-        "words": retention::in_words(&held, limits),
-    });
-    Ok(told)
-}
-
-/// What [`log`] takes.
-#[derive(Deserialize)]
-pub struct Lines {
-    kind: Option<String>,
-    before: Option<i64>,
-    limit: Option<usize>,
-}
-
-/// Who changed what.
-pub async fn log(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Query(lines): Query<Lines>,
-) -> Result<Response, Fault> {
-    caller.need(Right::Read)?;
-    let limit = lines.limit.unwrap_or(100).clamp(1, 1000);
-    let kind = lines.kind.filter(|kind| !kind.is_empty());
-    let events = station
-        .read(move |connection| LogLine::list(connection, kind.as_deref(), lines.before, limit))
-        .await?;
-    Ok(answer(json!({"events": events})))
 }

@@ -1,47 +1,50 @@
-//! Models, versions and thresholds.
+//! Models and their versions.
 
-use super::{Caller, Json, Query, answer, attachment};
+use super::{Caller, Json, Refusals, answer, attachment};
+use crate::api::ErrorBody;
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
 use crate::station::jobs::blocking;
-use crate::station::store::thresholds;
-use crate::station::threshold::{Wanted, not_calibrated, positions, rates};
+use crate::station::models::Model;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use blemish::registry;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
-/// Scores of the line that thresholds are shown against, unless it is asked otherwise, and at most.
-const LAST: (usize, usize) = (500, 10_000);
-
-/// Changes of a threshold that are listed.
-const CHANGES: usize = 50;
-
-fn last(asked: Option<usize>) -> usize {
-    asked.unwrap_or(LAST.0).min(LAST.1)
+/// The models.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StationModels)]
+pub struct Models {
+    models: Vec<Model>,
 }
 
-/// All models.
+/// Lists the models with their versions.
+#[utoipa::path(get, path = "/v1/station/models", tag = "models and jobs",
+    responses((status = 200, description = "The models, by name.", body = Models), Refusals))]
 pub async fn list(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
     let models = blocking(move || {
         station.model_names()?.iter().map(|name| station.model(name)).collect::<Result<Vec<_>, Fault>>()
     })
     .await?;
-    Ok(answer(json!({"models": models})))
+    Ok(answer(Models { models }))
 }
 
 /// What changes of versions take.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = VersionChange)]
 pub struct Change {
+    /// The version's key.
     version: Option<String>,
+    /// Who; the name of whoever logged in goes before.
     author: Option<String>,
+    /// Why.
     reason: Option<String>,
 }
 
@@ -52,6 +55,9 @@ impl Change {
 }
 
 /// Lets a version answer.
+#[utoipa::path(post, path = "/v1/station/models/{model}/live", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+    request_body = Change,
+    responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn live(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -63,7 +69,10 @@ pub async fn live(
     Ok(answer(station.make_live(&model, change.version()?, &author, &reason).await?))
 }
 
-/// Puts a version into shadow, or ends the shadow.
+/// Puts a version into shadow, or ends the shadow where none is named.
+#[utoipa::path(post, path = "/v1/station/models/{model}/shadow", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+    request_body = Change,
+    responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn shadow(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -75,6 +84,10 @@ pub async fn shadow(
 }
 
 /// Lets the version answer that was live before.
+#[utoipa::path(post, path = "/v1/station/models/{model}/rollback", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+    request_body = Change,
+    responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody),
+        (status = 409, description = "No version was live before.", body = ErrorBody), Refusals))]
 pub async fn roll_back(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -86,6 +99,9 @@ pub async fn roll_back(
 }
 
 /// Proves that a version scores as where it was fitted.
+#[utoipa::path(post, path = "/v1/station/models/{model}/verify", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+    request_body = Change,
+    responses((status = 200, description = "What `blemish verify --json` says of it.", body = Object), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn verify(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -97,6 +113,10 @@ pub async fn verify(
 }
 
 /// Deletes a version.
+#[utoipa::path(delete, path = "/v1/station/models/{model}/versions/{key}", tag = "models and jobs",
+    params(("model" = String, Path, description = "The model."), ("key" = String, Path, description = "The version's key.")),
+    responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody),
+        (status = 409, description = "The version is live or in shadow.", body = ErrorBody), Refusals))]
 pub async fn delete(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -106,7 +126,10 @@ pub async fn delete(
     Ok(answer(station.delete_version(&model, &key, &author).await?))
 }
 
-/// The file of a version.
+/// Gives the file of a version.
+#[utoipa::path(get, path = "/v1/station/models/{model}/versions/{key}/download", tag = "models and jobs",
+    params(("model" = String, Path, description = "The model."), ("key" = String, Path, description = "The version's key.")),
+    responses((status = 200, description = "The model file.", content((Vec<u8> = "application/octet-stream"))), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn download(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -121,110 +144,36 @@ pub async fn download(
     Ok(attachment(Body::from_stream(ReaderStream::new(file)), "application/octet-stream", &name))
 }
 
-/// What the threshold routes take in their query.
-#[derive(Default, Deserialize)]
-pub struct Asked {
-    last: Option<usize>,
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// Everything that the threshold's page needs.
-pub async fn threshold(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Path(model): Path<String>,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Fault> {
-    caller.need(Right::Read)?;
-    let served = station.server()?.models.find(&model)?;
-    let live = station.live_scores(&served, last(asked.last)).await?;
-    let (name, known) = (model.clone(), served.clone());
-    let (key, history, undoable) = blocking(move || {
-        let key = station.versions.key_of(&known)?;
-        let (history, undoable) = station.store.read(|connection| {
-            Ok((
-                thresholds::changes(connection, &name, CHANGES)?,
-                thresholds::undoable(connection, &name, &key)?,
-            ))
-        })?;
-        Ok((key, history, undoable))
-    })
-    .await?;
-    let current = served.current();
-    let calibration = current.detector.calibration().ok_or_else(not_calibrated)?;
-    let (rate, asked) = rates(calibration);
-    let told = json!({
-        "model": model,
-        "version": current.version,
-        "key": key,
-        "threshold": calibration.image_threshold,
-        "rate": rate,
-        "asked": asked,
-        "lowest_rate": calibration.lowest_rate(),
-        "promise": calibration.promise(),
-        "origin": calibration.origin(),
-        "calibration": calibration.image_scores,
-        "groups": calibration.groups(),
-        "positions": positions(calibration),
-        "live": live,
-        "history": history,
-        "can_undo": undoable.is_some(),
-    });
-    Ok(answer(told))
-}
-
-/// What [`set_threshold`] takes.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct Setting {
-    #[serde(flatten)]
-    wanted: Wanted,
-    author: Option<String>,
-    reason: Option<String>,
-    last: Option<usize>,
-}
-
-/// Sets another threshold, or says what it would do.
-pub async fn set_threshold(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Path(model): Path<String>,
-    Query(asked): Query<Asked>,
-    Json(setting): Json<Setting>,
-) -> Result<Response, Fault> {
-    let last = last(setting.last.or(asked.last));
-    if asked.dry_run {
-        caller.need(Right::Read)?;
-        return Ok(answer(station.try_threshold(&model, setting.wanted, last).await?));
-    }
-    let author = caller.signs(Right::Admin, setting.author.as_deref())?;
-    let reason: String = setting.reason.unwrap_or_default().chars().take(500).collect();
-    let outcome = station.set_threshold(&model, setting.wanted, &author, &reason, last).await?;
-    Ok(answer(outcome))
-}
-
-/// Brings the threshold before back.
-pub async fn undo_threshold(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Path(model): Path<String>,
-    Json(setting): Json<Setting>,
-) -> Result<Response, Fault> {
-    let author = caller.signs(Right::Admin, setting.author.as_deref())?;
-    Ok(answer(station.undo_threshold(&model, &author, last(setting.last)).await?))
-}
-
 /// The methods that a new model can be fitted with.
+#[derive(Serialize, ToSchema)]
+pub struct Methods {
+    methods: Vec<Method>,
+}
+
+/// A method.
+#[derive(Serialize, ToSchema)]
+pub struct Method {
+    name: &'static str,
+    /// One line: the idea.
+    summary: &'static str,
+    /// Whether a fit takes minutes and more.
+    trains_long: bool,
+    /// Whether its models can learn on.
+    can_update: bool,
+}
+
+/// Lists the methods that a new model can be fitted with.
+#[utoipa::path(get, path = "/v1/station/methods", tag = "models and jobs",
+    responses((status = 200, description = "The methods.", body = Methods), Refusals))]
 pub async fn methods(State(_): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
-    let methods: Vec<Value> = registry::methods()
-        .iter()
-        .map(|entry| {
-            let info = entry.info();
-            let trains_long = entry.parse(&[]).and_then(|settings| entry.needs(&settings)).is_ok_and(|needs| needs.trains_long());
-            json!({"name": info.name, "summary": info.summary, "trains_long": trains_long, "can_update": entry.updates().is_some()})
-        })
-        .collect();
-    Ok(answer(json!({"methods": methods})))
+    let methods = registry::methods().iter().map(|entry| {
+        let info = entry.info();
+        let trains_long = entry
+            .parse(&[])
+            .and_then(|settings| entry.needs(&settings))
+            .is_ok_and(|needs| needs.trains_long());
+        Method { name: info.name, summary: info.summary, trains_long, can_update: entry.updates().is_some() }
+    });
+    Ok(answer(Methods { methods: methods.collect() }))
 }

@@ -1,39 +1,38 @@
-//! Uploads, and trying a version on a few images.
+//! Uploads.
 
-use super::{Caller, Query, answer, picture};
+use super::{Caller, Query, Refusals, answer, picture};
+use crate::api::ErrorBody;
 use crate::fault::Fault;
 use crate::guard::Right;
 use crate::station::Station;
 use crate::station::jobs::blocking;
-use crate::station::pictures::{for_browsers, map_png};
-use crate::station::store::images::Frame;
+use crate::station::pictures::for_browsers;
 use crate::station::upload::Set;
-use crate::station::versions;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
+use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest, Multipart, Path, Request, State};
-use axum::http::header;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use blemish::data::check::check_dataset;
-use blemish::data::decode_image;
-use blemish::{Detector, ScoreOptions};
+use blemish::data::check::{Severity, check_dataset};
 use futures_util::{Stream, StreamExt};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
-
-/// Images that a version is tried on at once.
-const TRIED: usize = 20;
+use utoipa::{IntoParams, ToSchema};
 
 /// What [`upload`] takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Into {
+    /// The set; a new one without.
     set: Option<String>,
 }
 
 /// Takes images and zips into a set.
+#[utoipa::path(post, path = "/v1/station/uploads", tag = "uploads", params(Into),
+    request_body(description = "A form with a file a part: images and zips.", content((Vec<u8> = "multipart/form-data"))),
+    responses((status = 200, description = "The set as it is now.", body = Set), (status = 404, description = "There is no such set.", body = ErrorBody),
+        (status = 413, description = "A file is too large.", body = ErrorBody), Refusals))]
 pub async fn upload(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -78,13 +77,13 @@ pub async fn upload(
     Ok(answer(set))
 }
 
-async fn multipart(request: Request) -> Result<Multipart, Fault> {
+pub(super) async fn multipart(request: Request) -> Result<Multipart, Fault> {
     Multipart::from_request(request, &())
         .await
         .map_err(|_| Fault::request("files come as a form; send multipart/form-data with a file a part"))
 }
 
-fn broken(text: &str) -> Fault {
+pub(super) fn broken(text: &str) -> Fault {
     Fault::request(format!(
         "the upload broke off or is no form ({text}); send it again, what has arrived is kept"
     ))
@@ -92,7 +91,7 @@ fn broken(text: &str) -> Fault {
 
 /// Writes a part of a form to a file, up to a limit.
 async fn receive(
-    mut field: impl Stream<Item = Result<Bytes, axum::extract::multipart::MultipartError>> + Unpin,
+    mut field: impl Stream<Item = Result<Bytes, MultipartError>> + Unpin,
     mut received: tempfile::NamedTempFile,
     limit: u64,
 ) -> Result<tempfile::NamedTempFile, Fault> {
@@ -118,13 +117,40 @@ async fn receive(
 }
 
 /// What [`set`] takes.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Looked {
+    /// Whether to look for what is wrong with it, which takes a while.
     #[serde(default)]
     check: bool,
 }
 
 /// A set, and what is wrong with it.
+#[derive(Serialize, ToSchema)]
+pub struct Checked {
+    #[serde(flatten)]
+    set: Set,
+    /// What is wrong with it, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Vec<Issue>>,
+}
+
+/// Something that is wrong with a set.
+#[derive(Serialize, ToSchema)]
+pub struct Issue {
+    /// What it is, in words.
+    finding: &'static str,
+    /// Whether a fit would fail or be bad by it.
+    error: bool,
+    /// The files that it concerns.
+    files: Vec<String>,
+    /// What exactly, and how to mend it.
+    detail: String,
+}
+
+/// Tells of a set.
+#[utoipa::path(get, path = "/v1/station/uploads/{set}", tag = "uploads", params(("set" = String, Path, description = "The set."), Looked),
+    responses((status = 200, description = "The set.", body = Checked), (status = 404, description = "There is no such set.", body = ErrorBody), Refusals))]
 pub async fn set(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -133,27 +159,42 @@ pub async fn set(
 ) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
     let told = blocking(move || {
-        let mut told = serde_json::to_value(station.uploads.set(&set)?).unwrap_or_default();
-        if looked.check {
-            let folder = station.uploads.images(&set)?;
-            let checks = check_dataset(&folder, &Default::default(), &|_, _| {}).map_err(|error| Fault::new("dataset", error))?;
-            let issues = checks.iter().flat_map(|check| &check.issues);
-            told["check"] = issues
-                .map(|issue| {
-                    let name = |path: &std::path::PathBuf| path.strip_prefix(&folder).unwrap_or(path).display().to_string();
-                    let files: Vec<String> = issue.files.iter().map(name).collect();
-                    let is_problem = issue.severity == blemish::data::check::Severity::Problem;
-                    json!({"finding": issue.finding.words(), "error": is_problem, "files": files, "detail": issue.detail})
-                })
-                .collect();
-        }
-        Ok(told)
+        let folder = station.uploads.images(&set)?;
+        let set = station.uploads.set(&set)?;
+        let check = if looked.check { Some(issues(&folder)?) } else { None };
+        Ok(Checked { set, check })
     })
     .await?;
     Ok(answer(told))
 }
 
+fn issues(folder: &std::path::Path) -> Result<Vec<Issue>, Fault> {
+    let checks = check_dataset(folder, &Default::default(), &|_, _| {})
+        .map_err(|error| Fault::new("dataset", error))?;
+    let found = checks.into_iter().flat_map(|check| check.issues);
+    let told = found.map(|issue| Issue {
+        finding: issue.finding.words(),
+        error: issue.severity == Severity::Problem,
+        files: issue
+            .files
+            .iter()
+            .map(|path| path.strip_prefix(folder).unwrap_or(path).display().to_string())
+            .collect(),
+        detail: issue.detail,
+    });
+    Ok(told.collect())
+}
+
+/// What was deleted.
+#[derive(Serialize, ToSchema)]
+pub struct Deleted {
+    /// Files.
+    deleted: usize,
+}
+
 /// Deletes a set.
+#[utoipa::path(delete, path = "/v1/station/uploads/{set}", tag = "uploads", params(("set" = String, Path, description = "The set.")),
+    responses((status = 200, description = "How many files it had.", body = Deleted), (status = 404, description = "There is no such set.", body = ErrorBody), Refusals))]
 pub async fn delete(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -161,10 +202,15 @@ pub async fn delete(
 ) -> Result<Response, Fault> {
     caller.need(Right::Admin)?;
     let count = blocking(move || station.uploads.delete(&set)).await?;
-    Ok(answer(json!({"deleted": count})))
+    Ok(answer(Deleted { deleted: count }))
 }
 
-/// A file of a set, to be shown.
+/// Gives a file of a set, to be shown.
+#[utoipa::path(get, path = "/v1/station/uploads/{set}/files/{sha256}", tag = "uploads",
+    params(("set" = String, Path, description = "The set."), ("sha256" = String, Path, description = "Of the file's content.")),
+    responses((status = 200, description = "The picture.", content(
+            (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/bmp"), (Vec<u8> = "image/gif"))),
+        (status = 404, description = "There is no such set or file.", body = ErrorBody), Refusals))]
 pub async fn file(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -180,6 +226,9 @@ pub async fn file(
 }
 
 /// Takes a file out of a set.
+#[utoipa::path(delete, path = "/v1/station/uploads/{set}/files/{sha256}", tag = "uploads",
+    params(("set" = String, Path, description = "The set."), ("sha256" = String, Path, description = "Of the file's content.")),
+    responses((status = 200, description = "The set as it is now.", body = Set), (status = 404, description = "There is no such set or file.", body = ErrorBody), Refusals))]
 pub async fn remove(
     State(station): State<Arc<Station>>,
     caller: Caller,
@@ -188,94 +237,4 @@ pub async fn remove(
     caller.need(Right::Admin)?;
     let set = blocking(move || station.uploads.remove(&set, &sha256)).await?;
     Ok(answer(set))
-}
-
-/// What [`try_version`] takes.
-#[derive(Deserialize)]
-pub struct Tried {
-    version: String,
-}
-
-/// What a version says of a few images, beside the line.
-pub async fn try_version(
-    State(station): State<Arc<Station>>,
-    caller: Caller,
-    Path(model): Path<String>,
-    Query(tried): Query<Tried>,
-    request: Request,
-) -> Result<Response, Fault> {
-    caller.need(Right::Score)?;
-    let path = station.versions.path(&model, &tried.version)?;
-    let limit = station.uploads.limits();
-    let content_type =
-        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-    if content_type.starts_with("multipart/form-data") {
-        let mut form = multipart(request).await?;
-        while let Some(field) = form.next_field().await.map_err(|error| broken(&error.body_text()))? {
-            let Some(name) = field.file_name().map(str::to_owned) else { continue };
-            if files.len() == TRIED {
-                return Err(Fault::request(format!("try up to {TRIED} images at once")));
-            }
-            files.push((name, gather(field, limit.image).await?));
-        }
-    } else {
-        let body: Body = request.into_body();
-        files.push((String::new(), gather(body.into_data_stream(), limit.image).await?));
-    }
-    let results = blocking(move || {
-        let detector = versions::load(&path)?;
-        let say = |(name, bytes): (String, Vec<u8>)| {
-            one(&detector, &model, &tried.version, &name, &bytes, limit.pixels).unwrap_or_else(
-                |fault| json!({"name": name, "error": fault.text, "code": fault.code, "help": fault.help}),
-            )
-        };
-        Ok(files.into_iter().map(say).collect::<Vec<Value>>())
-    })
-    .await?;
-    Ok(answer(json!({"results": results})))
-}
-
-async fn gather<E: std::fmt::Display>(
-    mut stream: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    limit: u64,
-) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        bytes.extend_from_slice(&chunk.map_err(|error| broken(&error.to_string()))?);
-        if bytes.len() as u64 > limit {
-            return Err(Fault::new(
-                "body_too_large",
-                format!("an image has more than {} MiB; send a smaller one", limit >> 20),
-            ));
-        }
-    }
-    Ok(bytes)
-}
-
-fn one(
-    detector: &Detector,
-    model: &str,
-    key: &str,
-    name: &str,
-    bytes: &[u8],
-    most: u64,
-) -> Result<Value, Fault> {
-    let options = detector.transform().read_options();
-    let options = blemish::data::ReadOptions { maximum_pixels: Some(most), ..options };
-    let image = decode_image(bytes, &options).map_err(|fault| Fault::from(&fault))?;
-    let size = (image.height, image.width);
-    let scored =
-        detector.score_image(&image, &ScoreOptions::default()).map_err(|error| Fault::from(&error))?;
-    let decision = detector.decide(&scored, size, 0.0).map_err(|error| Fault::from(&error))?;
-    let covered = detector.transform().covered(size.0, size.1).map_err(|fault| Fault::from(&fault))?;
-    let png = map_png(&scored.map, detector.colour_range());
-    Ok(json!({
-        "name": name, "model": model, "version": key, "size": [size.0, size.1], "score": scored.score,
-        "p_value": decision.as_ref().map(|decision| decision.p_value),
-        "threshold": decision.as_ref().and_then(|decision| decision.threshold),
-        "anomalous": decision.as_ref().and_then(|decision| decision.anomalous),
-        "regions": decision.map(|decision| decision.regions).unwrap_or_default(),
-        "frame": Frame::of(&covered), "map": format!("data:image/png;base64,{}", STANDARD.encode(png)),
-    }))
 }

@@ -6,12 +6,14 @@ use crate::station::store::lock;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use utoipa::ToSchema;
 
 /// Lines of error output that are kept, and characters of each.
 const TAIL: (usize, usize) = (20, 500);
 
 /// How a source is doing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Source)]
 pub struct Told {
     /// Its name.
     pub name: String,
@@ -46,6 +48,7 @@ pub struct Told {
     /// What becomes of files.
     pub after: Option<String>,
     /// The last lines of its error output.
+    #[schema(value_type = Vec<String>)]
     pub tail: VecDeque<String>,
 }
 

@@ -4,9 +4,10 @@ use super::of_sqlite;
 use crate::fault::Fault;
 use rusqlite::{Connection, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A change, as the log tells it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct LogLine {
     /// Counts up.
     pub id: i64,

@@ -7,13 +7,15 @@ use crate::station::clock;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 /// Images in one answer, unless it is asked otherwise, and at most.
 const LIMIT: (usize, usize) = (60, 500);
 
 /// What images to list; everything that is given must hold.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
     /// `flagged`, `passed`, `undecided`.
     pub verdict: Option<String>,
@@ -35,9 +37,9 @@ pub struct Filter {
     pub before: Option<String>,
     /// Images after this id.
     pub after: Option<String>,
-    /// At most so many.
+    /// At most so many, up to 500; 60 by default.
     pub limit: Option<usize>,
-    /// Only of the download; ignored here.
+    /// Of the download: `folder` or `mvtec`; lists pass over it.
     pub layout: Option<String>,
 }
 
@@ -231,7 +233,8 @@ pub fn questions(connection: &Connection) -> Result<u64, Fault> {
 }
 
 /// A score of the live version, for histograms and curves.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, ToSchema)]
+#[schema(as = LiveScore)]
 pub struct Scored {
     /// The image.
     pub id: String,

@@ -9,9 +9,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::time::SystemTime;
+use utoipa::ToSchema;
 
 /// The part of an upright image that a map covers, in its pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
 pub struct Frame {
     /// First column.
     pub x: usize,
@@ -31,7 +32,7 @@ impl Frame {
 }
 
 /// What a version said of an image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Said {
     /// The model's name.
     pub model: String,
@@ -46,6 +47,7 @@ pub struct Said {
     /// Whether it was.
     pub anomalous: Option<bool>,
     /// Where.
+    #[schema(value_type = Vec<Object>)]
     pub regions: Vec<Region>,
     /// How long it took.
     pub milliseconds: Milliseconds,
@@ -152,7 +154,7 @@ fn in_words((worse, good): (u64, u64)) -> String {
 }
 
 /// An image of the history.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Row {
     /// See [`image_id`].
     pub id: String,

@@ -5,9 +5,10 @@ use crate::fault::Fault;
 use crate::station::clock;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a person says of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
     /// Nothing is wrong with it.
@@ -30,7 +31,8 @@ impl Label {
 }
 
 /// A label as it was given.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = GivenLabel)]
 pub struct Given {
     /// `good`, `defective`, `unsure`.
     pub label: String,

@@ -5,9 +5,11 @@ use crate::fault::Fault;
 use crate::station::clock;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A change of a threshold.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ThresholdChange)]
 pub struct Change {
     /// Counts up.
     pub id: i64,

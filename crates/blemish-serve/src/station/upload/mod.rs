@@ -18,6 +18,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use utoipa::ToSchema;
 
 /// What uploads may be.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,8 @@ impl Default for Limits {
 }
 
 /// A file of a set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = UploadedFile)]
 pub struct File {
     /// Its name as it came, made harmless: folders and file below the set's images.
     pub name: String,
@@ -54,7 +56,8 @@ pub struct File {
 }
 
 /// A file that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RefusedFile)]
 pub struct Refused {
     /// Its name as it came.
     pub name: String,
@@ -63,7 +66,7 @@ pub struct Refused {
 }
 
 /// A set as it is told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Set {
     /// Its name.
     pub set: String,

@@ -6,9 +6,10 @@ use crate::station::threshold::rates;
 use blemish::Detector;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 /// What a version was made by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MadeBy {
     /// A fit on uploaded images.
@@ -24,7 +25,7 @@ pub enum MadeBy {
 }
 
 /// What verification found, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verification {
     /// Whether all of it held.
     pub passed: bool,
@@ -33,7 +34,7 @@ pub struct Verification {
 }
 
 /// What is known of a version: its file beside the model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Record {
     /// Names it within its model.
     pub key: String,

@@ -198,7 +198,7 @@ impl Station {
                     if mends {
                         retention::mend(&strong.store, &strong.pictures, strong.begun)?;
                     }
-                    strong.make_room()
+                    strong.make_room(SystemTime::now())
                 });
                 if let Err(fault) = kept.await {
                     tracing::warn!("{fault}");
@@ -300,9 +300,10 @@ impl Station {
         self.say("source", &model, text, serde_json::to_value(&told).unwrap_or_default());
     }
 
-    /// Brings the pictures within the limits of the settings. Blocks the thread.
-    fn make_room(&self) -> Result<(), Fault> {
-        let (pictures, bytes) = retention::enforce(&self.store, &self.pictures, self.settings().limits(), 0)?;
+    /// Brings the pictures within the limits of the settings as they are `now`. Blocks the thread.
+    fn make_room(&self, now: SystemTime) -> Result<(), Fault> {
+        let limits = self.settings().limits();
+        let (pictures, bytes) = retention::enforce(&self.store, &self.pictures, limits, 0, now)?;
         if pictures > 0 {
             self.say_retention(pictures, bytes);
         }

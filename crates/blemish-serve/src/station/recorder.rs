@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Answers that may wait.
 const QUEUE: usize = 512;
@@ -169,7 +169,7 @@ impl Work {
         let station = self.station.clone();
         let told = row.clone();
         self.store.write_soon(move |connection| row.insert(connection), move || station.recorded(told));
-        self.make_room(bytes);
+        self.make_room(bytes, answered.received);
     }
 
     /// Only beside an image that is there: what is not recorded is not compared.
@@ -185,7 +185,7 @@ impl Work {
     }
 
     /// Deletes pictures once the limit is passed, so that no more than one image is ever beyond it.
-    fn make_room(&mut self, added: u64) {
+    fn make_room(&mut self, added: u64, now: SystemTime) {
         let limits = self.station.limits();
         let known = self.held.map(|held| held + added);
         if known.is_some_and(|held| held <= limits.bytes) {
@@ -199,7 +199,7 @@ impl Work {
         // All rows must be there before the oldest are looked for.
         let outcome = self.store.write(|_| Ok(())).and_then(|()| {
             let spare = limits.bytes / 100;
-            let freed = retention::enforce(&self.store, &self.pictures, limits, spare)?;
+            let freed = retention::enforce(&self.store, &self.pictures, limits, spare, now)?;
             Ok((freed, self.store.read(retention::bytes_held)?))
         });
         match outcome {

@@ -95,21 +95,27 @@ pub fn next(connection: &Connection, limit: usize, before: Option<&str>) -> Resu
     rows.and_then(Iterator::collect).map_err(of_sqlite)
 }
 
-/// Brings the pictures within their limits, with so many bytes to spare if they are beyond; how many images have lost theirs, and how many
-/// bytes that were. Blocks the thread.
+/// Brings the pictures within their limits as they are `now`, with so many bytes to spare if they are beyond; how many images have lost theirs,
+/// and how many bytes that were. Blocks the thread.
 ///
 /// # Errors
 /// Of the database.
-pub fn enforce(store: &Store, pictures: &Pictures, limits: Limits, spare: u64) -> Result<(u64, u64), Fault> {
+pub fn enforce(
+    store: &Store,
+    pictures: &Pictures,
+    limits: Limits,
+    spare: u64,
+    now: SystemTime,
+) -> Result<(u64, u64), Fault> {
     let mut total = (0, 0);
     let age = Duration::from_secs(86_400 * u64::from(limits.days));
-    let oldest = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let oldest = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let oldest = oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let before = first_id(oldest);
     loop {
-        let now = store.read(bytes_held)?;
-        let leaving = if now > limits.bytes.saturating_sub(if total.0 > 0 { spare } else { 0 }) {
-            let mut surplus = now - limits.bytes.saturating_sub(spare);
+        let held = store.read(bytes_held)?;
+        let leaving = if held > limits.bytes.saturating_sub(if total.0 > 0 { spare } else { 0 }) {
+            let mut surplus = held - limits.bytes.saturating_sub(spare);
             let mut leaving = store.read(|connection| next(connection, STEP, None))?;
             let enough = leaving.iter().position(|one| {
                 surplus = surplus.saturating_sub(one.bytes);

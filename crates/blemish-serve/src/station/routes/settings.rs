@@ -16,6 +16,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::SystemTime;
 use utoipa::{IntoParams, ToSchema};
 
 /// Pictures that are listed as the next to go.
@@ -73,7 +74,7 @@ pub async fn set_settings(
     station.settings.store(Arc::new(changed));
     station.log("settings", &author, text).await?;
     let keeper = station.clone();
-    blocking(move || keeper.make_room()).await?;
+    blocking(move || keeper.make_room(SystemTime::now())).await?;
     let told = told(&station).await?;
     station.say("settings", "", "settings were changed", json!(told));
     Ok(answer(told))

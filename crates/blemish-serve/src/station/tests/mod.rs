@@ -5,6 +5,7 @@ mod history;
 mod roles;
 mod room;
 mod settings;
+mod soak;
 mod thresholds;
 mod uploads;
 mod versions;
@@ -100,4 +101,15 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(30), "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Bytes of all files below a folder.
+pub(crate) fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.path().is_dir() {
+            true => bytes_below(&entry.path()),
+            false => entry.metadata().unwrap().len(),
+        })
+        .sum()
 }

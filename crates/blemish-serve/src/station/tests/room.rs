@@ -10,20 +10,9 @@ async fn pictures_make_room_in_their_order() {
     let store = Arc::new(Store::open(&folder.path().join("history.db")).unwrap());
     let pictures = Pictures::new(folder.path().join("images"));
     let limits = retention::Limits { bytes: LIMIT, days: 36_500 };
+    let now = SystemTime::now();
     let map = blemish::map::AnomalyMap { height: 0, width: 0, values: Vec::new() };
-    let on_disk = || -> u64 {
-        let mut folders = vec![pictures.root().to_owned()];
-        let mut bytes = 0;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                match entry.path().is_dir() {
-                    true => folders.push(entry.path()),
-                    false => bytes += entry.metadata().unwrap().len(),
-                }
-            }
-        }
-        bytes
-    };
+    let on_disk = || bytes_below(pictures.root());
     let each = 100 << 10;
     let count = 300u64;
     let mut kinds = std::collections::HashMap::new();
@@ -59,7 +48,7 @@ async fn pictures_make_room_in_their_order() {
             })
             .unwrap();
         assert!(on_disk() <= LIMIT + each, "beyond the limit by more than one image");
-        retention::enforce(&store, &pictures, limits, 0).unwrap();
+        retention::enforce(&store, &pictures, limits, 0, now).unwrap();
         assert!(on_disk() <= LIMIT);
     }
     let left: Vec<String> = store
@@ -93,7 +82,7 @@ async fn pictures_make_room_in_their_order() {
         "the newest that passed"
     );
     // A smaller limit takes flagged ones next, the oldest first, and labelled ones last.
-    retention::enforce(&store, &pictures, retention::Limits { bytes: 4 << 20, ..limits }, 0).unwrap();
+    retention::enforce(&store, &pictures, retention::Limits { bytes: 4 << 20, ..limits }, 0, now).unwrap();
     let rows = store
         .read(|connection| store::history::Filter { limit: Some(500), ..Default::default() }.list(connection))
         .unwrap()
@@ -108,8 +97,7 @@ async fn pictures_make_room_in_their_order() {
             .count(),
         0
     );
-    retention::enforce(&store, &pictures, retention::Limits { bytes: 0, ..limits }, 0).unwrap();
+    retention::enforce(&store, &pictures, retention::Limits { bytes: 0, ..limits }, 0, now).unwrap();
     assert_eq!(on_disk(), 10 * each, "pinned ones stay whatever happens");
-    // Days count as well: these are older than a day but for what is pinned.
     assert!(store.read(retention::held).unwrap().pictures == 10);
 }

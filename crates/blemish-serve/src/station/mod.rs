@@ -23,6 +23,7 @@
 
 pub mod clock;
 pub mod feedback;
+mod heard;
 pub mod jobs;
 pub mod login;
 mod models;
@@ -40,16 +41,15 @@ pub mod threshold;
 pub mod upload;
 pub mod versions;
 
-use crate::answer::Answered;
-use crate::bus::{Bus, Event, Happening, Listener};
+use crate::bus::Bus;
 use crate::fault::Fault;
-use crate::options::Which;
 use crate::server::{Room, Server};
 use arc_swap::ArcSwap;
+use heard::{Heard, Recorded};
 use jobs::Jobs;
 use login::Login;
 use pictures::Pictures;
-use recorder::{Recorder, Recording};
+use recorder::Recorder;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use settings::Settings;
@@ -59,7 +59,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 use store::Store;
-use store::images::Row;
 use upload::{Limits, Uploads};
 use versions::Versions;
 
@@ -368,78 +367,11 @@ impl Station {
     pub fn dropped(&self) -> u64 {
         self.recorder.get().map_or(0, Recorder::dropped)
     }
-
-    fn hear(&self, event: &Event) {
-        match &event.what {
-            Happening::Answered(answered) => {
-                if let Some(recorder) = self.recorder.get() {
-                    recorder.take(answered);
-                }
-            }
-            Happening::Told(told) if told.kind == "drift" => {
-                let text = told.text.clone();
-                let work = move |connection: &Connection| store::LogLine::add(connection, "drift", "", &text);
-                // Listeners must return at once; the queue of the history may be full.
-                let store = self.store.clone();
-                std::thread::spawn(move || store.write_soon(work, || {}));
-            }
-            Happening::Told(_) => {}
-        }
-    }
 }
 
 /// Waits until the station is closing or gone.
 async fn closing(station: &Weak<Station>) {
     while station.upgrade().is_some_and(|station| !station.is_closing()) {
         tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// The station as it listens: it ends with the server, not with the bus.
-struct Heard(Weak<Station>);
-
-impl Listener for Heard {
-    fn take(&self, event: &Event) {
-        if let Some(station) = self.0.upgrade() {
-            station.hear(event);
-        }
-    }
-}
-
-/// The station as the recorder knows it.
-struct Recorded(Weak<Station>);
-
-impl Recording for Recorded {
-    fn rule(&self) -> (Which, f64) {
-        self.0.upgrade().map_or((Which::None, 0.0), |station| {
-            let settings = station.settings();
-            (settings.record, settings.audit)
-        })
-    }
-
-    fn version(&self, answered: &Answered) -> (String, Option<(u64, u64)>) {
-        match self.0.upgrade() {
-            Some(station) => station.version_and_rank(answered),
-            None => (answered.verdict.version.clone(), None),
-        }
-    }
-
-    fn limits(&self) -> retention::Limits {
-        let unlimited = retention::Limits { bytes: u64::MAX, days: u32::MAX };
-        self.0.upgrade().map_or(unlimited, |station| station.settings().limits())
-    }
-
-    fn recorded(&self, row: Row) {
-        if let Some(station) = self.0.upgrade() {
-            let model = row.verdict.as_ref().map(|said| said.model.clone()).unwrap_or_default();
-            let data = serde_json::to_value(&row).unwrap_or_default();
-            station.say("image", &model, format!("image {}", row.id), data);
-        }
-    }
-
-    fn made_room(&self, pictures: u64, bytes: u64) {
-        if let Some(station) = self.0.upgrade() {
-            station.say_retention(pictures, bytes);
-        }
     }
 }

@@ -9,6 +9,7 @@ use crate::testing::{bench, options, request};
 use axum::Router;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
 
 /// Fits by copying a model; what it does depends on the method's settings.
 const PROGRAM: &str = r#"#!/bin/sh

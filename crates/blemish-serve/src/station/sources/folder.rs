@@ -4,6 +4,8 @@
 //! A file is taken when its size and time have stood still for two looks, or when it was renamed into place, which programs do that
 //! know how to write files. Each content is taken once, also after a restart.
 
+mod disk;
+
 use super::{After, Source, is_of_the_image};
 use crate::answer::Origin;
 use crate::station::Station;
@@ -11,13 +13,14 @@ use crate::station::clock;
 use crate::station::store::{lock, of_sqlite};
 use axum::body::Bytes;
 use blemish::data::files;
+use disk::{Look, list, put_away, set_aside};
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -32,20 +35,6 @@ const TRIES: u32 = 5;
 
 /// Images on their way at once; more would only wait elsewhere.
 const AT_ONCE: usize = 16;
-
-/// Folders inside folders that are looked into.
-const DEPTH: usize = 8;
-
-/// Files with these extensions are images.
-const EXTENSIONS: [&str; 14] =
-    ["png", "jpg", "jpeg", "jpe", "bmp", "tif", "tiff", "webp", "gif", "pnm", "ppm", "pgm", "pbm", "pam"];
-
-/// What a file looked like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
-    length: u64,
-    modified: Option<SystemTime>,
-}
 
 /// A watched folder.
 pub struct Folder<'a> {
@@ -276,43 +265,6 @@ fn watch(path: &Path, told: mpsc::UnboundedSender<notify::Event>) -> Option<noti
     Some(watcher)
 }
 
-/// All images in a folder and below, without those that were set aside or moved.
-fn list(folder: &Path, after: &After) -> std::io::Result<HashMap<PathBuf, Look>> {
-    let mut found = HashMap::new();
-    let mut folders = vec![(folder.to_owned(), 0)];
-    let unreadable = folder.join("unreadable");
-    while let Some((folder, depth)) = folders.pop() {
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            // Of the folders inside some may be closed to us, or just gone.
-            Err(_) if depth > 0 => continue,
-            Err(error) => return Err(error),
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let Ok(kind) = entry.file_type() else { continue };
-            let is_moved = matches!(after, After::Move(to) if *to == path);
-            if name.starts_with('.') || name.ends_with('~') || path == unreadable || is_moved {
-                continue;
-            }
-            if kind.is_dir() && depth < DEPTH {
-                folders.push((path, depth + 1));
-            } else if kind.is_file() && is_image(&path) {
-                let Ok(metadata) = entry.metadata() else { continue };
-                found.insert(path, Look { length: metadata.len(), modified: metadata.modified().ok() });
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
-}
-
 /// Scores a file, unless its content was there before, and does with it what is to be done.
 async fn take(
     source: &Arc<Source>,
@@ -398,41 +350,4 @@ async fn take_once(
         }
     }
     Outcome::Done
-}
-
-fn put_away(path: &Path, after: &After) -> std::io::Result<()> {
-    match after {
-        After::Keep => Ok(()),
-        After::Delete => std::fs::remove_file(path),
-        After::Move(to) => move_to(path, to).map(drop),
-    }
-}
-
-/// Moves a file into a folder under a name that is free there.
-fn move_to(path: &Path, folder: &Path) -> std::io::Result<PathBuf> {
-    std::fs::create_dir_all(folder)?;
-    let name = path.file_name().unwrap_or_default();
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let extension =
-        path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
-    let mut to = folder.join(name);
-    for number in 2.. {
-        if !to.exists() {
-            break;
-        }
-        to = folder.join(format!("{stem}-{number}{extension}"));
-    }
-    if std::fs::rename(path, &to).is_err() {
-        // Another disk.
-        std::fs::copy(path, &to)?;
-        std::fs::remove_file(path)?;
-    }
-    Ok(to)
-}
-
-fn set_aside(path: &Path, folder: &Path, reason: &str) -> std::io::Result<()> {
-    let to = move_to(path, folder)?;
-    let mut note = to.into_os_string();
-    note.push(".txt");
-    std::fs::write(note, format!("{reason}\n"))
 }

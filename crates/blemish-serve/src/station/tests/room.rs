@@ -87,7 +87,7 @@ async fn pictures_make_room_in_their_order() {
         .read(|connection| store::history::Filter { limit: Some(500), ..Default::default() }.list(connection))
         .unwrap()
         .images;
-    let has = |row: &&Row| row.has_original;
+    let has = |row: &&store::images::Row| row.has_original;
     assert_eq!(rows.len(), 300, "rows outlive pictures");
     assert_eq!(rows.iter().filter(has).filter(|row| row.label.is_some()).count(), 30);
     assert_eq!(

@@ -1,14 +1,22 @@
 //! Requests that were changed at random: whatever comes, an answer with a body goes, and nothing panics.
+//!
+//!     BLEMISH_FUZZ=1000000 cargo test --release -p blemish-serve whatever_comes
+//!
+//! The requests are made for the routes and what reads bodies, so what lies behind them is chosen to be quick: a model of histograms of
+//! small images, and a reload of its file once in a thousand requests.
 
 use super::SCORE;
-use crate::options::ServeOptions;
-use crate::testing::{bench, form, options, request, server, until};
-use axum::body::{Body, to_bytes};
+use crate::options::{ModelOption, ServeOptions};
+use crate::testing::{bench, form, request, until, with_outputs};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderName, HeaderValue, Request};
 use tower::ServiceExt;
 
 /// Requests, unless `BLEMISH_FUZZ` says how many.
 const REQUESTS: u64 = 10_000;
+
+/// One request in so many loads the model anew, which takes as long as hundreds of others.
+const RELOADS: usize = 1000;
 
 /// xorshift64*, seeded, so that a failure can be had again.
 struct Random(u64);
@@ -44,20 +52,40 @@ fn mutated(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-async fn base(random: &mut Random) -> Request<Body> {
-    let images = bench().images();
+/// A request of the Open Inference Protocol: JSON, or JSON and bytes.
+fn infer(random: &mut Random, verb: &str, image: &[u8]) -> Request<Body> {
+    let json: String = match random.below(3) {
+        0 => r#"{"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","data":["iVBORw0KGgo="],"parameters":{"content_type":"base64"}}]}"#.into(),
+        1 => r#"{"inputs":[{"name":"pixels","shape":[1,2,2,3],"datatype":"UINT8","data":[1,2,3,4,5,6,7,8,9,10,11,12]}],"outputs":[{"name":"score"}]}"#.into(),
+        _ => format!(
+            r#"{{"id":"1","inputs":[{{"name":"image","shape":[1],"datatype":"BYTES","parameters":{{"binary_data_size":{}}}}}]}}"#,
+            image.len() + 4
+        ),
+    };
+    let mut body = json.clone().into_bytes();
+    if json.contains("binary_data_size") {
+        body.extend((image.len() as u32).to_le_bytes());
+        body.extend(image);
+    }
+    let mut made = request(verb, "/", body);
+    let length = if random.below(4) == 0 { random.next().to_string() } else { json.len().to_string() };
+    made.headers_mut().insert("inference-header-content-length", length.parse().unwrap());
+    made
+}
+
+async fn base(random: &mut Random, images: &[Bytes]) -> Request<Body> {
     let image = images[random.below(images.len())].to_vec();
     let paths = [
         SCORE,
         "/score",
         "/v1/models",
         "/v1/models/line",
-        "/v1/models/line/reload",
         "/metrics",
         "/livez",
         "/v1/models/line/score-batch",
         "/readyz",
         "/openapi.json",
+        "/v2/models/line/infer",
     ];
     let queries = [
         "",
@@ -68,15 +96,17 @@ async fn base(random: &mut Random) -> Request<Body> {
         "?%ff=%zz",
         "?map=none&&=&x",
     ];
-    let mut path: Vec<u8> = format!("{}{}", random.one(&paths), random.one(&queries)).into_bytes();
+    let path = if random.below(RELOADS) == 0 { "/v1/models/line/reload" } else { random.one(&paths) };
+    let mut path: Vec<u8> = format!("{path}{}", random.one(&queries)).into_bytes();
     if random.below(4) == 0 {
         path = mutated(random, path);
     }
     let path = String::from_utf8_lossy(&path).into_owned();
     let uri = path.parse::<axum::http::Uri>().ok().filter(|uri| uri.path().starts_with('/'));
     let verb = random.one(&["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "HEAD", "BREW"]);
-    let mut made = match random.below(3) {
+    let mut made = match random.below(4) {
         0 => form(verb, "/", &[("a.png", &image)]),
+        1 => infer(random, verb, &image),
         _ => request(verb, "/", image),
     };
     if let Some(uri) = uri {
@@ -125,13 +155,18 @@ async fn base(random: &mut Random) -> Request<Body> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_comes_is_answered() {
-    let (options, _folder) = options(&["line"]);
-    let (server, app) = server(ServeOptions { verifies: false, ..options }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("line.blemish");
+    std::fs::copy(bench().path("tiled"), &path).unwrap();
+    let models = vec![ModelOption { name: "line".into(), path }];
+    let options = ServeOptions { models, verifies: false, ..ServeOptions::default() };
+    let (server, app, _closings) = with_outputs(options, std::io::sink()).await;
+    let images = bench().images();
     let served = server.models.get("line").unwrap();
     let count = std::env::var("BLEMISH_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(REQUESTS);
     for number in 0..count {
         let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number + 1).wrapping_mul(0xd134_2543_de82_ef95));
-        let asked = base(&mut random).await;
+        let asked = base(&mut random, &images).await;
         let (what, verb) = (format!("{number}: {asked:?}"), asked.method().clone());
         let response = app.clone().oneshot(asked).await.unwrap();
         let status = response.status();

@@ -3,7 +3,8 @@
 use super::dense::{Panels, Tiles};
 use super::depthwise::{Depthwise, Kernels};
 use super::finish::{ByteRatio, Constants, Finish, Requantisation};
-use super::lanes::{BYTES, Instructions, LANES};
+use super::instructions::Instructions;
+use super::lanes::{BYTES, LANES};
 use super::map::{ByteMap, pitch_of};
 use super::strip::strip;
 use crate::conv::{ConvSpec, Windows, each_chunk};

@@ -3,7 +3,8 @@
 //! A block of 64 output channels at a time, so that its weights stay in the caches while pixels pass by.
 
 use super::finish::{Constants, Finish};
-use super::lanes::{BYTES, Dots, LANES, Task, VECTORS, channel_of};
+use super::instructions::Task;
+use super::lanes::{BYTES, Dots, LANES, VECTORS, channel_of};
 
 /// Weights of one vector of channels for four terms.
 type Weights = [i8; BYTES];

@@ -1,7 +1,8 @@
 //! One kernel a channel: four rows of the kernel at a time, one byte of each to a lane.
 
 use super::finish::{Constants, Finish};
-use super::lanes::{BYTES, Dots, LANES, Task, VECTORS, channel_of};
+use super::instructions::Task;
+use super::lanes::{BYTES, Dots, LANES, VECTORS, channel_of};
 
 /// Pixels summed side by side, so that an interleaved column serves several of them.
 const PIXELS: usize = 4;

@@ -25,6 +25,7 @@ mod convolution;
 mod dense;
 mod depthwise;
 mod finish;
+mod instructions;
 mod lanes;
 mod map;
 #[cfg(target_arch = "aarch64")]
@@ -43,5 +44,5 @@ pub use pool::{add, global_mean, max_pool};
 
 /// The instructions that convolutions of bytes use on this machine: `avx512`, `avxvnni`, `avx2`, `neon` or `portable`.
 pub fn instructions() -> &'static str {
-    lanes::Instructions::detect().name()
+    instructions::Instructions::detect().name()
 }

@@ -1,6 +1,7 @@
 //! Every set of instructions against the plain sum in 64 bits and exact rounding.
 
-use super::lanes::{Dots, Instructions, LANES, Task};
+use super::instructions::{Instructions, Task};
+use super::lanes::{Dots, LANES};
 use super::*;
 use crate::conv::{ConvSpec, MaxPool, Windows};
 use rayon::prelude::*;

@@ -1,7 +1,7 @@
 //! The sums on Intel and AMD: AVX-512 with VNNI, AVX2 with VNNI, AVX2.
 //!
 //! SAFETY of every block here: values of these types are made and used only inside the functions of
-//! [`super::lanes::Instructions::run`], which run after the machine was asked for these very features. Loads and stores
+//! [`super::instructions::Instructions::run`], which run after the machine was asked for these very features. Loads and stores
 //! are unaligned and cover exactly the arrays that they are given.
 
 use super::lanes::{BYTES, Dots, LANES, VECTORS};

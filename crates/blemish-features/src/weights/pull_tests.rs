@@ -105,7 +105,7 @@ fn a_sound_file_is_kept_under_its_name_through_a_redirect() {
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\netag: \"0\"\r\n\r\n", file.len())
             }
             _ => format!(
-                "HTTP/1.1 302 Found\r\ncontent-length: 0\r\nx-linked-etag: \"{stated}\"\r\nx-linked-size: {}\r\nlocation: /elsewhere\r\n\r\n",
+                "HTTP/1.1 302 Found\r\nconnection: close\r\ncontent-length: 0\r\nx-linked-etag: \"{stated}\"\r\nx-linked-size: {}\r\nlocation: /elsewhere\r\n\r\n",
                 file.len()
             ),
         };

@@ -32,9 +32,9 @@ def main():
     asked = words.parse_args()
     program, rows = Program(asked.program), Rows("export")
     for data in map(Path, asked.sets):
-        images = spread_over(sorted(data.glob("test/*/*.*")), asked.images)
         for method in asked.methods:
             with tempfile.TemporaryDirectory() as folder:
+                images = copies(spread_over(sorted(data.glob("test/*/*.*")), asked.images), Path(folder))
                 ours(program, rows, Path(folder), data, images, method, asked.peer)
                 if asked.peer and method in PEERS:
                     theirs(rows, Path(folder), data, images, method, asked.peer)
@@ -42,6 +42,16 @@ def main():
 
 def spread_over(images, count):
     return [images[at * len(images) // count] for at in range(min(count, len(images)))]
+
+
+def copies(images, folder):
+    """The images as PNG files, so that differences of JPEG decoders stay out of the comparison."""
+    from PIL import Image
+
+    found = [folder / f"{at:03}.png" for at in range(len(images))]
+    for image, copy in zip(images, found):
+        Image.open(image).convert("RGB").save(copy, compress_level=1)
+    return found
 
 
 def ours(program, rows, folder, data, images, method, weights):

@@ -118,8 +118,10 @@ async fn a_folder_gives_each_image_once_whatever_happens_to_it() {
     until("three images came", || told(&bed).taken == 3).await;
     until("one was known", || told(&bed).repeated == 1).await;
     until("one is no image", || told(&bed).unreadable == 1).await;
-    let reason = fs::read_to_string(inbox.join("unreadable/broken.png.txt")).unwrap();
-    assert!(!reason.trim().is_empty() && inbox.join("unreadable/broken.png").exists());
+    // It is counted a moment before its reason is written.
+    let reason = || fs::read_to_string(inbox.join("unreadable/broken.png.txt"));
+    until("its reason stands beside it", || reason().is_ok_and(|text| !text.trim().is_empty())).await;
+    assert!(inbox.join("unreadable/broken.png").exists());
     assert!(told(&bed).error.unwrap().contains("broken.png"));
     until("files were moved", || !half.exists() && !inbox.join("monday/other.png").exists()).await;
     assert!(

@@ -126,7 +126,17 @@ impl WeightStore {
     fn add_from(&self, file: &Path, name: Option<&str>, source: &str) -> Result<StoreEntry, FeatureError> {
         let state = read_state_dict(file)?;
         let name = match name {
-            Some(name) => network(name)?.to_owned(),
+            Some(name) => {
+                let name = network(name)?;
+                // A part of a backbone may be kept; these networks are loaded whole or not at all.
+                if prompted_names().any(|known| known == name) && recognize_prompted(&state) != Some(name) {
+                    return Err(FeatureError::Store(format!(
+                        "`{}` does not hold the weights of `{name}` under the names that are known",
+                        file.display()
+                    )));
+                }
+                name.to_owned()
+            }
             // Of a file with both towers of a CLIP, the image tower alone would be a backbone.
             None => match image_texts(&state)
                 .next()

@@ -151,6 +151,13 @@ fn the_store_keeps_finds_and_checks_files() {
     std::fs::remove_file(&kept).unwrap();
     assert_eq!(store.verify().unwrap()[0].1, Check::Missing);
     assert!(store.add(&path, Some("resnet9000")).unwrap_err().to_string().contains("resnet9000"));
+    assert!(
+        store
+            .add(&path, Some("sam_vit_b"))
+            .unwrap_err()
+            .to_string()
+            .contains("does not hold the weights of `sam_vit_b`")
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Engines that run a network: one description, several executors, the same features to 1e-4.
 
+mod batch;
 #[cfg(feature = "burn")]
 pub mod burn;
 mod fusion;

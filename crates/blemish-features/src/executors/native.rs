@@ -4,9 +4,10 @@
 //! of the features depend neither on the machine's vector width nor on threads: a batch spreads its images over the threads, a
 //! lone image its rows.
 
+use super::batch::run_batch;
 use super::fusion::{Fused, fuse, last_uses};
 use crate::FeatureError;
-use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Tap, Weights};
+use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Weights};
 use crate::positions::Positions;
 use blemish_kernels::Workers;
 use blemish_kernels::conv::{
@@ -138,26 +139,9 @@ impl Executor for NativeExecutor {
         input: &[f32],
         [count, height, width]: [usize; 3],
     ) -> Result<Vec<FeatureMap>, FeatureError> {
-        let size = [height, width];
-        let sizes = self.graph.output_sizes(height, width)?;
-        let empty = |tap: &Tap| {
-            let (channels, [height, width]) = (self.graph.nodes[tap.node].channels, sizes[tap.node]);
-            FeatureMap { channels, height, width, data: vec![0.0; count * channels * height * width] }
-        };
-        let mut maps: Vec<FeatureMap> = self.graph.taps.iter().map(empty).collect();
-        let mut parts: Vec<Vec<&mut [f32]>> = (0..count).map(|_| Vec::new()).collect();
-        for FeatureMap { channels, height, width, data } in &mut maps {
-            let of_images = data.chunks_exact_mut(*channels * *height * *width);
-            parts.iter_mut().zip(of_images).for_each(|(parts, part)| parts.push(part));
-        }
-        let images: Vec<_> = input.chunks_exact(3 * height * width).zip(parts).collect();
-        let is_parallel = count < self.pool.current_num_threads();
-        let run = |(image, parts)| self.run_one(image, size, parts, is_parallel);
-        self.pool.install(|| match is_parallel {
-            true => images.into_iter().try_for_each(run),
-            false => images.into_par_iter().try_for_each(run),
-        })?;
-        Ok(maps)
+        run_batch(&self.graph, &self.pool, input, [count, height, width], |image, maps, is_parallel| {
+            self.run_one(image, [height, width], maps, is_parallel)
+        })
     }
 }
 

@@ -14,11 +14,11 @@ mod tests;
 pub use calibrate::{LayerError, Range, Ranges, calibrate, relative_errors};
 
 use crate::FeatureError;
-use crate::graph::{Executor, FeatureMap, Graph, Tap, Weights};
+use crate::executors::batch::run_batch;
+use crate::graph::{Executor, FeatureMap, Graph, Weights};
 use blemish_kernels::Workers;
 use blemish_kernels::int8::{ByteMap, Quantisation};
 use plan::Step;
-use rayon::prelude::*;
 
 /// A network in bytes on this CPU.
 pub struct QuantisedExecutor {
@@ -86,25 +86,9 @@ impl Executor for QuantisedExecutor {
         input: &[f32],
         [count, height, width]: [usize; 3],
     ) -> Result<Vec<FeatureMap>, FeatureError> {
-        let sizes = self.graph.output_sizes(height, width)?;
-        let empty = |tap: &Tap| {
-            let (channels, [height, width]) = (self.graph.nodes[tap.node].channels, sizes[tap.node]);
-            FeatureMap { channels, height, width, data: vec![0.0; count * channels * height * width] }
-        };
-        let mut maps: Vec<FeatureMap> = self.graph.taps.iter().map(empty).collect();
-        let mut parts: Vec<Vec<&mut [f32]>> = (0..count).map(|_| Vec::new()).collect();
-        for FeatureMap { channels, height, width, data } in &mut maps {
-            let of_images = data.chunks_exact_mut(*channels * *height * *width);
-            parts.iter_mut().zip(of_images).for_each(|(parts, part)| parts.push(part));
-        }
-        let images: Vec<_> = input.chunks_exact(3 * height * width).zip(parts).collect();
-        let is_parallel = count < self.pool.current_num_threads();
-        let run = |(image, parts)| self.run_one(image, [height, width], parts, is_parallel);
-        self.pool.install(|| match is_parallel {
-            true => images.into_iter().try_for_each(run),
-            false => images.into_par_iter().try_for_each(run),
-        })?;
-        Ok(maps)
+        run_batch(&self.graph, &self.pool, input, [count, height, width], |image, maps, is_parallel| {
+            self.run_one(image, [height, width], maps, is_parallel)
+        })
     }
 }
 

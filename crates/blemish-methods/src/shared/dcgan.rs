@@ -100,6 +100,17 @@ pub(crate) fn side_of((height, width): (usize, usize)) -> Result<usize, String> 
     ))
 }
 
+/// Checks that images have the side of those a model was fitted on.
+///
+/// # Errors
+/// Words that name both.
+pub(crate) fn check_side(side: usize, (height, width): (usize, usize)) -> Result<(), String> {
+    if (height, width) == (side, side) {
+        return Ok(());
+    }
+    Err(format!("the model is for images of {side}x{side}, these have {width}x{height}"))
+}
+
 /// Normalisation inside an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncoderNorm {

@@ -110,7 +110,7 @@ fn adaptive_pool(writer: &mut GraphWriter, value: &Value, (from, to): (usize, us
         let weight = writer.floats("pooling", &[to, from, 1, 1], &matrix);
         return writer.convolve(value, &weight, None, 1, 1);
     }
-    let mut sum: Option<Value> = None;
+    let mut parts = Vec::new();
     for nth in 0..widest {
         let numbers: Vec<i64> = bins.iter().map(|&(start, end)| (start + nth).min(end - 1) as i64).collect();
         let shares: Vec<f32> = bins
@@ -120,13 +120,9 @@ fn adaptive_pool(writer: &mut GraphWriter, value: &Value, (from, to): (usize, us
         let numbers = writer.list(&numbers);
         let shares = writer.floats("shares", &[1, to, 1, 1], &shares);
         let part = writer.gather(value, &numbers, axis);
-        let part = writer.mul(&part, &shares);
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => writer.add(&sum, &part),
-        });
+        parts.push(writer.mul(&part, &shares));
     }
-    sum.unwrap_or_else(|| value.clone())
+    writer.sum(parts).unwrap_or_else(|| value.clone())
 }
 
 /// Squared lengths of the last axis, which goes.

@@ -85,6 +85,11 @@ impl GraphWriter {
         }
     }
 
+    /// The sum of values, one after the other; none of none.
+    pub fn sum(&mut self, values: impl IntoIterator<Item = Value>) -> Option<Value> {
+        values.into_iter().reduce(|sum, value| self.add(&sum, &value))
+    }
+
     /// Entries along an axis by their numbers.
     pub fn gather(&mut self, value: &Value, numbers: &Value, axis: i64) -> Value {
         self.apply("Gather", &[value, numbers], &[Setting::Int("axis", axis)])

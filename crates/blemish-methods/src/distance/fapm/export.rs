@@ -25,17 +25,13 @@ pub(super) fn write(
     }
     let (height, width) = (memory.sizes[0].height, memory.sizes[0].width);
     let k = memory.neighbours();
-    let mut sum: Option<Value> = None;
+    let mut distances = Vec::new();
     for (layer, map) in input.maps.iter().enumerate() {
         let mean = neighbourhood_mean(writer, &map.value, memory.config.patch_size);
         let patches = rows(writer, &mean, map.height * map.width, map.channels);
-        let near = layer_distances(writer, memory, layer, &patches, k);
-        sum = Some(match sum {
-            None => near,
-            Some(sum) => writer.add(&sum, &near),
-        });
+        distances.push(layer_distances(writer, memory, layer, &patches, k));
     }
-    let sums = sum.ok_or_else(|| cannot("it has no layers"))?;
+    let sums = writer.sum(distances).ok_or_else(|| cannot("it has no layers"))?;
     let nearest = writer.slice(&sums, 0, 1, -1);
     let grid = writer.reshape(&nearest, &[-1, height as i64, width as i64]);
     let values = input.inside(writer, &grid, (height, width));

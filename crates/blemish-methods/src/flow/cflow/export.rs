@@ -2,10 +2,12 @@
 
 use super::{CFlow, position_codes};
 use crate::shared::flow_graph::{Codes, chain, latent_energy};
+use crate::shared::layer_graph::{plus, resized, times};
 use crate::shared::map_size::MapSize;
 use blemish_core::error::Error;
-use blemish_core::export::{GraphInput, GraphScores, both_sides, cannot, resize_matrix};
-use blemish_features::onnx::{GraphWriter, Value};
+use blemish_core::export::{GraphInput, GraphScores, cannot};
+use blemish_features::GraphMap;
+use blemish_features::onnx::GraphWriter;
 use blemish_kernels::map::resize_aligned;
 
 /// Adds a model: the flows of all layers at every position, and what their likelihoods lack of the largest.
@@ -15,7 +17,7 @@ pub(super) fn write(
     input: &GraphInput<'_>,
 ) -> Result<GraphScores, Error> {
     let (height, width) = input.size;
-    let mut sum: Option<Value> = None;
+    let mut shares = Vec::new();
     for (layer, map) in model.layers.iter().zip(&input.maps) {
         let size = MapSize { channels: map.channels, height: map.height, width: map.width };
         let condition = model.config.condition;
@@ -29,23 +31,15 @@ pub(super) fn write(
         let (z, log_det) = chain(writer, &layer.flow, &map.value, map.channels, codes.as_ref())?;
         let energy = latent_energy(writer, &z);
         let apart = writer.sub(&log_det, &energy);
-        let share = writer.number(1.0 / map.channels as f32);
-        let scaled = writer.mul(&apart, &share);
+        let scaled = times(writer, &apart, 1.0 / map.channels as f32);
         let constant = 0.5 * std::f64::consts::TAU.ln() + f64::from(layer.largest);
-        let constant = writer.number(constant as f32);
-        let below = writer.sub(&scaled, &constant);
+        let below = plus(writer, &scaled, -constant as f32);
         let nought = writer.number(0.0);
         let below = writer.apply("Min", &[&below, &nought], &[]);
-        let likely = writer.each("Exp", &below);
-        let down = resize_matrix(resize_aligned, map.height, height);
-        let across = resize_matrix(resize_aligned, map.width, width);
-        let resized = both_sides(writer, &likely, (&down, &across), (map.height, map.width));
-        sum = Some(match sum {
-            None => resized,
-            Some(sum) => writer.add(&sum, &resized),
-        });
+        let likely = GraphMap { value: writer.each("Exp", &below), channels: 1, ..*map };
+        shares.push(resized(writer, &likely, resize_aligned, input.size).value);
     }
-    let sum = sum.ok_or_else(|| cannot("it has no layers"))?;
+    let sum = writer.sum(shares).ok_or_else(|| cannot("it has no layers"))?;
     let layers = writer.number(model.layers.len() as f32);
     let lacking = writer.sub(&layers, &sum);
     let values = writer.squeeze(&lacking, &[1]);

@@ -2,7 +2,7 @@
 
 use super::{CsFlow, NAME, Score, check_scales};
 use crate::shared::flow_graph::{latent_energy, transform};
-use crate::shared::layer_graph::{GraphLayer, activated, resized, times};
+use crate::shared::layer_graph::{GraphLayer, activated, doubled, times};
 use crate::shared::tensors::values_of;
 use blemish_core::error::Error;
 use blemish_core::export::{GraphInput, GraphScores, cannot};
@@ -120,8 +120,8 @@ fn crossed(writer: &mut GraphWriter, subnet: &CrossSubnet, x: &[GraphMap]) -> Re
             sum = writer.add(&sum, &down.value);
         }
         if let Some(deeper) = h.get(scale + 1) {
-            let doubled = resized(writer, deeper, resize_bilinear, (2 * deeper.height, 2 * deeper.width));
-            let up = subnet.up[scale].write(writer, &doubled)?;
+            let enlarged = doubled(writer, deeper, resize_bilinear);
+            let up = subnet.up[scale].write(writer, &enlarged)?;
             sum = writer.add(&sum, &up.value);
         }
         raw.push(times(writer, &sum, gamma[scale]));

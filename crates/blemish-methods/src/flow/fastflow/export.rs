@@ -2,9 +2,11 @@
 
 use super::{FastFlow, Norm};
 use crate::shared::flow_graph::{chain, latent_energy, map_norm};
+use crate::shared::layer_graph::{resized, times};
 use blemish_core::error::Error;
-use blemish_core::export::{GraphInput, GraphScores, both_sides, cannot, resize_matrix};
-use blemish_features::onnx::{GraphWriter, Value};
+use blemish_core::export::{GraphInput, GraphScores, cannot};
+use blemish_features::GraphMap;
+use blemish_features::onnx::GraphWriter;
 use blemish_kernels::map::resize_bilinear;
 
 /// Adds a model: the flows of all layers and the mean of their likelihoods.
@@ -15,7 +17,7 @@ pub(super) fn write(
 ) -> Result<GraphScores, Error> {
     let (sizes, network) = (&model.trained.sizes, &model.trained.network);
     let (height, width) = input.size;
-    let mut sum: Option<Value> = None;
+    let mut parts = Vec::new();
     for (layer, map) in input.maps.iter().enumerate() {
         if model.config.norm == Norm::Learned && (map.height, map.width) != sizes[layer].grid() {
             return Err(cannot(
@@ -29,20 +31,12 @@ pub(super) fn write(
         };
         let (z, _) = chain(writer, &network.flows[layer], &x, map.channels, None)?;
         let energy = latent_energy(writer, &z);
-        let share = writer.number(-1.0 / map.channels as f32);
-        let exponent = writer.mul(&energy, &share);
-        let likely = writer.each("Exp", &exponent);
-        let down = resize_matrix(resize_bilinear, map.height, height);
-        let across = resize_matrix(resize_bilinear, map.width, width);
-        let resized = both_sides(writer, &likely, (&down, &across), (map.height, map.width));
-        let share = writer.number(-1.0 / input.maps.len() as f32);
-        let part = writer.mul(&resized, &share);
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => writer.add(&sum, &part),
-        });
+        let exponent = times(writer, &energy, -1.0 / map.channels as f32);
+        let likely = GraphMap { value: writer.each("Exp", &exponent), channels: 1, ..*map };
+        let likely = resized(writer, &likely, resize_bilinear, input.size);
+        parts.push(times(writer, &likely.value, -1.0 / input.maps.len() as f32));
     }
-    let sum = sum.ok_or_else(|| cannot("it has no layers"))?;
+    let sum = writer.sum(parts).ok_or_else(|| cannot("it has no layers"))?;
     let values = writer.squeeze(&sum, &[1]);
     Ok(GraphScores { values, height, width, image_score: None })
 }

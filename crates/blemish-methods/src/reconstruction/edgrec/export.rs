@@ -5,7 +5,7 @@ use super::config::Colours;
 use super::{EdgRec, check_size};
 use crate::shared::box_mean::mirrored_means;
 use crate::shared::graph::neighbourhood_mean;
-use crate::shared::layer_graph::{GraphLayer, plus, resized, times};
+use crate::shared::layer_graph::{GraphLayer, mean_of_four, plus, resized, times};
 use blemish_core::error::Error;
 use blemish_core::export::{GraphInput, GraphScores, both_sides, cannot};
 use blemish_features::GraphMap;
@@ -63,16 +63,17 @@ fn edges(writer: &mut GraphWriter, image: &Value, side: usize) -> Value {
 
 /// 1 - the similarity of gradients at several scales, averaged over channels, N x 1 x H x W.
 fn gradient_difference(writer: &mut GraphWriter, images: [&Value; 2], size: Size, scales: usize) -> Value {
-    let mut planes = images.map(|image| writer.reshape(image, &[-1, 1, size.0 as i64, size.1 as i64]));
-    let (mut at, mut maps) = (size, Vec::new());
+    let mut planes = images.map(|image| {
+        let value = writer.reshape(image, &[-1, 1, size.0 as i64, size.1 as i64]);
+        GraphMap { value, channels: 1, height: size.0, width: size.1 }
+    });
+    let mut maps = Vec::new();
     for scale in 0..scales {
         if scale > 0 {
-            let settings = [Setting::Ints("kernel_shape", &[2, 2]), Setting::Ints("strides", &[2, 2])];
-            planes = planes.map(|plane| writer.apply("AveragePool", &[&plane], &settings));
-            at = (at.0 / 2, at.1 / 2);
+            planes = planes.map(|plane| mean_of_four(writer, &plane));
         }
-        let [g, h] = [&planes[0], &planes[1]].map(|plane| gradient(writer, plane));
-        let map = GraphMap { value: similarity(writer, &g, &h), channels: 1, height: at.0, width: at.1 };
+        let [g, h] = [&planes[0], &planes[1]].map(|plane| gradient(writer, &plane.value));
+        let map = GraphMap { value: similarity(writer, &g, &h), ..planes[0] };
         maps.push(resized(writer, &map, resize_bilinear, size).value);
     }
     let all = writer.concat(&maps, 1);

@@ -1,15 +1,18 @@
 //! f-AnoGAN as a graph.
 
+use super::Fanogan;
 use super::config::{EncoderEnd, ImageScore};
 use super::critic::Critic;
 use super::network::{Generator, Reader};
 use super::residual::{Block, ResidualEncoder, ResidualGenerator, SMALLEST, Way};
-use super::{Fanogan, NAME};
-use crate::shared::layer_graph::{GraphLayer, absolute, chained, dense, image, plus, resized, times};
+use crate::shared::dcgan::check_side;
+use crate::shared::layer_graph::{
+    GraphLayer, absolute, chained, dense, distance, doubled, mean_of_four, signed, times,
+};
 use blemish_core::error::Error;
 use blemish_core::export::{GraphInput, GraphScores, cannot};
 use blemish_features::GraphMap;
-use blemish_features::onnx::{GraphWriter, Reduction, Setting, Value};
+use blemish_features::onnx::GraphWriter;
 use blemish_kernels::map::resize_nearest;
 use blemish_nn::layers::{Activation, Dense};
 
@@ -20,13 +23,8 @@ pub(super) fn write(
     input: &GraphInput<'_>,
 ) -> Result<GraphScores, Error> {
     let side = model.side;
-    if input.size != (side, side) {
-        return Err(cannot(format!(
-            "{NAME} was fitted on images of {side}x{side}; use the model's own image size"
-        )));
-    }
-    let doubled = times(writer, &input.image, 2.0);
-    let x = image(&plus(writer, &doubled, -1.0), input.size);
+    check_side(side, input.size).map_err(cannot)?;
+    let x = signed(writer, input);
     let code = encoded(model, writer, &x)?;
     let made = match &model.networks.generator {
         Generator::Residual(generator) => generator.write(writer, &code)?,
@@ -51,13 +49,6 @@ pub(super) fn write(
         }
     };
     Ok(GraphScores { values, height: side, width: side, image_score: Some(score) })
-}
-
-/// Mean squared difference of each image.
-fn distance(writer: &mut GraphWriter, x: &Value, y: &Value) -> Value {
-    let apart = writer.sub(x, y);
-    let squares = writer.mul(&apart, &apart);
-    writer.reduce(Reduction::Mean, &squares, &[1, 2, 3], false)
 }
 
 /// Codes of images, N x latent x 1 x 1.
@@ -94,18 +85,6 @@ fn smallest(writer: &mut GraphWriter, encoder: &ResidualEncoder, x: &GraphMap) -
     chained(writer, &encoder.blocks, first)
 }
 
-/// The mean of each 2 x 2.
-fn halved(writer: &mut GraphWriter, x: &GraphMap) -> GraphMap {
-    let settings = [Setting::Ints("kernel_shape", &[2, 2]), Setting::Ints("strides", &[2, 2])];
-    let value = writer.apply("AveragePool", &[&x.value], &settings);
-    GraphMap { value, height: x.height / 2, width: x.width / 2, ..*x }
-}
-
-/// Every value four times.
-fn doubled(writer: &mut GraphWriter, x: &GraphMap) -> GraphMap {
-    resized(writer, x, resize_nearest, (2 * x.height, 2 * x.width))
-}
-
 impl GraphLayer for Block {
     fn write(&self, writer: &mut GraphWriter, x: &GraphMap) -> Result<GraphMap, Error> {
         let activated = |writer: &mut GraphWriter, number: usize, x: &GraphMap| {
@@ -114,20 +93,20 @@ impl GraphLayer for Block {
         };
         let mut inner = activated(writer, 0, x)?;
         if self.way == Way::Up {
-            inner = doubled(writer, &inner);
+            inner = doubled(writer, &inner, resize_nearest);
         }
         inner = self.convs[0].write(writer, &inner)?;
         inner = activated(writer, 1, &inner)?;
         inner = self.convs[1].write(writer, &inner)?;
         let beside = match self.way {
             Way::Down => {
-                inner = halved(writer, &inner);
-                let x = halved(writer, x);
+                inner = mean_of_four(writer, &inner);
+                let x = mean_of_four(writer, x);
                 self.shortcut.write(writer, &x)?
             }
             Way::Up => {
                 let beside = self.shortcut.write(writer, x)?;
-                doubled(writer, &beside)
+                doubled(writer, &beside, resize_nearest)
             }
         };
         Ok(GraphMap { value: writer.add(&inner.value, &beside.value), ..inner })

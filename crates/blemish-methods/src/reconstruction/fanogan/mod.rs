@@ -46,7 +46,7 @@ mod training;
 
 pub use config::{Architecture, EncoderEnd, FanoganConfig, ImageScore, Objective};
 
-use crate::shared::dcgan::side_of;
+use crate::shared::dcgan::{check_side, side_of};
 use crate::shared::kept::{Kept, Planes};
 use crate::shared::map_size::{MapSize, load_sizes, store_sizes};
 use crate::shared::network_state;
@@ -159,13 +159,7 @@ impl Method for Fanogan {
 
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
         let images = input.images()?;
-        if (images.height, images.width) != (self.side, self.side) {
-            let reason = format!(
-                "the model is for images of {0}x{0}, these have {1}x{2}",
-                self.side, images.width, images.height
-            );
-            return Err(Error::Score { reason });
-        }
+        check_side(self.side, (images.height, images.width)).map_err(|reason| Error::Score { reason })?;
         // One by one on a CPU: products in blocks of a batch would round by its size.
         let together = if device_of(&self.networks) == Device::flex() { 1 } else { images.count.max(1) };
         let mut scores = Vec::with_capacity(images.count);

@@ -41,7 +41,7 @@ mod training;
 
 pub use config::{GanomalyConfig, ImageScore, Variant};
 
-use crate::shared::dcgan::side_of;
+use crate::shared::dcgan::{check_side, side_of};
 use crate::shared::kept::{Kept, Planes};
 use crate::shared::map_size::{MapSize, load_sizes, store_sizes};
 use crate::shared::network_state;
@@ -217,13 +217,7 @@ impl Method for Ganomaly {
 
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
         let images = input.images()?;
-        if (images.height, images.width) != (self.side, self.side) {
-            let reason = format!(
-                "the model is for images of {0}x{0}, these have {1}x{2}",
-                self.side, images.width, images.height
-            );
-            return Err(Error::Score { reason });
-        }
+        check_side(self.side, (images.height, images.width)).map_err(|reason| Error::Score { reason })?;
         // One by one on a CPU: products in blocks of a batch would round by its size.
         let together = if device_of(&self.generator) == Device::flex() { 1 } else { images.count.max(1) };
         let mut scores = Vec::with_capacity(images.count);

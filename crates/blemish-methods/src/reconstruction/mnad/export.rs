@@ -7,7 +7,7 @@ use super::scoring::{LEAST_ERROR, Spread, counted};
 use super::{Mnad, check_size};
 use crate::shared::graph::squared_length;
 use crate::shared::layer_graph::{
-    GraphLayer, chained, constant, image, largest_of_four, mean_of_largest, plus, resized, squared, times,
+    GraphLayer, centred, chained, constant, largest_of_four, mean_of_largest, resized, signed, squared, times,
 };
 use blemish_core::error::Error;
 use blemish_core::export::{GraphInput, GraphScores, cannot};
@@ -43,8 +43,7 @@ pub(super) fn write(
         ));
     }
     check_size(input.size).map_err(cannot)?;
-    let doubled = times(writer, &input.image, 2.0);
-    let images = image(&plus(writer, &doubled, -1.0), input.size);
+    let images = signed(writer, input);
     let mut x = images.clone();
     for (level, stage) in network.encoder.iter().enumerate() {
         if level > 0 {
@@ -110,8 +109,7 @@ pub(super) fn write(
 
 /// How many deviations above the mean, times a share.
 fn standardised(writer: &mut GraphWriter, value: &Value, usual: Spread, share: f32) -> Value {
-    let centred = plus(writer, value, -usual.mean);
-    times(writer, &centred, share / usual.deviation)
+    centred(writer, value, usual.mean, share / usual.deviation)
 }
 
 /// The mean of maps, N x H x W, where to look, N.

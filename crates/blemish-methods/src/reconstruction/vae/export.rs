@@ -7,8 +7,8 @@ use super::network::{LOG_VARIANCES, Latent, Network};
 use super::parts::starts;
 use super::scoring::TOP;
 use crate::shared::layer_graph::{
-    GraphLayer, absolute, activated, chained, dense, dissimilarity, image, mean_of_largest, plus, resized,
-    squared, times,
+    GraphLayer, absolute, activated, centred, chained, dense, dissimilarity, doubled, image, mean_of_largest,
+    plus, squared, times,
 };
 use blemish_core::error::Error;
 use blemish_core::export::{GraphInput, GraphScores, both_sides, cannot};
@@ -190,8 +190,7 @@ impl<'a> Seen<'a> {
             x = predicted.block.write(writer, &x)?;
             x = predicted.norm.write(writer, &x)?;
             x = Activation::Relu.write(writer, &x)?;
-            let doubled = (2 * x.height, 2 * x.width);
-            x = resized(writer, &x, resize_nearest, doubled);
+            x = doubled(writer, &x, resize_nearest);
         }
         Ok(network.last.write(writer, &x)?.value)
     }
@@ -223,21 +222,20 @@ impl<'a> Seen<'a> {
         let (side, standards) = (self.model.config.size, self.model.standards);
         let latents = self.latents(writer);
         let share = 1.0 / latents.len() as f32;
-        let mut sum: Option<Value> = None;
+        let mut maps = Vec::new();
         for z in &latents {
             let logits = self.decoded(writer, z)?;
             let made = activated(writer, Activation::Sigmoid, &logits);
             let ssim = |writer: &mut GraphWriter| {
                 dissimilarity(writer, &self.image, &made, (side, side), Ssim::default())
             };
-            let value = match map {
+            maps.push(match map {
                 Map::L2 => squared(writer, &self.image, &made),
                 Map::L1 => absolute(writer, &self.image, &made),
                 Map::Ssim => ssim(writer),
                 Map::Mixed => {
                     let scaled = |writer: &mut GraphWriter, value: &Value, (mean, deviation): (f32, f32)| {
-                        let centred = plus(writer, value, -mean);
-                        times(writer, &centred, 1.0 / deviation.max(1e-12))
+                        centred(writer, value, mean, 1.0 / deviation.max(1e-12))
                     };
                     let off = absolute(writer, &self.image, &made);
                     let off = scaled(writer, &off, standards.l1);
@@ -250,13 +248,9 @@ impl<'a> Seen<'a> {
                         "its map is made of gradients, which graphs do not have; fit it with map=l2, l1, ssim or mixed",
                     ));
                 }
-            };
-            sum = Some(match sum {
-                None => value,
-                Some(sum) => writer.add(&sum, &value),
             });
         }
-        let sum = sum.ok_or_else(|| cannot("it decodes nothing"))?;
+        let sum = writer.sum(maps).ok_or_else(|| cannot("it decodes nothing"))?;
         Ok(if share < 1.0 { times(writer, &sum, share) } else { sum })
     }
 

@@ -13,6 +13,13 @@ pub(crate) fn squared(writer: &mut GraphWriter, x: &Value, y: &Value) -> Value {
     writer.reduce(Reduction::Mean, &squares, &[1], false)
 }
 
+/// Mean over all values of each image of (x - y)^2, N.
+pub(crate) fn distance(writer: &mut GraphWriter, x: &Value, y: &Value) -> Value {
+    let apart = writer.sub(x, y);
+    let squares = writer.mul(&apart, &apart);
+    writer.reduce(Reduction::Mean, &squares, &[1, 2, 3], false)
+}
+
 /// Mean over the channels of |x - y|.
 pub(crate) fn absolute(writer: &mut GraphWriter, x: &Value, y: &Value) -> Value {
     let apart = writer.sub(x, y);

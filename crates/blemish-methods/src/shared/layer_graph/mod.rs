@@ -16,13 +16,13 @@ mod norms;
 mod repaint;
 
 pub(crate) use blocks::coordinate_attention;
-pub(crate) use compare::{absolute, dissimilarity, mean_of_largest, squared};
+pub(crate) use compare::{absolute, dissimilarity, distance, mean_of_largest, squared};
 pub(crate) use norms::{each_channel, standardise};
 pub(crate) use repaint::{Skips, encoded, risen};
 
 use super::tensors::values_of;
 use blemish_core::error::Error;
-use blemish_core::export::{Resize, both_sides, resize_matrix};
+use blemish_core::export::{GraphInput, Resize, both_sides, resize_matrix};
 use blemish_features::GraphMap;
 use blemish_features::onnx::{GraphWriter, Setting, Value};
 use blemish_nn::Tensor;
@@ -73,6 +73,18 @@ pub(crate) fn plus(writer: &mut GraphWriter, value: &Value, number: f32) -> Valu
     writer.add(value, &number)
 }
 
+/// How far a value lies above a mean, times a factor.
+pub(crate) fn centred(writer: &mut GraphWriter, value: &Value, mean: f32, factor: f32) -> Value {
+    let above = plus(writer, value, -mean);
+    times(writer, &above, factor)
+}
+
+/// Images of [0, 1] as maps of [-1, 1].
+pub(crate) fn signed(writer: &mut GraphWriter, input: &GraphInput<'_>) -> GraphMap {
+    let doubled = times(writer, &input.image, 2.0);
+    image(&plus(writer, &doubled, -1.0), input.size)
+}
+
 /// x W + b of rows, any x inputs.
 pub(crate) fn dense(writer: &mut GraphWriter, layer: &Dense, rows: &Value) -> Result<Value, Error> {
     let weight = constant(writer, "weight", layer.weight.val())?;
@@ -96,10 +108,24 @@ pub(crate) fn resized(
     GraphMap { value, height, width, ..*x }
 }
 
+/// Maps of twice the height and width.
+pub(crate) fn doubled(writer: &mut GraphWriter, x: &GraphMap, resize: Resize) -> GraphMap {
+    resized(writer, x, resize, (2 * x.height, 2 * x.width))
+}
+
 /// The largest values of 2 x 2, side by side.
 pub(crate) fn largest_of_four(writer: &mut GraphWriter, x: &GraphMap) -> GraphMap {
+    of_four(writer, "MaxPool", x)
+}
+
+/// The means of 2 x 2, side by side.
+pub(crate) fn mean_of_four(writer: &mut GraphWriter, x: &GraphMap) -> GraphMap {
+    of_four(writer, "AveragePool", x)
+}
+
+fn of_four(writer: &mut GraphWriter, kind: &str, x: &GraphMap) -> GraphMap {
     let settings = [Setting::Ints("kernel_shape", &[2, 2]), Setting::Ints("strides", &[2, 2])];
-    let value = writer.apply("MaxPool", &[&x.value], &settings);
+    let value = writer.apply(kind, &[&x.value], &settings);
     GraphMap { value, height: x.height / 2, width: x.width / 2, ..*x }
 }
 

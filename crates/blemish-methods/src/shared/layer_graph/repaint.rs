@@ -1,6 +1,6 @@
 //! The parts of [`Repainter`] and its like in a graph.
 
-use super::{GraphLayer, chained, joined, largest_of_four, resized};
+use super::{GraphLayer, chained, doubled, joined, largest_of_four};
 use crate::shared::repainter::{Encoder, Pair, Repainter, Rise, Unit};
 use blemish_core::error::Error;
 use blemish_features::GraphMap;
@@ -63,8 +63,8 @@ pub(crate) fn risen(
     how: Skips,
 ) -> Result<GraphMap, Error> {
     for rise in rises {
-        let doubled = resized(writer, &x, resize_aligned, (2 * x.height, 2 * x.width));
-        x = rise.up.write(writer, &doubled)?;
+        let enlarged = doubled(writer, &x, resize_aligned);
+        x = rise.up.write(writer, &enlarged)?;
         x = match (skips.pop(), how) {
             (Some(skip), Skips::Added) => GraphMap { value: writer.add(&x.value, &skip.value), ..x },
             (Some(skip), Skips::Joined) => joined(writer, &[&x, &skip]),

@@ -335,8 +335,9 @@ const tests = {
     const second = (await models()).versions.find((version) => !version.is_live);
     assert.equal(second.made_by, "update");
     await page.until("the shadow", "[...document.querySelectorAll('.tag')].some((tag) => tag.innerText.includes('in shadow'))");
-    for (let index = 0; index < 6; index++) await score(server, "line", `w${index}.png`, part(160, 160, 1200 + index, index % 2 ? spot(60, 60, 8) : null));
+    // The page is there before the images are: it follows what both say.
     const compare = await browser.open(server.address + "/compare");
+    for (let index = 0; index < 6; index++) await score(server, "line", `w${index}.png`, part(160, 160, 1200 + index, index % 2 ? spot(60, 60, 8) : null));
     await compare.until("six images said by both", "document.getElementById('n').innerText.includes('6')");
     const counts = await compare.value(`["both", "live", "candidate", "neither"].map((id) => Number(document.getElementById("n-" + id).innerText))`);
     assert.equal(counts.reduce((sum, n) => sum + n), 6);

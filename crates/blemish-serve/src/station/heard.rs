@@ -72,6 +72,12 @@ impl Recording for Recorded {
         }
     }
 
+    fn compared(&self, model: &str, id: &str) {
+        if let Some(station) = self.0.upgrade() {
+            station.say("compared", model, format!("image {id} in shadow"), serde_json::json!({ "id": id }));
+        }
+    }
+
     fn made_room(&self, pictures: u64, bytes: u64) {
         if let Some(station) = self.0.upgrade() {
             station.say_retention(pictures, bytes);

@@ -33,6 +33,8 @@ pub trait Recording: Send + Sync {
     fn limits(&self) -> retention::Limits;
     /// The row can be asked for now.
     fn recorded(&self, row: Row);
+    /// What the version in shadow says of an image of the history can be asked for now.
+    fn compared(&self, model: &str, id: &str);
     /// Pictures have made room for others.
     fn made_room(&self, pictures: u64, bytes: u64);
 }
@@ -174,6 +176,7 @@ impl Work {
 
     /// Only beside an image that is there: what is not recorded is not compared.
     fn record_shadow(&self, id: String, said: Said) {
+        let (station, model, image) = (self.station.clone(), said.model.clone(), id.clone());
         let work = move |connection: &rusqlite::Connection| {
             let is_there = connection
                 .prepare_cached("SELECT 1 FROM image WHERE id = ?1")
@@ -181,7 +184,7 @@ impl Work {
                 .map_err(of_sqlite)?;
             if is_there { said.insert(connection, &id) } else { Ok(()) }
         };
-        self.store.write_soon(work, || {});
+        self.store.write_soon(work, move || station.compared(&model, &image));
     }
 
     /// Deletes pictures once the limit is passed, so that no more than one image is ever beyond it.

@@ -137,7 +137,8 @@
 //! ```
 //!
 //! # Events (`/v1/events`)
-//! `verdict` as it was answered; `image`, whose `data` is the Row as soon as it can be asked for; `source` (Source), `job` (Job without log),
+//! `verdict` as it was answered; `image`, whose `data` is the Row as soon as it can be asked for; `compared` ({"id"}) once the version
+//! in shadow has said something of it, too; `source` (Source), `job` (Job without log),
 //! `label` ({"ids","label"}), `threshold` ({"threshold","rate"}), `model` (Model: live, shadow, new version, deleted), `reload`, `drift`,
 //! `retention` ({"deleted","bytes"}), `pause` ({"paused"}), `upload` ({"set","images"}), `settings`. All but `verdict` are
 //! `{"kind","model","text","data"}`.

@@ -2,7 +2,7 @@
 import { at, author, clock, complain, count, el, fill, notice, number, percent, words } from "./dom.js";
 import { get, pageOf, post, query } from "./api.js";
 import { keepDrawn, pairs } from "./chart.js";
-import { on } from "./events.js";
+import { on, soon } from "./events.js";
 import { begin, may, modelChoice } from "./shell.js";
 import { label, labelButtons, labelled, tag, thumb } from "./verdict.js";
 
@@ -43,7 +43,7 @@ function disagreement(pair) {
   return item;
 }
 
-async function show() {
+async function show(isNews = false) {
   const kept = at("candidate").value, hasCandidate = candidates();
   if (model?.versions.some((version) => version.key === kept && !version.is_live)) at("candidate").value = kept;
   at("none").hidden = hasCandidate;
@@ -53,7 +53,8 @@ async function show() {
   at("none").hidden = data.n > 0;
   table();
   const apart = data.pairs.filter((pair) => pair.live.anomalous !== pair.candidate.anomalous);
-  at("apart").replaceChildren(...apart.slice(0, 60).map(disagreement));
+  // What somebody is about to press stays where it is.
+  if (!isNews || !at("apart").matches(":hover, :focus-within")) at("apart").replaceChildren(...apart.slice(0, 60).map(disagreement));
   at("agree").hidden = apart.length > 0 || data.n === 0;
   const version = (key) => model.versions.find((one) => one.key === key);
   chart((width) => pairs(width, {
@@ -79,6 +80,8 @@ at("live-button").addEventListener("click", async () => {
   }
 });
 for (const kind of ["model", "again"]) on(kind, () => load().catch(complain));
+const refresh = soon(() => show(true).catch(complain));
+on("compared", ({ model: which }) => which === model?.name && refresh());
 
 try {
   await begin();

@@ -2,7 +2,7 @@
 import { at, author, clock, complain, fill, notice, number, percent, sure, words } from "./dom.js";
 import { get, post } from "./api.js";
 import { keepDrawn, timeline } from "./chart.js";
-import { on } from "./events.js";
+import { on, soon } from "./events.js";
 import { begin, modelChoice } from "./shell.js";
 
 const signed = author();
@@ -41,11 +41,7 @@ at("restart").addEventListener("click", async () => {
     complain(fault);
   }
 });
-let waiting = 0;
-on("image", () => {
-  // Many images a second redraw once a second.
-  if (!waiting) waiting = setTimeout(() => { waiting = 0; show().catch(complain); }, 1000);
-});
+on("image", soon(() => show().catch(complain)));
 for (const kind of ["drift", "again"]) on(kind, () => show().catch(complain));
 
 try {

@@ -1,7 +1,7 @@
 // News from the server. One stream a page; a page that nobody sees lets go of it, since browsers keep few connections to a server.
 import { at, words } from "./dom.js";
 
-const KINDS = ["verdict", "image", "source", "job", "label", "threshold", "model", "reload", "reload_failed", "drift", "retention", "pause", "settings"];
+const KINDS = ["verdict", "image", "compared", "source", "job", "label", "threshold", "model", "reload", "reload_failed", "drift", "retention", "pause", "settings"];
 const listeners = new Map();
 let stream = null, pause = 500, wasOpen = false, timer = 0, last = "";
 
@@ -9,6 +9,12 @@ let stream = null, pause = 500, wasOpen = false, timer = 0, last = "";
 export function on(kind, listener) {
   if (!listeners.has(kind)) listeners.set(kind, []);
   listeners.get(kind).push(listener);
+}
+
+/** A listener that runs once a second at most, however many images a second there are. */
+export function soon(run) {
+  let waiting = 0;
+  return () => { if (!waiting) waiting = setTimeout(() => { waiting = 0; run(); }, 1000); };
 }
 
 const tell = (kind, data) => (listeners.get(kind) ?? []).forEach((listener) => listener(data));

@@ -176,6 +176,10 @@ impl Observer for Console {
         stage.status = words.to_owned();
     }
 
+    fn note(&self, message: &str) {
+        self.tell(message, &serde_json::json!({"event": "note", "message": message}));
+    }
+
     fn warn(&self, message: &str) {
         match self.style {
             ProgressStyle::Json => event(&serde_json::json!({"event": "warning", "message": message})),

@@ -15,6 +15,8 @@ pub struct Needs {
     pub good_images: usize,
     /// Whether its training lays textures over the images: those of [`TrainingOptions::textures`](crate::training::TrainingOptions).
     pub textures: bool,
+    /// Whether it asks more of the backbone than its maps: weights to train further, or gradients.
+    pub opens_backbone: bool,
 }
 
 /// What is read of an image.
@@ -70,6 +72,7 @@ impl Needs {
             training: Training::Short,
             good_images: 1,
             textures: false,
+            opens_backbone: false,
         }
     }
 
@@ -96,6 +99,11 @@ impl Needs {
     /// The same with textures laid over the images of the training.
     pub const fn laying_textures(self) -> Self {
         Self { textures: true, ..self }
+    }
+
+    /// The same with weights or gradients of the backbone asked for, beside its maps.
+    pub const fn opening_backbone(self) -> Self {
+        Self { opens_backbone: true, ..self }
     }
 
     /// Default strides of the backbone's maps; empty without such a backbone.

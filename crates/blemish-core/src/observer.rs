@@ -16,6 +16,10 @@ pub trait Observer: Send + Sync {
     fn status(&self, words: &str) {
         let _ = words;
     }
+    /// A choice that the work has made for the user, and why.
+    fn note(&self, message: &str) {
+        let _ = message;
+    }
     /// Something a user should know that does not stop the work.
     fn warn(&self, message: &str) {
         let _ = message;
@@ -61,6 +65,9 @@ impl Observer for Named<'_> {
     }
     fn status(&self, words: &str) {
         self.inner.status(words);
+    }
+    fn note(&self, message: &str) {
+        self.inner.note(&format!("{}{message}", self.name));
     }
     fn warn(&self, message: &str) {
         self.inner.warn(&format!("{}{message}", self.name));

@@ -3,7 +3,7 @@
 use crate::config::{DetectorConfig, FitOptions, ScoreOptions};
 use crate::decision::Decision;
 use crate::file::DataHeader;
-use crate::fit::{Calibrated, Fits, Suspect, fit_calibrated, trim};
+use crate::fit::{Calibrated, Fits, Suspect, fit_calibrated, settle_precision, trim};
 use crate::looks::Watched;
 use crate::model::Model;
 use crate::record;
@@ -87,7 +87,7 @@ impl Detector {
     }
 
     fn fit_plan(
-        plan: Plan,
+        mut plan: Plan,
         config: &DetectorConfig,
         good: &dyn Source,
         options: &FitOptions<'_>,
@@ -102,6 +102,7 @@ impl Detector {
             };
             return Err(Error::Fit { method: plan.entry.info().name, reason });
         }
+        settle_precision(&mut plan, config, good, options)?;
         let keeps = config.calibration.folds > 0 || config.trim.is_some();
         let good = Watched::when(good, config.calibration.folds > 0);
         let fits = Fits::new(&plan, config, &good, options, keeps)?;

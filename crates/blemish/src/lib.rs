@@ -71,7 +71,8 @@ pub use blemish_eval as metrics;
 pub use blemish_features as features;
 pub use blemish_methods::registry;
 pub use config::{
-    CalibrationConfig, DetectorConfig, FitOptions, Groups, ScoreOptions, TileModels, TileOptions, Trim,
+    BackbonePrecision, CalibrationConfig, DetectorConfig, FitOptions, Groups, ScoreOptions, TileModels,
+    TileOptions, Trim,
 };
 pub use decision::Decision;
 pub use defaults::InputChoice;

@@ -14,8 +14,8 @@ use blemish::features::{BackboneSpec, EngineOptions};
 use blemish::file::Claim;
 use blemish::metrics::{Calibration, GroupedBy, Grouping};
 use blemish::{
-    CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Groups, Observer, Precision, Suspect,
-    TrainingOptions,
+    BackbonePrecision, CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, Groups, Observer,
+    Precision, Suspect, TrainingOptions,
 };
 use blemish_report::shortened;
 use serde_json::json;
@@ -30,6 +30,11 @@ pub fn run(args: &FitArgs, threads: Option<usize>, console: &Console) -> Result<
     let (mut config, dataset, options) = prepare(&args.learn, args.updatable, threads, console)?;
     config.calibration.false_alarm = args.false_alarm;
     config.trim = args.trim;
+    config.precision = match args.precision {
+        Bits::Single | Bits::Mixed => BackbonePrecision::Single,
+        Bits::Int8 => BackbonePrecision::Int8,
+        Bits::Auto => BackbonePrecision::Auto,
+    };
     let output = args.output.clone().unwrap_or_else(|| default_output(&dataset.category, &config.method));
     super::taken::tell(&dataset, args.machine.json, console)?;
     let options = FitOptions { training: training(args, &output), ..options };
@@ -113,7 +118,7 @@ fn training(args: &FitArgs, output: &Path) -> TrainingOptions {
         checkpoint: Some(checkpoint.into()),
         resume: args.resume,
         precision: match args.precision {
-            Bits::Single => Precision::Single,
+            Bits::Single | Bits::Int8 | Bits::Auto => Precision::Single,
             Bits::Mixed => Precision::Mixed,
         },
         textures: args.textures.clone(),
@@ -180,6 +185,7 @@ pub fn prepare<'a>(
         settings,
         backbone: backbone_spec(&args.backbone)?,
         ensemble: ensemble_specs(&args.backbone)?,
+        precision: BackbonePrecision::Single,
         image_text: None,
         seed: args.seed,
         calibration: CalibrationConfig { folds: args.folds, groups, ..CalibrationConfig::default() },

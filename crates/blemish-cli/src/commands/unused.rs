@@ -28,7 +28,7 @@ fn lines(args: &FitArgs) -> Result<Vec<String>, Failure> {
         let training = given(&[
             ("--resume", args.resume),
             ("--time-limit", args.time_limit.is_some()),
-            ("--precision", args.precision != Bits::Single),
+            ("--precision mixed", args.precision == Bits::Mixed),
         ]);
         lines.extend(training.map(|names| format!("not used, since {method} does not train: {names}")));
     }
@@ -38,11 +38,16 @@ fn lines(args: &FitArgs) -> Result<Vec<String>, Failure> {
     if needs.backbone == Backing::ImageText && !backbone.layers.is_empty() {
         lines.push(format!("not used, since {method} looks through no feature maps: --layers"));
     }
+    let is_of_backbone = matches!(args.precision, Bits::Int8 | Bits::Auto);
+    if needs.has_backbone() && !needs.has_maps() && is_of_backbone {
+        lines.push(format!("not used, since {method} looks through no feature maps: --precision int8|auto"));
+    }
     if !needs.has_backbone() {
         let looking = given(&[
             ("--backbone", backbone.backbone.is_some()),
             ("--layers", !backbone.layers.is_empty()),
             ("--weights", backbone.weights.is_some()),
+            ("--precision int8|auto", is_of_backbone),
         ]);
         lines.extend(looking.map(|names| format!("not used, since {method} has no backbone: {names}")));
     }
@@ -62,7 +67,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let idle = told("blemish fit D --resume --time-limit 1m --precision mixed");
-        assert_eq!(idle, "not used, since patchcore does not train: --resume, --time-limit, --precision");
+        assert_eq!(
+            idle,
+            "not used, since patchcore does not train: --resume, --time-limit, --precision mixed"
+        );
         assert!(
             told("blemish fit D --method filter --backbone resnet18").contains("no backbone: --backbone")
         );

@@ -45,7 +45,9 @@ impl Backbone {
                 writer.embed(&onnx::emit_at(graph, weights, size)?, scope, &input, &outputs)?
             }
             (_, BackboneState::Onnx { bytes, layers, .. }) => writer.embed(bytes, scope, &input, layers)?,
-            (None, BackboneState::Network { .. }) => self.network().map(|_| Vec::new())?,
+            (_, BackboneState::Network { .. } | BackboneState::Quantised { .. }) => {
+                return Err(self.not_a_network());
+            }
         };
         let map = |(value, map): (Value, crate::FeatureMap)| GraphMap {
             value,

@@ -21,11 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::assemble::{assemble, variant_for};
+use crate::executors::int8::{self, QuantisedNetwork, Watched};
 use crate::executors::{self, Device, EngineOptions};
 use crate::graph::{Executor, FeatureMap, Graph, Normalization, Weights};
 use crate::networks::{self, Architecture, TapInfo};
 use crate::onnx::{self, FixedSize};
 use crate::{FeatureError, weights};
+use blemish_data::transform::PlanarImage;
 
 /// A frozen network with its weights on an engine.
 pub struct Backbone {
@@ -90,6 +92,23 @@ impl Backbone {
                     differentiable: OnceLock::new(),
                 })
             }
+            BackboneState::Quantised { architecture, layers, network } => {
+                let graph = networks::build(*architecture).cut(layers)?;
+                network.check(&graph)?;
+                let executor = executors::build_quantised(&graph, network, options)?;
+                Ok(Self {
+                    name: graph.name.clone(),
+                    taps: graph.tap_info(),
+                    normalization: graph.normalization,
+                    graph: Some(graph),
+                    fixed_size: FixedSize::default(),
+                    state,
+                    digest,
+                    executor,
+                    device: options.device,
+                    differentiable: OnceLock::new(),
+                })
+            }
             BackboneState::Onnx { bytes, layers, normalization } => {
                 let (executor, fixed_size) = executors::build_onnx(bytes, layers, options)?;
                 Ok(Self {
@@ -106,6 +125,36 @@ impl Backbone {
                 })
             }
         }
+    }
+
+    /// The same network in bytes, with the ranges that good images have in it; their `pixels` are what [`Self::extract`] takes.
+    ///
+    /// It runs on the CPU, whatever the device, and gives the same bits on all of them.
+    ///
+    /// # Errors
+    /// [`FeatureError::Engine`] for a network that is not done in bytes, or an engine that was asked for by name and cannot;
+    /// [`FeatureError::InputTooSmall`].
+    pub fn quantised(&self, images: &[PlanarImage], options: &EngineOptions) -> Result<Self, FeatureError> {
+        let (graph, weights) = self.network()?;
+        let BackboneState::Network { architecture, layers, .. } = &self.state else {
+            return Err(self.not_a_network());
+        };
+        let watched: Vec<Watched> = images
+            .iter()
+            .map(|image| {
+                let size = [image.height, image.width];
+                Watched { values: self.normalized(&image.pixels, size[0] * size[1]), size }
+            })
+            .collect();
+        let ranges = int8::calibrate(graph, weights, &watched, options.thread_count())?;
+        let network = QuantisedNetwork::new(graph, weights, ranges)?;
+        let (architecture, layers) = (*architecture, layers.clone());
+        Self::from_state(BackboneState::Quantised { architecture, layers, network }, options)
+    }
+
+    /// Whether it runs in bytes.
+    pub fn is_quantised(&self) -> bool {
+        matches!(self.state, BackboneState::Quantised { .. })
     }
 
     /// Name of the architecture, or `onnx` for a user's own graph.
@@ -146,16 +195,23 @@ impl Backbone {
     /// The description and weights of a built-in network, cut after the deepest tap, for those who train it further.
     ///
     /// # Errors
-    /// [`FeatureError::Engine`] for a user's own ONNX graph.
+    /// [`FeatureError::Engine`] for a user's own ONNX graph, and for a network in bytes.
     pub fn network(&self) -> Result<(&Graph, &Weights), FeatureError> {
         match (&self.graph, &self.state) {
             (Some(graph), BackboneState::Network { weights, .. }) => Ok((graph, weights)),
-            _ => {
-                let reason =
-                    "it cannot be trained or give gradients; use one of the built-in networks".into();
-                Err(FeatureError::Engine { engine: "onnx", reason })
-            }
+            _ => Err(self.not_a_network()),
         }
+    }
+
+    fn not_a_network(&self) -> FeatureError {
+        let (engine, reason) = match self.is_quantised() {
+            true => (
+                "int8",
+                "a network in bytes cannot be trained, give gradients or be exported; use single precision",
+            ),
+            false => ("onnx", "it cannot be trained or give gradients; use one of the built-in networks"),
+        };
+        FeatureError::Engine { engine, reason: reason.into() }
     }
 
     /// The feature maps of N images, one a tap.
@@ -172,7 +228,7 @@ impl Backbone {
 
     /// Whether [`Self::input_gradient`] can be had: of the built-in networks, in a build with Burn.
     pub fn has_gradients(&self) -> bool {
-        cfg!(feature = "burn") && self.graph.is_some()
+        cfg!(feature = "burn") && self.network().is_ok()
     }
 
     /// Gradient with respect to the normalised input, N x 3 x H x W, of something whose gradient with respect to the maps of

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::FeatureError;
+use crate::executors::int8::QuantisedNetwork;
 use crate::graph::{Graph, Normalization, Weights};
 use crate::networks::Architecture;
 use blemish_data::digest::hexadecimal;
@@ -20,6 +21,15 @@ pub enum BackboneState {
         layers: Vec<String>,
         /// Its tensors up to the deepest of them, batch norm folded.
         weights: Weights,
+    },
+    /// The same in bytes.
+    Quantised {
+        /// Which one.
+        architecture: Architecture,
+        /// Its feature maps in use, shallow to deep.
+        layers: Vec<String>,
+        /// Its weights and ranges up to the deepest of them.
+        network: QuantisedNetwork,
     },
     /// A user's own network.
     Onnx {
@@ -45,6 +55,24 @@ impl BackboneState {
                     add_text(&mut hasher, name);
                     add_text(&mut hasher, &format!("{:?}", tensor.shape));
                     add_values(&mut hasher, &tensor.data);
+                }
+            }
+            Self::Quantised { architecture, layers, network } => {
+                add_text(&mut hasher, "int8");
+                add_text(&mut hasher, architecture.name());
+                layers.iter().for_each(|layer| add_text(&mut hasher, layer));
+                for (name, weights) in &network.convolutions {
+                    add_text(&mut hasher, name);
+                    add_text(&mut hasher, &format!("{:?}", weights.shape));
+                    hasher.update(
+                        weights.values.iter().map(|value| value.to_le_bytes()[0]).collect::<Vec<u8>>(),
+                    );
+                    add_values(&mut hasher, &weights.scales);
+                    add_values(&mut hasher, &weights.bias);
+                }
+                for (name, range) in &network.ranges {
+                    add_text(&mut hasher, name);
+                    add_values(&mut hasher, &[range.low, range.high]);
                 }
             }
             Self::Onnx { bytes, layers, normalization } => {

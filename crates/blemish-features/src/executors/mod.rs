@@ -24,6 +24,7 @@ pub use whole::WholeModel;
 use crate::FeatureError;
 use crate::graph::{Executor, Graph, Weights};
 use crate::onnx::{self, FixedSize, Prepared};
+use int8::{QuantisedExecutor, QuantisedNetwork};
 use native::NativeExecutor;
 use onnx_checked::CheckedExecutor;
 use rten::RtenExecutor;
@@ -63,6 +64,28 @@ pub fn build(
             Ok(Box::new(RtenExecutor::new(bytes, onnx::INPUT, &outputs, threads)?))
         }
     }
+}
+
+/// Loads a network in bytes, which one engine alone runs.
+///
+/// # Errors
+/// [`FeatureError::Engine`] if another engine was asked for by name.
+pub(crate) fn build_quantised(
+    graph: &Graph,
+    network: &QuantisedNetwork,
+    options: &EngineOptions,
+) -> Result<Box<dyn Executor>, FeatureError> {
+    check(options.device)?;
+    let engine = match options.engine {
+        Engine::Auto | Engine::Native => {
+            return Ok(Box::new(QuantisedExecutor::new(graph, network, options.thread_count())?));
+        }
+        Engine::Rten => "rten",
+        Engine::Ort => "ort",
+        Engine::Burn => "burn",
+    };
+    let reason = "it does not run networks in bytes; use the engine native, or a model in single precision";
+    Err(FeatureError::Engine { engine, reason: reason.into() })
 }
 
 /// Loads a built-in network into the engine that has gradients.

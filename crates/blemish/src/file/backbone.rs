@@ -1,11 +1,20 @@
 //! The backbones inside a model file: their tensors, and the headers that say what they are.
 
-use super::header::BackboneHeader;
+use super::header::{BackboneHeader, Numbers};
 use blemish_core::error::Error;
 use blemish_core::state::{State, StateError, Values};
+use blemish_features::executors::int8::{ByteWeights, QuantisedNetwork, Range};
 use blemish_features::{Backbone, BackboneState, EngineOptions, Normalization, Tensor, Weights};
 
 pub(crate) const ONNX: &str = "onnx";
+
+/// What the names of the tensors of a network in bytes end with.
+const WEIGHT: &str = ".weight";
+const SCALE: &str = ".scale";
+const BIAS: &str = ".bias";
+const RANGE: &str = ".range";
+/// Turns whole numbers from -128 to 127 into bytes in their order, and back.
+const SIGN: u8 = 0x80;
 
 /// What the names of a backbone's tensors begin with in a model file; `number` is 0 for the first.
 ///
@@ -23,6 +32,7 @@ pub(crate) fn state(backbone: &Backbone) -> State {
                 state.set_f32(name, &tensor.shape, tensor.data.clone());
             }
         }
+        BackboneState::Quantised { network, .. } => set_bytes(&mut state, network),
         BackboneState::Onnx { bytes, .. } => state.set_u8(ONNX, &[bytes.len()], bytes.clone()),
     }
     state
@@ -36,7 +46,52 @@ pub(crate) fn header(backbone: &Backbone) -> BackboneHeader {
         mean: backbone.normalization().mean,
         std: backbone.normalization().std,
         digest: backbone.digest().to_owned(),
+        precision: if backbone.is_quantised() { Numbers::Int8 } else { Numbers::Single },
     }
+}
+
+/// A network in bytes: of every convolution `NAME.weight`, each byte 128 more than the weight in whole numbers, `NAME.scale` and
+/// `NAME.bias`; of every map `NAME.range`, its lowest and its highest number.
+fn set_bytes(state: &mut State, network: &QuantisedNetwork) {
+    for (name, weights) in &network.convolutions {
+        let bytes: Vec<u8> = weights.values.iter().map(|value| value.cast_unsigned() ^ SIGN).collect();
+        state.set_u8(&format!("{name}{WEIGHT}"), &weights.shape, bytes);
+        state.set_f32(&format!("{name}{SCALE}"), &[weights.scales.len()], weights.scales.clone());
+        state.set_f32(&format!("{name}{BIAS}"), &[weights.bias.len()], weights.bias.clone());
+    }
+    for (name, range) in &network.ranges {
+        state.set_f32(&format!("{name}{RANGE}"), &[2], vec![range.low, range.high]);
+    }
+}
+
+/// The reverse of [`set_bytes`].
+fn bytes(state: &State) -> Result<QuantisedNetwork, StateError> {
+    let mut network = QuantisedNetwork::default();
+    let names = |kind: &'static str| state.tensors().keys().filter_map(move |name| name.strip_suffix(kind));
+    for name in names(WEIGHT) {
+        let weight = format!("{name}{WEIGHT}");
+        let tensor = state.tensors().get(&weight);
+        let Some((shape, Values::U8(bytes))) = tensor.map(|tensor| (&tensor.shape, &tensor.values)) else {
+            return Err(StateError { name: weight, reason: "does not hold bytes".into() });
+        };
+        let line = |kind: &str| Ok(state.f32(&format!("{name}{kind}"), 1)?.1.to_vec());
+        let weights = ByteWeights {
+            shape: shape.clone(),
+            values: bytes.iter().map(|byte| (byte ^ SIGN).cast_signed()).collect(),
+            scales: line(SCALE)?,
+            bias: line(BIAS)?,
+        };
+        network.convolutions.insert(name.to_owned(), weights);
+    }
+    for name in names(RANGE) {
+        let (_, ends) = state.f32(&format!("{name}{RANGE}"), 1)?;
+        let &[low, high] = &ends[..] else {
+            let reason = format!("has {} numbers instead of 2", ends.len());
+            return Err(StateError { name: format!("{name}{RANGE}"), reason });
+        };
+        network.ranges.insert(name.to_owned(), Range { low, high });
+    }
+    Ok(network)
 }
 
 /// Brings backbone `number` of a model file up on an engine, its tensors taken out of `file`.
@@ -51,12 +106,18 @@ pub(crate) fn restore(
 ) -> Result<Backbone, Error> {
     let state = file.split_off_prefix(&prefix(number));
     let layers = header.layers.clone();
-    let stored = if header.name == ONNX {
-        let (_, bytes) = state.u8(ONNX, 1)?;
-        let normalization = Normalization { mean: header.mean, std: header.std };
-        BackboneState::Onnx { bytes: bytes.to_vec(), layers, normalization }
-    } else {
-        BackboneState::Network { architecture: header.name.parse()?, layers, weights: weights(&state)? }
+    let stored = match header.precision {
+        Numbers::Single if header.name == ONNX => {
+            let (_, bytes) = state.u8(ONNX, 1)?;
+            let normalization = Normalization { mean: header.mean, std: header.std };
+            BackboneState::Onnx { bytes: bytes.to_vec(), layers, normalization }
+        }
+        Numbers::Single => {
+            BackboneState::Network { architecture: header.name.parse()?, layers, weights: weights(&state)? }
+        }
+        Numbers::Int8 => {
+            BackboneState::Quantised { architecture: header.name.parse()?, layers, network: bytes(&state)? }
+        }
     };
     let backbone = Backbone::from_state(stored, engine)?;
     if backbone.digest() != header.digest {

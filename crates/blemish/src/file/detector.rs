@@ -185,13 +185,15 @@ impl Detector {
             Some(_) => Vec::new(),
             None => self.view_headers(),
         };
+        let mut headers = backbones.iter().map(|backbone| backbone_file::header(backbone));
+        let (backbone, ensemble) = (headers.next(), headers.collect::<Vec<_>>());
         Header {
-            format_version: version_for(&views),
+            format_version: version_for(&views, backbone.iter().chain(&ensemble)),
             written_by: env!("CARGO_PKG_VERSION").into(),
             method: entry.info().name.into(),
             settings: fitted.first().map(View::settings).unwrap_or_default(),
-            backbone: backbones.first().map(|backbone| backbone_file::header(backbone)),
-            ensemble: backbones.iter().skip(1).map(|backbone| backbone_file::header(backbone)).collect(),
+            backbone,
+            ensemble,
             transform: (**self.transform()).clone(),
             seed: self.seed,
             data: self.data.clone(),

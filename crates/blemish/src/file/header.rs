@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// The latest version of the format; raised when older programs would misread a file.
 ///
-/// A file has the lowest version that describes it, so that older programs read what they can: 2 says that views differ in
-/// backbone or settings, 1 is everything else.
-pub const FORMAT_VERSION: u64 = 2;
+/// A file has the lowest version that describes it, so that older programs read what they can: 3 says that a backbone is in bytes, 2 that
+/// views differ in backbone or settings, 1 is everything else.
+pub const FORMAT_VERSION: u64 = 3;
 
 /// What a model file says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,6 +63,26 @@ pub struct BackboneHeader {
     pub std: [f32; 3],
     /// SHA-256 of network, layers, normalisation and weights.
     pub digest: String,
+    /// What it computes with.
+    #[serde(default, skip_serializing_if = "Numbers::is_single")]
+    pub precision: Numbers,
+}
+
+/// What a backbone computes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Numbers {
+    /// Single precision.
+    #[default]
+    Single,
+    /// Bytes.
+    Int8,
+}
+
+impl Numbers {
+    fn is_single(&self) -> bool {
+        *self == Self::Single
+    }
 }
 
 /// The images a model was fitted on.
@@ -88,8 +108,15 @@ impl DataHeader {
     }
 }
 
-/// The version that a file with these views needs.
-pub(crate) fn version_for(views: &[ViewHeader]) -> u64 {
+/// The version that a file with these views and backbones needs.
+pub(crate) fn version_for<'a>(
+    views: &[ViewHeader],
+    mut backbones: impl Iterator<Item = &'a BackboneHeader>,
+) -> u64 {
     let differs = |view: &ViewHeader| view.backbone > 0 || view.settings.is_some();
-    if views.iter().any(differs) { FORMAT_VERSION } else { 1 }
+    match backbones.any(|backbone| backbone.precision == Numbers::Int8) {
+        true => 3,
+        false if views.iter().any(differs) => 2,
+        false => 1,
+    }
 }

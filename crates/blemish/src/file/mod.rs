@@ -10,4 +10,4 @@ mod seal;
 mod whole;
 
 pub use claim::Claim;
-pub use header::{BackboneHeader, DataHeader, FORMAT_VERSION, Header};
+pub use header::{BackboneHeader, DataHeader, FORMAT_VERSION, Header, Numbers};

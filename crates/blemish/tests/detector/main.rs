@@ -1,5 +1,6 @@
 //! The library as its users meet it. One program, since each further one is linked with all of it once more.
 
+mod bytes;
 mod decisions;
 mod detectors;
 mod ensembles;

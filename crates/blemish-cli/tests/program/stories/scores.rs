@@ -50,6 +50,28 @@ fn scores_are_the_same_for_every_thread_count_and_batch() {
 }
 
 #[test]
+fn a_model_in_bytes_scores_the_same_with_all_instructions() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 6 --test-good 2 --test-per-defect 1 --size 64x64");
+    let fitted = bench.command("fit set --size 64x64 --precision int8 -o model.blemish").output().unwrap();
+    let said = crate::support::text(&fitted.stderr);
+    assert!(fitted.status.success() && said.contains("in bytes: its features lose"), "{said}");
+    let scores = |instructions: &str| {
+        let mut command = bench.command("predict model.blemish set/test --threads 1");
+        let output = command.env("BLEMISH_SIMD", instructions).output().unwrap();
+        assert!(output.status.success(), "{}", crate::support::text(&output.stderr));
+        crate::support::text(&output.stdout)
+    };
+    let plain = scores("portable");
+    for instructions in ["avx2", "avxvnni", "avx512"] {
+        assert_eq!(scores(instructions), plain, "{instructions}");
+    }
+    assert!(bench.ok("verify model.blemish").contains("equal to the last bit"));
+    assert!(bench.fails("verify model.blemish --engine rten").contains("networks in bytes"));
+    assert!(bench.fails("export model.blemish -o model.onnx").contains("use single precision"));
+}
+
+#[test]
 fn padim_fits_and_detects_on_the_same_data() {
     let bench = Bench::with_model();
     bench.ok("fit set --size 64x64 --method padim --set dimensions=30 -o padim.blemish");

@@ -1,10 +1,12 @@
 //! Ranges of maps from good images, and what bytes lose.
 
-use super::QuantisedExecutor;
+use super::{QuantisedExecutor, QuantisedNetwork, fail, plan};
 use crate::FeatureError;
 use crate::executors::fusion::fuse;
 use crate::executors::native::NativeExecutor;
 use crate::graph::{Executor, FeatureMap, Graph, Tap, Weights};
+use blemish_kernels::Workers;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// Values that bytes cover, 0 among them.
@@ -28,38 +30,62 @@ pub struct LayerError {
     pub error: f64,
 }
 
+/// Values that are bounded side by side.
+const LANES: usize = 16;
 /// Intervals of a histogram between the least and the greatest value.
 const BINS: usize = 2048;
 /// Candidate ranges are the whole one less so many 128ths of it.
 const CANDIDATES: u32 = 96;
 
-/// For every map the range with the least squared error of rounding and clipping together, over `images`, N x 3 x H x W for
-/// `size = [N, H, W]`, normalised already. Draws nothing by chance; images are watched one by one, twice.
+/// An image that passes through a network.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// 3 x H x W values, normalised already.
+    pub values: Vec<f32>,
+    /// H and W.
+    pub size: [usize; 2],
+}
+
+impl Watched {
+    fn batch(&self) -> [usize; 3] {
+        [1, self.size[0], self.size[1]]
+    }
+}
+
+/// For every map the range with the least squared error of rounding and clipping together, over images of any sizes. Draws nothing by
+/// chance; every image is watched twice.
 ///
 /// # Errors
-/// As the engine in single precision: [`FeatureError`] for a missing tensor or images that are too small.
+/// [`FeatureError::Engine`] if the graph has operators that are not done in bytes; as the engine in single precision: [`FeatureError`]
+/// for a missing tensor or images that are too small.
 pub fn calibrate(
     graph: &Graph,
     weights: &Weights,
-    images: &[f32],
-    [_, height, width]: [usize; 3],
+    images: &[Watched],
     threads: usize,
 ) -> Result<Ranges, FeatureError> {
+    plan::check(graph)?;
     let observed = observed(graph);
     let executor = NativeExecutor::new(&observed, weights, threads)?;
     let mut maps = vec![Observed::default(); observed.taps.len() + 1];
+    let pool = Workers::new(threads, "blemish-ranges").map_err(|error| fail(&error))?;
+    let alike = images.chunk_by(|one, next| one.size == next.size);
+    let batches: Vec<&[Watched]> = alike.flat_map(|images| images.chunks(threads.max(1))).collect();
     for note in [Observed::bound, Observed::count] {
-        for image in images.chunks_exact(3 * height * width) {
-            let values = executor.run(image, [1, height, width])?;
-            let all = std::iter::once(image).chain(values.iter().map(|map| map.data.as_slice()));
-            maps.iter_mut().zip(all).for_each(|(map, values)| note(map, values));
+        for images in &batches {
+            let [height, width] = images[0].size;
+            let batch: Vec<f32> = images.iter().flat_map(|image| &image.values).copied().collect();
+            let values = executor.run(&batch, [images.len(), height, width])?;
+            let all = std::iter::once(&batch).chain(values.iter().map(|map| &map.data));
+            let all: Vec<(&mut Observed, &Vec<f32>)> = maps.iter_mut().zip(all).collect();
+            pool.install(|| all.into_par_iter().for_each(|(map, values)| note(map, values)));
         }
     }
     let nodes = std::iter::once(0).chain(observed.taps.iter().map(|tap| tap.node));
     Ok(nodes.zip(maps).map(|(node, map)| (graph.nodes[node].name.clone(), map.best())).collect())
 }
 
-/// What each step's map loses in bytes, over `images` as for [`calibrate`].
+/// What each step's map loses in bytes.
 ///
 /// # Errors
 /// As [`calibrate`] and [`QuantisedExecutor::new`].
@@ -67,17 +93,17 @@ pub fn relative_errors(
     graph: &Graph,
     weights: &Weights,
     ranges: &Ranges,
-    images: &[f32],
-    [_, height, width]: [usize; 3],
+    images: &[Watched],
     threads: usize,
 ) -> Result<Vec<LayerError>, FeatureError> {
     let observed = observed(graph);
     let single = NativeExecutor::new(&observed, weights, threads)?;
-    let bytes = QuantisedExecutor::new(&observed, weights, ranges, threads)?;
+    let network = QuantisedNetwork::new(&observed, weights, ranges.clone())?;
+    let bytes = QuantisedExecutor::new(&observed, &network, threads)?;
     let mut sums = vec![[0.0; 2]; observed.taps.len()];
-    for image in images.chunks_exact(3 * height * width) {
+    for image in images {
         let [exact, rounded] =
-            [single.run(image, [1, height, width])?, bytes.run(image, [1, height, width])?];
+            [single.run(&image.values, image.batch())?, bytes.run(&image.values, image.batch())?];
         for ((FeatureMap { data: exact, .. }, FeatureMap { data: rounded, .. }), sums) in
             exact.iter().zip(&rounded).zip(&mut sums)
         {
@@ -110,8 +136,15 @@ struct Observed {
 impl Observed {
     /// Widens the range to hold all values.
     fn bound(&mut self, values: &[f32]) {
-        self.low = values.iter().fold(self.low, |low, &value| low.min(value));
-        self.high = values.iter().fold(self.high, |high, &value| high.max(value));
+        let (mut low, mut high) = ([self.low; LANES], [self.high; LANES]);
+        for values in values.chunks(LANES) {
+            for ((&value, low), high) in values.iter().zip(&mut low).zip(&mut high) {
+                *low = low.min(value);
+                *high = high.max(value);
+            }
+        }
+        self.low = low.into_iter().fold(self.low, f32::min);
+        self.high = high.into_iter().fold(self.high, f32::max);
     }
 
     /// Counts values by interval.

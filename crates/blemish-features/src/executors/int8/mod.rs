@@ -1,21 +1,24 @@
 //! Networks in bytes: 8 bits between layers, whole-number sums, the same features to the bit on every machine.
 //!
 //! [`calibrate`] watches good images pass through the network in single precision and gives every map the [`Range`] that bytes shall
-//! cover; [`QuantisedExecutor`] runs the network with them; [`relative_errors`] says what was lost at each step. Weights have a
-//! scale a channel, maps one scale. A convolution, its residual and its non-linearity are one step with one rounding.
+//! cover; [`QuantisedNetwork`] rounds the weights for them, and is what a model file keeps; [`QuantisedExecutor`] runs it;
+//! [`relative_errors`] says what was lost at each step. Weights have a scale a channel, maps one scale. A convolution, its residual and
+//! its non-linearity are one step with one rounding.
 //!
 //! Only what convolutional networks with ReLU or ReLU6 are made of is done in bytes; other networks are refused.
 
 mod calibrate;
+mod network;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use calibrate::{LayerError, Range, Ranges, calibrate, relative_errors};
+pub use calibrate::{LayerError, Range, Ranges, Watched, calibrate, relative_errors};
+pub use network::{ByteWeights, QuantisedNetwork};
 
 use crate::FeatureError;
 use crate::executors::batch::run_batch;
-use crate::graph::{Executor, FeatureMap, Graph, Weights};
+use crate::graph::{Executor, FeatureMap, Graph};
 use blemish_kernels::Workers;
 use blemish_kernels::int8::{ByteMap, Quantisation};
 use plan::Step;
@@ -30,19 +33,14 @@ pub struct QuantisedExecutor {
 }
 
 impl QuantisedExecutor {
-    /// Packs the weights of a graph, quantised with `ranges` for its maps.
+    /// Packs the weights of a network.
     ///
     /// # Errors
     /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes, a tensor or range is missing, or a range does not go
     /// with the weights: steps of the sums must be finer than two of the output.
-    pub fn new(
-        graph: &Graph,
-        weights: &Weights,
-        ranges: &Ranges,
-        threads: usize,
-    ) -> Result<Self, FeatureError> {
+    pub fn new(graph: &Graph, network: &QuantisedNetwork, threads: usize) -> Result<Self, FeatureError> {
         let pool = Workers::new(threads, "blemish-int8").map_err(|error| fail(&error))?;
-        let (steps, quantisations) = plan::plan(graph, weights, ranges)?;
+        let (steps, quantisations) = plan::plan(graph, network)?;
         Ok(Self { graph: graph.clone(), steps, quantisations, pool })
     }
 

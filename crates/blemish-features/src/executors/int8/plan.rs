@@ -1,10 +1,9 @@
 //! From a graph in single precision to steps in bytes: scales, zeros and ratios.
 
-use super::{Range, Ranges, fail};
+use super::{QuantisedNetwork, Range, Ranges, fail};
 use crate::FeatureError;
 use crate::executors::fusion::{Fused, fuse, last_uses};
-use crate::graph::{Activation, Graph, NodeId, Op, Padding, Tensor, Weights};
-use blemish_kernels::KernelError;
+use crate::graph::{Activation, Graph, NodeId, Op, Padding};
 use blemish_kernels::conv::{ConvSpec, MaxPool, Windows};
 use blemish_kernels::int8::{
     ByteConvolution, ByteMap, ByteRatio, Quantisation, Requantisation, Residual, SumRatio, add, global_mean,
@@ -12,7 +11,7 @@ use blemish_kernels::int8::{
 };
 
 /// A bias takes at most so many steps of its sum, well below what the kernels allow.
-const MOST_BIAS: f64 = (1 << 26) as f64;
+pub(super) const MOST_BIAS: f64 = (1 << 26) as f64;
 
 /// Work whose outcome is that of node `result`.
 pub(super) struct Step {
@@ -76,14 +75,56 @@ impl Work {
     }
 }
 
-/// The steps of a graph, and how the maps that come out of them are quantised.
+/// The steps of a network, and how the maps that come out of them are quantised.
 pub(super) fn plan(
     graph: &Graph,
-    weights: &Weights,
-    ranges: &Ranges,
+    network: &QuantisedNetwork,
 ) -> Result<(Vec<Step>, Vec<Option<Quantisation>>), FeatureError> {
-    let fused = fuse(graph);
+    let (fused, quantisations) = quantisations(graph, &network.ranges)?;
     let inputs: Vec<Vec<NodeId>> = fused.iter().map(|step| step.inputs.clone()).collect();
+    let step = |(fused, done_with): (Fused, Vec<NodeId>)| {
+        let missing = || fail(&"a step comes before its input");
+        let read = fused.inputs.iter().map(|&input| quantisations[input]).collect::<Option<Vec<_>>>();
+        let own = quantisations[fused.result].ok_or_else(missing)?;
+        let work = work(graph, &fused, network, &read.ok_or_else(missing)?, own)?;
+        Ok(Step { result: fused.result, inputs: fused.inputs, work, done_with })
+    };
+    let last = last_uses(graph, &inputs);
+    let steps = fused.into_iter().zip(last).map(step).collect::<Result<_, FeatureError>>()?;
+    Ok((steps, quantisations))
+}
+
+/// Refuses a graph with operators that are not done in bytes.
+///
+/// # Errors
+/// [`FeatureError::Engine`].
+pub(super) fn check(graph: &Graph) -> Result<(), FeatureError> {
+    for step in fuse(graph) {
+        let node = &graph.nodes[step.id];
+        let refused = |what: &dyn std::fmt::Debug| {
+            fail(&format!("{what:?} at {} is not done in bytes; use single precision", node.name))
+        };
+        match (&node.op, step.activation) {
+            (_, Some(Activation::Silu | Activation::Sigmoid | Activation::Gelu | Activation::QuickGelu)) => {
+                return Err(refused(&step.activation));
+            }
+            (Op::Conv { .. } | Op::MaxPool { .. } | Op::GlobalAveragePool | Op::Add, _) => {}
+            (other, _) => return Err(refused(other)),
+        }
+    }
+    Ok(())
+}
+
+/// The steps of a graph, and how their maps are quantised; by node, `None` for those inside of a step.
+///
+/// # Errors
+/// As [`check`]; [`FeatureError::Engine`] if a range is missing.
+pub(super) fn quantisations(
+    graph: &Graph,
+    ranges: &Ranges,
+) -> Result<(Vec<Fused>, Vec<Option<Quantisation>>), FeatureError> {
+    check(graph)?;
+    let fused = fuse(graph);
     let mut quantisations = vec![None; graph.nodes.len()];
     let planned = |node: NodeId| {
         let name = &graph.nodes[node].name;
@@ -91,38 +132,29 @@ pub(super) fn plan(
         range.quantisation()
     };
     quantisations[0] = Some(planned(0)?);
-    let mut steps = Vec::new();
-    for (fused, done_with) in fused.into_iter().zip(last_uses(graph, &inputs)) {
-        let read = fused.inputs.iter().map(|&input| quantisations[input]).collect::<Option<Vec<_>>>();
-        let read = read.ok_or_else(|| fail(&"a step comes before its input"))?;
-        let own = match graph.nodes[fused.id].op {
+    for step in &fused {
+        quantisations[step.result] = match graph.nodes[step.id].op {
             // The bytes are those of the input.
-            Op::MaxPool { .. } | Op::GlobalAveragePool => read[0],
-            _ => planned(fused.result)?,
+            Op::MaxPool { .. } | Op::GlobalAveragePool => quantisations[step.inputs[0]],
+            _ => Some(planned(step.result)?),
         };
-        quantisations[fused.result] = Some(own);
-        let work = work(graph, &fused, weights, &read, own)?;
-        steps.push(Step { result: fused.result, inputs: fused.inputs, work, done_with });
     }
-    Ok((steps, quantisations))
+    Ok((fused, quantisations))
 }
 
 fn work(
     graph: &Graph,
     fused: &Fused,
-    weights: &Weights,
+    network: &QuantisedNetwork,
     read: &[Quantisation],
     own: Quantisation,
 ) -> Result<Work, FeatureError> {
     let node = &graph.nodes[fused.id];
-    let refused = |what: &dyn std::fmt::Debug| {
-        fail(&format!("{what:?} at {} is not done in bytes; use single precision", node.name))
-    };
     let [least, most] = match fused.activation {
-        None => [0, 255],
         Some(Activation::Relu) => [own.zero(), 255],
         Some(Activation::Relu6) => [own.zero(), own.byte(6.0)],
-        Some(other) => return Err(refused(&other)),
+        // Nothing else has passed `check`.
+        _ => [0, 255],
     };
     let byte_ratio = |of: Quantisation| {
         let ratio = ByteRatio::new(f64::from(of.scale()) / f64::from(own.scale()));
@@ -132,18 +164,18 @@ fn work(
         Op::Conv { kernel, stride, padding, groups } => {
             let in_channels = graph.nodes[node.inputs[0]].channels;
             let spec = ConvSpec { in_channels, out_channels: node.channels, kernel, stride, groups };
-            let tensor = |kind: &str| {
-                let name = format!("{}.{kind}", node.name);
-                weights.get(&name).ok_or_else(|| fail(&format!("tensor {name} is missing")))
-            };
-            let Integers { weights, bias, scales } =
-                Integers::new(tensor("weight")?, tensor("bias")?, read[0].scale());
+            let weights = network.convolutions.get(&node.name);
+            let weights =
+                weights.ok_or_else(|| fail(&format!("the weights of {} are missing", node.name)))?;
+            let (bias, scales) = weights
+                .of_sums(read[0].scale())
+                .ok_or_else(|| mismatch(&node.name, &"a bias is out of reach of its sums"))?;
             let ratios = scales.iter().map(|scale| SumRatio::new(scale / f64::from(own.scale())));
             let ratios = ratios.collect::<Result<_, _>>().map_err(|error| mismatch(&node.name, &error))?;
             let requantisation =
                 Requantisation { input_zero: read[0].zero(), ratios, output_zero: own.zero(), least, most };
             Work::Convolve {
-                convolution: Box::new(ByteConvolution::new(spec, &weights, &bias, &requantisation)),
+                convolution: Box::new(ByteConvolution::new(spec, &weights.values, &bias, &requantisation)),
                 kernel,
                 stride,
                 padding,
@@ -158,11 +190,11 @@ fn work(
             let ratios = [byte_ratio(read[0])?, byte_ratio(read[1])?];
             Work::Add { ratios, output: [own.zero(), least, most] }
         }
-        ref other => return Err(refused(other)),
+        ref other => return Err(fail(&format!("{other:?} has passed for work in bytes"))),
     })
 }
 
-fn mismatch(name: &str, error: &KernelError) -> FeatureError {
+fn mismatch(name: &str, error: &dyn std::fmt::Display) -> FeatureError {
     fail(&format!("the range of {name} does not go with its weights: {error}"))
 }
 
@@ -174,34 +206,5 @@ impl Range {
         let scale = if scale > 0.0 { scale } else { 1.0 };
         let zero = (-self.low / scale).round().clamp(0.0, 255.0) as u8;
         Quantisation::new(scale, zero).map_err(|error| fail(&error))
-    }
-}
-
-/// A convolution's tensors in whole numbers.
-struct Integers {
-    weights: Vec<i8>,
-    /// Of the scale of the sums.
-    bias: Vec<i32>,
-    /// Of the sums, one a channel.
-    scales: Vec<f64>,
-}
-
-impl Integers {
-    /// The nearest whole numbers, -127 to 127 for the weights of every channel.
-    fn new(weight: &Tensor, bias: &Tensor, input_scale: f32) -> Self {
-        let terms = weight.data.len() / bias.data.len().max(1);
-        let input_scale = f64::from(input_scale);
-        let mut whole = Self { weights: Vec::new(), bias: Vec::new(), scales: Vec::new() };
-        for (weights, &bias) in weight.data.chunks_exact(terms.max(1)).zip(&bias.data) {
-            let greatest = weights.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
-            // Where weights are next to nothing, steps are as coarse as the bias asks for.
-            let for_bias = f64::from(bias.abs()) / (input_scale * MOST_BIAS);
-            let scale = (f64::from(greatest) / 127.0).max(for_bias);
-            let scale = if scale > 0.0 { scale } else { f64::from(f32::MIN_POSITIVE) };
-            whole.weights.extend(weights.iter().map(|&weight| (f64::from(weight) / scale).round() as i8));
-            whole.bias.push((f64::from(bias) / (input_scale * scale)).round() as i32);
-            whole.scales.push(input_scale * scale);
-        }
-        whole
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes against single precision.
 
-use super::{QuantisedExecutor, Range, Ranges, calibrate, relative_errors};
+use super::{QuantisedExecutor, QuantisedNetwork, Range, Ranges, Watched, calibrate, relative_errors};
 use crate::backbone::embedded_weights;
 use crate::graph::{Activation, Executor, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
 use crate::{Architecture, networks};
@@ -15,6 +15,12 @@ fn images(count: usize, side: usize) -> Vec<f32> {
     (0..count * 3 * side * side).map(value).collect()
 }
 
+/// The same one by one.
+fn watched(count: usize, side: usize) -> Vec<Watched> {
+    let all = images(count, side);
+    all.chunks(3 * side * side).map(|image| Watched { values: image.to_vec(), size: [side, side] }).collect()
+}
+
 fn lite0() -> (Graph, Weights) {
     let layers = Architecture::EfficientNetLite0.layers_at(&[8, 16]);
     let graph = networks::build(Architecture::EfficientNetLite0).cut(&layers).unwrap();
@@ -25,10 +31,10 @@ fn lite0() -> (Graph, Weights) {
 #[test]
 fn the_embedded_network_loses_little_at_every_step() {
     let (graph, weights) = lite0();
-    let (size, good) = ([4, 96, 96], images(4, 96));
-    let ranges = calibrate(&graph, &weights, &good, size, 2).unwrap();
-    assert_eq!(calibrate(&graph, &weights, &good, size, 1).unwrap(), ranges);
-    let errors = relative_errors(&graph, &weights, &ranges, &good, size, 2).unwrap();
+    let good = watched(4, 96);
+    let ranges = calibrate(&graph, &weights, &good, 2).unwrap();
+    assert_eq!(calibrate(&graph, &weights, &good, 1).unwrap(), ranges);
+    let errors = relative_errors(&graph, &weights, &ranges, &good, 2).unwrap();
     assert!(errors.len() > 30);
     for layer in &errors {
         assert!(layer.error < 0.15, "{layer:?}");
@@ -39,9 +45,11 @@ fn the_embedded_network_loses_little_at_every_step() {
 fn threads_and_batches_give_the_same_bits() {
     let (graph, weights) = lite0();
     let (size, batch) = ([3, 64, 64], images(3, 64));
-    let ranges = calibrate(&graph, &weights, &batch, size, 1).unwrap();
-    let alone = QuantisedExecutor::new(&graph, &weights, &ranges, 1).unwrap();
-    let many = QuantisedExecutor::new(&graph, &weights, &ranges, 4).unwrap();
+    let ranges = calibrate(&graph, &weights, &watched(3, 64), 1).unwrap();
+    let network = QuantisedNetwork::new(&graph, &weights, ranges).unwrap();
+    network.check(&graph).unwrap();
+    let alone = QuantisedExecutor::new(&graph, &network, 1).unwrap();
+    let many = QuantisedExecutor::new(&graph, &network, 4).unwrap();
     let whole = alone.run(&batch, size).unwrap();
     assert_eq!(many.run(&batch, size).unwrap(), whole);
     for (index, image) in batch.chunks(3 * 64 * 64).enumerate() {
@@ -89,7 +97,8 @@ fn small() -> (Graph, Weights, Ranges) {
 #[test]
 fn pools_sums_and_means_are_those_of_whole_numbers() {
     let (graph, weights, ranges) = small();
-    let executor = QuantisedExecutor::new(&graph, &weights, &ranges, 1).unwrap();
+    let network = QuantisedNetwork::new(&graph, &weights, ranges).unwrap();
+    let executor = QuantisedExecutor::new(&graph, &network, 1).unwrap();
     let image: Vec<f32> = [-8.0, -9.0, -7.0, -6.0, 5.0, 1.0, 3.0, 2.0].repeat(3);
     // Maxima -6 (rows of two: -8 -9 / -7 -6) and 5; relu(2 x + 1) + x gives -6 and 16.
     let map = executor.run(&image, [1, 4, 2]).unwrap().remove(0);
@@ -101,7 +110,8 @@ fn pools_sums_and_means_are_those_of_whole_numbers() {
 fn what_is_not_done_in_bytes_is_refused() {
     let (mut graph, weights, mut ranges) = small();
     let refusal = |graph: &Graph, ranges: &Ranges| {
-        QuantisedExecutor::new(graph, &weights, ranges, 1).err().unwrap().to_string()
+        let network = QuantisedNetwork::new(graph, &weights, ranges.clone());
+        network.and_then(|network| QuantisedExecutor::new(graph, &network, 1)).err().unwrap().to_string()
     };
     graph.nodes[3].op = Op::Activation(Activation::Silu);
     assert!(refusal(&graph, &ranges).contains("Silu"));

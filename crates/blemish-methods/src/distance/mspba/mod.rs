@@ -212,7 +212,7 @@ impl Method for Mspba {
     const EXPORT: Export<Self> = Export::Missing("its three embeddings of every position have no graph yet");
 
     fn needs(_: &Self::Config) -> Needs {
-        Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long()
+        Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long().opening_backbone()
     }
 
     fn fit(

@@ -88,7 +88,7 @@ impl Method for Pni {
     fn needs(config: &Self::Config) -> Needs {
         let needs = Needs::of_maps(&[8, 16]).training_long();
         // A refinement looks at the image itself.
-        if config.refinement { needs.reading(Reads::Both) } else { needs }
+        if config.refinement { needs.reading(Reads::Both).opening_backbone() } else { needs }
     }
 
     fn default_transform(config: &Self::Config) -> Transform {

@@ -197,9 +197,10 @@ impl Method for DifferNet {
     const EXPORT: Export<Self> =
         Export::Missing("its map is the gradient of a loss, which graphs do not have");
 
-    fn needs(_: &Self::Config) -> Needs {
+    fn needs(config: &Self::Config) -> Needs {
         // 32 is there for AlexNet's last pooling; other networks end at 16. The deepest one counts.
-        Needs::of_maps(&[16, 32]).reading(Reads::Images).training_long()
+        let needs = Needs::of_maps(&[16, 32]).reading(Reads::Images).training_long();
+        if config.map == Localisation::Gradient { needs.opening_backbone() } else { needs }
     }
 
     fn default_transform(_: &Self::Config) -> Transform {

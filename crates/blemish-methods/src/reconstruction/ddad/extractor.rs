@@ -40,7 +40,7 @@ impl Extractor {
                 layers: layers.clone(),
                 weights: weights.clone(),
             },
-            other @ BackboneState::Onnx { .. } => other.clone(),
+            other @ (BackboneState::Quantised { .. } | BackboneState::Onnx { .. }) => other.clone(),
         };
         Ok(Self { backbone: Arc::new(Backbone::from_state(state, &options)?), weights: Some(weights) })
     }

@@ -154,7 +154,7 @@ impl Method for Ddad {
     );
 
     fn needs(_: &Self::Config) -> Needs {
-        Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long()
+        Needs::of_maps(&[4, 8, 16]).reading(Reads::Images).training_long().opening_backbone()
     }
 
     fn default_transform(config: &Self::Config) -> Transform {

@@ -114,7 +114,7 @@ impl Method for MemSeg {
     const EXPORT: Export<Self> = Export::Written(export::write);
 
     fn needs(_: &Self::Config) -> Needs {
-        Needs::of_maps(&[2, 4, 8, 16]).training_long().laying_textures()
+        Needs::of_maps(&[2, 4, 8, 16]).training_long().laying_textures().opening_backbone()
     }
 
     fn preset(preset: Preset) -> Option<Self::Config> {

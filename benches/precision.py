@@ -2,30 +2,33 @@
 
     python benches/precision.py target/release/blemish accuracy DATA WEIGHTS OUT.json [--seeds 3] [--sets a,b] [--methods padim]
     python benches/precision.py target/release/blemish speed WEIGHTS [--runs 5] [--sides 256 512]
+    python benches/precision.py target/release/examples/backbone_times engines [--rounds 3] [--runs 10]
 
 `accuracy` fits each method in single precision, with `--precision int8` and with `auto`, and evaluates; results are kept in OUT.json, so that an
 interrupted run goes on where it stopped. `speed` times `predict` of 40 images on one thread, by turns: wall milliseconds an image, of the difference
 between 40 images and 8, so that the start of the program does not count. DATA holds sets in MVTec AD layout, WEIGHTS the state dict of
-ResNet-18. Needs Python's standard library alone.
+ResNet-18. `engines` times the networks alone, on one thread, from 256x256 pixels to stride 16: ours beside ONNX Runtime and OpenVINO, CPU milliseconds an
+image by turns; weights are made up. It needs torch, torchvision, timm, onnx, onnxscript, onnxruntime and openvino, the others Python's standard library alone.
 """
 
 import argparse
 import json
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
-from blemish import NAMES, Program, Rows, figures, mean_and_spread, shown
+from blemish import NAMES, Program, Rows, figures, mean_and_spread, run, shown
 
 SETS = ["mvtec/screw", "magnetic_tile", "deeppcb", "mvtec/leather", "elpv_mono"]
 METHODS = ["patchcore", "padim", "fapm"]
-PRECISIONS = ["single", "int8", "auto"]
+PRECISIONS = {"single": "single precision", "int8": "bytes"}
 MANY, FEW = 40, 8
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", type=Program)
+    parser.add_argument("program", type=Program, help="the program, for `engines` the example backbone_times of blemish-features")
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("accuracy")
     for name in ("data", "weights", "out"):
@@ -39,6 +42,11 @@ def main():
     one.add_argument("--runs", type=int, default=5)
     one.add_argument("--sides", type=int, nargs="+", default=[256, 512])
     one.set_defaults(run=speed)
+    one = commands.add_parser("engines")
+    one.add_argument("--rounds", type=int, default=3, help="turns of all")
+    one.add_argument("--runs", type=int, default=10, help="batches a turn")
+    one.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    one.set_defaults(run=engines)
     args = parser.parse_args()
     args.run(args)
 
@@ -50,41 +58,55 @@ def resnet18(weights):
 def accuracy(args):
     kept = json.loads(args.out.read_text()) if args.out.exists() else {}
     sets, methods = args.sets.split(","), args.methods.split(",")
+
+    def known(key, find):
+        if key not in kept:
+            kept[key] = find()
+            args.out.write_text(json.dumps(kept, indent=1))
+        return kept[key]
+
+    rows = Rows("precision-accuracy")
+    print("| set | method | figure | single | int8 | auto takes |\n|---|---|---|---:|---:|---|")
     for name in sets:
+        # What it takes depends on backbone and images, not on the method.
+        takes = known(f"{name}|auto", lambda: fitted(args, name, "padim", "auto", 0, lambda model: precision_of(args, model)))
         for method in methods:
-            for seed in range(args.seeds):
-                for precision in PRECISIONS:
-                    key = f"{name}|{method}|{precision}|{seed}"
-                    if key not in kept:
-                        kept[key] = measure(args, name, method, precision, seed)
-                        args.out.write_text(json.dumps(kept, indent=1))
-    rows = Rows("precision")
-    print("| set | method | figure | single | int8 | auto took |\n|---|---|---|---:|---:|---|")
-    for name in sets:
-        for method in methods:
-            runs = {precision: [kept[f"{name}|{method}|{precision}|{seed}"] for seed in range(args.seeds)] for precision in PRECISIONS}
-            took = ", ".join(sorted({run["took"] for run in runs["auto"]}))
+            runs = {}
+            for precision in PRECISIONS:
+                found = [(f"{name}|{method}|{precision}|{seed}", seed) for seed in range(args.seeds)]
+                runs[precision] = [known(key, lambda: measure(args, name, method, precision, seed)) for key, seed in found]
             for key, metric in NAMES.items():
-                cells = {precision: mean_and_spread([run[key] for run in runs[precision]], 100) for precision in ("single", "int8")}
+                cells = {precision: mean_and_spread([run[key] for run in runs[precision]], 100) for precision in PRECISIONS}
                 if not cells["single"][0]:
                     continue
                 for precision, (value, spread) in cells.items():
-                    rows.add(set=name, method=method, variant=precision, metric=metric, value=value, spread=spread, seeds=args.seeds)
-                print(f"| {name} | {method} | {metric} | {shown(*cells['single'])} | {shown(*cells['int8'])} | {took} |")
+                    rows.add(set=name, method=method, variant=PRECISIONS[precision], metric=metric, value=value, spread=spread, seeds=args.seeds)
+                print(f"| {name} | {method} | {metric} | {shown(*cells['single'])} | {shown(*cells['int8'])} | {takes} |", flush=True)
 
 
 def measure(args, name, method, precision, seed):
+    def judge(model):
+        found, _ = args.program.evaluate(model, args.data / name)
+        return {"bytes": model.stat().st_size, **figures(found)}
+
+    return fitted(args, name, method, precision, seed, judge)
+
+
+def fitted(args, name, method, precision, seed, use):
+    """What `use` makes of a fitted model."""
     with tempfile.TemporaryDirectory() as folder:
-        data, model = args.data / name, Path(folder) / "model.blemish"
+        model = Path(folder) / "model.blemish"
         options = ["--method", method, "--size", "256x256", "--folds", "0", "--seed", seed, *resnet18(args.weights), "--precision", precision]
-        args.program.fit(data, model, *options)
-        found, _ = args.program.evaluate(model, data)
-        took = (args.program.info(model)["backbone"] or {}).get("precision", "single")
-        return {"took": took, "bytes": model.stat().st_size, **figures(found)}
+        args.program.fit(args.data / name, model, *options)
+        return use(model)
+
+
+def precision_of(args, model):
+    return args.program.info(model)["backbone"].get("precision", "single")
 
 
 def speed(args):
-    rows = Rows("precision")
+    rows = Rows("precision-speed")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         print("| method | backbone | pixels | single, ms | int8, ms | single / int8 |\n|---|---|---:|---:|---:|---:|")
@@ -105,14 +127,92 @@ def speed(args):
                             times[precision].append(an_image(args.program, model, images))
                     single, int8 = (statistics.median(times[precision]) for precision in ("single", "int8"))
                     print(f"| {method} | {backbone} | {side} | {single:.1f} | {int8:.1f} | {single / int8:.2f} |", flush=True)
-                    names = {"set": f"synth metal {side}x{side}", "method": method, "metric": "predict, one thread, ms an image", "seeds": args.runs}
-                    rows.add(**names, variant=f"{backbone}, single", value=f"{single:.1f}")
-                    rows.add(**names, variant=f"{backbone}, int8", value=f"{int8:.1f}")
+                    names = {"set": f"{side} x {side} pixels", "method": method, "variant": backbone, "seeds": args.runs}
+                    rows.add(**names, metric="single precision, ms", value=f"{single:.1f}")
+                    rows.add(**names, metric="bytes, ms", value=f"{int8:.1f}")
+                    rows.add(**names, metric="single / bytes", value=f"{single / int8:.2f}")
 
 
 def an_image(program, model, images):
     wall = {count: program.predict(model, *images[:count], "--threads", 1)[1].wall for count in (MANY, FEW)}
     return 1000 * (wall[MANY] - wall[FEW]) / (MANY - FEW)
+
+
+SIDE = 256
+NETWORKS = {"resnet18": "ResNet-18", "efficientnet_lite0": "EfficientNet-Lite0", "efficientnet_lite2": "EfficientNet-Lite2"}
+ENGINES = ["Blemish", "Blemish, bytes", "ONNX Runtime", "ONNX Runtime, INT8", "OpenVINO, single", "OpenVINO, its default", "OpenVINO, INT8"]
+
+
+def engines(args):
+    rows = Rows("precision-engines")
+    print(f"| network | batch | {' | '.join(ENGINES)} |\n|---|---:|{'---:|' * len(ENGINES)}")
+    with tempfile.TemporaryDirectory() as folder:
+        for network, title in NETWORKS.items():
+            for batch in args.batches:
+                peers = peer_runs(network, batch, Path(folder))
+                times = {name: [] for name in ENGINES}
+                for _ in range(args.rounds):
+                    for name, precision in (("Blemish", "single"), ("Blemish, bytes", "int8")):
+                        times[name] += ours(args, network, precision, batch)
+                    for name, once in peers.items():
+                        times[name] += [timed(once) for _ in range(args.runs + 1)][1:]
+                medians = {name: statistics.median(found) / batch for name, found in times.items()}
+                print(f"| {title} | {batch} | {' | '.join(f'{medians[name]:.1f}' for name in ENGINES)} |", flush=True)
+                for name in ENGINES:
+                    rows.add(set=f"batch {batch}", method=title, metric=f"{name}, ms", value=f"{medians[name]:.1f}", seeds=args.rounds)
+
+
+def ours(args, network, precision, batch):
+    said = run(args.program.path, network, SIDE, args.runs, precision, batch)
+    return [float(line) for line in said.out.split()]
+
+
+def timed(once):
+    before = time.process_time()
+    once()
+    return 1000 * (time.process_time() - before)
+
+
+def peer_runs(network, batch, folder):
+    """What runs one batch, an engine and a precision each."""
+    import numpy as np
+    import onnxruntime
+    import openvino
+    import timm
+    import torch
+    import torchvision
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    if network == "resnet18":
+        whole = torchvision.models.resnet18()
+        model = torch.nn.Sequential(*list(whole.children())[:7])
+    else:
+        model = timm.create_model(f"tf_{network}", features_only=True, out_indices=(3,))
+    images = np.random.default_rng(0).random((batch, 3, SIDE, SIDE), np.float32)
+    single, quantised = folder / f"{network}-{batch}.onnx", folder / f"{network}-{batch}-int8.onnx"
+    with torch.no_grad():
+        torch.onnx.export(model.eval(), (torch.from_numpy(images),), single, input_names=["image"], output_names=["map"], dynamo=False)
+
+    class Reader(CalibrationDataReader):
+        left = 2
+
+        def get_next(self):
+            self.left -= 1
+            return {"image": images} if self.left >= 0 else None
+
+    quantize_static(single, quantised, Reader(), per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    runs = {}
+    for name, path in (("ONNX Runtime", single), ("ONNX Runtime, INT8", quantised)):
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        runs[name] = lambda session=session: session.run(None, {"image": images})
+    core = openvino.Core()
+    hints = {"OpenVINO, single": (single, {"INFERENCE_PRECISION_HINT": "f32"}), "OpenVINO, its default": (single, {}), "OpenVINO, INT8": (quantised, {})}
+    for name, (path, hint) in hints.items():
+        compiled = core.compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, **hint})
+        runs[name] = lambda compiled=compiled: compiled({"image": images})
+    return runs
 
 
 if __name__ == "__main__":

@@ -1,23 +1,36 @@
-//! CPU time a network takes for an image on one thread: `backbone_times NETWORK SIDE RUNS`, made-up weights, one line of milliseconds a run.
+//! CPU time a network takes for a batch on one thread: `backbone_times NETWORK SIDE RUNS [single|int8 [BATCH]]`, made-up weights, one line of
+//! milliseconds a run.
 //!
-//! `benches/backbones.py` runs it by turns with PyTorch.
+//! `benches/backbones.py` and `benches/precision.py` run it by turns with others.
 
+use blemish_data::transform::PlanarImage;
 use blemish_features::graph::{Tensor, Weights};
 use blemish_features::{Architecture, Backbone, BackboneState, EngineOptions, FeatureError, networks};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [network, side, runs] = arguments.as_slice() else {
-        return Err("backbone_times NETWORK SIDE RUNS".into());
+    let [network, side, runs, options @ ..] = arguments.as_slice() else {
+        return Err("backbone_times NETWORK SIDE RUNS [single|int8 [BATCH]]".into());
     };
     let (architecture, side, runs): (Architecture, usize, usize) =
         (network.parse()?, side.parse()?, runs.parse()?);
-    let backbone = made_up(architecture)?;
+    let batch: usize = options.get(1).map_or(Ok(1), |count| count.parse())?;
     let image: Vec<f32> = (0..3 * side * side).map(|i| ((i * 31) % 101) as f32 / 100.0).collect();
+    let single = made_up(architecture)?;
+    let backbone = match options.first().map(String::as_str) {
+        None | Some("single") => single,
+        Some("int8") => {
+            let (height, width, pixels) = (side, side, image.clone());
+            let watched = PlanarImage { height, width, pixels, region_of_interest: None };
+            single.quantised(&[watched], &one_thread())?
+        }
+        Some(other) => return Err(format!("`{other}` is neither single nor int8").into()),
+    };
+    let images = image.repeat(batch);
     for run in 0..=runs {
         let (cpu, wall) = (cpu_seconds(), Instant::now());
-        let maps = backbone.extract(&image, [1, side, side])?;
+        let maps = backbone.extract(&images, [batch, side, side])?;
         let spent = match (cpu, cpu_seconds()) {
             (Some(before), Some(after)) => after - before,
             _ => wall.elapsed().as_secs_f64(),
@@ -45,7 +58,11 @@ fn made_up(architecture: Architecture) -> Result<Backbone, FeatureError> {
     };
     let weights: Weights = graph.tensor_shapes().map(tensor).collect();
     let state = BackboneState::Network { architecture, layers, weights };
-    Backbone::from_state(state, &EngineOptions { threads: Some(1), ..EngineOptions::default() })
+    Backbone::from_state(state, &one_thread())
+}
+
+fn one_thread() -> EngineOptions {
+    EngineOptions { threads: Some(1), ..EngineOptions::default() }
 }
 
 /// Time that all threads of this process have spent on processors, where the system says it (Linux).

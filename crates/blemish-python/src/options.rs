@@ -34,6 +34,7 @@ pub struct Configuration {
     pub weights: Option<PathBuf>,
     pub layers: Vec<String>,
     pub ensemble: Vec<String>,
+    pub backbone_precision: String,
     pub size: Option<Size>,
     pub crop: Option<(usize, usize)>,
     pub tile: Option<(usize, usize)>,
@@ -125,6 +126,7 @@ impl Configuration {
                 normalization: default.normalization,
             },
             ensemble: self.ensemble.iter().map(|word| ensemble_member(word)).collect::<Result<_, _>>()?,
+            precision: self.backbone_precision.parse()?,
             tiles: self.tile.map(|(height, width)| TileOptions {
                 tiling: Tiling::new(height, width),
                 models: TileModels::Shared,

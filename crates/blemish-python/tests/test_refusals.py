@@ -110,6 +110,7 @@ def test_folders(detector: Detector, tmp_path: Path) -> None:
         ({"engine": "steam"}, "steam"),
         ({"device": "abacus"}, "abacus"),
         ({"ensemble": ["own.onnx"]}, "layers"),
+        ({"backbone_precision": "half"}, "single, int8, auto"),
     ],
     ids=lambda value: str(value)[:32],
 )
@@ -117,6 +118,11 @@ def test_settings(options: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises((blemish.BlemishError, ValueError), match=words) as refused:
         Detector(**options).fit([np.zeros((64, 64), np.uint8)] * 3)
     assert isinstance(refused.value, (TypeError, ValueError)) or getattr(refused.value, "code", "") in {"engine"}, refused.type
+
+
+def test_a_backbone_in_bytes_scores_otherwise(good: list[Path]) -> None:
+    scores = [Detector(size=(64, 64), folds=0, backbone_precision=word).fit(good[:4]).score(good[0]) for word in ("single", "int8")]
+    assert scores[0] != scores[1]
 
 
 def test_numbers_of_numpy_are_numbers(good: list[Path]) -> None:

@@ -3,7 +3,7 @@
 use super::fit::in_words;
 use super::report::input;
 use crate::shell;
-use blemish::file::Header;
+use blemish::file::{Header, Numbers};
 use blemish::registry::method;
 use blemish_report::html::readable_bytes;
 use serde_json::Value;
@@ -36,8 +36,9 @@ pub fn model_in_words(path: &Path, header: &Header) -> String {
     text += &line("looks at", &looks_at(header));
     for backbone in header.backbone.iter().chain(&header.ensemble) {
         let layers = backbone.layers.join(", ");
-        text +=
-            &line("through", &format!("{} at {layers} (sha256 {})", backbone.name, short(&backbone.digest)));
+        let bytes = if backbone.precision == Numbers::Int8 { " in bytes" } else { "" };
+        let digest = short(&backbone.digest);
+        text += &line("through", &format!("{}{bytes} at {layers} (sha256 {digest})", backbone.name));
     }
     let settings: Vec<String> =
         header.settings.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();

@@ -39,6 +39,7 @@ class Detector:
         weights: Weight file of the backbone.
         layers: Feature maps to use, shallow to deep.
         ensemble: Further backbones, `NAME` or `NAME:FILE`; maps and scores are averaged.
+        backbone_precision: `"single"`; `"int8"`, bytes, faster on a CPU; `"auto"`, bytes where they cost little.
         size: Input size as (height, width), one number for the shorter side, or `"native"`; by default the images and the method choose.
         crop: Centre crop after resizing, (height, width).
         roi: Mask of where to look: a path or an array; stretched over every image.
@@ -65,6 +66,7 @@ class Detector:
         weights: PathLike | None = None,
         layers: Sequence[str] | None = None,
         ensemble: Sequence[str] = (),
+        backbone_precision: str = "single",
         size: tuple[int, int] | int | str | None = None,
         crop: tuple[int, int] | None = None,
         roi: ImageLike | None = None,
@@ -87,6 +89,7 @@ class Detector:
             "weights": None if weights is None else as_path(weights),
             "layers": list(layers or ()),
             "ensemble": list(ensemble),
+            "backbone_precision": backbone_precision,
             "size": _pair(size) if isinstance(size, (list, tuple)) else size,
             "crop": _pair(crop),
             "tile": _pair(tile),

@@ -81,7 +81,7 @@ def settings_as_json(method: str, settings: Mapping[str, Any]) -> str:
     known = [one.name for one in info.settings]
     for name in settings:
         if name not in known:
-            options = ["backbone", "weights", "layers", "ensemble", "size", "crop", "roi", "tile", "input_sizes", "seed", "folds", "threads"]
+            options = ["backbone", "weights", "layers", "ensemble", "backbone_precision", "size", "crop", "roi", "tile", "input_sizes", "seed", "folds", "threads"]
             help = f"{nearest(name, known + options)}{method} has: {', '.join(known) or 'none'}"
             raise SettingError(f"`{name}` is no option of Detector and no setting of {method}", help=help)
     return json.dumps({name: _plain(name, value) for name, value in settings.items()})

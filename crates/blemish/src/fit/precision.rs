@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Images (or tiles) that pass through a backbone, at most.
 const WATCHED: usize = 24;
+/// Values of images that are held, but for the first few images: of very large ones fewer do.
+const HELD: usize = 64 << 20;
 /// One of so many judges; the others give ranges.
 const JUDGES: usize = 3;
 /// What `auto` lets features lose: root of the squared differences over the squared features, of the map that loses most.
@@ -108,8 +110,9 @@ fn watched(
             options.observer.check_cancelled()?;
             let batch = input.images()?;
             for (at, index) in input.indices.iter().enumerate() {
-                if wanted.binary_search(index).is_ok() {
-                    let (height, width) = (batch.height, batch.width);
+                let (height, width) = (batch.height, batch.width);
+                let has_room = images.len() < JUDGES || images.len() * 3 * height * width < HELD;
+                if has_room && wanted.binary_search(index).is_ok() {
                     let pixels = batch.image(at).to_vec();
                     images.push(PlanarImage { height, width, pixels, region_of_interest: None });
                 }

@@ -66,6 +66,7 @@ fn a_model_in_bytes_scores_the_same_with_all_instructions() {
     for instructions in ["avx2", "avxvnni", "avx512"] {
         assert_eq!(scores(instructions), plain, "{instructions}");
     }
+    assert!(bench.ok("info model.blemish").contains("efficientnet_lite0 in bytes at"));
     assert!(bench.ok("verify model.blemish").contains("equal to the last bit"));
     assert!(bench.fails("verify model.blemish --engine rten").contains("networks in bytes"));
     assert!(bench.fails("export model.blemish -o model.onnx").contains("use single precision"));

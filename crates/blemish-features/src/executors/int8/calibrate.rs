@@ -30,6 +30,8 @@ pub struct LayerError {
     pub error: f64,
 }
 
+/// Pixels that are watched at once, since all maps of theirs are kept.
+const PIXELS: usize = 1 << 20;
 /// Values that are bounded side by side.
 const LANES: usize = 16;
 /// Intervals of a histogram between the least and the greatest value.
@@ -70,7 +72,12 @@ pub fn calibrate(
     let mut maps = vec![Observed::default(); observed.taps.len() + 1];
     let pool = Workers::new(threads, "blemish-ranges").map_err(|error| fail(&error))?;
     let alike = images.chunk_by(|one, next| one.size == next.size);
-    let batches: Vec<&[Watched]> = alike.flat_map(|images| images.chunks(threads.max(1))).collect();
+    let batches: Vec<&[Watched]> = alike
+        .flat_map(|images| {
+            let [height, width] = images[0].size;
+            images.chunks((PIXELS / (height * width).max(1)).clamp(1, threads.max(1)))
+        })
+        .collect();
     for note in [Observed::bound, Observed::count] {
         for images in &batches {
             let [height, width] = images[0].size;

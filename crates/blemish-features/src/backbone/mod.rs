@@ -74,44 +74,22 @@ impl Backbone {
     /// [`FeatureError`] if the state is inconsistent or the engine fails.
     pub fn from_state(state: BackboneState, options: &EngineOptions) -> Result<Self, FeatureError> {
         let digest = state.digest();
-        match &state {
+        let (graph, executor) = match &state {
             BackboneState::Network { architecture, layers, weights } => {
                 let graph = networks::build(*architecture).cut(layers)?;
                 state::check_weights(&graph, weights)?;
                 let executor = executors::build(&graph, weights, options)?;
-                Ok(Self {
-                    name: graph.name.clone(),
-                    taps: graph.tap_info(),
-                    normalization: graph.normalization,
-                    graph: Some(graph),
-                    fixed_size: FixedSize::default(),
-                    state,
-                    digest,
-                    executor,
-                    device: options.device,
-                    differentiable: OnceLock::new(),
-                })
+                (graph, executor)
             }
             BackboneState::Quantised { architecture, layers, network } => {
                 let graph = networks::build(*architecture).cut(layers)?;
                 network.check(&graph)?;
                 let executor = executors::build_quantised(&graph, network, options)?;
-                Ok(Self {
-                    name: graph.name.clone(),
-                    taps: graph.tap_info(),
-                    normalization: graph.normalization,
-                    graph: Some(graph),
-                    fixed_size: FixedSize::default(),
-                    state,
-                    digest,
-                    executor,
-                    device: options.device,
-                    differentiable: OnceLock::new(),
-                })
+                (graph, executor)
             }
             BackboneState::Onnx { bytes, layers, normalization } => {
                 let (executor, fixed_size) = executors::build_onnx(bytes, layers, options)?;
-                Ok(Self {
+                return Ok(Self {
                     name: "onnx".to_owned(),
                     taps: probe(&*executor, layers, fixed_size.probe())?,
                     normalization: *normalization,
@@ -122,9 +100,21 @@ impl Backbone {
                     executor,
                     device: options.device,
                     differentiable: OnceLock::new(),
-                })
+                });
             }
-        }
+        };
+        Ok(Self {
+            name: graph.name.clone(),
+            taps: graph.tap_info(),
+            normalization: graph.normalization,
+            graph: Some(graph),
+            fixed_size: FixedSize::default(),
+            state,
+            digest,
+            executor,
+            device: options.device,
+            differentiable: OnceLock::new(),
+        })
     }
 
     /// The same network in bytes, with the ranges that good images have in it; their `pixels` are what [`Self::extract`] takes.
@@ -135,8 +125,9 @@ impl Backbone {
     /// [`FeatureError::Engine`] for a network that is not done in bytes, or an engine that was asked for by name and cannot;
     /// [`FeatureError::InputTooSmall`].
     pub fn quantised(&self, images: &[PlanarImage], options: &EngineOptions) -> Result<Self, FeatureError> {
-        let (graph, weights) = self.network()?;
-        let BackboneState::Network { architecture, layers, .. } = &self.state else {
+        let (Some(graph), BackboneState::Network { architecture, layers, weights }) =
+            (&self.graph, &self.state)
+        else {
             return Err(self.not_a_network());
         };
         let watched: Vec<Watched> = images

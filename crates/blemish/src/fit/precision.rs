@@ -6,12 +6,14 @@
 //! on made-up defects. No defect of the user's is needed.
 
 use crate::config::{BackbonePrecision, DetectorConfig, FitOptions};
-use crate::view::Plan;
+use crate::view::{Plan, ViewSet};
 use blemish_core::error::Error;
 use blemish_core::method::{Pass, TrainingSet};
+use blemish_core::observer::Observer;
 use blemish_data::Source;
 use blemish_data::synth::kit::{DefectRequest, Kind, make_defect};
 use blemish_data::transform::PlanarImage;
+use blemish_features::executors::int8::RelativeError;
 use blemish_features::{Backbone, FeatureError, FeatureMap};
 use blemish_kernels::KernelError;
 use blemish_kernels::knn::MemoryBank;
@@ -44,6 +46,7 @@ pub(crate) fn settle(
     options: &FitOptions<'_>,
 ) -> Result<(), Error> {
     let is_asked = match config.precision {
+        _ if plan.backbones.is_empty() => return Ok(()),
         BackbonePrecision::Single => return Ok(()),
         BackbonePrecision::Int8 => true,
         BackbonePrecision::Auto => false,
@@ -58,9 +61,11 @@ pub(crate) fn settle(
         options.observer.note(&format!("backbone in single precision: {reason}"));
         return Ok(());
     }
+    let sets = plan.sets(good, config, options, false)?;
     for number in 0..plan.backbones.len() {
         let single = plan.backbones[number].clone();
-        let images = watched(plan, number, config, good, options)?;
+        let views = plan.views.iter().zip(&sets).filter(|(view, _)| view.backbone == number);
+        let images = watched(&views.map(|(_, set)| set).collect::<Vec<_>>(), good.len(), options.observer)?;
         let (ranging, judging) = deal(images);
         let quantised = match single.quantised(&ranging, &options.engine) {
             Ok(quantised) => quantised,
@@ -73,41 +78,30 @@ pub(crate) fn settle(
         options.observer.check_cancelled()?;
         let loss = Loss::of(&single, &quantised, &ranging, &judging, config.seed)?;
         let figures = loss.in_words(ranging.len());
-        let is_taken = is_asked || loss.is_small();
-        match is_taken {
-            true => options.observer.note(&format!("{} in bytes: {figures}", single.name())),
-            false => options.observer.note(&format!(
+        if is_asked || loss.is_small() {
+            options.observer.note(&format!("{} in bytes: {figures}", single.name()));
+            plan.backbones[number] = Arc::new(quantised);
+        } else {
+            options.observer.note(&format!(
                 "{} in single precision, since in bytes {figures}; {:.0} % and {LEAST_AGREEMENT} are the limits",
                 single.name(),
                 100.0 * MOST_LOST
-            )),
-        }
-        if is_taken {
-            plan.backbones[number] = Arc::new(quantised);
+            ));
         }
     }
     Ok(())
 }
 
-/// Images of the source, evenly spread, as the views of a backbone see them.
-fn watched(
-    plan: &Plan,
-    backbone: usize,
-    config: &DetectorConfig,
-    good: &dyn Source,
-    options: &FitOptions<'_>,
-) -> Result<Vec<PlanarImage>, Error> {
-    let sets = plan.sets(good, config, options, false)?;
-    let own = plan.views.iter().zip(&sets).filter(|(view, _)| view.backbone == backbone);
-    let sets: Vec<_> = own.map(|(_, set)| set).collect();
+/// Images of a source of `count`, evenly spread, as the views of a backbone see them.
+fn watched(sets: &[&ViewSet<'_>], count: usize, observer: &dyn Observer) -> Result<Vec<PlanarImage>, Error> {
     let share = (WATCHED / sets.len().max(1)).max(1);
-    options.observer.stage("ranges for bytes", None);
+    observer.stage("ranges for bytes", None);
     let mut images = Vec::new();
     for set in sets {
-        let part = set.part(spread(good.len(), share));
+        let part = set.part(spread(count, share));
         let wanted = spread(part.len(), share);
         part.for_each(Pass::IMAGES, &mut |input| {
-            options.observer.check_cancelled()?;
+            observer.check_cancelled()?;
             let batch = input.images()?;
             for (at, index) in input.indices.iter().enumerate() {
                 let (height, width) = (batch.height, batch.width);
@@ -210,16 +204,11 @@ fn extract(backbone: &Backbone, images: &[PlanarImage]) -> Result<Vec<Vec<Featur
     images.iter().map(of).collect()
 }
 
-/// Root of the squared differences of a tap's maps over their squares in single precision.
+/// What a tap's maps have lost.
 fn lost([exact, rounded]: &[Vec<Vec<FeatureMap>>; 2], tap: usize) -> f64 {
-    let (mut lost, mut all) = (0.0, 0.0);
-    for (exact, rounded) in exact.iter().zip(rounded) {
-        for (&exact, &rounded) in exact[tap].data.iter().zip(&rounded[tap].data) {
-            lost += f64::from(exact - rounded).powi(2);
-            all += f64::from(exact).powi(2);
-        }
-    }
-    (lost / f64::max(all, f64::MIN_POSITIVE)).sqrt()
+    let mut error = RelativeError::default();
+    exact.iter().zip(rounded).for_each(|(exact, rounded)| error.add(&exact[tap].data, &rounded[tap].data));
+    error.root()
 }
 
 /// How alike single precision and bytes order patches by their distance to the nearest known one.

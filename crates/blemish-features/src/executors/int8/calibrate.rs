@@ -4,7 +4,7 @@ use super::{QuantisedExecutor, QuantisedNetwork, fail, plan};
 use crate::FeatureError;
 use crate::executors::fusion::fuse;
 use crate::executors::native::NativeExecutor;
-use crate::graph::{Executor, FeatureMap, Graph, Tap, Weights};
+use crate::graph::{Executor, Graph, Tap, Weights};
 use blemish_kernels::Workers;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub type Ranges = BTreeMap<String, Range>;
 pub struct LayerError {
     /// The node whose value it is.
     pub name: String,
-    /// Root of the squared differences over the squared values in single precision, both summed.
+    /// See [`RelativeError`]; of the values in single precision.
     pub error: f64,
 }
 
@@ -107,22 +107,38 @@ pub fn relative_errors(
     let single = NativeExecutor::new(&observed, weights, threads)?;
     let network = QuantisedNetwork::new(&observed, weights, ranges.clone())?;
     let bytes = QuantisedExecutor::new(&observed, &network, threads)?;
-    let mut sums = vec![[0.0; 2]; observed.taps.len()];
+    let mut errors = vec![RelativeError::default(); observed.taps.len()];
     for image in images {
         let [exact, rounded] =
             [single.run(&image.values, image.batch())?, bytes.run(&image.values, image.batch())?];
-        for ((FeatureMap { data: exact, .. }, FeatureMap { data: rounded, .. }), sums) in
-            exact.iter().zip(&rounded).zip(&mut sums)
-        {
-            for (&exact, &rounded) in exact.iter().zip(rounded) {
-                sums[0] += f64::from(exact - rounded).powi(2);
-                sums[1] += f64::from(exact).powi(2);
-            }
+        for ((exact, rounded), error) in exact.iter().zip(&rounded).zip(&mut errors) {
+            error.add(&exact.data, &rounded.data);
         }
     }
     let names = observed.taps.iter().map(|tap| graph.nodes[tap.node].name.clone());
-    let error = |[lost, all]: [f64; 2]| (lost / all.max(f64::MIN_POSITIVE)).sqrt();
-    Ok(names.zip(sums).map(|(name, sums)| LayerError { name, error: error(sums) }).collect())
+    Ok(names.zip(errors).map(|(name, error)| LayerError { name, error: error.root() }).collect())
+}
+
+/// Root of squared differences over squared values, both summed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RelativeError {
+    lost: f64,
+    all: f64,
+}
+
+impl RelativeError {
+    /// Counts values and what has become of them.
+    pub fn add(&mut self, exact: &[f32], rounded: &[f32]) {
+        for (&exact, &rounded) in exact.iter().zip(rounded) {
+            self.lost += f64::from(exact - rounded).powi(2);
+            self.all += f64::from(exact).powi(2);
+        }
+    }
+
+    /// The root; 0 of nothing.
+    pub fn root(self) -> f64 {
+        (self.lost / self.all.max(f64::MIN_POSITIVE)).sqrt()
+    }
 }
 
 /// The graph with a tap on what comes out of every step; the steps stay the same.

@@ -13,7 +13,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use calibrate::{LayerError, Range, Ranges, Watched, calibrate, relative_errors};
+pub use calibrate::{LayerError, Range, Ranges, RelativeError, Watched, calibrate, relative_errors};
 pub use network::{ByteWeights, QuantisedNetwork};
 
 use crate::FeatureError;

@@ -14,7 +14,7 @@
 //! sample; data without structure keep all coordinates (V = identity), which is the plain blocked search.
 
 use crate::panels::{Panels, multiply};
-use crate::simd::{LANES, squared_distance};
+use crate::simd::{LANES, squared_distances};
 use rand::RngExt;
 use rayon::prelude::*;
 
@@ -41,6 +41,15 @@ pub(crate) struct Contraction {
     width: usize,
 }
 
+/// What images are compared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    Single,
+    /// In steps of one size, a 127th of the greatest coordinate: four times as fast where a machine multiplies bytes, and blind to less
+    /// than the rounding.
+    Bytes,
+}
+
 /// Images of rows, with what the bounds need.
 pub(crate) struct Mapped {
     /// rows x width.
@@ -60,10 +69,15 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Rows with a score above this are certainly further than `squared` as [`squared_distance`] computes it.
+    /// How far apart the images, as computed, of two rows at that squared distance can be.
+    pub fn reach(&self, squared: f32) -> f64 {
+        f64::from(squared).sqrt() * self.stretch + self.slack
+    }
+
+    /// Rows with a score above this are certainly further than `squared` as [`crate::simd::squared_distance`] computes it.
     #[inline(always)]
     pub fn threshold(&self, squared: f32) -> f32 {
-        let reach = f64::from(squared).sqrt() * self.stretch + self.slack;
+        let reach = self.reach(squared);
         // Finite, so that the empty lanes of a panel (infinite scores) never pass.
         ((reach * reach + self.offset) as f32).next_up().min(f32::MAX)
     }
@@ -77,23 +91,28 @@ impl Contraction {
 
     /// The map that makes nearest-neighbour search among `rows` cheapest by a trial on a sample of them.
     pub fn fit(rows: &[f32], dimensions: usize) -> Self {
+        Self::fit_for(&[Numbers::Single], rows, dimensions).0
+    }
+
+    /// The same, and what its images are best compared as.
+    pub fn fit_for(numbers: &[Numbers], rows: &[f32], dimensions: usize) -> (Self, Numbers) {
         let mut sample = sample(rows, dimensions);
         let mean = sample_mean(&sample, dimensions);
         let identity = Self { mean, columns: None, width: dimensions };
         if dimensions < FEWEST_DIMENSIONS || sample.len() / dimensions < 4 * PROBES {
-            return identity;
+            return (identity, Numbers::Single);
         }
         for row in sample.chunks_mut(dimensions) {
             subtract(row, &identity.mean);
         }
         let most = MOST_COLUMNS.min(dimensions / 2 / STEP * STEP);
         let basis = principal_directions(&sample, dimensions, most);
-        match best_width(&sample, &basis, dimensions) {
-            Some(width) => {
-                Self { mean: identity.mean, columns: Some(contracting(&basis, dimensions, width)), width }
-            }
-            None => identity,
+        let Choice { numbers, width, .. } = Choice::best(numbers, &sample, &basis, dimensions);
+        if width == dimensions {
+            return (identity, numbers);
         }
+        let columns = Some(contracting(&basis, dimensions, width));
+        (Self { mean: identity.mean, columns, width }, numbers)
     }
 
     /// Greatest number of bytes that [`Self::fit`] takes while it runs, for n large: the sample three times over,
@@ -279,49 +298,126 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a_tail.iter().zip(b_tail).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// The number of directions with the least cost of a search, or none if all coordinates cost less.
-///
-/// Costs are in cycles a pair: a multiply-add for every 16 pairs and coordinate, and about 90 + d/6 for every pair
-/// that passes and is measured. What passes is counted in a search of the sample for the sample's own rows.
-fn best_width(sample: &[f32], basis: &[f32], dimensions: usize) -> Option<usize> {
-    let images = product(sample, basis, dimensions);
-    let most = basis.len() / dimensions;
-    let count = sample.len() / dimensions;
-    let steps = most / STEP;
-    let passed = (0..PROBES)
-        .into_par_iter()
-        .map(|probe| passing(sample, &images, probe * count / PROBES, dimensions, steps))
-        .reduce(|| vec![0; steps], |a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect());
-    let pairs = (PROBES * count) as f64;
-    let visit = 90.0 + dimensions as f64 / 6.0;
-    let cost =
-        |step: usize| (step + 1) as f64 * STEP as f64 / LANES as f64 + passed[step] as f64 / pairs * visit;
-    let best = (0..steps).min_by(|&a, &b| cost(a).total_cmp(&cost(b)))?;
-    (cost(best) < dimensions as f64 / LANES as f64).then_some((best + 1) * STEP)
+/// A way to compare images.
+#[derive(Clone, Copy)]
+struct Choice {
+    numbers: Numbers,
+    width: usize,
+    /// Cycles a pair.
+    cost: f64,
 }
 
-/// For each step of the width, how many rows' images are at most as far from the probe's as its nearest row.
-fn passing(sample: &[f32], images: &[f32], probe: usize, dimensions: usize, steps: usize) -> Vec<usize> {
-    let point = &sample[probe * dimensions..(probe + 1) * dimensions];
-    let nearest = sample
-        .chunks(dimensions)
-        .map(|row| squared_distance(point, row))
-        .filter(|&distance| distance > 0.0)
-        .fold(f32::INFINITY, f32::min);
-    let width = steps * STEP;
-    let image = &images[probe * width..(probe + 1) * width];
-    let mut passed = vec![0; steps];
-    for other in images.chunks(width) {
-        let mut sum = 0.0;
-        for (step, (a, b)) in image.chunks(STEP).zip(other.chunks(STEP)).enumerate() {
-            sum += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-            if sum > nearest {
+impl Choice {
+    /// What makes a search cheapest: how many directions, or all coordinates, and as which numbers.
+    ///
+    /// A multiply-add for every 16 pairs and coordinate, or every 64 of bytes, and about 200 + d/6 cycles for every pair that passes and is
+    /// measured, since its row is far away in memory. What passes is counted in a search of the sample for the sample's own rows. The first
+    /// numbers that halve the cost of all coordinates are taken.
+    fn best(numbers: &[Numbers], sample: &[f32], basis: &[f32], dimensions: usize) -> Self {
+        let probes = Probe::spread(sample, dimensions);
+        let images = product(sample, basis, dimensions);
+        let visit = 200.0 + dimensions as f64 / 6.0;
+        let whole = dimensions as f64 / LANES as f64;
+        let mut best = Self { numbers: Numbers::Single, width: dimensions, cost: whole };
+        for &numbers in numbers {
+            let lanes = if numbers == Numbers::Single { 1.0 } else { 4.0 } * LANES as f64;
+            let choice = |width: usize, share: f64| Self {
+                numbers,
+                width,
+                cost: width as f64 / lanes + share * visit,
+            };
+            let cheaper = |best: Self, choice: Self| if choice.cost < best.cost { choice } else { best };
+            let shares = passing(numbers, &probes, &images, basis.len() / dimensions);
+            let columns = shares.into_iter().enumerate().map(|(at, share)| choice((at + 1) * STEP, share));
+            best = columns.fold(best, cheaper);
+            // All coordinates, unless they are dearer even if nothing passes.
+            if dimensions as f64 / lanes < best.cost {
+                let share = passing(numbers, &probes, sample, dimensions).pop();
+                best = share.map(|share| choice(dimensions, share)).into_iter().fold(best, cheaper);
+            }
+            if best.cost < whole / 2.0 {
                 break;
             }
-            passed[step] += 1;
         }
+        best
     }
-    passed
+}
+
+/// The nearest whole number, of values below 2^22 to either side; of larger ones a near one. Without a call, as baseline machines round by one.
+#[inline(always)]
+pub(crate) fn nearest_whole(value: f32) -> f32 {
+    // At this size single precision has no fractions.
+    const WHOLE: f32 = 12_582_912.0;
+    value + WHOLE - WHOLE
+}
+
+/// A row of the sample that is searched, to count what would pass.
+struct Probe {
+    row: usize,
+    /// Distance to the nearest other row.
+    nearest: f64,
+}
+
+impl Probe {
+    /// Probes evenly spread over a sample.
+    fn spread(sample: &[f32], dimensions: usize) -> Vec<Self> {
+        let count = sample.len() / dimensions;
+        let probe = |number: usize| {
+            let row = number * count / PROBES;
+            let mut squared = vec![0.0; count];
+            squared_distances(&sample[row * dimensions..(row + 1) * dimensions], sample, &mut squared);
+            let others = squared.into_iter().filter(|&squared| squared > 0.0);
+            Self { row, nearest: f64::from(others.fold(f32::INFINITY, f32::min)).sqrt() }
+        };
+        (0..PROBES).into_par_iter().map(probe).collect()
+    }
+}
+
+/// For images of one step of coordinates, of two, and so on to their width: the share of rows whose images may belong to a row as near to a
+/// probe as its nearest.
+fn passing(numbers: Numbers, probes: &[Probe], images: &[f32], width: usize) -> Vec<f64> {
+    let (count, steps) = (images.len() / width, width.div_ceil(STEP));
+    let greatest = images.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let size = if numbers == Numbers::Bytes && greatest > 0.0 { greatest / 127.0 } else { 0.0 };
+    let rounded: Vec<f32> = match size > 0.0 {
+        true => images.iter().map(|value| nearest_whole(value / size) * size).collect(),
+        false => images.to_vec(),
+    };
+    let row = |number: usize| number * width..(number + 1) * width;
+    // What rounding moves the image of a row by, step for step.
+    let moved = |number: usize| {
+        let pairs = images[row(number)].chunks(STEP).zip(rounded[row(number)].chunks(STEP));
+        let squares = pairs.scan(0.0, |sum, (a, b)| {
+            *sum += a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            Some(sum.sqrt())
+        });
+        squares.collect::<Vec<f64>>()
+    };
+    let larger = |a: Vec<f64>, b: Vec<f64>| a.into_iter().zip(b).map(|(a, b)| a.max(b)).collect::<Vec<f64>>();
+    let most_moved = (0..count).into_par_iter().map(moved).reduce(|| vec![0.0; steps], larger);
+    let passed = |probe: &Probe| {
+        let limits: Vec<f32> = (moved(probe.row).iter().zip(&most_moved))
+            .map(|(own, most)| (probe.nearest + own + most).powi(2) as f32)
+            .collect();
+        let image = &rounded[row(probe.row)];
+        let mut passed = vec![0usize; steps];
+        for other in rounded.chunks(width) {
+            let mut sum = 0.0;
+            for (at, (a, b)) in image.chunks(STEP).zip(other.chunks(STEP)).enumerate() {
+                sum += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+                if sum > limits[steps - 1] {
+                    break;
+                }
+                passed[at] += usize::from(sum <= limits[at]);
+            }
+        }
+        passed
+    };
+    let total = probes
+        .par_iter()
+        .map(passed)
+        .reduce(|| vec![0; steps], |a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect());
+    total.into_iter().map(|passed| passed as f64 / (PROBES * count) as f64).collect()
 }
 
 /// The first `width` directions, scaled so that the map surely never lengthens.
@@ -398,8 +494,10 @@ mod tests {
                             .iter()
                             .zip(image(b))
                             .fold(mapped.squares[b], |sum, (&x, &y)| y.mul_add(-2.0 * x, sum));
-                        let distance =
-                            squared_distance(&rows[a * 100..(a + 1) * 100], &rows[b * 100..(b + 1) * 100]);
+                        let distance = crate::simd::squared_distance(
+                            &rows[a * 100..(a + 1) * 100],
+                            &rows[b * 100..(b + 1) * 100],
+                        );
                         assert!(score <= bound.threshold(distance), "{a} {b} {score} {distance}");
                     }
                 }

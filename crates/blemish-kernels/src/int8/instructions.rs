@@ -9,14 +9,14 @@ use crate::simd::{Limit, limit};
 
 /// A piece of work that [`Instructions::run`] compiles once for each set of instructions; `run` and everything hot that it calls must be
 /// `#[inline(always)]`, as with [`crate::simd::Kernel`].
-pub(super) trait Task {
+pub(crate) trait Task {
     /// Does the work.
     fn run<D: Dots>(self);
 }
 
 /// Instructions that a machine may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Instructions {
+pub(crate) enum Instructions {
     Portable,
     #[cfg(target_arch = "aarch64")]
     NeonDot,
@@ -31,7 +31,7 @@ pub(super) enum Instructions {
 impl Instructions {
     /// All that this machine has and `BLEMISH_SIMD` allows, the fastest last.
     #[cfg(test)]
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let all = [
             Self::Portable,
             #[cfg(target_arch = "aarch64")]
@@ -47,7 +47,7 @@ impl Instructions {
     }
 
     /// The fastest of this machine.
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         for instructions in [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2] {
             if instructions.is_available() {
@@ -68,11 +68,14 @@ impl Instructions {
             #[cfg(target_arch = "aarch64")]
             Self::NeonDot => limit() > Limit::Portable && std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => limit() >= Limit::Avx2 && is_x86_feature_detected!("avx2"),
+            Self::Avx2 => {
+                limit() >= Limit::Avx2 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+            }
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => {
                 limit() >= Limit::AvxVnni
                     && is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("avxvnni")
             }
             #[cfg(target_arch = "x86_64")]
@@ -80,8 +83,23 @@ impl Instructions {
                 limit() >= Limit::Avx512
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+        }
+    }
+
+    /// Whether four products of bytes cost no more than one of single precision.
+    pub(crate) fn is_fast(self) -> bool {
+        match self {
+            Self::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni | Self::Avx512Vnni => true,
         }
     }
 
@@ -101,7 +119,7 @@ impl Instructions {
     }
 
     /// Does the work with these instructions, or with plain ones where the machine lacks them.
-    pub(super) fn run<T: Task>(self, task: T) {
+    pub(crate) fn run<T: Task>(self, task: T) {
         if !self.is_available() {
             return task.run::<Portable>();
         }
@@ -118,7 +136,7 @@ impl Instructions {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
-                #[target_feature(enable = "avx2")]
+                #[target_feature(enable = "avx2,fma")]
                 fn avx2<T: Task>(task: T) {
                     task.run::<Halves<false>>();
                 }
@@ -127,7 +145,7 @@ impl Instructions {
             }
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => {
-                #[target_feature(enable = "avx2,avxvnni")]
+                #[target_feature(enable = "avx2,fma,avxvnni")]
                 fn avx_vnni<T: Task>(task: T) {
                     task.run::<Halves<true>>();
                 }
@@ -136,7 +154,7 @@ impl Instructions {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => {
-                #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
                 fn avx512<T: Task>(task: T) {
                     task.run::<Avx512>();
                 }

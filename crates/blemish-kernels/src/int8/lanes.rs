@@ -5,12 +5,14 @@
 //! Bytes come out of vectors in the order in which the processors' packing leaves them: a block of `V` vectors covers
 //! 16 x `V` channels, and lane 4 l + i of vector j is channel [`channel_of`] = 4 V l + 4 j + i of the block.
 
+use crate::simd;
+
 /// Sums side by side.
-pub(super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 /// Vectors of sums that a block of channels has at most.
-pub(super) const VECTORS: usize = 4;
+pub(crate) const VECTORS: usize = 4;
 /// Bytes side by side: four to a sum, and the channels of a full block.
-pub(super) const BYTES: usize = 4 * LANES;
+pub(crate) const BYTES: usize = 4 * LANES;
 
 /// Where a lane's channel lies in its block of `vectors` vectors.
 pub(super) fn channel_of(vectors: usize, vector: usize, lane: usize) -> usize {
@@ -21,9 +23,11 @@ pub(super) fn channel_of(vectors: usize, vector: usize, lane: usize) -> usize {
 ///
 /// As with [`crate::simd::Lanes`], implementations other than [`Portable`] may only be used where
 /// [`super::instructions::Instructions`] has made sure that the machine has them.
-pub(super) trait Dots: Copy {
+pub(crate) trait Dots: Copy {
     /// Four bytes for each lane.
     type Quads: Copy;
+    /// What the machine has for single precision, if it has these.
+    type Floats: simd::Lanes;
     /// Whether there are registers for two dozen vectors of sums.
     const WIDE: bool;
 
@@ -43,6 +47,10 @@ pub(super) trait Dots: Copy {
     fn interleave(rows: [&[u8; BYTES]; 4]) -> [Self::Quads; VECTORS];
     /// self + the sum of the four products of each lane.
     fn dot(self, quads: Self::Quads, weights: &[i8; BYTES]) -> Self;
+    /// Whether any of them is at most `limit`.
+    fn any_at_most(self, limit: i32) -> bool;
+    /// Back into an array.
+    fn store(self) -> [i32; LANES];
     /// (self x multipliers + rounding) / 2^32, rounded down; in 64 bits.
     fn scale(self, multipliers: Self, rounding: i64) -> Self;
     /// (self x multipliers + other x factor + rounding) / 2^32, rounded down; in 64 bits.
@@ -57,17 +65,9 @@ pub(super) trait Dots: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Portable([i32; LANES]);
 
-#[cfg(target_arch = "aarch64")]
-impl Portable {
-    /// Back into an array.
-    #[inline(always)]
-    pub(super) fn store(self) -> [i32; LANES] {
-        self.0
-    }
-}
-
 impl Dots for Portable {
     type Quads = [[u8; 4]; LANES];
+    type Floats = simd::Portable;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -99,6 +99,16 @@ impl Dots for Portable {
             }
         }
         self
+    }
+
+    #[inline(always)]
+    fn any_at_most(self, limit: i32) -> bool {
+        self.0.iter().any(|&sum| sum <= limit)
+    }
+
+    #[inline(always)]
+    fn store(self) -> [i32; LANES] {
+        self.0
     }
 
     #[inline(always)]

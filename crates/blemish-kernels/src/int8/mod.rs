@@ -39,10 +39,12 @@ mod x86;
 
 pub use convolution::{ByteConvolution, Residual};
 pub use finish::{ByteRatio, Ratio, Requantisation, SumRatio};
+pub(crate) use instructions::{Instructions, Task};
+pub(crate) use lanes::{BYTES, Dots};
 pub use map::{ByteMap, Quantisation};
 pub use pool::{add, global_mean, max_pool};
 
 /// The instructions that convolutions of bytes use on this machine: `avx512`, `avxvnni`, `avx2`, `neon` or `portable`.
 pub fn instructions() -> &'static str {
-    instructions::Instructions::detect().name()
+    Instructions::detect().name()
 }

@@ -3,6 +3,7 @@
 //! Unsigned bytes come as byte - 128, and the sums begin with 128 times the sum of the weights more.
 
 use super::lanes::{BYTES, Dots, LANES, Portable, VECTORS};
+use crate::simd;
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -11,16 +12,6 @@ use std::arch::asm;
 pub(super) struct NeonDot([int32x4_t; 4]);
 
 impl NeonDot {
-    #[inline(always)]
-    fn store(self) -> [i32; LANES] {
-        let mut values = [0; LANES];
-        for (part, values) in self.0.into_iter().zip(values.as_chunks_mut::<4>().0) {
-            // SAFETY: NEON is part of the architecture; the store covers exactly the array.
-            unsafe { vst1q_s32(values.as_mut_ptr(), part) };
-        }
-        values
-    }
-
     /// Rounds and divides what is done so rarely that the plain way serves.
     #[inline(always)]
     fn plainly(self) -> Portable {
@@ -31,6 +22,7 @@ impl NeonDot {
 impl Dots for NeonDot {
     /// Bytes less 128.
     type Quads = [int8x16_t; 4];
+    type Floats = simd::Portable;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -93,6 +85,23 @@ impl Dots for NeonDot {
             }
         }
         self
+    }
+
+    #[inline(always)]
+    fn any_at_most(self, limit: i32) -> bool {
+        let [a, b, c, d] = self.0;
+        // SAFETY: NEON is part of the architecture.
+        unsafe { vminvq_s32(vminq_s32(vminq_s32(a, b), vminq_s32(c, d))) <= limit }
+    }
+
+    #[inline(always)]
+    fn store(self) -> [i32; LANES] {
+        let mut values = [0; LANES];
+        for (part, values) in self.0.into_iter().zip(values.as_chunks_mut::<4>().0) {
+            // SAFETY: NEON is part of the architecture; the store covers exactly the array.
+            unsafe { vst1q_s32(values.as_mut_ptr(), part) };
+        }
+        values
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 //! are unaligned and cover exactly the arrays that they are given.
 
 use super::lanes::{BYTES, Dots, LANES, VECTORS};
+use crate::simd;
 use std::arch::x86_64::*;
 
 /// For blocks of one to four vectors: which group of four bytes comes to each place when the groups that packing leaves
@@ -65,6 +66,7 @@ impl Avx512 {
 
 impl Dots for Avx512 {
     type Quads = __m512i;
+    type Floats = simd::Avx512;
     const WIDE: bool = true;
 
     #[inline(always)]
@@ -97,6 +99,20 @@ impl Dots for Avx512 {
     fn dot(self, quads: __m512i, weights: &[i8; BYTES]) -> Self {
         // SAFETY: see the module.
         Self(unsafe { _mm512_dpbusd_epi32(self.0, quads, _mm512_loadu_si512(weights.as_ptr().cast())) })
+    }
+
+    #[inline(always)]
+    fn any_at_most(self, limit: i32) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm512_cmple_epi32_mask(self.0, _mm512_set1_epi32(limit)) != 0 }
+    }
+
+    #[inline(always)]
+    fn store(self) -> [i32; LANES] {
+        let mut sums = [0; LANES];
+        // SAFETY: see the module.
+        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), self.0) };
+        sums
     }
 
     #[inline(always)]
@@ -239,6 +255,7 @@ impl<const VNNI: bool> Halves<VNNI> {
 
 impl<const VNNI: bool> Dots for Halves<VNNI> {
     type Quads = [__m256i; 2];
+    type Floats = simd::Avx2;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -273,6 +290,26 @@ impl<const VNNI: bool> Dots for Halves<VNNI> {
         let load = |half: usize| unsafe { _mm256_loadu_si256(weights[half].as_ptr().cast()) };
         let dot = |half: usize| Self::dot_half(self.0[half], quads[half], load(half));
         Self([dot(0), dot(1)])
+    }
+
+    #[inline(always)]
+    fn any_at_most(self, limit: i32) -> bool {
+        // SAFETY: see the module.
+        unsafe {
+            let limit = _mm256_set1_epi32(limit);
+            let above = self.0.map(|half| _mm256_cmpgt_epi32(half, limit));
+            _mm256_movemask_epi8(_mm256_and_si256(above[0], above[1])) != -1
+        }
+    }
+
+    #[inline(always)]
+    fn store(self) -> [i32; LANES] {
+        let mut sums = [0; LANES];
+        for (half, sums) in self.0.into_iter().zip(sums.as_chunks_mut::<{ LANES / 2 }>().0) {
+            // SAFETY: see the module.
+            unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), half) };
+        }
+        sums
     }
 
     #[inline(always)]

@@ -1,11 +1,9 @@
 //! The nearest row among those that a query may match, for several rules in one pass.
 
-use super::{MemoryBank, Neighbours, QUERY_BLOCK};
+use super::{Candidates, MemoryBank, Neighbours, Pair, QUERY_BLOCK};
 use crate::KernelError;
 use crate::bits::BitRows;
-use crate::contraction::Bound;
-use crate::panels::Visitor;
-use crate::simd::{Lanes, distance_body, squared_distance};
+use crate::simd::squared_distance;
 use crate::validate::{finite, row_count};
 use rayon::prelude::*;
 
@@ -52,12 +50,8 @@ impl<S: AsRef<[f32]> + Sync> MemoryBank<S> {
     fn allowed_block(&self, queries: &[f32], first: usize, rules: &[&BitRows]) -> Vec<Best> {
         let dimensions = self.dimensions();
         let count = queries.len() / dimensions;
-        let (images, bounds) = self.index.prepare(queries, count);
-        let best = vec![Best::NONE; count * rules.len()];
-        let mut allowed =
-            Allowed { rows: self.rows(), queries, dimensions, bounds: &bounds, first, rules, best };
-        self.index.scan(&images, count, &mut allowed);
-        let mut best = allowed.best;
+        let mut best = vec![Best::NONE; count * rules.len()];
+        self.scan(queries, Allowed { first, rules, best: &mut best });
         for (query, best) in best.chunks_exact_mut(rules.len().max(1)).enumerate() {
             if best.iter().any(|best| best.squared == f32::INFINITY) {
                 let farthest = self.farthest(&queries[query * dimensions..][..dimensions]);
@@ -82,46 +76,39 @@ struct Best {
     squared: f32,
     row: usize,
     /// Rows with a score above it are no nearer.
-    limit: f32,
+    limit: f64,
 }
 
 impl Best {
-    const NONE: Self = Self { squared: f32::INFINITY, row: 0, limit: f32::MAX };
+    const NONE: Self = Self { squared: f32::INFINITY, row: 0, limit: f64::INFINITY };
 }
 
 struct Allowed<'a> {
-    rows: &'a [f32],
-    queries: &'a [f32],
-    dimensions: usize,
-    bounds: &'a [Bound],
     /// Number of the block's first query in the rules.
     first: usize,
     rules: &'a [&'a BitRows],
     /// Queries x rules.
-    best: Vec<Best>,
+    best: &'a mut [Best],
 }
 
-impl Visitor for Allowed<'_> {
+impl Candidates for Allowed<'_> {
     #[inline(always)]
-    fn visit<V: Lanes>(&mut self, query: usize, row: usize, score: f32) -> f32 {
-        let dimensions = self.dimensions;
+    fn visit(&mut self, query: usize, row: usize, score: f64, pair: impl Pair) -> f64 {
         let best = &mut self.best[query * self.rules.len()..][..self.rules.len()];
         let mut measured = None;
         for (rule, best) in self.rules.iter().zip(best.iter_mut()) {
             if score <= best.limit && rule.get(self.first + query, row) {
-                let squared = *measured.get_or_insert_with(|| {
-                    distance_body::<V>(
-                        &self.queries[query * dimensions..][..dimensions],
-                        &self.rows[row * dimensions..][..dimensions],
-                    )
-                });
+                let squared = match measured {
+                    Some(squared) => squared,
+                    None => *measured.insert(pair.measure()),
+                };
                 if squared < best.squared {
-                    *best = Best { squared, row, limit: self.bounds[query].threshold(squared) };
+                    *best = Best { squared, row, limit: pair.limit(squared) };
                 }
             }
         }
         // The rule that has found least decides what may still matter.
-        best.iter().fold(f32::NEG_INFINITY, |most, best| most.max(best.limit))
+        best.iter().fold(f64::NEG_INFINITY, |most, best| most.max(best.limit))
     }
 }
 

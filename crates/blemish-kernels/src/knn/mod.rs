@@ -2,25 +2,29 @@
 //!
 //! Queries are compared with the bank as blocked matrix products, register tile by register tile
 //! (module `panels`), on images of the rows in fewer dimensions where the bank's structure allows it
-//! (module `contraction`). A full distance matrix never exists: an entry that cannot be among the k nearest is
-//! dropped in its register. The others are measured by the exact kernel, sum of (a_i - b_i)^2, so that
-//! ||a||^2 + ||b||^2 - 2ab never cancels: a row of the bank is at distance 0 from itself, and the answer is the
+//! (module `contraction`), in bytes where the machine multiplies them faster (module `bytes`). A full distance matrix never exists: an
+//! entry that cannot be among the k nearest is dropped in its register. The others are measured by the exact kernel, sum of
+//! (a_i - b_i)^2, so that ||a||^2 + ||b||^2 - 2ab never cancels: a row of the bank is at distance 0 from itself, and the answer is the
 //! exhaustive search's, ties going to the lowest index.
 //!
 //! The roofline is arithmetic: 2 x queries x rows x image width, with both operands in the caches.
 
 mod allowed;
+mod bytes;
 mod merge;
 #[cfg(test)]
 mod tests;
 
 use crate::KernelError;
-use crate::contraction::{Bound, Contraction};
+use crate::contraction::{Bound, Contraction, Numbers};
+use crate::int8::Instructions;
 use crate::panels::{Panels, Scan, Visitor};
 use crate::simd::{Lanes, distance_body};
 use crate::validate::{finite, row_count};
+use bytes::{ByteBound, BytePanels, ByteScan, ByteVisitor};
 pub use merge::merge_neighbours;
 use rayon::prelude::*;
+use std::marker::PhantomData;
 
 /// Queries that one task compares with the whole bank.
 const QUERY_BLOCK: usize = 64;
@@ -38,8 +42,14 @@ pub struct MemoryBank<S = Vec<f32>> {
 
 struct Index {
     contraction: Contraction,
-    panels: Panels,
+    images: Images,
     greatest_norm: f32,
+}
+
+/// Images of the rows.
+enum Images {
+    Single(Panels),
+    Bytes(BytePanels),
 }
 
 /// The k nearest rows of a number of queries.
@@ -73,13 +83,15 @@ impl Neighbours {
 impl<S: AsRef<[f32]>> MemoryBank<S> {
     /// A bank of rows of `dimensions` values.
     ///
-    /// Besides the rows it keeps their images: about rows x 4 x width bytes, the width at most `dimensions`.
+    /// Besides the rows it keeps their images: about rows x 4 x width bytes, a quarter of it in bytes, the width at most `dimensions`.
     ///
     /// # Errors
     /// [`KernelError::Shape`], [`KernelError::Setting`], [`KernelError::Empty`] or [`KernelError::NotFinite`] for
     /// values that are not whole, finite rows.
     pub fn new(rows: S, dimensions: usize) -> Result<Self, KernelError> {
-        Self::with(rows, dimensions, Contraction::fit)
+        let numbers = [Numbers::Bytes, Numbers::Single];
+        let numbers = if Instructions::detect().is_fast() { &numbers[..] } else { &numbers[1..] };
+        Self::with(rows, dimensions, |rows, dimensions| Contraction::fit_for(numbers, rows, dimensions))
     }
 
     /// The same for queries that are not distributed as the rows: all coordinates are compared.
@@ -90,13 +102,15 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
     /// # Errors
     /// As [`Self::new`].
     pub fn plain(rows: S, dimensions: usize) -> Result<Self, KernelError> {
-        Self::with(rows, dimensions, Contraction::identity)
+        Self::with(rows, dimensions, |rows, dimensions| {
+            (Contraction::identity(rows, dimensions), Numbers::Single)
+        })
     }
 
     fn with(
         rows: S,
         dimensions: usize,
-        contraction: impl FnOnce(&[f32], usize) -> Contraction,
+        contraction: impl FnOnce(&[f32], usize) -> (Contraction, Numbers),
     ) -> Result<Self, KernelError> {
         const WHAT: &str = "the memory bank";
         let values = rows.as_ref();
@@ -105,14 +119,18 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
             return Err(KernelError::Empty { what: WHAT });
         }
         finite(WHAT, values, dimensions)?;
-        let contraction = contraction(values, dimensions);
-        let mapped = contraction.map(values);
-        let mut panels = Panels::with_capacity(contraction.width(), count);
-        for (image, &square) in mapped.values.chunks(contraction.width()).zip(&mapped.squares) {
-            panels.push(image.iter().copied(), square);
-        }
+        let (contraction, numbers) = contraction(values, dimensions);
+        let (width, mapped) = (contraction.width(), contraction.map(values));
+        let bytes = (numbers == Numbers::Bytes).then(|| BytePanels::new(&mapped.values, width)).flatten();
+        let images = bytes.map(Images::Bytes).unwrap_or_else(|| {
+            let mut panels = Panels::with_capacity(width, count);
+            for (image, &square) in mapped.values.chunks(width).zip(&mapped.squares) {
+                panels.push(image.iter().copied(), square);
+            }
+            Images::Single(panels)
+        });
         let greatest_norm = mapped.norms.iter().copied().fold(0.0, f32::max);
-        let index = std::sync::Arc::new(Index { contraction, panels, greatest_norm });
+        let index = std::sync::Arc::new(Index { contraction, images, greatest_norm });
         Ok(Self { rows, dimensions, count, index })
     }
 
@@ -186,52 +204,142 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
     }
 
     fn search_block(&self, queries: &[f32], k: usize, distances: &mut [f32], indices: &mut [usize]) {
-        let (images, bounds) = self.index.prepare(queries, indices.len() / k);
+        self.scan(queries, Nearest { k, distances, indices });
+    }
+
+    /// Shows `candidates` every row that may be near one of the queries.
+    fn scan(&self, queries: &[f32], candidates: impl Candidates) {
         let (rows, dimensions) = (self.rows(), self.dimensions);
-        let mut nearest = Nearest { rows, queries, dimensions, bounds: &bounds, k, distances, indices };
-        self.index.scan(&images, bounds.len(), &mut nearest);
+        let count = queries.len() / dimensions;
+        let (mut images, bounds) = self.index.prepare(queries, count);
+        let mut measured = Measured { rows, queries, dimensions, bounds: &bounds, candidates };
+        match &self.index.images {
+            Images::Single(panels) => {
+                images.iter_mut().for_each(|value| *value *= -2.0);
+                let (range, mut thresholds) = (0..panels.count(), vec![f32::MAX; count]);
+                let (queries, thresholds) = (&images[..], &mut thresholds[..]);
+                Scan { panels, range, queries, thresholds, visitor: &mut measured }.run();
+            }
+            Images::Bytes(panels) => {
+                let queries = panels.queries(&images, &bounds);
+                ByteScan { panels, queries: &queries, visitor: &mut measured }.run();
+            }
+        }
     }
 }
 
 impl Index {
-    /// What `count` queries are compared by: their images times -2, and the bounds that their distances keep.
+    /// The images of `count` queries, and the bounds that their distances keep.
     fn prepare(&self, queries: &[f32], count: usize) -> (Vec<f32>, Vec<Bound>) {
         let width = self.contraction.width();
         let (mut images, mut norms, mut squares) =
             (vec![0.0; count * width], vec![0.0; count], vec![0.0; count]);
         self.contraction.map_block(queries, &mut images, &mut norms, &mut squares);
-        images.iter_mut().for_each(|value| *value *= -2.0);
         let bound = |(&norm, &square)| self.contraction.bound(norm, square, self.greatest_norm);
         (images, norms.iter().zip(&squares).map(bound).collect())
     }
+}
 
-    /// Shows the visitor every row that may be near one of `count` prepared queries.
-    fn scan(&self, images: &[f32], count: usize, visitor: &mut impl Visitor) {
-        let (panels, mut thresholds) = (&self.panels, vec![f32::MAX; count]);
-        Scan { panels, range: 0..panels.count(), queries: images, thresholds: &mut thresholds, visitor }
-            .run();
+/// What a search makes of rows that may be near.
+trait Candidates {
+    /// Row `row`, whose score is low enough for `query`. Returns the greatest score that matters from here on; negative infinity when
+    /// none does.
+    ///
+    /// Implementations are `#[inline(always)]`.
+    fn visit(&mut self, query: usize, row: usize, score: f64, pair: impl Pair) -> f64;
+}
+
+/// A query and a row that may be near it. Implementations are `#[inline(always)]`: a closure would be compiled for the baseline.
+trait Pair {
+    /// Their squared distance.
+    fn measure(&self) -> f32;
+    /// See [`Limit::limit`].
+    fn limit(&self, squared: f32) -> f64;
+}
+
+/// Knows the query of a pair.
+trait Limit {
+    /// The greatest score that could belong to a row at most so far away.
+    fn limit(&self, squared: f32) -> f64;
+}
+
+impl Limit for Bound {
+    #[inline(always)]
+    fn limit(&self, squared: f32) -> f64 {
+        f64::from(self.threshold(squared))
+    }
+}
+
+struct Rows<'a, V, B> {
+    query: &'a [f32],
+    row: &'a [f32],
+    bound: &'a B,
+    lanes: PhantomData<V>,
+}
+
+impl<V: Lanes, B: Limit> Pair for Rows<'_, V, B> {
+    #[inline(always)]
+    fn measure(&self) -> f32 {
+        distance_body::<V>(self.query, self.row)
+    }
+
+    #[inline(always)]
+    fn limit(&self, squared: f32) -> f64 {
+        self.bound.limit(squared)
+    }
+}
+
+/// Candidates with what they are measured by.
+struct Measured<'a, C> {
+    rows: &'a [f32],
+    queries: &'a [f32],
+    dimensions: usize,
+    bounds: &'a [Bound],
+    candidates: C,
+}
+
+impl<C: Candidates> Measured<'_, C> {
+    #[inline(always)]
+    fn visit_pair<V: Lanes>(&mut self, query: usize, row: usize, score: f64, bound: &impl Limit) -> f64 {
+        let dimensions = self.dimensions;
+        let pair = Rows {
+            query: &self.queries[query * dimensions..][..dimensions],
+            row: &self.rows[row * dimensions..][..dimensions],
+            bound,
+            lanes: PhantomData::<V>,
+        };
+        self.candidates.visit(query, row, score, pair)
+    }
+}
+
+impl<C: Candidates> Visitor for Measured<'_, C> {
+    #[inline(always)]
+    fn visit<V: Lanes>(&mut self, query: usize, row: usize, score: f32) -> f32 {
+        let bounds = self.bounds;
+        let limit = self.visit_pair::<V>(query, row, f64::from(score), &bounds[query]);
+        // Finite, so that the empty lanes of a panel (infinite scores) never pass.
+        (limit as f32).min(f32::MAX)
+    }
+}
+
+impl<C: Candidates> ByteVisitor for Measured<'_, C> {
+    #[inline(always)]
+    fn visit<V: Lanes>(&mut self, query: usize, row: usize, score: i32, bound: &ByteBound) -> i32 {
+        self.visit_pair::<V>(query, row, f64::from(score), bound) as i32
     }
 }
 
 /// The k nearest rows so far of a block of queries.
 struct Nearest<'a> {
-    rows: &'a [f32],
-    queries: &'a [f32],
-    dimensions: usize,
-    bounds: &'a [Bound],
     k: usize,
     distances: &'a mut [f32],
     indices: &'a mut [usize],
 }
 
-impl Visitor for Nearest<'_> {
+impl Candidates for Nearest<'_> {
     #[inline(always)]
-    fn visit<V: Lanes>(&mut self, query: usize, row: usize, _: f32) -> f32 {
-        let dimensions = self.dimensions;
-        let distance = distance_body::<V>(
-            &self.queries[query * dimensions..(query + 1) * dimensions],
-            &self.rows[row * dimensions..(row + 1) * dimensions],
-        );
+    fn visit(&mut self, query: usize, row: usize, _: f64, pair: impl Pair) -> f64 {
+        let distance = pair.measure();
         let distances = &mut self.distances[query * self.k..(query + 1) * self.k];
         let indices = &mut self.indices[query * self.k..(query + 1) * self.k];
         // Rows come in ascending order, so that a later one goes behind its equals.
@@ -245,6 +353,6 @@ impl Visitor for Nearest<'_> {
             distances[place] = distance;
             indices[place] = row;
         }
-        self.bounds[query].threshold(distances[self.k - 1])
+        pair.limit(distances[self.k - 1])
     }
 }

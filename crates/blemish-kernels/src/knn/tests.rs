@@ -38,6 +38,13 @@ fn exhaustive(bank: &[f32], query: &[f32]) -> Vec<(f64, usize)> {
 fn check(bank: &[f32], queries: &[f32], dimensions: usize, k: usize) {
     let found = MemoryBank::new(bank, dimensions).unwrap().search(queries, k).unwrap();
     assert_eq!(MemoryBank::plain(bank, dimensions).unwrap().search(queries, k).unwrap(), found);
+    // In bytes whatever that costs, with all coordinates and with as few as the rows allow.
+    for contraction in [Contraction::identity, Contraction::fit] {
+        let in_bytes = |rows: &[f32], dimensions| (contraction(rows, dimensions), Numbers::Bytes);
+        let bank = MemoryBank::with(bank, dimensions, in_bytes).unwrap();
+        assert!(matches!(bank.index.images, Images::Bytes(_)));
+        assert_eq!(bank.search(queries, k).unwrap(), found);
+    }
     for (query, row) in queries.chunks(dimensions).enumerate() {
         let expected = exhaustive(bank, row);
         let distances = &found.squared_distances[query * found.k..(query + 1) * found.k];
@@ -63,6 +70,21 @@ fn search_equals_the_exhaustive_one_with_and_without_structure() {
     }
     let bank = MemoryBank::new(structured(700, 100, 1), 100).unwrap();
     assert!(bank.image_width() < 100, "the structured case should exercise short images");
+}
+
+#[test]
+fn bytes_are_compared_where_the_machine_is_fast_at_it_and_one_far_row_does_not_blind_them() {
+    let is_fast = Instructions::detect().is_fast();
+    let is_in_bytes = |rows: &[f32]| {
+        let bank = MemoryBank::new(rows, 100).unwrap();
+        matches!(bank.index.images, Images::Bytes(_))
+    };
+    let mut rows = structured(700, 100, 1);
+    assert_eq!(is_in_bytes(&rows), is_fast);
+    // A row a thousand times as far as the others: a step of its bytes is wider than all of them.
+    rows[..100].iter_mut().for_each(|value| *value *= 1000.0);
+    assert!(!is_in_bytes(&rows));
+    check(&rows, &structured(70, 100, 2), 100, 3);
 }
 
 #[test]

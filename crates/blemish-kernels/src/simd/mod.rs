@@ -13,7 +13,7 @@ mod lanes;
 mod limit;
 
 #[cfg(target_arch = "x86_64")]
-use lanes::{Avx2, Avx512};
+pub(crate) use lanes::{Avx2, Avx512};
 pub use lanes::{LANES, Lanes, Portable};
 pub use limit::VARIABLE;
 pub(crate) use limit::{Limit, limit};
@@ -121,7 +121,12 @@ pub(crate) fn distances_body<V: Lanes, const R: usize>(point: &[f32], rows: [&[f
             sums[row] = difference.mul_add(difference, sums[row]);
         }
     }
-    sums.map(V::sum)
+    // No `map`: what it calls would be compiled for the baseline.
+    let mut distances = [0.0; R];
+    for row in 0..R {
+        distances[row] = sums[row].sum();
+    }
+    distances
 }
 
 /// Squared Euclidean distance of two rows of the same length (body for use inside kernels).

@@ -1,12 +1,13 @@
 """Backbones in bytes beside single precision: what they cost in accuracy, and what they save in time.
 
-    python benches/precision.py target/release/blemish accuracy DATA WEIGHTS OUT.json [--seeds 3] [--sets a,b] [--methods padim]
-    python benches/precision.py target/release/blemish speed WEIGHTS [--runs 5] [--sides 256 512]
+    python benches/precision.py target/release/blemish accuracy DATA WEIGHTS OUT.json [--seeds 3] [--sets a,b] [--methods padim] [--embedded]
+    python benches/precision.py target/release/blemish speed WEIGHTS [--runs 5] [--sides 256 512] [--before PROGRAM]
     python benches/precision.py target/release/examples/backbone_times engines [--rounds 3] [--runs 10]
 
 `accuracy` fits each method in single precision, with `--precision int8` and with `auto`, and evaluates; results are kept in OUT.json, so that an
-interrupted run goes on where it stopped. `speed` times `predict` of 40 images on one thread, by turns: wall milliseconds an image, of the difference
-between 40 images and 8, so that the start of the program does not count. DATA holds sets in MVTec AD layout, WEIGHTS the state dict of
+interrupted run goes on where it stopped; with `--embedded` the backbone is the one that is compiled in. `speed` times `predict` of 40 images on one
+thread, by turns: wall milliseconds an image, of the difference between 40 images and 8, so that the start of the program does not count; with `--before`
+also by the program of another commit, in single precision. DATA holds sets in MVTec AD layout, WEIGHTS the state dict of
 ResNet-18. `engines` times the networks alone, on one thread, from 256x256 pixels to stride 16: ours beside ONNX Runtime and OpenVINO, CPU milliseconds an
 image by turns; weights are made up. It needs torch, torchvision, timm, onnx, onnxscript, onnxruntime and openvino, the others Python's standard library alone.
 """
@@ -36,11 +37,13 @@ def main():
     one.add_argument("--seeds", type=int, default=3)
     one.add_argument("--sets", default=",".join(SETS))
     one.add_argument("--methods", default=",".join(METHODS))
+    one.add_argument("--embedded", action="store_true")
     one.set_defaults(run=accuracy)
     one = commands.add_parser("speed")
     one.add_argument("weights", type=Path)
     one.add_argument("--runs", type=int, default=5)
     one.add_argument("--sides", type=int, nargs="+", default=[256, 512])
+    one.add_argument("--before", type=Program)
     one.set_defaults(run=speed)
     one = commands.add_parser("engines")
     one.add_argument("--rounds", type=int, default=3, help="turns of all")
@@ -65,7 +68,7 @@ def accuracy(args):
             args.out.write_text(json.dumps(kept, indent=1))
         return kept[key]
 
-    rows = Rows("precision-accuracy")
+    rows = Rows("precision-accuracy-embedded" if args.embedded else "precision-accuracy")
     print("| set | method | figure | single | int8 | auto takes |\n|---|---|---|---:|---:|---|")
     for name in sets:
         # What it takes depends on backbone and images, not on the method.
@@ -96,7 +99,8 @@ def fitted(args, name, method, precision, seed, use):
     """What `use` makes of a fitted model."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.blemish"
-        options = ["--method", method, "--size", "256x256", "--folds", "0", "--seed", seed, *resnet18(args.weights), "--precision", precision]
+        options = ["--method", method, "--size", "256x256", "--folds", "0", "--seed", seed, "--precision", precision]
+        options += [] if args.embedded else resnet18(args.weights)
         args.program.fit(args.data / name, model, *options)
         return use(model)
 
@@ -107,30 +111,32 @@ def precision_of(args, model):
 
 def speed(args):
     rows = Rows("precision-speed")
+    programs = {"single precision": (args.program, ["--precision", "single"]), "bytes": (args.program, ["--precision", "int8"])}
+    if args.before:
+        programs = {"before": (args.before, []), **programs}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        print("| method | backbone | pixels | single, ms | int8, ms | single / int8 |\n|---|---|---:|---:|---:|---:|")
+        columns = [f"{name}, ms" for name in programs] + [f"{name} / bytes" for name in programs if name != "bytes"]
+        print("| method | backbone | pixels | " + " | ".join(columns) + " |\n" + "|---" * 3 + "|---:" * len(columns) + "|")
         for side in args.sides:
             data = folder / f"set-{side}"
             args.program.synth(data, "--look", "metal", "--train", MANY, "--test-good", 1, "--test-per-defect", 1, "--size", f"{side}x{side}")
             images = sorted((data / "train" / "good").iterdir())
             for method in ("patchcore", "padim"):
                 for backbone, options in (("efficientnet-lite0", []), ("resnet18", resnet18(args.weights))):
-                    models = {}
-                    for precision in ("single", "int8"):
-                        models[precision] = folder / f"{precision}.blemish"
-                        fit = ["--method", method, "--size", f"{side}x{side}", "--folds", "0", *options, "--precision", precision]
-                        args.program.fit(data, models[precision], *fit)
-                    times = {precision: [] for precision in models}
+                    models = {name: folder / f"{name}.blemish" for name in programs}
+                    for name, (program, own) in programs.items():
+                        program.fit(data, models[name], "--method", method, "--size", f"{side}x{side}", "--folds", "0", *options, *own)
+                    times = {name: [] for name in programs}
                     for _ in range(args.runs):
-                        for precision, model in models.items():
-                            times[precision].append(an_image(args.program, model, images))
-                    single, int8 = (statistics.median(times[precision]) for precision in ("single", "int8"))
-                    print(f"| {method} | {backbone} | {side} | {single:.1f} | {int8:.1f} | {single / int8:.2f} |", flush=True)
-                    names = {"set": f"{side} x {side} pixels", "method": method, "variant": backbone, "seeds": args.runs}
-                    rows.add(**names, metric="single precision, ms", value=f"{single:.1f}")
-                    rows.add(**names, metric="bytes, ms", value=f"{int8:.1f}")
-                    rows.add(**names, metric="single / bytes", value=f"{single / int8:.2f}")
+                        for name, (program, _) in programs.items():
+                            times[name].append(an_image(program, models[name], images))
+                    medians = {name: statistics.median(times[name]) for name in programs}
+                    values = [f"{value:.1f}" for value in medians.values()]
+                    values += [f"{value / medians['bytes']:.2f}" for name, value in medians.items() if name != "bytes"]
+                    print(f"| {method} | {backbone} | {side} | " + " | ".join(values) + " |", flush=True)
+                    for metric, value in zip(columns, values):
+                        rows.add(set=f"{side} x {side} pixels", method=method, variant=backbone, seeds=args.runs, metric=metric, value=value)
 
 
 def an_image(program, model, images):

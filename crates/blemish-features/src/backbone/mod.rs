@@ -117,13 +117,24 @@ impl Backbone {
         })
     }
 
+    /// Whether [`Self::quantised`] can do it, before any image is read.
+    ///
+    /// # Errors
+    /// [`FeatureError::Engine`] for a network that is not done in bytes, or an engine that was asked for by name and cannot.
+    pub fn check_quantisable(&self, options: &EngineOptions) -> Result<(), FeatureError> {
+        executors::check_quantised(options)?;
+        match (&self.graph, &self.state) {
+            (Some(graph), BackboneState::Network { .. }) => int8::check(graph),
+            _ => Err(self.not_a_network()),
+        }
+    }
+
     /// The same network in bytes, with the ranges that good images have in it; their `pixels` are what [`Self::extract`] takes.
     ///
     /// It runs on the CPU, whatever the device, and gives the same bits on all of them.
     ///
     /// # Errors
-    /// [`FeatureError::Engine`] for a network that is not done in bytes, or an engine that was asked for by name and cannot;
-    /// [`FeatureError::InputTooSmall`].
+    /// As [`Self::check_quantisable`]; [`FeatureError::InputTooSmall`].
     pub fn quantised(&self, images: &[PlanarImage], options: &EngineOptions) -> Result<Self, FeatureError> {
         let (Some(graph), BackboneState::Network { architecture, layers, weights }) =
             (&self.graph, &self.state)
@@ -137,8 +148,8 @@ impl Backbone {
                 Watched { values: self.normalized(&image.pixels, size[0] * size[1]), size }
             })
             .collect();
-        let ranges = int8::calibrate(graph, weights, &watched, options.thread_count())?;
-        let network = QuantisedNetwork::new(graph, weights, ranges)?;
+        let seen = int8::calibrate(graph, weights, &watched, options.thread_count())?;
+        let network = QuantisedNetwork::new(graph, weights, &seen)?;
         let (architecture, layers) = (*architecture, layers.clone());
         Self::from_state(BackboneState::Quantised { architecture, layers, network }, options)
     }

@@ -75,11 +75,18 @@ pub(crate) fn build_quantised(
     network: &QuantisedNetwork,
     options: &EngineOptions,
 ) -> Result<Box<dyn Executor>, FeatureError> {
+    check_quantised(options)?;
+    Ok(Box::new(QuantisedExecutor::new(graph, network, options.thread_count())?))
+}
+
+/// Refuses engines that do not run networks in bytes.
+///
+/// # Errors
+/// As [`build_quantised`].
+pub(crate) fn check_quantised(options: &EngineOptions) -> Result<(), FeatureError> {
     check(options.device)?;
     let engine = match options.engine {
-        Engine::Auto | Engine::Native => {
-            return Ok(Box::new(QuantisedExecutor::new(graph, network, options.thread_count())?));
-        }
+        Engine::Auto | Engine::Native => return Ok(()),
         Engine::Rten => "rten",
         Engine::Ort => "ort",
         Engine::Burn => "burn",

@@ -64,17 +64,17 @@ pub(crate) fn settle(
     let sets = plan.sets(good, config, options, false)?;
     for number in 0..plan.backbones.len() {
         let single = plan.backbones[number].clone();
-        let views = plan.views.iter().zip(&sets).filter(|(view, _)| view.backbone == number);
-        let images = watched(&views.map(|(_, set)| set).collect::<Vec<_>>(), good.len(), options.observer)?;
-        let (ranging, judging) = deal(images);
-        let quantised = match single.quantised(&ranging, &options.engine) {
-            Ok(quantised) => quantised,
+        match single.check_quantisable(&options.engine) {
             Err(FeatureError::Engine { reason, .. }) if !is_asked => {
                 options.observer.note(&format!("{} in single precision: {reason}", single.name()));
                 continue;
             }
-            Err(error) => return Err(error.into()),
-        };
+            outcome => outcome?,
+        }
+        let views = plan.views.iter().zip(&sets).filter(|(view, _)| view.backbone == number);
+        let images = watched(&views.map(|(_, set)| set).collect::<Vec<_>>(), good.len(), options.observer)?;
+        let (ranging, judging) = deal(images);
+        let quantised = single.quantised(&ranging, &options.engine)?;
         options.observer.check_cancelled()?;
         let loss = Loss::of(&single, &quantised, &ranging, &judging, config.seed)?;
         let figures = loss.in_words(ranging.len());

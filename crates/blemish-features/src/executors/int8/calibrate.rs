@@ -1,10 +1,10 @@
-//! Ranges of maps from good images, and what bytes lose.
+//! Ranges and means of maps from good images, and what bytes lose.
 
 use super::{QuantisedExecutor, QuantisedNetwork, fail, plan};
 use crate::FeatureError;
 use crate::executors::fusion::fuse;
 use crate::executors::native::NativeExecutor;
-use crate::graph::{Executor, Graph, Tap, Weights};
+use crate::graph::{Executor, FeatureMap, Graph, Tap, Weights};
 use blemish_kernels::Workers;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -20,6 +20,15 @@ pub struct Range {
 
 /// Ranges of the image and of all maps that come out of a step, by the names of the nodes.
 pub type Ranges = BTreeMap<String, Range>;
+
+/// What was seen of the image and of all maps that come out of a step, by the names of the nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// What bytes shall cover.
+    pub ranges: Ranges,
+    /// The mean of every channel.
+    pub means: BTreeMap<String, Vec<f64>>,
+}
 
 /// What a map in bytes has lost.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +63,8 @@ impl Watched {
     }
 }
 
-/// For every map the range with the least squared error of rounding and clipping together, over images of any sizes. Draws nothing by
-/// chance; every image is watched twice.
+/// For every map the means of its channels, and the range with the least squared error of rounding and clipping together, over images of
+/// any sizes. Draws nothing by chance; every image is watched twice.
 ///
 /// # Errors
 /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes; as the engine in single precision: [`FeatureError`]
@@ -65,7 +74,7 @@ pub fn calibrate(
     weights: &Weights,
     images: &[Watched],
     threads: usize,
-) -> Result<Ranges, FeatureError> {
+) -> Result<Seen, FeatureError> {
     plan::check(graph)?;
     let observed = observed(graph);
     let executor = NativeExecutor::new(&observed, weights, threads)?;
@@ -83,13 +92,20 @@ pub fn calibrate(
             let [height, width] = images[0].size;
             let batch: Vec<f32> = images.iter().flat_map(|image| &image.values).copied().collect();
             let values = executor.run(&batch, [images.len(), height, width])?;
-            let all = std::iter::once(&batch).chain(values.iter().map(|map| &map.data));
-            let all: Vec<(&mut Observed, &Vec<f32>)> = maps.iter_mut().zip(all).collect();
+            let image = FeatureMap { channels: 3, height, width, data: batch };
+            let all: Vec<(&mut Observed, &FeatureMap)> =
+                maps.iter_mut().zip(std::iter::once(&image).chain(&values)).collect();
             pool.install(|| all.into_par_iter().for_each(|(map, values)| note(map, values)));
         }
     }
     let nodes = std::iter::once(0).chain(observed.taps.iter().map(|tap| tap.node));
-    Ok(nodes.zip(maps).map(|(node, map)| (graph.nodes[node].name.clone(), map.best())).collect())
+    let mut seen = Seen::default();
+    for (node, map) in nodes.zip(maps) {
+        let name = &graph.nodes[node].name;
+        seen.means.insert(name.clone(), map.means());
+        seen.ranges.insert(name.clone(), map.best());
+    }
+    Ok(seen)
 }
 
 /// What each step's map loses in bytes.
@@ -99,13 +115,13 @@ pub fn calibrate(
 pub fn relative_errors(
     graph: &Graph,
     weights: &Weights,
-    ranges: &Ranges,
+    seen: &Seen,
     images: &[Watched],
     threads: usize,
 ) -> Result<Vec<LayerError>, FeatureError> {
     let observed = observed(graph);
     let single = NativeExecutor::new(&observed, weights, threads)?;
-    let network = QuantisedNetwork::new(&observed, weights, ranges.clone())?;
+    let network = QuantisedNetwork::new(&observed, weights, seen)?;
     let bytes = QuantisedExecutor::new(&observed, &network, threads)?;
     let mut errors = vec![RelativeError::default(); observed.taps.len()];
     for image in images {
@@ -154,13 +170,17 @@ struct Observed {
     low: f32,
     high: f32,
     counts: Vec<u64>,
+    /// Of each channel's values.
+    sums: Vec<f64>,
+    /// Values of a channel.
+    places: usize,
 }
 
 impl Observed {
     /// Widens the range to hold all values.
-    fn bound(&mut self, values: &[f32]) {
+    fn bound(&mut self, map: &FeatureMap) {
         let (mut low, mut high) = ([self.low; LANES], [self.high; LANES]);
-        for values in values.chunks(LANES) {
+        for values in map.data.chunks(LANES) {
             for ((&value, low), high) in values.iter().zip(&mut low).zip(&mut high) {
                 *low = low.min(value);
                 *high = high.max(value);
@@ -170,15 +190,26 @@ impl Observed {
         self.high = high.into_iter().fold(self.high, f32::max);
     }
 
-    /// Counts values by interval.
-    fn count(&mut self, values: &[f32]) {
+    /// Counts values by interval, and sums them by channel.
+    fn count(&mut self, map: &FeatureMap) {
         self.counts.resize(BINS, 0);
         let factor = BINS as f32 / (self.high - self.low).max(f32::MIN_POSITIVE);
-        for value in values {
+        for value in &map.data {
             // Values beyond the ends, by rounding, belong to the first or last interval.
             let bin = ((value - self.low) * factor) as usize;
             self.counts[bin.min(BINS - 1)] += 1;
         }
+        self.sums.resize(map.channels, 0.0);
+        let places = map.height * map.width;
+        // A plane after another, so that sums do not depend on what is watched at once.
+        for (plane, values) in map.data.chunks_exact(places.max(1)).enumerate() {
+            self.sums[plane % map.channels] += values.iter().map(|&value| f64::from(value)).sum::<f64>();
+        }
+        self.places += map.data.len() / map.channels.max(1);
+    }
+
+    fn means(&self) -> Vec<f64> {
+        self.sums.iter().map(|sum| sum / self.places.max(1) as f64).collect()
     }
 
     /// The range with the least expected squared error.

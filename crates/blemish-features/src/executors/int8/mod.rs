@@ -3,7 +3,8 @@
 //! [`calibrate`] watches good images pass through the network in single precision and gives every map the [`Range`] that bytes shall
 //! cover; [`QuantisedNetwork`] rounds the weights for them, and is what a model file keeps; [`QuantisedExecutor`] runs it;
 //! [`relative_errors`] says what was lost at each step. Weights have a scale a channel, maps one scale. A convolution, its residual and
-//! its non-linearity are one step with one rounding.
+//! its non-linearity are one step with one rounding. What rounded weights add to a channel on average, which is most of what they cost, its
+//! bias takes back (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019).
 //!
 //! Only what convolutional networks with ReLU or ReLU6 are made of is done in bytes; other networks are refused.
 
@@ -13,8 +14,9 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use calibrate::{LayerError, Range, Ranges, RelativeError, Watched, calibrate, relative_errors};
+pub use calibrate::{LayerError, Range, Ranges, RelativeError, Seen, Watched, calibrate, relative_errors};
 pub use network::{ByteWeights, QuantisedNetwork};
+pub(crate) use plan::check;
 
 use crate::FeatureError;
 use crate::executors::batch::run_batch;

@@ -1,7 +1,7 @@
 //! A network in bytes as a model file keeps it.
 
 use super::plan::{MOST_BIAS, quantisations};
-use super::{Range, Ranges, fail};
+use super::{Range, Ranges, Seen, fail};
 use crate::FeatureError;
 use crate::graph::{Graph, Op, Tensor, Weights};
 use std::collections::BTreeMap;
@@ -30,26 +30,31 @@ pub struct ByteWeights {
 }
 
 impl QuantisedNetwork {
-    /// Rounds the weights of a graph, to be run with `ranges`.
+    /// Rounds the weights of a graph for maps such as were `seen`.
     ///
     /// # Errors
-    /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes, or a tensor or range is missing.
-    pub fn new(graph: &Graph, weights: &Weights, ranges: Ranges) -> Result<Self, FeatureError> {
-        let (steps, quantisations) = quantisations(graph, &ranges)?;
+    /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes, or a tensor, a range or means are missing.
+    pub fn new(graph: &Graph, weights: &Weights, seen: &Seen) -> Result<Self, FeatureError> {
+        let (steps, quantisations) = quantisations(graph, &seen.ranges)?;
         let mut convolutions = BTreeMap::new();
         for step in steps {
             let node = &graph.nodes[step.id];
-            let Op::Conv { .. } = node.op else { continue };
+            let Op::Conv { groups, .. } = node.op else { continue };
             let tensor = |kind: &str| {
                 let name = format!("{}.{kind}", node.name);
                 weights.get(&name).ok_or_else(|| fail(&format!("tensor {name} is missing")))
             };
             let input = quantisations[step.inputs[0]]
                 .ok_or_else(|| fail(&format!("{} comes before its input", node.name)))?;
-            let rounded = ByteWeights::new(tensor("weight")?, &tensor("bias")?.data, input.scale());
+            let (weight, bias) = (tensor("weight")?, &tensor("bias")?.data);
+            let read = &graph.nodes[step.inputs[0]];
+            let means = seen.means.get(&read.name).filter(|means| means.len() == read.channels);
+            let means = means.ok_or_else(|| fail(&format!("the means of {} are missing", read.name)))?;
+            let mut rounded = ByteWeights::new(weight, bias, input.scale());
+            rounded.correct_bias(weight, means, groups);
             convolutions.insert(node.name.clone(), rounded);
         }
-        Ok(Self { convolutions, ranges })
+        Ok(Self { convolutions, ranges: seen.ranges.clone() })
     }
 
     /// Checks that it is one of `graph`: every tensor there, of the right shape and with numbers that can be.
@@ -98,6 +103,22 @@ impl ByteWeights {
         };
         let scales = weight.data.chunks_exact(terms).zip(bias).map(scale_of).collect();
         Self { shape: weight.shape.clone(), values, scales, bias: bias.to_vec() }
+    }
+
+    /// Takes back what the rounding of the weights adds on average, where the input's channels have these means: for output channel o
+    /// the sum over its input channels i of mean_i x (w_oi - rounded_oi), places of the kernel summed.
+    fn correct_bias(&mut self, weight: &Tensor, means: &[f64], groups: usize) {
+        let [outputs, inputs] = [weight.shape[0], weight.shape[1]];
+        let places = (weight.data.len() / (outputs * inputs).max(1)).max(1);
+        let added = weight.data.chunks_exact(places).zip(self.values.chunks_exact(places));
+        for (kernel, (exact, rounded)) in added.enumerate() {
+            let (output, input) = (kernel / inputs, kernel % inputs);
+            let scale = f64::from(self.scales[output]);
+            let lost = |(&exact, &rounded): (&f32, &i8)| f64::from(exact) - scale * f64::from(rounded);
+            let lost: f64 = exact.iter().zip(rounded).map(lost).sum();
+            let mean = means[output / (outputs / groups) * inputs + input];
+            self.bias[output] = (f64::from(self.bias[output]) + mean * lost) as f32;
+        }
     }
 
     fn fits(&self, shape: &[usize]) -> bool {

@@ -98,7 +98,7 @@ pub(super) fn plan(
 ///
 /// # Errors
 /// [`FeatureError::Engine`].
-pub(super) fn check(graph: &Graph) -> Result<(), FeatureError> {
+pub(crate) fn check(graph: &Graph) -> Result<(), FeatureError> {
     for step in fuse(graph) {
         let node = &graph.nodes[step.id];
         let refused = |what: &dyn std::fmt::Debug| {

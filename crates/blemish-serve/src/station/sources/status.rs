@@ -6,10 +6,14 @@ use crate::station::store::lock;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
 /// Lines of error output that are kept, and characters of each.
 const TAIL: (usize, usize) = (20, 500);
+
+/// An error that comes again and again stands in the log at most so often.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// How a source is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -52,8 +56,23 @@ pub struct Told {
     pub tail: VecDeque<String>,
 }
 
-/// The same, changing.
-pub struct Status(Mutex<Told>);
+/// The same, changing. What goes wrong also stands in the log, since whoever reads that sees no page.
+pub struct Status(Mutex<(Told, Logged)>);
+
+/// The last error in the log, and when it came there.
+#[derive(Default)]
+struct Logged(Option<(String, Instant)>);
+
+impl Logged {
+    /// Whether an error belongs into the log now.
+    fn is_news(&mut self, error: &str, now: Instant) -> bool {
+        let is_known = self.0.as_ref().is_some_and(|(known, when)| known == error && now < *when + AGAIN);
+        if !is_known {
+            self.0 = Some((error.to_owned(), now));
+        }
+        !is_known
+    }
+}
 
 impl Status {
     /// Of a source that has not begun.
@@ -76,7 +95,7 @@ impl Status {
                 ("command", command.join(" "), trigger, None)
             }
         };
-        Self(Mutex::new(Told {
+        let told = Told {
             name: option.name.clone(),
             kind,
             model: option.model.clone(),
@@ -94,19 +113,26 @@ impl Status {
             what,
             after,
             tail: VecDeque::new(),
-        }))
+        };
+        Self(Mutex::new((told, Logged::default())))
     }
 
     /// As it is now.
     pub fn told(&self) -> Told {
-        lock(&self.0).clone()
+        lock(&self.0).0.clone()
     }
 
     /// Changes it; whether its state or its error has become another.
     pub fn change(&self, change: impl FnOnce(&mut Told)) -> bool {
-        let mut told = lock(&self.0);
+        let mut guard = lock(&self.0);
+        let (told, logged) = &mut *guard;
         let before = (told.state, told.error.clone());
-        change(&mut told);
+        change(told);
+        if let Some(error) = told.error.as_ref().filter(|_| told.error != before.1)
+            && logged.is_news(error, Instant::now())
+        {
+            tracing::warn!(source = told.name, "{error}");
+        }
         before != (told.state, told.error.clone())
     }
 
@@ -120,10 +146,26 @@ impl Status {
 
     /// A line of error output.
     pub fn heard(&self, line: &str) {
-        let mut told = lock(&self.0);
+        let told = &mut lock(&self.0).0;
         if told.tail.len() == TAIL.0 {
             told.tail.pop_front();
         }
         told.tail.push_back(line.chars().filter(|one| !one.is_control()).take(TAIL.1).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_stands_in_the_log_once_a_minute_and_another_one_at_once() {
+        let mut logged = Logged::default();
+        let now = Instant::now();
+        assert!(logged.is_news("it has ended", now));
+        assert!(!logged.is_news("it has ended", now + AGAIN / 2));
+        assert!(logged.is_news("no picture for 10 s", now + AGAIN / 2));
+        assert!(logged.is_news("it has ended", now + AGAIN));
+        assert!(logged.is_news("it has ended", now + 2 * AGAIN));
     }
 }

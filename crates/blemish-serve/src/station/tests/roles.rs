@@ -88,3 +88,19 @@ async fn each_role_may_do_what_it_may_and_a_foreign_page_nothing() {
     assert_eq!(login::role(Rights::all()), "engineer");
     bed.station.close(Duration::from_secs(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_through_a_proxy_with_tls_never_travels_in_the_clear() {
+    let bed = Bed::with(&[], |options| options.hosts = vec!["station.example".into()], |_| {}).await;
+    for path in ["/v1/station/login", "/v1/station/logout"] {
+        for (origin, is_secure) in [("https://station.example", true), ("http://station.example", false)] {
+            let mut asked = request("POST", path, Body::from("{}"));
+            asked.headers_mut().insert(header::HOST, "station.example".parse().unwrap());
+            asked.headers_mut().insert(header::ORIGIN, origin.parse().unwrap());
+            let response = send(&bed.app, asked).await;
+            let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
+            assert_eq!(cookie.contains("; Secure"), is_secure, "{path} {origin}: {cookie}");
+        }
+    }
+    bed.station.close(Duration::from_secs(1));
+}

@@ -7,7 +7,7 @@ use crate::guard::Rights;
 use crate::station::Station;
 use crate::station::login::{Login, role};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -64,8 +64,12 @@ pub struct LoggedOut {
     responses((status = 200, description = "The cookie stands for the token for twelve hours.", body = LoggedIn,
             headers(("Set-Cookie" = String, description = "The cookie."))),
         (status = 503, description = "Too many logins have failed; wait a minute.", body = ErrorBody), Refusals))]
-pub async fn login(State(station): State<Arc<Station>>, Json(shown): Json<Shown>) -> Result<Response, Fault> {
-    let is_secure = station.server()?.options.tls.is_some();
+pub async fn login(
+    State(station): State<Arc<Station>>,
+    headers: HeaderMap,
+    Json(shown): Json<Shown>,
+) -> Result<Response, Fault> {
+    let is_secure = is_secure(&station, &headers)?;
     let (who, cookie) = station.login.enter(&shown.token, &shown.name, is_secure)?;
     station.log("login", &who.name, format!("logged in as {}", role(who.rights))).await?;
     let body = LoggedIn { role: role(who.rights), rights: who.rights.into(), name: who.name };
@@ -76,7 +80,14 @@ pub async fn login(State(station): State<Arc<Station>>, Json(shown): Json<Shown>
 #[utoipa::path(post, path = "/v1/station/logout", tag = "line",
     responses((status = 200, description = "The cookie is taken back.", body = LoggedOut,
         headers(("Set-Cookie" = String, description = "An empty cookie."))), Refusals))]
-pub async fn logout(State(station): State<Arc<Station>>) -> Result<Response, Fault> {
-    let is_secure = station.server()?.options.tls.is_some();
+pub async fn logout(State(station): State<Arc<Station>>, headers: HeaderMap) -> Result<Response, Fault> {
+    let is_secure = is_secure(&station, &headers)?;
     Ok(([(header::SET_COOKIE, Login::leave(is_secure))], answer(LoggedOut { role: "none" })).into_response())
+}
+
+/// Whether the page that asks came over TLS: ours, or that of a proxy in front, which only the page's origin tells.
+fn is_secure(station: &Station, headers: &HeaderMap) -> Result<bool, Fault> {
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.as_bytes());
+    let is_proxied = origin.is_some_and(|origin| origin.starts_with(b"https://"));
+    Ok(is_proxied || station.server()?.options.tls.is_some())
 }

@@ -144,6 +144,84 @@ fn from_an_empty_folder_to_a_live_model_that_learns_and_is_calibrated_by_its_aud
     assert!(info.contains("10 %"), "{info}");
 }
 
+/// Good images of another lot, which the model flags; half of all images are audited.
+#[test]
+fn labels_measure_a_line_and_teach_it() {
+    let bench = Bench::new();
+    bench.ok("data synth set --train 10 --test-good 4 --test-per-defect 1 --size 64x64");
+    bench.ok("data synth lot --look metal --train 12 --test-good 1 --test-per-defect 1 --size 64x64");
+    bench.ok("fit set --size 64x64 --set dimensions=20 --method padim --updatable --false-alarm 0.2 -o line.blemish");
+    let server = Server::start(&bench, "line.blemish --station parts --audit 0.5");
+    let defects = std::fs::read_dir(bench.path("set/test")).unwrap().map(|entry| entry.unwrap().file_name());
+    let defects: Vec<String> =
+        defects.map(|name| name.into_string().unwrap()).filter(|name| name != "good").collect();
+    let mut test: Vec<(String, Vec<u8>)> = Vec::new();
+    for kind in defects.iter().map(String::as_str).chain(["good"]) {
+        let of = images(&bench, &format!("set/test/{kind}"));
+        test.extend(of.into_iter().map(|(name, bytes)| (format!("{kind}/{name}"), bytes)));
+    }
+    let scored = |image: &[u8]| -> Value {
+        let (status, verdict) = server.score("/score", image);
+        assert_eq!(status, "200", "{verdict}");
+        serde_json::from_str::<Value>(&verdict).unwrap()
+    };
+    let mut labels = BTreeMap::new();
+    for (name, image) in &test {
+        let label = if name.starts_with("good/") { "good" } else { "defective" };
+        labels.insert(scored(image)["id"].to_string(), label);
+    }
+    for (_, image) in images(&bench, "lot/train/good") {
+        let verdict = scored(&image);
+        assert_eq!(verdict["anomalous"], true, "{verdict}");
+        labels.insert(verdict["id"].to_string(), "good");
+    }
+    until(|| server.history().len() == labels.len());
+    for label in ["good", "defective"] {
+        let rows = server.history();
+        let ids: Vec<&Value> = rows
+            .iter()
+            .filter(|row| labels[&row["request"].to_string()] == label)
+            .map(|row| &row["id"])
+            .collect();
+        server.post("/v1/station/labels", &json!({"ids": ids, "label": label}));
+    }
+    let done = |body: Value| server.ended(&server.post("/v1/station/jobs", &body));
+
+    // What the history measures is what its labels say; what an upload measures is what the program itself says of the same folders.
+    let job = done(json!({"kind": "eval", "model": "line"}));
+    assert_eq!(job["result"]["decisions"]["false_alarms"]["of"], 16, "{job}");
+    assert_eq!(job["result"]["decisions"]["misses"]["of"], defects.len(), "{job}");
+    bench.ok("eval line.blemish set/test --json metrics.json");
+    let wanted: Value = serde_json::from_slice(&std::fs::read(bench.path("metrics.json")).unwrap()).unwrap();
+    let kind = "multipart/form-data; boundary=frontier";
+    let upload =
+        |files: &[(String, Vec<u8>)]| server.ask("POST", "/v1/station/uploads", kind, &form(files)).1;
+    let job = done(json!({"kind": "eval", "model": "line", "set": upload(&test)["set"]}));
+    for part in ["image", "decisions"] {
+        assert_eq!(job["result"][part], wanted[part], "{job}");
+    }
+    let good: Vec<_> = test.iter().filter(|(name, _)| name.starts_with("good/")).cloned().collect();
+    let job = done(json!({"kind": "eval", "model": "line", "set": upload(&good)["set"]}));
+    assert!(job["error"].as_str().is_some_and(|error| error.contains("both good and defective")), "{job}");
+
+    let job = done(json!({"kind": "calibrate", "model": "line", "with": "labelled", "by": "recall"}));
+    assert_eq!(job["result"]["rule"]["criterion"]["by"], "recall", "{job}");
+    assert_eq!(server.get("/v1/station/models")["models"][0]["shadow"], job["version"]);
+
+    // Flagged good images are learnt, but for those of the audit, and those calibrate what was learnt.
+    let feedback = server.get("/v1/station/feedback/line");
+    let (learn, audited) = (&feedback["learn"]["images"], &feedback["calibrate"]["images"]);
+    assert!(learn.as_u64().unwrap() > 0 && audited.as_u64().unwrap() > 0, "{feedback}");
+    let job = done(json!({"kind": "update", "model": "line"}));
+    assert_eq!(job["result"]["images"], 10 + learn.as_u64().unwrap(), "{job}");
+    assert_eq!(&job["result"]["calibrating"]["images"], audited, "{job}");
+    let model = &server.get("/v1/station/models")["models"][0];
+    assert_eq!((&model["shadow"], &model["versions"][0]["made_by"]), (&job["version"], &json!("update")));
+    assert_eq!(&model["versions"][0]["parent"], &model["live"], "{model}");
+    let again = done(json!({"kind": "update", "model": "line", "version": job["version"]}));
+    assert!(again["error"].as_str().is_some_and(|error| error.contains("nothing new to learn")), "{again}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_kill_loses_no_verdict_but_those_of_the_last_moment() {

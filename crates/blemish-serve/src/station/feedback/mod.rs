@@ -290,7 +290,7 @@ impl Feedback {
         let (good, defective) = (of("good")?, of("defective")?);
         Ok(Self {
             model: model.to_owned(),
-            learn: learning(learn, can_update),
+            learn: learning(learn, images, can_update),
             calibrate: calibrating(images, rate),
             labelled: ByLabels {
                 good,
@@ -310,8 +310,9 @@ impl Feedback {
     }
 }
 
-fn learning(images: u64, can_update: bool) -> Use {
-    let words = match (images, can_update) {
+/// What an update can learn from so many flagged images, with so many audited ones to calibrate it by.
+fn learning(images: u64, audited: u64, can_update: bool) -> Use {
+    let mut words = match (images, can_update) {
         (_, false) => {
             "this version does not learn on; fit a new one on all good images, or fit it updatable".to_owned()
         }
@@ -319,7 +320,11 @@ fn learning(images: u64, can_update: bool) -> Use {
         (1, true) => "1 flagged image that is good can be learnt".to_owned(),
         (many, true) => format!("{many} flagged images that are good can be learnt"),
     };
-    Use { images, can: can_update && images > 0, words }
+    let can = can_update && images > 0;
+    if can && audited == 0 {
+        words += ", but without audited images labelled good the new version decides nothing until it is calibrated";
+    }
+    Use { images, can, words }
 }
 
 /// What so many audited good images can promise.

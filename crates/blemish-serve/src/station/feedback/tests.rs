@@ -132,3 +132,12 @@ fn what_is_missing_is_counted_by_the_promise() {
     );
     assert!(calibrating(99, 0.01).can && calibrating(0, 0.01).promises.is_none());
 }
+
+#[test]
+fn what_cannot_be_calibrated_after_learning_is_told_before() {
+    let of = |images, audited| learning(images, audited, true);
+    assert!(of(3, 0).can && of(3, 0).words.contains("decides nothing"), "{}", of(3, 0).words);
+    assert_eq!(of(3, 1).words, "3 flagged images that are good can be learnt");
+    assert!(!of(0, 0).can && !of(0, 0).words.contains("decides nothing"), "{}", of(0, 0).words);
+    assert!(!learning(3, 0, false).can);
+}

@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::station::Station;
 use crate::station::feedback::Picture;
 use crate::station::upload::cannot_write;
+use blemish::data::{Label, OpenOptions, open_dataset};
 use std::path::{Path, PathBuf};
 
 /// Makes a folder, unless it is there.
@@ -15,14 +16,47 @@ pub(super) fn make(folder: &Path) -> Result<(), Fault> {
 pub(super) fn lay(station: &Station, folder: &Path, pictures: Vec<Picture>) -> Result<(), Fault> {
     make(folder)?;
     for picture in pictures {
-        let from = station.pictures.root().join(&picture.file);
-        let to = folder.join(name_of(&picture));
-        if std::fs::hard_link(&from, &to).is_err() {
-            // One that retention has taken meanwhile is left out.
-            let _ = std::fs::copy(&from, &to);
-        }
+        // One that retention has taken meanwhile is left out.
+        link(&station.pictures.root().join(&picture.file), &folder.join(name_of(&picture)));
     }
     Ok(())
+}
+
+/// Gives a file a second name.
+fn link(from: &Path, to: &Path) {
+    if std::fs::hard_link(from, to).is_err() {
+        let _ = std::fs::copy(from, to);
+    }
+}
+
+/// An uploaded set as a folder to evaluate on. The program learns from folders named good, so that in a set without a division into train and
+/// test nothing good would be left to evaluate on: such a set is laid into a folder named test.
+pub(super) fn tested(station: &Station, set: &str, folder: &Path) -> Result<PathBuf, Fault> {
+    let images = station.uploads.images(set)?;
+    if has_both_kinds(&images) {
+        return Ok(images);
+    }
+    let test = folder.join("test");
+    for file in station.uploads.set(set)?.files {
+        let to = test.join(&file.name);
+        make(to.parent().unwrap_or(&test))?;
+        link(&images.join(&file.name), &to);
+    }
+    if has_both_kinds(&test) {
+        return Ok(test);
+    }
+    Err(Fault::new(
+        "conflict",
+        "this set has not both good and defective images; upload folders that are named so, such as good/ and scratch/",
+    ))
+}
+
+/// Whether the program finds good and defective images to evaluate on in a folder.
+fn has_both_kinds(folder: &Path) -> bool {
+    let Ok(dataset) = open_dataset(folder, &OpenOptions { skip_bad: true, ..OpenOptions::default() }) else {
+        return false;
+    };
+    [Label::Good, Label::Defective].iter().all(|kind| dataset.test.iter().any(|sample| sample.label == *kind))
 }
 
 /// The name of a picture in a folder of a job.

@@ -1,7 +1,7 @@
 //! From what is posted to command lines of the program.
 
 use super::Makes;
-use super::laid::{lay, list, make, take_checkpoint};
+use super::laid::{lay, list, make, take_checkpoint, tested};
 use super::request::{Calibrate, Request, Update, With, words};
 use crate::fault::Fault;
 use crate::station::Station;
@@ -77,7 +77,7 @@ impl Request {
             Self::Eval(eval) => {
                 let (_, file) = station.version_file(model, eval.version.as_deref())?;
                 let data = match &eval.set {
-                    Some(set) => station.uploads.images(set)?,
+                    Some(set) => tested(station, set, folder)?,
                     None => {
                         let pictures =
                             station.store.read(|connection| feedback::labelled(connection, model))?;

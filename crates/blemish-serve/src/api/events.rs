@@ -55,7 +55,7 @@ impl Follower {
 }
 
 /// Tells what happens: verdicts, drift, reloads and what else there is, each with an id; goes on after `Last-Event-ID` within the last 1,000.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, path = "/v1/events", tag = "events", security(("token" = ["read"])),
     params(("Last-Event-ID" = Option<u64>, Header, description = "The id of the event after which to go on.")),
     responses((status = 200, description = "Events without end.", content((String = "text/event-stream"))),
         (status = "default", description = "An error.", body = super::ErrorBody)))]

@@ -28,7 +28,7 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Result<Json<Read
 }
 
 /// Metrics, as OpenMetrics text.
-#[utoipa::path(get, path = "/metrics", tag = "health",
+#[utoipa::path(get, path = "/metrics", tag = "health", security(("token" = ["read"])),
     responses((status = 200, description = "Metrics.", content((String = "application/openmetrics-text"))),
         (status = "default", description = "An error.", body = super::ErrorBody)))]
 pub(super) async fn metrics(State(server): State<Arc<Server>>, rights: Rights) -> Result<Response, Fault> {

@@ -18,6 +18,7 @@ pub use body::receive;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as of;
@@ -73,6 +74,12 @@ pub(crate) fn describe(mut openapi: OpenApi) -> String {
             }
         }
     }
+    let token = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("Where the server has tokens: what an operation names is the right that the token must have. People's pages have a cookie instead."))
+        .build();
+    let components = openapi.components.get_or_insert_with(Default::default);
+    components.add_security_scheme("token", SecurityScheme::Http(token));
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").build();
     openapi.info = InfoBuilder::new()
         .title("Blemish")

@@ -111,7 +111,7 @@ fn input(resize: &Resize, views: usize) -> Value {
 }
 
 /// Lists the models.
-#[utoipa::path(get, path = "/v1/models", tag = "models",
+#[utoipa::path(get, path = "/v1/models", tag = "models", security(("token" = ["read"])),
     responses((status = 200, description = "The models, by name.", body = ModelList),
         (status = "default", description = "An error.", body = super::ErrorBody)))]
 pub(super) async fn list(
@@ -124,7 +124,7 @@ pub(super) async fn list(
 }
 
 /// Tells of one model.
-#[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path, description = "The model.")),
+#[utoipa::path(get, path = "/v1/models/{name}", tag = "models", security(("token" = ["read"])), params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "The model.", body = Told),
         (status = "default", description = "An error.", body = super::ErrorBody)))]
 pub(super) async fn one(
@@ -137,7 +137,7 @@ pub(super) async fn one(
 }
 
 /// Loads a model's file beside the version that answers, verifies it, and lets it answer from then on.
-#[utoipa::path(post, path = "/v1/models/{name}/reload", tag = "models",
+#[utoipa::path(post, path = "/v1/models/{name}/reload", tag = "models", security(("token" = ["admin"])),
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "The model as it is now.", body = Told),
         (status = "default", description = "An error; the version before goes on.", body = super::ErrorBody)))]

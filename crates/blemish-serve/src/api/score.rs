@@ -27,7 +27,7 @@ const MOST: usize = 64;
 const VERDICT: HeaderName = HeaderName::from_static("blemish-verdict");
 
 /// Scores one image.
-#[utoipa::path(post, path = "/v1/models/{name}/score", tag = "score",
+#[utoipa::path(post, path = "/v1/models/{name}/score", tag = "score", security(("token" = ["score"])),
     params(
         ("name" = String, Path, description = "The model."),
         ("map" = Option<String>, Query, description = "The anomaly map in the verdict: none, f32 or png."),
@@ -54,7 +54,7 @@ pub(super) async fn score(
 }
 
 /// Scores one image with the only model.
-#[utoipa::path(post, path = "/score", tag = "score",
+#[utoipa::path(post, path = "/score", tag = "score", security(("token" = ["score"])),
     params(
         ("map" = Option<String>, Query, description = "The anomaly map in the verdict: none, f32 or png."),
         ("regions" = Option<bool>, Query, description = "Whether regions are listed; true by default."),
@@ -79,7 +79,7 @@ pub(super) async fn score_only(
 }
 
 /// Scores up to 64 images.
-#[utoipa::path(post, path = "/v1/models/{name}/score-batch", tag = "score",
+#[utoipa::path(post, path = "/v1/models/{name}/score-batch", tag = "score", security(("token" = ["score"])),
     params(
         ("name" = String, Path, description = "The model."),
         ("map" = Option<String>, Query, description = "The anomaly map in each verdict: none, f32 or png."),

@@ -60,7 +60,7 @@ async fn ready(State(server): State<Arc<Server>>) -> Result<Json<Value>, Fault> 
 }
 
 /// Tells a model's inputs and outputs.
-#[utoipa::path(get, path = "/v2/models/{name}", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{name}", tag = "open inference protocol", security(("token" = ["score"]), ("token" = ["read"])),
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "The model.", body = Object),
         (status = "default", description = "An error.", body = ErrorBody)))]
@@ -75,7 +75,7 @@ async fn model(
 }
 
 /// Tells a version's inputs and outputs.
-#[utoipa::path(get, path = "/v2/models/{name}/versions/{version}", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{name}/versions/{version}", tag = "open inference protocol", security(("token" = ["score"]), ("token" = ["read"])),
     params(("name" = String, Path, description = "The model."), ("version" = String, Path, description = "Its version.")),
     responses((status = 200, description = "The model.", body = Object),
         (status = "default", description = "An error.", body = ErrorBody)))]
@@ -90,7 +90,7 @@ async fn model_version(
 }
 
 /// Says whether a model answers.
-#[utoipa::path(get, path = "/v2/models/{name}/ready", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{name}/ready", tag = "open inference protocol", security(("token" = ["score"]), ("token" = ["read"])),
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "It answers.", body = Object),
         (status = "default", description = "It does not.", body = ErrorBody)))]
@@ -104,7 +104,7 @@ async fn model_ready(
 }
 
 /// Says whether a version of a model answers.
-#[utoipa::path(get, path = "/v2/models/{name}/versions/{version}/ready", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{name}/versions/{version}/ready", tag = "open inference protocol", security(("token" = ["score"]), ("token" = ["read"])),
     params(("name" = String, Path, description = "The model."), ("version" = String, Path, description = "Its version.")),
     responses((status = 200, description = "It answers.", body = Object),
         (status = "default", description = "It does not.", body = ErrorBody)))]
@@ -120,7 +120,7 @@ async fn version_ready(
 }
 
 /// Scores images.
-#[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "open inference protocol",
+#[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "open inference protocol", security(("token" = ["score"])),
     params(("name" = String, Path, description = "The model."),
         ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Bytes of the JSON where those of tensors follow.")),
     request_body(description = "A request of the protocol: JSON, or JSON and bytes.",
@@ -140,7 +140,7 @@ async fn infer(
 }
 
 /// Scores images with a version, if that is the one that answers.
-#[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "open inference protocol",
+#[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "open inference protocol", security(("token" = ["score"])),
     params(("name" = String, Path, description = "The model."), ("version" = String, Path, description = "Its version."),
         ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Bytes of the JSON where those of tensors follow.")),
     request_body(description = "A request of the protocol: JSON, or JSON and bytes.",
@@ -161,7 +161,7 @@ async fn infer_version(
 }
 
 /// Lists the models.
-#[utoipa::path(post, path = "/v2/repository/index", tag = "open inference protocol",
+#[utoipa::path(post, path = "/v2/repository/index", tag = "open inference protocol", security(("token" = ["score"]), ("token" = ["read"])),
     responses((status = 200, description = "The models.", body = Object),
         (status = "default", description = "An error.", body = ErrorBody)))]
 async fn index(State(server): State<Arc<Server>>, rights: Rights) -> Result<Json<Value>, Fault> {
@@ -178,7 +178,7 @@ async fn index(State(server): State<Arc<Server>>, rights: Rights) -> Result<Json
 }
 
 /// Loads a model's file anew.
-#[utoipa::path(post, path = "/v2/repository/models/{name}/load", tag = "open inference protocol",
+#[utoipa::path(post, path = "/v2/repository/models/{name}/load", tag = "open inference protocol", security(("token" = ["admin"])),
     params(("name" = String, Path, description = "The model.")),
     responses((status = 200, description = "It was loaded.", body = Object),
         (status = "default", description = "An error; the version before goes on.", body = ErrorBody)))]

@@ -99,6 +99,63 @@ async fn the_description_lists_exactly_the_routes_of_all_rooms() {
     validate(&text);
 }
 
+/// Whoever has every right but the one that is described is refused, and whoever has that one alone is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_are_described_are_those_that_are_asked_for() {
+    const RIGHTS: [&str; 4] = ["score", "read", "label", "admin"];
+    let (options, folder) = options(&["line"]);
+    let tokens = folder.path().join("tokens");
+    let lines = RIGHTS.map(|right| {
+        let others: Vec<&str> = RIGHTS.into_iter().filter(|other| *other != right).collect();
+        format!("only-{right} {right}\nbut-{right} {}\n", others.join(","))
+    });
+    std::fs::write(&tokens, lines.concat()).unwrap();
+    let station = Some(folder.path().join("station"));
+    let server = Server::open(ServeOptions { station, token_file: Some(tokens), ..options }).unwrap();
+    server.models.verify().await.unwrap();
+    let (app, _) = server.app(rooms::all(&server).unwrap());
+    // What every body that is read before the rights may be.
+    let body =
+        r#"{"ids": [], "label": "good", "pinned": true, "version": "x", "threshold": 1, "kind": "eval"}"#;
+    let status = async |verb: &str, path: &str, token: &str| {
+        let mut asked = request(verb, path, body);
+        asked.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        send(&app, asked).await.status().as_u16()
+    };
+    let description = description(&app).await;
+    let mut wrong = Vec::new();
+    for (verb, path, operation) in operations(&description) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let query: Vec<String> = parameters
+            .filter(|one| one["in"] == "query" && one["required"] == true)
+            .map(|one| format!("{}=x", one["name"].as_str().unwrap()))
+            .collect();
+        // A name and a number at once.
+        let fill = |(at, part)| if at % 2 == 0 { part } else { "1" };
+        let filled: String = path.split(['{', '}']).enumerate().map(fill).collect();
+        let asked = format!("{filled}?{}", query.join("&"));
+        let security = operation["security"].as_array().cloned().unwrap_or_default();
+        let any: Vec<&str> = security.iter().filter_map(|one| one["token"][0].as_str()).collect();
+        for right in RIGHTS {
+            let may = any.is_empty() || any.contains(&right);
+            if (status(&verb, &asked, &format!("only-{right}")).await == 403) == may {
+                wrong.push(format!("{verb} {path}: {any:?} is described, {right} alone is another matter"));
+            }
+        }
+        if let [right] = any[..]
+            && status(&verb, &asked, &format!("but-{right}")).await != 403
+        {
+            wrong.push(format!("{verb} {path}: {right} is described and not needed"));
+        }
+        // A login with a wrong token is refused in this way, too.
+        let is_strange = status(&verb, &asked, "nobody").await == 401;
+        if path != "/v1/station/login" && is_strange == any.is_empty() {
+            wrong.push(format!("{verb} {path}: {any:?} is described, and no token is another matter"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_that_says_nothing_of_itself_is_found() {
     let routes_of_room = OpenApiRouter::new().route("/forgotten/{id}", get(async || "nothing"));

@@ -90,7 +90,7 @@ pub struct Both {
 }
 
 /// Compares the live version and one that was in shadow on the same images.
-#[utoipa::path(get, path = "/v1/station/compare/{model}", tag = "feedback",
+#[utoipa::path(get, path = "/v1/station/compare/{model}", tag = "feedback", security(("token" = ["read"])),
     params(("model" = String, Path, description = "The model."), Compared),
     responses((status = 200, description = "What each has said.", body = Comparison), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn compare(

@@ -20,7 +20,7 @@ use zip::{CompressionMethod, ZipWriter};
 const PAGE: usize = 200;
 
 /// Images as a zip, while it is made.
-#[utoipa::path(get, path = "/v1/station/download", tag = "history", params(Filter),
+#[utoipa::path(get, path = "/v1/station/download", tag = "history", security(("token" = ["read"])), params(Filter),
     responses((status = 200, description = "The images that the filters find, and a line on each in images.jsonl.",
         content((Vec<u8> = "application/zip"))), Refusals))]
 pub async fn download(

@@ -105,7 +105,7 @@ impl Station {
 }
 
 /// Tells the monitor's state, and scores over time.
-#[utoipa::path(get, path = "/v1/station/drift/{model}", tag = "feedback", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(get, path = "/v1/station/drift/{model}", tag = "feedback", security(("token" = ["read"])), params(("model" = String, Path, description = "The model.")),
     responses((status = 200, description = "The monitor.", body = DriftTold), (status = 404, description = "There is no such model.", body = ErrorBody), Refusals))]
 pub async fn drift(
     State(station): State<Arc<Station>>,
@@ -118,7 +118,7 @@ pub async fn drift(
 }
 
 /// Begins a new monitor.
-#[utoipa::path(post, path = "/v1/station/drift/{model}/restart", tag = "feedback", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(post, path = "/v1/station/drift/{model}/restart", tag = "feedback", security(("token" = ["admin"])), params(("model" = String, Path, description = "The model.")),
     request_body = By, responses((status = 200, description = "The new monitor.", body = DriftTold), (status = 404, description = "There is no such model.", body = ErrorBody),
         (status = 409, description = "Nobody watches for drift.", body = ErrorBody), Refusals))]
 pub async fn restart_drift(
@@ -151,7 +151,7 @@ pub struct Audited {
 }
 
 /// Tells what the audit says.
-#[utoipa::path(get, path = "/v1/station/audit", tag = "feedback", params(Audited),
+#[utoipa::path(get, path = "/v1/station/audit", tag = "feedback", security(("token" = ["read"])), params(Audited),
     responses((status = 200, description = "The audit.", body = Audit), Refusals))]
 pub async fn audit(
     State(station): State<Arc<Station>>,
@@ -166,7 +166,7 @@ pub async fn audit(
 }
 
 /// Tells what labels may be used for.
-#[utoipa::path(get, path = "/v1/station/feedback/{model}", tag = "feedback", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(get, path = "/v1/station/feedback/{model}", tag = "feedback", security(("token" = ["read"])), params(("model" = String, Path, description = "The model.")),
     responses((status = 200, description = "What an update and calibrations may take.", body = Feedback), (status = 404, description = "There is no such model.", body = ErrorBody), Refusals))]
 pub async fn feedback(
     State(station): State<Arc<Station>>,

@@ -39,7 +39,7 @@ pub struct Images {
 }
 
 /// Images by filters.
-#[utoipa::path(get, path = "/v1/station/images", tag = "history", params(Filter),
+#[utoipa::path(get, path = "/v1/station/images", tag = "history", security(("token" = ["read"])), params(Filter),
     responses((status = 200, description = "Images, newest first.", body = Images), Refusals))]
 pub async fn list(
     State(station): State<Arc<Station>>,
@@ -74,7 +74,7 @@ pub struct Neighbours {
 }
 
 /// An image with everything that is known of it.
-#[utoipa::path(get, path = "/v1/station/images/{id}", tag = "history", params(("id" = String, Path, description = "The image.")),
+#[utoipa::path(get, path = "/v1/station/images/{id}", tag = "history", security(("token" = ["read"])), params(("id" = String, Path, description = "The image.")),
     responses((status = 200, description = "The image.", body = Known), (status = 404, description = "There is no such image.", body = ErrorBody), Refusals))]
 pub async fn image(
     State(station): State<Arc<Station>>,
@@ -106,7 +106,7 @@ async fn row(station: &Arc<Station>, id: String) -> Result<Row, Fault> {
 }
 
 /// The original; what browsers do not show as PNG, unless it is asked for raw.
-#[utoipa::path(get, path = "/v1/station/images/{id}/original", tag = "history",
+#[utoipa::path(get, path = "/v1/station/images/{id}/original", tag = "history", security(("token" = ["read"])),
     params(("id" = String, Path, description = "The image."), ("raw" = Option<bool>, Query, description = "The very bytes that came.")),
     responses((status = 200, description = "The picture.", content(
             (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/bmp"), (Vec<u8> = "image/gif"),
@@ -139,7 +139,7 @@ pub struct Raw {
 }
 
 /// The map.
-#[utoipa::path(get, path = "/v1/station/images/{id}/map.png", tag = "history", params(("id" = String, Path, description = "The image.")),
+#[utoipa::path(get, path = "/v1/station/images/{id}/map.png", tag = "history", security(("token" = ["read"])), params(("id" = String, Path, description = "The image.")),
     responses((status = 200, description = "A PNG with a palette: its index is the level on the model's colour range.", content((Vec<u8> = "image/png"))),
         (status = 404, description = "There is no such image, or its picture is no longer kept.", body = ErrorBody), Refusals))]
 pub async fn map(
@@ -157,7 +157,7 @@ pub async fn map(
 }
 
 /// The thumbnail.
-#[utoipa::path(get, path = "/v1/station/images/{id}/thumb.jpg", tag = "history", params(("id" = String, Path, description = "The image.")),
+#[utoipa::path(get, path = "/v1/station/images/{id}/thumb.jpg", tag = "history", security(("token" = ["read"])), params(("id" = String, Path, description = "The image.")),
     responses((status = 200, description = "The picture, 256 pixels at most.", content((Vec<u8> = "image/jpeg"))),
         (status = 404, description = "There is no such image, or its picture is no longer kept.", body = ErrorBody), Refusals))]
 pub async fn thumbnail(
@@ -236,7 +236,7 @@ async fn label_all(
 }
 
 /// Labels an image.
-#[utoipa::path(post, path = "/v1/station/images/{id}/label", tag = "history", params(("id" = String, Path, description = "The image.")),
+#[utoipa::path(post, path = "/v1/station/images/{id}/label", tag = "history", security(("token" = ["label"])), params(("id" = String, Path, description = "The image.")),
     request_body = Labelling, responses((status = 200, description = "The image as it is now.", body = Row), (status = 404, description = "There is no such image.", body = ErrorBody), Refusals))]
 pub async fn label(
     State(station): State<Arc<Station>>,
@@ -249,7 +249,7 @@ pub async fn label(
 }
 
 /// Labels many.
-#[utoipa::path(post, path = "/v1/station/labels", tag = "history", request_body = LabellingMany,
+#[utoipa::path(post, path = "/v1/station/labels", tag = "history", security(("token" = ["label"])), request_body = LabellingMany,
     responses((status = 200, description = "How many were labelled.", body = Labelled), Refusals))]
 pub async fn labels(
     State(station): State<Arc<Station>>,
@@ -275,7 +275,7 @@ pub struct Pinning {
 }
 
 /// Keeps the pictures of an image whatever happens, or lets them go with the others.
-#[utoipa::path(post, path = "/v1/station/images/{id}/pin", tag = "history", params(("id" = String, Path, description = "The image.")),
+#[utoipa::path(post, path = "/v1/station/images/{id}/pin", tag = "history", security(("token" = ["label"])), params(("id" = String, Path, description = "The image.")),
     request_body = Pinning, responses((status = 200, description = "The image as it is now.", body = Row), (status = 404, description = "There is no such image.", body = ErrorBody), Refusals))]
 pub async fn pin(
     State(station): State<Arc<Station>>,

@@ -25,7 +25,7 @@ pub struct JobList {
 }
 
 /// Lists the latest jobs.
-#[utoipa::path(get, path = "/v1/station/jobs", tag = "models and jobs",
+#[utoipa::path(get, path = "/v1/station/jobs", tag = "models and jobs", security(("token" = ["read"])),
     responses((status = 200, description = "The jobs.", body = JobList), Refusals))]
 pub async fn jobs(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
@@ -35,7 +35,7 @@ pub async fn jobs(State(station): State<Arc<Station>>, caller: Caller) -> Result
 }
 
 /// Tells of a job.
-#[utoipa::path(get, path = "/v1/station/jobs/{id}", tag = "models and jobs", params(("id" = i64, Path, description = "The job.")),
+#[utoipa::path(get, path = "/v1/station/jobs/{id}", tag = "models and jobs", security(("token" = ["read"])), params(("id" = i64, Path, description = "The job.")),
     responses((status = 200, description = "The job.", body = Job), (status = 404, description = "There is no such job.", body = ErrorBody), Refusals))]
 pub async fn job(
     State(station): State<Arc<Station>>,
@@ -47,7 +47,7 @@ pub async fn job(
 }
 
 /// Takes a job into the queue.
-#[utoipa::path(post, path = "/v1/station/jobs", tag = "models and jobs", request_body = Wanted,
+#[utoipa::path(post, path = "/v1/station/jobs", tag = "models and jobs", security(("token" = ["admin"])), request_body = Wanted,
     responses((status = 200, description = "The job.", body = Job),
         (status = 404, description = "There is no such set, model or version.", body = ErrorBody), Refusals))]
 pub async fn add_job(
@@ -64,7 +64,7 @@ pub async fn add_job(
 }
 
 /// Lets a job stop, or not begin.
-#[utoipa::path(post, path = "/v1/station/jobs/{id}/cancel", tag = "models and jobs", params(("id" = i64, Path, description = "The job.")),
+#[utoipa::path(post, path = "/v1/station/jobs/{id}/cancel", tag = "models and jobs", security(("token" = ["admin"])), params(("id" = i64, Path, description = "The job.")),
     request_body = By, responses((status = 200, description = "The job.", body = Job), (status = 404, description = "There is no such job.", body = ErrorBody), Refusals))]
 pub async fn cancel(
     State(station): State<Arc<Station>>,
@@ -77,7 +77,7 @@ pub async fn cancel(
 }
 
 /// Goes on where a job ended.
-#[utoipa::path(post, path = "/v1/station/jobs/{id}/resume", tag = "models and jobs", params(("id" = i64, Path, description = "The job.")),
+#[utoipa::path(post, path = "/v1/station/jobs/{id}/resume", tag = "models and jobs", security(("token" = ["admin"])), params(("id" = i64, Path, description = "The job.")),
     request_body = By, responses((status = 200, description = "A new job.", body = Job), (status = 404, description = "There is no such job.", body = ErrorBody),
         (status = 409, description = "It cannot go on.", body = ErrorBody), Refusals))]
 pub async fn resume(

@@ -186,14 +186,14 @@ pub struct Paused {
 }
 
 /// Pauses the sources.
-#[utoipa::path(post, path = "/v1/station/pause", tag = "line",
+#[utoipa::path(post, path = "/v1/station/pause", tag = "line", security(("token" = ["label"])),
     responses((status = 200, description = "Sources stay connected; what comes meanwhile counts as skipped.", body = Paused), Refusals))]
 pub async fn pause(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     set_paused(&station, &caller, true).await
 }
 
 /// Lets the sources go on.
-#[utoipa::path(post, path = "/v1/station/resume", tag = "line",
+#[utoipa::path(post, path = "/v1/station/resume", tag = "line", security(("token" = ["label"])),
     responses((status = 200, description = "Sources go on.", body = Paused), Refusals))]
 pub async fn resume(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     set_paused(&station, &caller, false).await
@@ -217,7 +217,7 @@ pub struct Sources {
 }
 
 /// Tells how sources are doing.
-#[utoipa::path(get, path = "/v1/station/sources", tag = "line",
+#[utoipa::path(get, path = "/v1/station/sources", tag = "line", security(("token" = ["read"])),
     responses((status = 200, description = "The sources.", body = Sources), Refusals))]
 pub async fn sources(Shared(station): Shared<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
@@ -233,7 +233,7 @@ pub struct Trigger {
 }
 
 /// Triggers a source.
-#[utoipa::path(post, path = "/v1/trigger", tag = "line", request_body = Trigger,
+#[utoipa::path(post, path = "/v1/trigger", tag = "line", security(("token" = ["score"])), request_body = Trigger,
     responses((status = 200, description = "The verdict on its next frame.", body = Verdict),
         (status = 404, description = "There is no such source.", body = ErrorBody),
         (status = 409, description = "There are several sources and none is named.", body = ErrorBody),

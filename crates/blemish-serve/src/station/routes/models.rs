@@ -24,7 +24,7 @@ pub struct Models {
 }
 
 /// Lists the models with their versions.
-#[utoipa::path(get, path = "/v1/station/models", tag = "models and jobs",
+#[utoipa::path(get, path = "/v1/station/models", tag = "models and jobs", security(("token" = ["read"])),
     responses((status = 200, description = "The models, by name.", body = Models), Refusals))]
 pub async fn list(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
@@ -55,7 +55,7 @@ impl Change {
 }
 
 /// Lets a version answer.
-#[utoipa::path(post, path = "/v1/station/models/{model}/live", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(post, path = "/v1/station/models/{model}/live", tag = "models and jobs", security(("token" = ["admin"])), params(("model" = String, Path, description = "The model.")),
     request_body = Change,
     responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn live(
@@ -70,7 +70,7 @@ pub async fn live(
 }
 
 /// Puts a version into shadow, or ends the shadow where none is named.
-#[utoipa::path(post, path = "/v1/station/models/{model}/shadow", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(post, path = "/v1/station/models/{model}/shadow", tag = "models and jobs", security(("token" = ["admin"])), params(("model" = String, Path, description = "The model.")),
     request_body = Change,
     responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn shadow(
@@ -84,7 +84,7 @@ pub async fn shadow(
 }
 
 /// Lets the version answer that was live before.
-#[utoipa::path(post, path = "/v1/station/models/{model}/rollback", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(post, path = "/v1/station/models/{model}/rollback", tag = "models and jobs", security(("token" = ["admin"])), params(("model" = String, Path, description = "The model.")),
     request_body = Change,
     responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody),
         (status = 409, description = "No version was live before.", body = ErrorBody), Refusals))]
@@ -99,7 +99,7 @@ pub async fn roll_back(
 }
 
 /// Proves that a version scores as where it was fitted.
-#[utoipa::path(post, path = "/v1/station/models/{model}/verify", tag = "models and jobs", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(post, path = "/v1/station/models/{model}/verify", tag = "models and jobs", security(("token" = ["admin"])), params(("model" = String, Path, description = "The model.")),
     request_body = Change,
     responses((status = 200, description = "What `blemish verify --json` says of it.", body = Object), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn verify(
@@ -113,7 +113,7 @@ pub async fn verify(
 }
 
 /// Deletes a version.
-#[utoipa::path(delete, path = "/v1/station/models/{model}/versions/{key}", tag = "models and jobs",
+#[utoipa::path(delete, path = "/v1/station/models/{model}/versions/{key}", tag = "models and jobs", security(("token" = ["admin"])),
     params(("model" = String, Path, description = "The model."), ("key" = String, Path, description = "The version's key.")),
     responses((status = 200, description = "The model as it is now.", body = Model), (status = 404, description = "There is no such model or version.", body = ErrorBody),
         (status = 409, description = "The version is live or in shadow.", body = ErrorBody), Refusals))]
@@ -127,7 +127,7 @@ pub async fn delete(
 }
 
 /// Gives the file of a version.
-#[utoipa::path(get, path = "/v1/station/models/{model}/versions/{key}/download", tag = "models and jobs",
+#[utoipa::path(get, path = "/v1/station/models/{model}/versions/{key}/download", tag = "models and jobs", security(("token" = ["read"])),
     params(("model" = String, Path, description = "The model."), ("key" = String, Path, description = "The version's key.")),
     responses((status = 200, description = "The model file.", content((Vec<u8> = "application/octet-stream"))), (status = 404, description = "There is no such model or version.", body = ErrorBody), Refusals))]
 pub async fn download(
@@ -163,7 +163,7 @@ pub struct Method {
 }
 
 /// Lists the methods that a new model can be fitted with.
-#[utoipa::path(get, path = "/v1/station/methods", tag = "models and jobs",
+#[utoipa::path(get, path = "/v1/station/methods", tag = "models and jobs", security(("token" = ["read"])),
     responses((status = 200, description = "The methods.", body = Methods), Refusals))]
 pub async fn methods(State(_): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;

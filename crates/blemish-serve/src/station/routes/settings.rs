@@ -51,7 +51,7 @@ pub struct Retention {
 }
 
 /// What may be changed.
-#[utoipa::path(get, path = "/v1/station/settings", tag = "settings",
+#[utoipa::path(get, path = "/v1/station/settings", tag = "settings", security(("token" = ["read"])),
     responses((status = 200, description = "The settings.", body = AllSettings), Refusals))]
 pub async fn settings(State(station): State<Arc<Station>>, caller: Caller) -> Result<Response, Fault> {
     caller.need(Right::Read)?;
@@ -59,7 +59,7 @@ pub async fn settings(State(station): State<Arc<Station>>, caller: Caller) -> Re
 }
 
 /// Changes settings; what is not given stays.
-#[utoipa::path(put, path = "/v1/station/settings", tag = "settings", request_body = Changes,
+#[utoipa::path(put, path = "/v1/station/settings", tag = "settings", security(("token" = ["admin"])), request_body = Changes,
     responses((status = 200, description = "The settings as they are now.", body = AllSettings), Refusals))]
 pub async fn set_settings(
     State(station): State<Arc<Station>>,
@@ -127,7 +127,7 @@ pub struct Log {
 }
 
 /// Tells who changed what.
-#[utoipa::path(get, path = "/v1/station/log", tag = "settings", params(Lines),
+#[utoipa::path(get, path = "/v1/station/log", tag = "settings", security(("token" = ["read"])), params(Lines),
     responses((status = 200, description = "The changes.", body = Log), Refusals))]
 pub async fn log(
     State(station): State<Arc<Station>>,

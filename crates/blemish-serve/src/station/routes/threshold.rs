@@ -67,7 +67,7 @@ pub struct Threshold {
 }
 
 /// Tells a threshold, where else it can stand, and what the line has scored.
-#[utoipa::path(get, path = "/v1/station/threshold/{model}", tag = "threshold",
+#[utoipa::path(get, path = "/v1/station/threshold/{model}", tag = "threshold", security(("token" = ["read"])),
     params(("model" = String, Path, description = "The model."), ("last" = Option<usize>, Query, description = "The last images to look at, up to 10,000; 500 by default.")),
     responses((status = 200, description = "The threshold.", body = Threshold), (status = 404, description = "There is no such model.", body = ErrorBody),
         (status = 409, description = "The model has no calibration.", body = ErrorBody), Refusals))]
@@ -130,7 +130,7 @@ pub struct Setting {
 }
 
 /// Sets another threshold, or says what it would do.
-#[utoipa::path(post, path = "/v1/models/{model}/threshold", tag = "threshold",
+#[utoipa::path(post, path = "/v1/models/{model}/threshold", tag = "threshold", security(("token" = ["admin"])),
     params(("model" = String, Path, description = "The model."), ("last" = Option<usize>, Query, description = "The last images to look at, up to 10,000; 500 by default."),
         ("dry_run" = Option<bool>, Query, description = "Whether to change nothing; then `read` is enough.")),
     request_body(content = Setting, description = "Either `threshold` or `rate`."),
@@ -155,7 +155,7 @@ pub async fn set_threshold(
 }
 
 /// Brings the threshold before back.
-#[utoipa::path(post, path = "/v1/models/{model}/threshold/undo", tag = "threshold", params(("model" = String, Path, description = "The model.")),
+#[utoipa::path(post, path = "/v1/models/{model}/threshold/undo", tag = "threshold", security(("token" = ["admin"])), params(("model" = String, Path, description = "The model.")),
     request_body(content = Setting, description = "`author` and `last` count."),
     responses((status = 200, description = "What it does.", body = Outcome), (status = 404, description = "There is no such model.", body = ErrorBody),
         (status = 409, description = "Nothing is to undo.", body = ErrorBody), Refusals))]

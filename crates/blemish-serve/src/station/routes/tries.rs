@@ -82,7 +82,7 @@ pub struct RefusedImage {
 }
 
 /// Tries a version on a few images, beside the line.
-#[utoipa::path(post, path = "/v1/station/models/{model}/try", tag = "models and jobs",
+#[utoipa::path(post, path = "/v1/station/models/{model}/try", tag = "models and jobs", security(("token" = ["score"])),
     params(("model" = String, Path, description = "The model."), Tried),
     request_body(description = "A form with up to 20 files, or one bare file.", content(
         (Vec<u8> = "multipart/form-data"), (Vec<u8> = "application/octet-stream"))),

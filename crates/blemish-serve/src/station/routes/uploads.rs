@@ -29,7 +29,7 @@ pub struct Into {
 }
 
 /// Takes images and zips into a set.
-#[utoipa::path(post, path = "/v1/station/uploads", tag = "uploads", params(Into),
+#[utoipa::path(post, path = "/v1/station/uploads", tag = "uploads", security(("token" = ["admin"])), params(Into),
     request_body(description = "A form with a file a part: images and zips.", content((Vec<u8> = "multipart/form-data"))),
     responses((status = 200, description = "The set as it is now.", body = Set), (status = 404, description = "There is no such set.", body = ErrorBody),
         (status = 413, description = "A file is too large.", body = ErrorBody), Refusals))]
@@ -149,7 +149,7 @@ pub struct Issue {
 }
 
 /// Tells of a set.
-#[utoipa::path(get, path = "/v1/station/uploads/{set}", tag = "uploads", params(("set" = String, Path, description = "The set."), Looked),
+#[utoipa::path(get, path = "/v1/station/uploads/{set}", tag = "uploads", security(("token" = ["read"])), params(("set" = String, Path, description = "The set."), Looked),
     responses((status = 200, description = "The set.", body = Checked), (status = 404, description = "There is no such set.", body = ErrorBody), Refusals))]
 pub async fn set(
     State(station): State<Arc<Station>>,
@@ -193,7 +193,7 @@ pub struct Deleted {
 }
 
 /// Deletes a set.
-#[utoipa::path(delete, path = "/v1/station/uploads/{set}", tag = "uploads", params(("set" = String, Path, description = "The set.")),
+#[utoipa::path(delete, path = "/v1/station/uploads/{set}", tag = "uploads", security(("token" = ["admin"])), params(("set" = String, Path, description = "The set.")),
     responses((status = 200, description = "How many files it had.", body = Deleted), (status = 404, description = "There is no such set.", body = ErrorBody), Refusals))]
 pub async fn delete(
     State(station): State<Arc<Station>>,
@@ -206,7 +206,7 @@ pub async fn delete(
 }
 
 /// Gives a file of a set, to be shown.
-#[utoipa::path(get, path = "/v1/station/uploads/{set}/files/{sha256}", tag = "uploads",
+#[utoipa::path(get, path = "/v1/station/uploads/{set}/files/{sha256}", tag = "uploads", security(("token" = ["read"])),
     params(("set" = String, Path, description = "The set."), ("sha256" = String, Path, description = "Of the file's content.")),
     responses((status = 200, description = "The picture.", content(
             (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/bmp"), (Vec<u8> = "image/gif"))),
@@ -226,7 +226,7 @@ pub async fn file(
 }
 
 /// Takes a file out of a set.
-#[utoipa::path(delete, path = "/v1/station/uploads/{set}/files/{sha256}", tag = "uploads",
+#[utoipa::path(delete, path = "/v1/station/uploads/{set}/files/{sha256}", tag = "uploads", security(("token" = ["admin"])),
     params(("set" = String, Path, description = "The set."), ("sha256" = String, Path, description = "Of the file's content.")),
     responses((status = 200, description = "The set as it is now.", body = Set), (status = 404, description = "There is no such set or file.", body = ErrorBody), Refusals))]
 pub async fn remove(

@@ -15,8 +15,8 @@ use crate::{FeatureError, weights};
 /// The networks whose weights are here.
 pub const EMBEDDED: [Architecture; 2] = [Architecture::EfficientNetLite0, Architecture::EfficientNetLite2];
 
-/// Files of [`EMBEDDED`], in its order.
-const ASSETS: [&[u8]; 2] = [
+/// Files of [`EMBEDDED`], in its order. A static, since every compiled part of the crate that names a constant holds a copy of its own.
+static ASSETS: [&[u8]; 2] = [
     include_bytes!("../../assets/efficientnet_lite0-trunk.safetensors"),
     include_bytes!("../../assets/efficientnet_lite2-trunk.safetensors"),
 ];

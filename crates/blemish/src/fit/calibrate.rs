@@ -21,6 +21,7 @@ use blemish_core::method::{LeaveOneOut, Pass, TrainingSet};
 use blemish_core::observer::Quiet;
 use blemish_data::Source as Images;
 use blemish_eval::{Calibration, Extremes, Source};
+use std::collections::BTreeMap;
 
 /// What share of the images calibrates a method that trains for long: one of this many.
 const HELD_OUT: usize = 5;
@@ -59,17 +60,18 @@ pub(crate) fn fit_calibrated(fits: &Fits<'_>, chosen: Option<Vec<usize>>) -> Res
         return Ok(Calibrated { views, calibration: None, images });
     }
     let units = fits.units(&images)?;
-    let outcome = out_of_sample(fits, &units, &views, &images, &mut collect);
+    let outcome = out_of_sample(fits, &units, &views, (&all, &images), &mut collect);
     let calibration = conclude(outcome, &good, fits, &units)?;
     Ok(Calibrated { views, calibration, images })
 }
 
-/// Scores images of a fit by models fitted without them: all of them in folds, or one fold only where features are not kept.
+/// Scores images of a fit by models fitted without them: all of them in folds, or one fold only where features are not kept. `all` are
+/// those that the fit was given, `images` those that it could read.
 fn out_of_sample(
     fits: &Fits<'_>,
     units: &Units,
     views: &[View],
-    images: &[usize],
+    (all, images): (&[usize], &[usize]),
     each: &mut EachScored<'_>,
 ) -> Result<Source, Error> {
     let observer = fits.options.observer;
@@ -95,8 +97,11 @@ fn out_of_sample(
         let images = if declined.is_some() { dealt.swap_remove(0) } else { images.to_vec() };
         observer.stage("calibrating", Some(images.len() as u64));
         let pass = Pass { reads: fits.plan.needs.reads, shuffle: None };
+        // The model knows its images by their places in the fit.
+        let places: BTreeMap<usize, usize> = all.iter().copied().zip(0..).collect();
         set.part(images.clone()).for_each(pass, &mut |input| {
-            let scored = input.finish(stage, able.score_left_out(input)?)?;
+            let indices: Vec<usize> = input.indices.iter().map(|&at| places[&images[at]]).collect();
+            let scored = input.finish(stage, able.score_left_out(&Input { indices: &indices, ..*input })?)?;
             input.indices.iter().zip(scored).for_each(|(&at, scored)| each(images[at], scored));
             observer.advance(input.count() as u64);
             Ok(())

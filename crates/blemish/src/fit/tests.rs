@@ -10,7 +10,7 @@ use blemish_core::entry::{Entry, MethodEntry};
 use blemish_core::error::Error;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use blemish_core::method::{Family, FitContext, Method, MethodInfo, Pass, Stored, TrainingSet};
+use blemish_core::method::{Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet};
 use blemish_core::needs::Needs;
 use blemish_core::state::State;
 use blemish_data::{ImageBatch, Memory, MemoryImage, Pixels, RgbImage, Transform};
@@ -69,7 +69,63 @@ impl<const LONG: bool> Method for Brightness<LONG> {
     }
 }
 
+/// Keeps the brightness of every image; one scores by its distance to the nearest, left out by its place in the fit.
+struct Nearest(Vec<(usize, f32)>);
+
+impl Nearest {
+    fn scores(&self, input: &Input<'_>, left_out: Option<&[usize]>) -> Result<Vec<PatchScores>, Error> {
+        let score = |(at, mean): (usize, f32)| {
+            let others = self.0.iter().filter(|(place, _)| left_out.is_none_or(|left| left[at] != *place));
+            let value = others.map(|(_, known)| (mean - known).abs()).fold(f32::INFINITY, f32::min);
+            PatchScores { height: 1, width: 1, values: vec![value], image_score: None }
+        };
+        Ok(means(input.images()?).into_iter().enumerate().map(score).collect())
+    }
+}
+
+impl Method for Nearest {
+    type Config = NoSettings;
+    const INFO: MethodInfo =
+        MethodInfo { name: "nearest", summary: "", advice: "", citation: "", family: Family::Classical };
+    fn needs(_: &NoSettings) -> Needs {
+        Needs::of_images()
+    }
+    fn fit(_: &NoSettings, train: &dyn TrainingSet, _: &FitContext<'_>) -> Result<Self, Error> {
+        let mut all = Vec::new();
+        train.for_each(Pass::IMAGES, &mut |input| {
+            all.extend(input.indices.iter().copied().zip(means(input.images()?)));
+            Ok(())
+        })?;
+        Ok(Self(all))
+    }
+    fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.scores(input, None)
+    }
+    fn leave_one_out(&self) -> Option<&dyn LeaveOneOut> {
+        Some(self)
+    }
+    fn map_stage(&self) -> MapStage {
+        MapStage { interpolation: Interpolation::Nearest, sigma: 0.0, border: BlurBorder::Mirror }
+    }
+    fn state(&self) -> State {
+        State::default()
+    }
+    fn config(&self) -> &NoSettings {
+        &NoSettings {}
+    }
+    fn restore(_: Stored<NoSettings>) -> Result<Self, Error> {
+        Ok(Self(vec![]))
+    }
+}
+
+impl LeaveOneOut for Nearest {
+    fn score_left_out(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
+        self.scores(input, Some(input.indices))
+    }
+}
+
 static QUICK: Entry<Brightness<false>> = Entry::new();
+static NEAREST: Entry<Nearest> = Entry::new();
 static LONG: Entry<Brightness<true>> = Entry::new();
 
 /// Grey images of brightness 0, 10, 20, ... of 255; `group` may name what an image shares with others.
@@ -92,7 +148,7 @@ fn ungrouped(count: u8) -> Memory {
 fn calibrated(entry: &'static dyn MethodEntry, good: &Memory, calibration: CalibrationConfig) -> Calibrated {
     let transform = Some(Transform::resize_to(16, 16));
     let config = DetectorConfig { transform, calibration, seed: 1, ..DetectorConfig::default() };
-    let options = FitOptions::default();
+    let options = FitOptions { skip_bad: true, ..FitOptions::default() };
     let plan = Plan::of(entry, &config, &options).unwrap();
     let good = Watched::new(good);
     let fits = Fits::new(&plan, &config, &good, &options, true).unwrap();
@@ -123,6 +179,25 @@ fn leave_one_out_scores_are_those_by_hand() {
     assert_eq!(calibration.source, Source::Folds { folds: 5, groups: None });
     // The model itself has learnt from all five: its mean is 20.
     assert!(score_of(&outcome.views, 20.0) < 1e-5);
+}
+
+/// An image that cannot be read has a place in the fit all the same.
+#[test]
+fn images_are_left_out_by_their_places_in_the_fit() {
+    let grey = |number: u8| {
+        let pixels = Pixels::U8(vec![number * number; 3 * 16 * 16]);
+        MemoryImage::new(RgbImage { height: 16, width: 16, pixels })
+    };
+    let broken = MemoryImage::encoded(b"no picture".to_vec());
+    // 0, broken, 16, 36, 64: the nearest others are 16, 16, 20 and 28 away.
+    let images = [grey(0), broken, grey(4), grey(6), grey(8)];
+    let good = Memory::new(images).unwrap();
+    let calibration = calibrated(&NEAREST, &good, CalibrationConfig::default()).calibration.unwrap();
+    let expected = [16.0f32, 16.0, 20.0, 28.0].map(|away| away / 255.0);
+    assert_eq!(calibration.image_scores.len(), 4);
+    for (found, expected) in calibration.image_scores.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+    }
 }
 
 #[test]

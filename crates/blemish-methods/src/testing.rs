@@ -136,11 +136,16 @@ impl Golden {
 
     /// Those of the published width, which `make_NAME.py --published FOLDER` makes, where BLEMISH_GOLDEN_PUBLISHED names that folder.
     pub(crate) fn published(name: &str) -> Option<Self> {
+        Self::published_file(name).map(|path| Self::of(&path))
+    }
+
+    /// Where those lie.
+    pub(crate) fn published_file(name: &str) -> Option<std::path::PathBuf> {
         let Some(folder) = std::env::var_os("BLEMISH_GOLDEN_PUBLISHED") else {
             println!("skipped: BLEMISH_GOLDEN_PUBLISHED names no folder with {name}.safetensors");
             return None;
         };
-        Some(Self::of(&std::path::Path::new(&folder).join(format!("{name}.safetensors"))))
+        Some(std::path::Path::new(&folder).join(format!("{name}.safetensors")))
     }
 
     fn of(path: &std::path::Path) -> Self {

@@ -1,8 +1,8 @@
 """Golden values of DDAD: U-Net, loss, a step, a conditioned reconstruction, distances and map, the extractor's loss and a step, by PyTorch.
 
 usage: python make_ddad.py ddad.safetensors
-       python make_ddad.py --published FOLDER      the published U-Net, 64 channels
-needs: torch, numpy, safetensors (any CPU build)
+       python make_ddad.py --published FOLDER      the published U-Net, 64 channels, and the published extractor
+needs: torch, numpy, safetensors (any CPU build); torchvision with --published
 
 Written out from the description of the network and of its released code; nothing is shared with blemish.
 
@@ -13,7 +13,11 @@ with `target` in pixels (`pixels`), `maps.0.one` and so on are compared in featu
 batch and blurred, `scores` are its maxima in the central 16 x 16. phi.NAME are weights of a small extractor of three convolutions, as it
 starts (psi) and after one step of AdamW (phi.after.NAME); `phi.loss` compares `made` and `target`.
 
-Made with Python 3.11, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0.
+ddad_features.safetensors has `given`, `target`, what torchvision's WideResNet-101-2 with the random weights of ddad_extractor.safetensors
+makes of them in its second and third stage (maps.0 and maps.1), and `pixels`, `features`, `map` (sigma 4) and `scores` (central 224 x 224) of
+those.
+
+Made with Python 3.11, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0, torchvision 0.29.2.
 """
 
 import argparse
@@ -218,6 +222,20 @@ def blurred(x, sigma):
     return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="reflect"), line[..., None])
 
 
+def differences(given, target, maps, how):
+    """The distances of images and of their features, the map of both, and its largest values in the centre."""
+    factor, sigma, crop = how
+    side = given.shape[-1]
+    pixels = (given - target).abs().mean(1, keepdim=True)
+    features = compare(maps, (side, side))
+    mixed = blurred(features + factor * features.max() / pixels.max() * pixels, sigma)
+    low, high = (side - crop) // 2, (side + crop) // 2
+    found = {"pixels": pixels, "features": features, "map": mixed, "scores": mixed[:, :, low:high, low:high].amax(dim=(1, 2, 3))}
+    for number, (one, other) in enumerate(maps):
+        found |= {f"maps.{number}.one": one, f"maps.{number}.other": other}
+    return found
+
+
 class Extractor(nn.Module):
     def __init__(self):
         super().__init__()
@@ -264,16 +282,8 @@ def make(shape, side, batch, whole):
     found |= {"loss": loss.reshape(1)} | {f"after.{name}": value for name, value in named(model).items()}
     if whole:
         given = (target + 0.1 * normal(batch, 3, side, side)).float().double()
-        pixels = (given - target).abs().mean(1, keepdim=True)
         maps = [[normal(batch, c, side // s, side // s) for _ in range(2)] for c, s in [(5, 4), (7, 8)]]
-        features = compare(maps, (side, side))
-        mixed = features + 0.7 * features.max() / pixels.max() * pixels
-        mixed = blurred(mixed, 1.5)
-        low, high = (side - 16) // 2, (side + 16) // 2
-        found |= {"given": given, "pixels": pixels, "features": features, "map": mixed}
-        found |= {"scores": mixed[:, :, low:high, low:high].amax(dim=(1, 2, 3))}
-        for number, (one, other) in enumerate(maps):
-            found |= {f"maps.{number}.one": one, f"maps.{number}.other": other}
+        found |= {"given": given} | differences(given, target, maps, (0.7, 1.5, 16))
         torch.manual_seed(7)
         psi, phi = Extractor().double(), Extractor().double()
         # What has been trained for a while: otherwise there is nothing to distil.
@@ -289,6 +299,40 @@ def make(shape, side, batch, whole):
     return {name: value.detach().float().contiguous() for name, value in found.items()}
 
 
+def published_features(folder, side=256):
+    """What the published extractor makes of two images and of what differs a little from them."""
+    from torchvision.models import wide_resnet101_2
+
+    torch.manual_seed(8)
+    network = wide_resnet101_2()
+    coarse = torch.randn(2, 3, side // 8, side // 8)
+    target = (F.interpolate(coarse, size=(side, side), mode="bicubic") + 0.2 * torch.randn(2, 3, side, side)).tanh()
+    given = target + 0.1 * torch.randn(2, 3, side, side)
+    mean, deviation = (torch.tensor(of)[:, None, None] for of in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    # Moments of normalisations as images leave them: otherwise values grow from block to block. And blocks that change their input a little,
+    # as trained ones do: with gains of 1, rounding grows fortyfold in the 23 blocks of the third stage, in PyTorch as well.
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+            if name.endswith("bn3"):
+                layer.weight.data.fill_(0.2)
+    with torch.no_grad():
+        network.train()(((target + 1) / 2 - mean) / deviation)
+    save_file(network.state_dict(), os.path.join(folder, "ddad_extractor.safetensors"))
+    network = network.double().eval()
+
+    def stages(images):
+        x = ((images.double() + 1) / 2 - mean) / deviation
+        x = network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(x)))))
+        second = network.layer2(x)
+        return second, network.layer3(second)
+
+    with torch.no_grad():
+        maps = list(zip(stages(given), stages(target)))
+    found = {"given": given, "target": target} | differences(given.double(), target.double(), maps, (1.0, 4.0, 224))
+    save_file({name: value.float().contiguous() for name, value in found.items()}, os.path.join(folder, "ddad_features.safetensors"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?")
@@ -299,6 +343,7 @@ def main():
         count = sum(value.numel() for value in UNet(*published).parameters())
         assert count == 32_952_707, count
         save_file(make(published, 64, 1, False), os.path.join(arguments.published, "ddad.safetensors"))
+        published_features(arguments.published)
     if arguments.file:
         save_file(make((4, (1, 2), 1, 1, 2, 2), 24, 2, True), arguments.file)
 

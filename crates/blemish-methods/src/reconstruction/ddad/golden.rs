@@ -3,18 +3,20 @@
 use super::compare::{Differences, features, finished, pixels, ratio_of_batch};
 use super::config::DdadConfig;
 use super::diffusion::{Lesson, Path, Way, loss};
-use super::extractor;
+use super::extractor::{self, Extractor};
 use super::unet::{Shape, UNet};
 use crate::shared::tensors::values_of;
-use crate::testing::{Golden, blank_of, close_as};
+use crate::testing::{Golden, blank_of, close_as, relative_difference};
 use blemish_core::preset::Preset;
-use blemish_features::FeatureMap;
+use blemish_features::networks::Architecture;
+use blemish_features::{Backbone, BackboneSpec, EngineOptions, FeatureMap};
 use blemish_nn::init::Init;
 use blemish_nn::layers::Conv;
 use blemish_nn::train::{Optimiser, Plan, Schedule, TrainError, Verdict, Watch, train};
 use blemish_nn::{Device, Module, Tensor};
 use burn::tensor::DType;
 use burn::tensor::activation::relu;
+use std::sync::Arc;
 
 struct Alone;
 
@@ -91,9 +93,12 @@ fn map(golden: &Golden, number: usize, image: usize) -> FeatureMap {
     FeatureMap { channels, height, width, data }
 }
 
-#[test]
-fn distances_and_maps_equal_pytorchs() {
-    let golden = Golden::read("ddad");
+/// Distances, maps (D_f + `factor` x ratio x D_p, blurred by `sigma`) and scores in the centre of `crop`, of features of each image.
+fn maps_agree(
+    golden: &Golden,
+    (factor, sigma, crop): (f32, f32, usize),
+    maps_of: impl Fn(usize) -> Vec<FeatureMap>,
+) {
     let ((shape, given), (_, target)) = (golden.values("given"), golden.values("target"));
     let (size, length) = ((shape[2], shape[3]), 3 * shape[2] * shape[3]);
     let found: Vec<Differences> = given
@@ -102,19 +107,50 @@ fn distances_and_maps_equal_pytorchs() {
         .enumerate()
         .map(|(image, (given, target))| Differences {
             pixels: pixels(given, target),
-            features: features(&[map(&golden, 0, image), map(&golden, 1, image)], size),
+            features: features(&maps_of(image), size),
         })
         .collect();
     let joined = |of: fn(&Differences) -> &Vec<f32>| found.iter().flat_map(of).copied().collect::<Vec<_>>();
     golden.close(&joined(|found| &found.pixels), "pixels");
     golden.close(&joined(|found| &found.features), "features");
-    let factor = 0.7 * ratio_of_batch(&found);
+    let factor = factor * ratio_of_batch(&found);
     let maps =
-        |crop| found.iter().flat_map(move |found| finished(found.combined(factor), size, 1.5, crop, None));
+        |crop| found.iter().flat_map(move |found| finished(found.combined(factor), size, sigma, crop, None));
     golden.close(&maps(None).collect::<Vec<_>>(), "map");
-    let cropped: Vec<f32> = maps(Some(16)).collect();
+    let cropped: Vec<f32> = maps(Some(crop)).collect();
     let largest = |map: &[f32]| map.iter().copied().fold(0.0, f32::max);
     golden.close(&cropped.chunks_exact(size.0 * size.1).map(largest).collect::<Vec<_>>(), "scores");
+}
+
+#[test]
+fn distances_and_maps_equal_pytorchs() {
+    let golden = Golden::read("ddad");
+    maps_agree(&golden, (0.7, 1.5, 16), |image| vec![map(&golden, 0, image), map(&golden, 1, image)]);
+}
+
+#[test]
+fn so_do_those_of_the_published_extractor() {
+    let Some(golden) = Golden::published("ddad_features") else { return };
+    let spec = BackboneSpec {
+        layers: ["layer1", "layer2", "layer3"].map(String::from).into(),
+        weights: Golden::published_file("ddad_extractor"),
+        ..Architecture::WideResNet101x2.into()
+    };
+    let backbone = Backbone::load(&spec, &[], &EngineOptions::default()).unwrap();
+    let extractor = Extractor::plain(Arc::new(backbone));
+    let ((shape, given), (_, target)) = (golden.values("given"), golden.values("target"));
+    let length = shape[1..].iter().product::<usize>();
+    let maps_of = |image: usize| {
+        let pair = [&given, &target].map(|images| &images[image * length..][..length]);
+        let found = extractor.compared(&pair, (shape[2], shape[3])).unwrap();
+        for (number, found) in found.iter().enumerate() {
+            let off = relative_difference(&found.data, &map(&golden, number, image).data);
+            println!("stage {} of image {image} within {off:.1e}", number + 2);
+            assert!(off < 1e-4, "stage {}: {off:.1e} off", number + 2);
+        }
+        found
+    };
+    maps_agree(&golden, (1.0, 4.0, 224), maps_of);
 }
 
 /// Three convolutions.

@@ -313,6 +313,6 @@ mod tests {
     #[test]
     fn images_that_are_too_wide_are_not_packed() {
         assert!(BytePanels::new(&vec![1.0; WIDEST + 1], WIDEST + 1).is_none());
-        assert!(BytePanels::new(&vec![0.0; 40], 4).is_some());
+        assert!(BytePanels::new(&[0.0; 40], 4).is_some());
     }
 }

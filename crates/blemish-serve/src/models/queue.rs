@@ -43,6 +43,8 @@ pub(super) struct Queue {
     pub(super) name: String,
     pub(super) batch: usize,
     pub(super) wait: Duration,
+    /// Threads that score.
+    pub(super) threads: usize,
     pub(super) condition: Arc<Condition>,
     pub(super) bus: Arc<Bus>,
     waiting: Mutex<Waiting>,
@@ -59,11 +61,21 @@ impl Queue {
     pub(super) fn new(
         name: &str,
         (batch, wait): (usize, Duration),
+        threads: usize,
         condition: Arc<Condition>,
         bus: Arc<Bus>,
     ) -> Self {
         let (waiting, changed) = (Mutex::default(), Condvar::new());
-        Self { name: name.to_owned(), batch: batch.max(1), wait, condition, bus, waiting, changed }
+        Self {
+            name: name.to_owned(),
+            batch: batch.max(1),
+            wait,
+            threads: threads.max(1),
+            condition,
+            bus,
+            waiting,
+            changed,
+        }
     }
 
     /// Starts the thread. It ends when the queue is closed.
@@ -149,7 +161,7 @@ impl Queue {
             };
             waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = waiting.live.len().min(self.batch);
+        let count = even(waiting.live.len().min(self.batch), self.threads);
         Turn::Live(waiting.live.drain(..count).collect())
     }
 
@@ -296,8 +308,28 @@ impl Queue {
     }
 }
 
+/// So many of what waits that every thread has the same number: images are scored side by side, so with one more all but one thread would wait for
+/// its end, and everybody for the answers. Fewer than there are threads share the threads.
+fn even(waiting: usize, threads: usize) -> usize {
+    if waiting > threads { waiting - waiting % threads } else { waiting }
+}
+
 /// The rows and columns of an image of (height, width) pixels that the map covers.
 fn covered(version: &Version, (height, width): (usize, usize)) -> (Range<usize>, Range<usize>) {
     // It was transformed, so that it can be.
     version.detector.transform().covered(height, width).unwrap_or((0..height, 0..width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::even;
+
+    #[test]
+    fn every_thread_gets_the_same_number_of_images() {
+        let taken = |threads| (1..=8).map(|waiting| even(waiting, threads)).collect::<Vec<_>>();
+        assert_eq!(taken(1), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(taken(2), [1, 2, 2, 4, 4, 6, 6, 8]);
+        assert_eq!(taken(3), [1, 2, 3, 3, 3, 6, 6, 6]);
+        assert_eq!(taken(16), [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
 }

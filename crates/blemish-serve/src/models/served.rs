@@ -72,7 +72,8 @@ impl Served {
         let condition = Arc::new(Condition::new());
         let options = &engine.options;
         let batch = (options.batch, options.batch_wait);
-        let queue = Arc::new(Queue::new(&option.name, batch, condition.clone(), engine.bus.clone()));
+        let threads = options.engine_options().thread_count();
+        let queue = Arc::new(Queue::new(&option.name, batch, threads, condition.clone(), engine.bus.clone()));
         queue.start()?;
         let looked = Looked { last: None, tried: Some(version.stamp), gone: 0 };
         Ok(Self {

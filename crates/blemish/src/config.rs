@@ -75,7 +75,8 @@ impl DetectorConfig {
     /// [`Error::Living`] for a method or a way of looking at images whose models cannot be updated.
     pub fn updatable(mut self) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Living { action: "update", reason };
-        if registry::method(&self.method)?.updates().is_none() {
+        let entry = registry::method(&self.method)?;
+        if entry.updates().is_none() {
             return Err(refuse(format!(
                 "models of {} stay as they were fitted; do not ask for it, or use one of: {}",
                 self.method,
@@ -89,7 +90,10 @@ impl DetectorConfig {
                     .into(),
             ));
         }
-        self.settings.insert("updatable".into(), true.into());
+        // Models of methods without the setting always can.
+        if entry.settings().iter().any(|setting| setting.name == "updatable") {
+            self.settings.insert("updatable".into(), true.into());
+        }
         Ok(self)
     }
 

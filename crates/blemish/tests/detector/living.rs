@@ -58,6 +58,31 @@ fn padim_updated_and_merged_equals_the_fit_on_everything() {
 }
 
 #[test]
+fn anomalydino_updated_and_merged_is_the_fit_on_everything() {
+    let bench = Bench::new(6);
+    let options = FitOptions::default();
+    for mode in ["dino", "multilayer", "retrieval", "batch"] {
+        // A method whose models always can has no setting for it.
+        let config = bench.config("anomalydino", json!({"mode": mode})).updatable().unwrap();
+        let whole = fit(&config, &bench.dataset);
+        let parts = [0..2, 2..4, 4..6].map(|range| fit(&config, &shard(&bench, range)));
+        let path = bench.path("part.blemish");
+        parts[0].save(&path).unwrap();
+        let loaded = Detector::load(&path, &EngineOptions::default()).unwrap();
+        let updated = loaded.update(&Files::training(&shard(&bench, 2..6)), &options).unwrap();
+        let merged = Detector::merge(&parts, &options).unwrap();
+        for detector in [&updated, &merged] {
+            assert_eq!(detector.coverage(), whole.coverage());
+            assert!(detector.verify(&EngineOptions::default()).unwrap().passed);
+            for sample in bench.dataset.test.iter().chain(&bench.dataset.train) {
+                let (found, expected) = (detector.score_file(&sample.path), whole.score_file(&sample.path));
+                assert_eq!(found.unwrap().map.values, expected.unwrap().map.values, "{mode}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_update_goes_on_after_saving_and_loading_and_can_be_repeated() {
     let bench = Bench::new(6);
     let padim = bench.config("padim", json!({"dimensions": 8, "precision": "single", "updatable": true}));

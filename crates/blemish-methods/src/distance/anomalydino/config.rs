@@ -23,6 +23,8 @@ pub enum Mode {
     Tiled,
     /// RAD: only patches near the same place of the most similar good images count.
     Retrieval,
+    /// MuSc: without good images known; each image is compared with all others of a batch, most of which are good.
+    Batch,
 }
 
 /// How a bank that is too large is thinned.
@@ -47,7 +49,7 @@ pub struct AnomalyDinoConfig {
     pub rotations: usize,
     /// Most good images that the bank is made of; those that differ most from each other are taken. null: 16 (multilayer), all (the others).
     pub images: Option<usize>,
-    /// Most patches that a bank keeps: bounds model size and scoring time. The mode `retrieval` keeps all.
+    /// Most patches that a bank keeps: bounds model size and scoring time. The modes `retrieval` and `batch` keep all.
     #[schemars(range(min = 1))]
     pub bank_max: usize,
     /// How a bank that is too large is thinned. null: density (tiled), k_centre (the others).
@@ -67,6 +69,9 @@ pub struct AnomalyDinoConfig {
     pub similar_images: usize,
     /// Patches from the place of a patch, along each side, within which it is compared (retrieval). null: everywhere.
     pub radius: Option<usize>,
+    /// Share of the other images, those whose patches are nearest, whose mean distance is a patch's score; of one image at least (batch).
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub batch_share: f64,
     /// Side of a tile in pixels, a multiple of the patch (tiled).
     #[schemars(range(min = 16))]
     pub tile: usize,
@@ -94,6 +99,7 @@ impl Default for AnomalyDinoConfig {
             mask_threshold: 10.0,
             similar_images: 150,
             radius: Some(1),
+            batch_share: 0.3,
             tile: 640,
             tile_overlap: 128,
             brightness: 0.2,
@@ -107,6 +113,16 @@ impl AnomalyDinoConfig {
     pub(super) fn most_images(&self) -> usize {
         let of_mode = if self.mode == Mode::Multilayer { MULTILAYER_IMAGES } else { usize::MAX };
         self.images.unwrap_or(of_mode)
+    }
+
+    /// Whether all patches of an image are kept, wherever the model is to look: images are compared one by one.
+    pub(super) fn keeps_all(&self) -> bool {
+        matches!(self.mode, Mode::Retrieval | Mode::Batch)
+    }
+
+    /// Whether a vector of each image is kept, to compare images with others to come.
+    pub(super) fn keeps_wholes(&self) -> bool {
+        self.mode == Mode::Retrieval || self.most_images() < usize::MAX
     }
 
     /// How a bank that is too large is thinned.
@@ -136,9 +152,9 @@ impl AnomalyDinoConfig {
             let reason = "turned images have other patches at a place".to_owned();
             return wrong("rotations", reason, "use 1 with the mode retrieval");
         }
-        if self.mode == Mode::Retrieval && self.neighbours > 1 {
-            let reason = "the mode retrieval looks for the nearest alone".to_owned();
-            return wrong("neighbours", reason, "use 1 with the mode retrieval");
+        if self.keeps_all() && self.neighbours > 1 {
+            let reason = "the modes retrieval and batch look for the nearest alone".to_owned();
+            return wrong("neighbours", reason, "use 1 with these modes");
         }
         if self.images == Some(0) {
             return wrong("images", "a bank needs an image".into(), "use at least 1");

@@ -2,130 +2,33 @@
 
 use super::config::{AnomalyDinoConfig, Mode, NAME};
 use super::patches::{Layer, Patches};
-use super::thin::thinned;
 use crate::shared::bank::Bank;
 use blemish_core::error::Error;
-use blemish_core::method::FitContext;
-use blemish_core::rows::RowStore;
 use blemish_core::state::{State, StateError};
 use blemish_features::Device;
+use blemish_kernels::KernelError;
 use blemish_kernels::bits::BitRows;
+use blemish_kernels::knn::MemoryBank;
 use blemish_kernels::map::resize_bilinear;
 use blemish_kernels::simd::squared_distances;
 use rayon::prelude::*;
+use std::ops::Range;
+
+/// Squared distance of unit rows below which two patches show the same: what engines differ by is far less, what images do far more.
+const SAME: f32 = 1e-6;
 
 /// The bank of a layer.
 pub(super) struct LayerBank {
     pub bank: Bank,
-    /// The good image that each entry is of; known after a fit alone.
-    owners: Vec<u32>,
+    /// Where the entries of each image begin, and the end of the last; empty in files of older programs.
+    starts: Vec<usize>,
 }
 
-/// All that is remembered of good images.
+/// All that is remembered of images.
 pub(super) struct Memory {
     pub layers: Vec<LayerBank>,
-    /// One vector an image, for the mode retrieval; entries then lie image by image, all patches of each.
-    wholes: Vec<f32>,
-}
-
-/// Collects patches of good images.
-pub(super) struct Gathering<'a> {
-    context: &'a FitContext<'a>,
-    stores: Vec<(RowStore, usize)>,
-    owners: Vec<Vec<u32>>,
-    wholes: Vec<f32>,
-    /// Sizes of the layers' maps in the first image.
-    sizes: Vec<[usize; 2]>,
-    keeps_places: bool,
-}
-
-impl<'a> Gathering<'a> {
-    pub(super) fn new(config: &AnomalyDinoConfig, context: &'a FitContext<'a>) -> Self {
-        let keeps_places = config.mode == Mode::Retrieval;
-        let (stores, owners, wholes, sizes) = Default::default();
-        Self { context, stores, owners, wholes, sizes, keeps_places }
-    }
-
-    /// Adds the patches of good image number `image` that are `inside`, one mark a patch of each layer.
-    ///
-    /// # Errors
-    /// [`Error::Fit`] if layers change their lengths, or sizes where places count; [`Error::Io`].
-    pub(super) fn push(
-        &mut self,
-        image: usize,
-        patches: &Patches,
-        inside: &dyn Fn([usize; 2]) -> Vec<bool>,
-    ) -> Result<(), Error> {
-        let fail = |reason: String| Error::Fit { method: NAME, reason };
-        if self.stores.is_empty() {
-            let limit = self.context.memory_limit.map(|limit| limit / 2 / patches.layers.len().max(1) as u64);
-            let store = |layer: &Layer| {
-                let store = RowStore::new(layer.dimensions, limit, self.context.scratch.as_deref());
-                (store, layer.dimensions)
-            };
-            self.stores = patches.layers.iter().map(store).collect();
-            self.owners = vec![vec![]; patches.layers.len()];
-            self.sizes = patches.layers.iter().map(|layer| layer.size).collect();
-        }
-        if patches.layers.len() != self.stores.len() {
-            return Err(fail("the backbone gives another number of maps than before".into()));
-        }
-        for (at, layer) in patches.layers.iter().enumerate() {
-            let (store, dimensions) = &mut self.stores[at];
-            if layer.dimensions != *dimensions {
-                let found = layer.dimensions;
-                return Err(fail(format!("features have {found} values, those before had {dimensions}")));
-            }
-            if self.keeps_places && layer.size != self.sizes[at] {
-                let reason = "good images differ in size; the mode retrieval compares places, so resize them to one size";
-                return Err(fail(reason.into()));
-            }
-            let marks = inside(layer.size);
-            let before = self.owners[at].len();
-            if self.keeps_places || marks.iter().all(|&is_inside| is_inside) {
-                store.push(&layer.rows)?;
-                self.owners[at].resize(before + marks.len(), image as u32);
-            } else {
-                let rows = layer.rows.chunks_exact(layer.dimensions).zip(&marks);
-                let kept: Vec<f32> =
-                    rows.filter(|(_, is_inside)| **is_inside).flat_map(|(row, _)| row).copied().collect();
-                store.push(&kept)?;
-                self.owners[at].resize(before + kept.len() / layer.dimensions.max(1), image as u32);
-            }
-        }
-        if self.keeps_places {
-            self.wholes.extend_from_slice(&patches.whole);
-        }
-        Ok(())
-    }
-
-    /// The banks, thinned where they are too large.
-    ///
-    /// # Errors
-    /// [`Error::Fit`] if there is nothing in them or memory does not suffice; [`Error::Interrupted`].
-    pub(super) fn finish(self, config: &AnomalyDinoConfig) -> Result<Memory, Error> {
-        if self.owners.iter().any(Vec::is_empty) || self.stores.is_empty() {
-            let reason = "no patch of the good images lies where the model is to look".into();
-            return Err(Error::Fit { method: NAME, reason });
-        }
-        let most = if self.keeps_places { usize::MAX } else { config.bank_max };
-        let mut layers = Vec::new();
-        for (at, ((store, dimensions), owners)) in self.stores.into_iter().zip(self.owners).enumerate() {
-            let rows = store.finish()?;
-            let seed = self.context.seed.wrapping_add(at as u64);
-            let kept = thinned(rows.as_slice(), dimensions, most, config.thinning(), seed, self.context)?;
-            if kept.len() < rows.len() {
-                let (kept, all) = (kept.len(), rows.len());
-                self.context
-                    .observer
-                    .warn(&format!("the bank keeps {kept} of {all} patches (setting `bank_max`)"));
-            }
-            let owners = kept.iter().map(|&row| owners[row]).collect();
-            let bank = Bank::new(NAME, rows.gather(&kept).into(), dimensions, None)?;
-            layers.push(LayerBank { bank: bank.on(self.context.device)?, owners });
-        }
-        Ok(Memory { layers, wholes: self.wholes })
-    }
+    /// One vector an image where the mode compares images, zeros for those left out.
+    pub wholes: Vec<f32>,
 }
 
 impl Memory {
@@ -150,6 +53,7 @@ impl Memory {
             bank.bank.check_length(layer.dimensions)?;
             let near = match config.mode {
                 Mode::Retrieval => self.retrieved(config, patches, layer, bank, left_out)?,
+                Mode::Batch => bank.mutual(&layer.rows, config.batch_share, left_out)?,
                 _ => bank.nearest(&layer.rows, config.neighbours, left_out)?,
             };
             let scores: Vec<f32> = match config.has_unit_rows() {
@@ -180,20 +84,20 @@ impl Memory {
         let [height, width] = layer.size;
         let (cells, dimensions) = (height * width, layer.dimensions);
         let length = patches.whole.len().max(1);
-        let images = self.wholes.len() / length;
-        if images * length != self.wholes.len() || images * cells != bank.bank.len() {
+        let count = bank.images().next().map_or(0, |(_, entries)| entries.len());
+        if self.images() * length != self.wholes.len() || count != cells {
             let reason = format!(
                 "the image has {width}x{height} patches, the good images had another number; use the size it was fitted with"
             );
             return Err(Error::Score { reason });
         }
-        let mut by_similarity: Vec<(f32, usize)> = self
-            .wholes
-            .chunks_exact(length)
-            .map(|whole| whole.iter().zip(&patches.whole).map(|(a, b)| a * b).sum())
-            .zip(0..)
-            .filter(|&(_, image): &(f32, usize)| left_out.is_none_or(|left| !bank.is_of(image * cells, left)))
-            .collect();
+        let similarity = |image: usize| -> f32 {
+            let whole = &self.wholes[image * length..][..length];
+            whole.iter().zip(&patches.whole).map(|(a, b)| a * b).sum()
+        };
+        let others = bank.images().filter(|(image, _)| Some(*image) != left_out);
+        let mut by_similarity: Vec<(f32, usize)> =
+            others.map(|(image, entries)| (similarity(image), entries.start)).collect();
         by_similarity.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         by_similarity.truncate(config.similar_images);
         let near = |at: usize, side: usize| match config.radius {
@@ -204,11 +108,10 @@ impl Memory {
             let (rows, columns) = (near(cell / width, height), near(cell % width, width));
             let mut distances = vec![0.0; columns.len()];
             let mut least = f32::INFINITY;
-            for &(_, image) in &by_similarity {
+            for &(_, first) in &by_similarity {
                 for y in rows.clone() {
-                    let first = (image * cells + y * width + columns.start) * dimensions;
-                    let entries = &bank.bank.entries()[first..][..columns.len() * dimensions];
-                    squared_distances(row, entries, &mut distances);
+                    let first = first + y * width + columns.start;
+                    squared_distances(row, bank.rows(first..first + columns.len()), &mut distances);
                     least = distances.iter().copied().fold(least, f32::min);
                 }
             }
@@ -217,18 +120,31 @@ impl Memory {
         Ok(layer.rows.par_chunks_exact(dimensions).enumerate().map(nearest).collect())
     }
 
+    /// Images that were learnt from, with those left out; none in files of older programs.
+    pub(super) fn images(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.starts.len().saturating_sub(1))
+    }
+
+    /// The vectors of images by their numbers, where they are kept.
+    pub(super) fn wholes(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let length = self.wholes.len() / self.images().max(1);
+        let all = self.wholes.chunks_exact(length.max(1)).enumerate();
+        all.filter(|(_, whole)| whole.iter().any(|&value| value != 0.0))
+    }
+
     /// Whether images of the fit can be scored without their own entries.
     pub(super) fn knows_owners(&self) -> bool {
-        self.layers.iter().all(|layer| {
-            let first = layer.owners.first();
-            layer.bank.has_rules() && layer.owners.iter().any(|owner| Some(owner) != first)
-        })
+        self.layers.iter().all(|layer| layer.bank.has_rules() && layer.images().nth(1).is_some())
     }
 
     pub(super) fn state(&self) -> State {
         let mut state = State::default();
         for (at, layer) in self.layers.iter().enumerate() {
             state.absorb(&prefix(at), layer.bank.state());
+            if !layer.starts.is_empty() {
+                let starts: Vec<u32> = layer.starts.iter().map(|&start| start as u32).collect();
+                state.set_u32(&format!("{}starts", prefix(at)), &[starts.len()], starts);
+            }
         }
         if !self.wholes.is_empty() {
             state.set_f32("wholes", &[self.wholes.len()], self.wholes.clone());
@@ -247,33 +163,83 @@ impl Memory {
         whole: usize,
         device: Device,
     ) -> Result<Self, Error> {
-        let wrong = |name: String, reason: String| Error::from(StateError { name, reason });
+        let wrong = |name: String, reason: &str| Error::from(StateError { name, reason: reason.into() });
         let mut state = state.clone();
-        let wholes = match config.mode {
-            Mode::Retrieval => state.f32("wholes", 1)?.1.to_vec(),
-            _ => vec![],
+        let wholes = match config.mode == Mode::Retrieval || state.has("wholes") {
+            true => state.f32("wholes", 1)?.1.to_vec(),
+            false => vec![],
         };
-        let images = wholes.len() / whole.max(1);
-        if images * whole != wholes.len() || (config.mode == Mode::Retrieval && images == 0) {
-            return Err(wrong("wholes".into(), format!("is not of whole images of {whole} values")));
-        }
+        let vectors = wholes.len() / whole.max(1);
         let mut layers = Vec::new();
         for (at, &length) in lengths.iter().enumerate() {
-            let bank = Bank::restore(NAME, &state.split_off_prefix(&prefix(at)))?.on(device)?;
-            if bank.dimensions() != length || (images > 0 && !bank.len().is_multiple_of(images)) {
-                let reason = format!("is not of rows of {length} values, as many for each good image");
-                return Err(wrong(format!("{}bank", prefix(at)), reason));
+            let name = |tensor: &str| format!("{}{tensor}", prefix(at));
+            let own = state.split_off_prefix(&prefix(at));
+            let bank = Bank::restore(NAME, &own)?;
+            if bank.dimensions() != length {
+                return Err(wrong(name("bank"), "has rows of another length than the backbone's maps"));
             }
-            layers.push(LayerBank { bank, owners: Vec::new() });
+            let starts: Vec<usize> = match own.has("starts") {
+                true => own.u32("starts", 1)?.1.iter().map(|&start| start as usize).collect(),
+                // Older programs kept as many entries of every image.
+                false if config.mode == Mode::Retrieval && vectors > 0 => {
+                    (0..=vectors).map(|image| image * (bank.len() / vectors)).collect()
+                }
+                false => vec![],
+            };
+            let is_whole = starts.is_sorted()
+                && starts.first().is_none_or(|&first| first == 0)
+                && starts.last().is_none_or(|&end| end == bank.len());
+            let layer = LayerBank::new(config, bank, starts, device)?;
+            let is_able = match config.mode {
+                Mode::Retrieval => layer.is_even() && layer.starts.len() == vectors + 1,
+                Mode::Batch => layer.images().nth(1).is_some(),
+                _ => true,
+            };
+            if !is_whole || !is_able {
+                return Err(wrong(name("starts"), "does not divide the bank into its images"));
+            }
+            layers.push(layer);
         }
-        Ok(Self { layers, wholes })
+        let memory = Self { layers, wholes };
+        if memory.images() * whole != memory.wholes.len() && !memory.wholes.is_empty() {
+            return Err(wrong("wholes".into(), "has not one vector for each image"));
+        }
+        Ok(memory)
     }
 }
 
 impl LayerBank {
-    /// Whether an entry is of this good image.
-    fn is_of(&self, entry: usize, image: usize) -> bool {
-        self.owners.get(entry).is_some_and(|&owner| owner as usize == image)
+    /// A bank whose entries lie image by image, searched on the device where the search is for the nearest of all.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if the device cannot be opened or gives up.
+    pub(super) fn new(
+        config: &AnomalyDinoConfig,
+        bank: Bank,
+        starts: Vec<usize>,
+        device: Device,
+    ) -> Result<Self, Error> {
+        let bank = if config.keeps_all() { bank } else { bank.on(device)? };
+        Ok(Self { bank, starts })
+    }
+
+    /// The images that have entries, by number, and where these are.
+    pub(super) fn images(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let all = self.starts.windows(2).map(|ends| ends[0]..ends[1]).enumerate();
+        all.filter(|(_, entries)| !entries.is_empty())
+    }
+
+    /// Whether all images have as many entries.
+    pub(super) fn is_even(&self) -> bool {
+        let mut lengths = self.images().map(|(_, entries)| entries.len());
+        let first = lengths.next();
+        lengths.all(|length| Some(length) == first)
+    }
+
+    /// The values of some entries.
+    pub(super) fn rows(&self, entries: Range<usize>) -> &[f32] {
+        let length = self.bank.dimensions();
+        &self.bank.entries()[entries.start * length..entries.end * length]
     }
 
     /// The mean of the squared distances of each row to its `k` nearest entries; the nearest not of `left_out`, if given.
@@ -290,15 +256,45 @@ impl LayerBank {
         Ok(found.squared_distances.chunks_exact(found.k).map(mean).collect())
     }
 
+    /// The squared distance of each row to the nearest of each image, the mean of the lowest `share` of them, of one at least.
+    ///
+    /// Neither `left_out` counts nor an image that shows the same everywhere: one of the batch is not to speak for itself.
+    fn mutual(&self, rows: &[f32], share: f64, left_out: Option<usize>) -> Result<Vec<f32>, Error> {
+        let nearest_of = |entries: Range<usize>| {
+            let bank = MemoryBank::plain(self.rows(entries), self.bank.dimensions())?;
+            Ok(bank.search(rows, 1)?.squared_distances)
+        };
+        let others = self.images().filter(|(image, _)| Some(*image) != left_out);
+        let mut all = others
+            .map(|(_, entries)| nearest_of(entries))
+            .collect::<Result<Vec<Vec<f32>>, KernelError>>()
+            .map_err(|error| Error::Score { reason: error.to_string() })?;
+        let is_same = |near: &Vec<f32>| near.iter().all(|&squared| squared <= SAME);
+        // Where all are the same, none differs.
+        if !all.iter().all(is_same) {
+            all.retain(|near| !is_same(near));
+        }
+        // A share such as 0.3 is a little off in binary.
+        let count = ((all.len() as f64 * share + 1e-9) as usize).clamp(1, all.len().max(1));
+        let mean = |row: usize| {
+            let mut column: Vec<f32> = all.iter().map(|near| near[row]).collect();
+            column.sort_unstable_by(f32::total_cmp);
+            column.iter().take(count).sum::<f32>() / count as f32
+        };
+        Ok((0..rows.len() / self.bank.dimensions()).map(mean).collect())
+    }
+
     /// For each of `count` rows the entries of other images than this one.
     fn others(&self, image: usize, count: usize) -> BitRows {
-        let mut row = vec![0u8; self.owners.len().div_ceil(8)];
-        for entry in (0..self.owners.len()).filter(|&entry| !self.is_of(entry, image)) {
+        let own = self.starts.get(image..image + 2).map_or(0..0, |ends| ends[0]..ends[1]);
+        let entries = self.bank.len();
+        let mut row = vec![0u8; entries.div_ceil(8)];
+        for entry in (0..entries).filter(|entry| !own.contains(entry)) {
             row[entry / 8] |= 1 << (entry % 8);
         }
         // Bytes of the right length without a stray bit.
-        BitRows::from_bytes(&row.repeat(count), count, self.owners.len())
-            .unwrap_or_else(|| BitRows::new(count, self.owners.len()))
+        BitRows::from_bytes(&row.repeat(count), count, entries)
+            .unwrap_or_else(|| BitRows::new(count, entries))
     }
 }
 

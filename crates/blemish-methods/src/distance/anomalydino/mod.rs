@@ -1,4 +1,4 @@
-//! AnomalyDINO: distance to the nearest patch of good images in a frozen vision transformer, and three systems of the same kind.
+//! AnomalyDINO: distance to the nearest patch of good images in a frozen vision transformer, and four systems of the same kind.
 //!
 //! Damm et al., "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2", WACV 2025, arXiv 2405.14529. The tokens of all
 //! patches of the good images go into a bank, scaled to unit length; a patch scores by its cosine distance to the nearest. Nothing is
@@ -20,9 +20,25 @@
 //! | `multilayer` (SuperAD, arXiv 2505.19750) | two thirds and the end of the depth | of the 16 images that differ most | cosine, mean of the layers |
 //! | `tiled` (SuperADD, arXiv 2605.14808) | the same | of `tiles` of brighter and darker images, thinned by density | Euclidean over the length |
 //! | `retrieval` (RAD, arXiv 2601.22763) | the same | all patches and one vector an image | cosine, near the place in the 150 most similar images |
+//! | `batch` (MuSc, arXiv 2401.16753) | the same | all patches of a batch, image by image | cosine, mean of the nearest 30 % of the other images |
 //!
 //! Layers are chosen with the backbone: a transformer's are named by the number of the block, `2,5,8,11` for every third; adding `class`
 //! lets `multilayer` and `retrieval` compare images by their class token, else they take the mean of the deepest map.
+//!
+//! `batch` needs no good images: it is fitted on a batch as it comes, most of which is good, and then scores that batch. What only few of
+//! the others have is anomalous:
+//!
+//! ```text
+//! patch score    s(x) = mean of the floor(0.3 N) lowest of  d_i(x) = min over image i of 1 - cos(x, b),  i = 1 .. N, the other images
+//! ```
+//!
+//! An image is known to be one of the batch by its patches: an image of the batch that has all of them, but for rounding, is left out, be it
+//! the image itself or a copy of it. A copy that was compressed anew is another image, and has itself for a neighbour. The calibration
+//! takes the batch's own scores, defects among them: thresholds are too high by these, ranks are not; `calibrate` sets thresholds with
+//! images that are known to be good.
+//!
+//! Models learn on: new images are appended, and models of several sets are joined in order, to the very model of one fit on all. Where a bank
+//! had to be thinned, or few images are chosen, this is done again among what is remembered and what is new.
 //!
 //! # Deviations
 //! - Banks above `bank_max` are thinned, by default by k-centre selection; AnomalyDINO's code keeps everything.
@@ -31,10 +47,14 @@
 //! - `multilayer` takes the two layers that a backbone has by default, not four; name four to have the published ones.
 //! - `multilayer` and `retrieval` without a class token compare images by their mean patch.
 //! - The image score is the mean of the highest patch scores in all modes; SuperAD and RAD take pixels of the finished map.
+//! - `batch` has neither MuSc's averages over neighbouring patches nor its second pass that compares the scores of similar images.
 //! - The mask uses a few orthogonal iterations from a fixed start instead of a randomised decomposition; the middle settles the sign.
-//! - Parts of a region of interest that is not looked at are left out of the bank; the mode `retrieval` keeps them, since places count there.
+//! - Parts of a region of interest that is not looked at are left out of the bank; the modes `retrieval` and `batch` keep
+//!   them, since images are compared whole there.
 
+mod choose;
 mod config;
+mod gather;
 mod mask;
 mod memory;
 mod patches;
@@ -51,20 +71,21 @@ use blemish_core::error::Error;
 use blemish_core::export::Export;
 use blemish_core::input::Input;
 use blemish_core::map::{BlurBorder, Interpolation, MapStage, PatchScores};
-use blemish_core::method::{Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet};
+use blemish_core::method::{
+    Family, FitContext, LeaveOneOut, Method, MethodInfo, Pass, Stored, TrainingSet, Updates,
+};
 use blemish_core::needs::{Needs, Reads};
 use blemish_core::region::cells_inside;
 use blemish_core::state::State;
 use blemish_data::Transform;
 use blemish_features::{Backbone, FeatureMap};
-use blemish_kernels::k_centre::{self, KCentreOptions, Start};
-use blemish_kernels::simd::squared_distances;
+use choose::reference_images;
 use config::NAME;
-use memory::{Gathering, Memory};
+use gather::Gathering;
+use memory::Memory;
 use patches::Patches;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use tiles::tiled_maps;
 use turn::turned;
@@ -148,43 +169,80 @@ fn patches_of(
     }
 }
 
-/// The good images that the bank is made of, by their numbers: all, or those that differ most.
-fn reference_images(
+/// The banks of what is remembered and of good images, in this order.
+fn learn(
     config: &AnomalyDinoConfig,
-    good: &dyn TrainingSet,
+    known: &[&Memory],
+    good: Option<&dyn TrainingSet>,
     context: &FitContext<'_>,
-) -> Result<Vec<bool>, Error> {
-    let most = config.most_images();
-    if good.len() <= most {
-        return Ok(vec![true; good.len()]);
+) -> Result<Memory, Error> {
+    let is_chosen = reference_images(config, known, good, context)?;
+    let mut gathering = Gathering::new(config, context);
+    let mut first = 0;
+    for memory in known {
+        gathering.push_memory(first, memory, &is_chosen[first..])?;
+        first += memory.images();
     }
-    context.observer.stage("choosing images", Some(good.len() as u64));
-    let mut wholes: Vec<Vec<f32>> = vec![vec![]; good.len()];
-    good.for_each(Pass::MAPS, &mut |input| {
-        for (&image, patches) in input.indices.iter().zip(Patches::of_batch(input.maps()?, true)) {
-            wholes[image] = patches.whole;
-        }
-        context.observer.advance(input.count() as u64);
-        Ok(())
-    })?;
-    let length = wholes.first().map_or(0, Vec::len);
-    let rows = wholes.concat();
-    // The first is the image that is farthest from all others together.
-    let mut distances = vec![0.0; good.len()];
-    let mut first = (0, -1.0f64);
-    for (image, whole) in wholes.iter().enumerate() {
-        squared_distances(whole, &rows, &mut distances);
-        let norm: f64 = distances.iter().map(|&squared| f64::from(squared).powi(2)).sum();
-        if norm > first.1 {
-            first = (image, norm);
-        }
+    if let Some(good) = good {
+        let chosen = is_chosen[first..].iter().filter(|&&chosen| chosen).count();
+        context.observer.stage("extracting features", Some(chosen as u64));
+        let is_changed = config.rotations > 1 || config.mode == Mode::Tiled;
+        let backbone = context.require_backbone(NAME)?;
+        let pass = if is_changed { Pass::IMAGES } else { Pass::MAPS };
+        good.for_each(pass, &mut |input| {
+            let inside = |size: [usize; 2]| cells_inside(input.region(), size[0], size[1]);
+            let all = if is_changed { vec![] } else { patches_of(config, None, input)? };
+            for (at, image) in input.indices.iter().map(|image| first + image).enumerate() {
+                if !is_chosen[image] {
+                    continue;
+                }
+                if !is_changed {
+                    gathering.push(image, &all[at], &inside)?;
+                } else {
+                    for patches in changed(config, &backbone, input, at, image, context.seed)? {
+                        gathering.push(image, &patches, &inside)?;
+                        context.check_cancelled()?;
+                    }
+                }
+                context.observer.advance(1);
+            }
+            Ok(())
+        })?;
     }
-    let options = KCentreOptions { start: Start::Index(first.0), ..KCentreOptions::new(most) };
-    let picks = k_centre::select(&rows, length, &options, &mut |_| ControlFlow::Continue(()))
-        .map_err(|error| Error::Fit { method: NAME, reason: error.to_string() })?;
-    let mut is_chosen = vec![false; good.len()];
-    picks.indices.iter().for_each(|&image| is_chosen[image] = true);
-    Ok(is_chosen)
+    gathering.finish(is_chosen.len())
+}
+
+impl AnomalyDino {
+    /// Good images are added behind those known; where images are chosen or a bank is thinned, this is done once more among what is
+    /// remembered and what is new.
+    fn update(&self, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
+        let known = self.remembered("update")?;
+        Ok(self.with(learn(&self.config, &[known], Some(good), context)?))
+    }
+
+    fn merge(parts: &[&Self], context: &FitContext<'_>) -> Result<Self, Error> {
+        let [first, ..] = parts else {
+            return Err(Error::Living { action: "merge", reason: "there are no models".into() });
+        };
+        let known = parts.iter().map(|part| part.remembered("merge")).collect::<Result<Vec<_>, _>>()?;
+        Ok(first.with(learn(&first.config, &known, None, context)?))
+    }
+
+    fn with(&self, memory: Memory) -> Self {
+        Self { config: self.config.clone(), memory, backbone: self.backbone.clone() }
+    }
+
+    fn remembered(&self, action: &'static str) -> Result<&Memory, Error> {
+        let reason =
+            "the model does not say which image its entries are of, an older program wrote it; fit it again";
+        let is_known = self.memory.images() > 0;
+        is_known.then_some(&self.memory).ok_or_else(|| Error::Living { action, reason: reason.into() })
+    }
+
+    fn coverage(&self) -> String {
+        let images = self.memory.layers.first().map_or(0, |layer| layer.images().count());
+        format!("{} patches of {images} images", self.bank_size())
+    }
 }
 
 impl Method for AnomalyDino {
@@ -198,19 +256,22 @@ impl Method for AnomalyDino {
         family: Family::Distance,
     };
 
+    const UPDATES: Option<Updates<Self>> =
+        Some(Updates { update: Self::update, merge: Self::merge, coverage: Self::coverage });
+
     const EXPORT: Export<Self> = Export::Missing("its masks and its search by angles have no graph yet");
 
     fn needs(config: &Self::Config) -> Needs {
         match config.mode {
             Mode::Dino => Needs::of_maps(&[16]),
-            Mode::Multilayer | Mode::Retrieval => Needs::of_maps(&[8, 16]),
+            Mode::Multilayer | Mode::Retrieval | Mode::Batch => Needs::of_maps(&[8, 16]),
             Mode::Tiled => Needs::of_maps(&[8, 16]).reading(Reads::Images),
         }
     }
 
     fn default_transform(config: &Self::Config) -> Transform {
         match config.mode {
-            Mode::Dino => Transform::shorter_side(448),
+            Mode::Dino | Mode::Batch => Transform::shorter_side(448),
             Mode::Multilayer => Transform::shorter_side(672),
             Mode::Tiled => Transform::shorter_side(1024),
             Mode::Retrieval => Transform::resize_to(512, 512).with_crop(448, 448),
@@ -220,29 +281,7 @@ impl Method for AnomalyDino {
     fn fit(config: &Self::Config, good: &dyn TrainingSet, context: &FitContext<'_>) -> Result<Self, Error> {
         config.check()?;
         let backbone = context.require_backbone(NAME)?;
-        let is_chosen = reference_images(config, good, context)?;
-        let chosen = is_chosen.iter().filter(|&&chosen| chosen).count();
-        context.observer.stage("extracting features", Some(chosen as u64));
-        let mut gathering = Gathering::new(config, context);
-        let is_changed = config.rotations > 1 || config.mode == Mode::Tiled;
-        let pass = if is_changed { Pass::IMAGES } else { Pass::MAPS };
-        good.for_each(pass, &mut |input| {
-            let inside = |size: [usize; 2]| cells_inside(input.region(), size[0], size[1]);
-            let all = if is_changed { vec![] } else { patches_of(config, None, input)? };
-            for (at, &image) in input.indices.iter().enumerate().filter(|(_, image)| is_chosen[**image]) {
-                if !is_changed {
-                    gathering.push(image, &all[at], &inside)?;
-                } else {
-                    for patches in changed(config, &backbone, input, at, image, context.seed)? {
-                        gathering.push(image, &patches, &inside)?;
-                        context.check_cancelled()?;
-                    }
-                }
-                context.observer.advance(1);
-            }
-            Ok(())
-        })?;
-        let memory = gathering.finish(config)?;
+        let memory = learn(config, &[], Some(good), context)?;
         let backbone = (config.mode == Mode::Tiled).then_some(backbone);
         Ok(Self { config: config.clone(), memory, backbone })
     }

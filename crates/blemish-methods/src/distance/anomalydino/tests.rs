@@ -1,18 +1,23 @@
 //! The cases of the specification, and each mode against the plainest way of computing it.
 
 use super::config::{AnomalyDinoConfig, Mode, NAME, Thinning};
-use super::memory::{Gathering, Memory};
+use super::gather::Gathering;
+use super::memory::Memory;
 use super::patches::Patches;
 use super::thin::thinned;
 use super::tiles::{Span, spans, tiled_maps};
 use super::turn::turned;
 use super::{AnomalyDino, brightness, mean_of_highest};
 use crate::contract::Small;
-use crate::testing::backbone;
+use crate::testing::{Images, backbone};
+use blemish_core::check::Scene;
 use blemish_core::error::Error;
 use blemish_core::input::Input;
-use blemish_core::method::{FitContext, Method};
-use blemish_features::FeatureMap;
+use blemish_core::method::{FitContext, LeaveOneOut, Method, Pass, Stored, TrainingSet};
+use blemish_core::needs::Reads;
+use blemish_core::state::{State, StateTensor};
+use blemish_features::{Device, FeatureMap};
+use std::ops::Range;
 
 /// Small models for the contract suite.
 pub(crate) const SMALL: &[Small] = &[
@@ -20,6 +25,7 @@ pub(crate) const SMALL: &[Small] = &[
     Small::new(NAME, &[("mode", "multilayer"), ("images", "6")]),
     Small::new(NAME, &[("mode", "tiled"), ("tile", "64"), ("tile_overlap", "0"), ("bank_max", "120")]),
     Small::new(NAME, &[("mode", "retrieval"), ("similar_images", "6"), ("radius", "2")]),
+    Small::new(NAME, &[("mode", "batch")]),
 ];
 
 /// Maps of 4 channels on a grid of 5 x 6, different for each seed.
@@ -38,7 +44,7 @@ fn memory(config: &AnomalyDinoConfig, images: &[Patches]) -> Memory {
     for (image, patches) in images.iter().enumerate() {
         gathering.push(image, patches, &|size| vec![true; size[0] * size[1]]).unwrap();
     }
-    gathering.finish(config).unwrap()
+    gathering.finish(images.len()).unwrap()
 }
 
 fn of_mode(mode: Mode) -> AnomalyDinoConfig {
@@ -140,7 +146,7 @@ fn retrieval_without_limits_is_the_plain_bank() {
 #[test]
 fn leaving_an_image_out_is_a_fit_without_it() {
     let images = [0, 1, 2, 3].map(|seed| patches(seed, true));
-    for mode in [Mode::Dino, Mode::Multilayer, Mode::Retrieval] {
+    for mode in [Mode::Dino, Mode::Multilayer, Mode::Retrieval, Mode::Batch] {
         let config = AnomalyDinoConfig { similar_images: 2, ..of_mode(mode) };
         let all = memory(&config, &images);
         assert!(all.knows_owners());
@@ -152,6 +158,204 @@ fn leaving_an_image_out_is_a_fit_without_it() {
         }
     }
     assert!(!memory(&of_mode(Mode::Dino), &images[..1]).knows_owners());
+}
+
+/// Two cells of one direction, so many degrees from the first axis.
+fn direction(degrees: f32) -> Patches {
+    let (y, x) = degrees.to_radians().sin_cos();
+    Patches::of(&[FeatureMap { channels: 2, height: 1, width: 2, data: vec![x, x, y, y] }], 0, true)
+}
+
+#[test]
+fn a_batch_scores_by_the_nearest_third_of_the_other_images() {
+    let config = of_mode(Mode::Batch);
+    let score = |images: &[Patches], image: &Patches, left_out| -> f32 {
+        let scores = memory(&config, images).scores(&config, image, left_out).unwrap();
+        assert!(scores.iter().all(|score| *score == scores[0]), "{scores:?}");
+        scores[0]
+    };
+    let mean = |degrees: &[f32]| {
+        degrees.iter().map(|angle| 1.0 - angle.to_radians().cos()).sum::<f32>() / degrees.len() as f32
+    };
+    // Of 11 images an image has 10 others: the mean of floor(0.3 x 10) = 3.
+    let images: Vec<Patches> = (0..11).map(|i| direction(7.0 * i as f32)).collect();
+    for left_out in [None, Some(0)] {
+        assert!((score(&images, &images[0], left_out) - mean(&[7.0, 14.0, 21.0])).abs() < 1e-6);
+        let left_out = left_out.map(|_| 5);
+        assert!((score(&images, &images[5], left_out) - mean(&[7.0, 7.0, 14.0])).abs() < 1e-6);
+    }
+    // A new image has all 11, of which 0.3 are 3 as well; of two others it is one at least.
+    assert!((score(&images, &direction(-7.0), None) - mean(&[7.0, 14.0, 21.0])).abs() < 1e-6);
+    assert!((score(&images[..3], &images[2], None) - mean(&[7.0])).abs() < 1e-6);
+    // A copy does not speak for its image, and where all are copies none is odd.
+    let copies = [direction(0.0), direction(0.0), direction(30.0), direction(50.0)];
+    assert!((score(&copies, &copies[0], None) - mean(&[30.0])).abs() < 1e-6);
+    assert!(score(&copies[..2], &copies[0], None) <= 1e-6);
+    let all = AnomalyDinoConfig { batch_share: 1.0, ..config.clone() };
+    let found = memory(&all, &images[..3]).scores(&all, &images[0], None).unwrap();
+    assert!((found[0] - mean(&[7.0, 14.0])).abs() < 1e-6);
+}
+
+#[test]
+fn a_batch_of_one_is_refused() {
+    let config = of_mode(Mode::Batch);
+    let context = FitContext::new(3, Some(backbone(&[8, 16])));
+    let scene = Scene::default();
+    let one = Images::new(scene.good()[..1].to_vec(), context.backbone.clone());
+    let error = AnomalyDino::fit(&config, &one, &context).err().unwrap().to_string();
+    assert!(error.contains("at least two"), "{error}");
+}
+
+/// The share of pairs of a defective and a good image whose scores are in order.
+fn auroc(scores: &[f32], is_defective: impl Fn(usize) -> bool) -> f64 {
+    let pairs = (0..scores.len()).flat_map(|bad| (0..scores.len()).map(move |good| (bad, good)));
+    let pairs: Vec<(usize, usize)> =
+        pairs.filter(|&(bad, good)| is_defective(bad) && !is_defective(good)).collect();
+    let in_order = pairs.iter().filter(|&&(bad, good)| scores[bad] > scores[good]).count();
+    in_order as f64 / pairs.len() as f64
+}
+
+#[test]
+fn a_batch_finds_its_defects_where_a_bank_of_the_same_images_does_not() {
+    let (scene, is_defective) = (Scene::default(), |image: usize| image % 5 == 2);
+    let side = (scene.side, scene.side);
+    let images: Vec<_> = (0..20).map(|image| (side, scene.image(image, is_defective(image)))).collect();
+    let context = FitContext::new(3, Some(backbone(&[8, 16])));
+    let set = Images::new(images, context.backbone.clone());
+    let ranks = |mode, is_left_out: bool| {
+        let model = AnomalyDino::fit(&of_mode(mode), &set, &context).unwrap();
+        let mut found = Vec::new();
+        set.for_each(Pass::MAPS, &mut |input| {
+            let scored = if is_left_out { model.score_left_out(input)? } else { model.score(input)? };
+            found.extend(scored.into_iter().filter_map(|scored| scored.image_score));
+            Ok(())
+        })
+        .unwrap();
+        (auroc(&found, is_defective), found)
+    };
+    let (batch, unaided) = ranks(Mode::Batch, false);
+    assert_eq!(batch, 1.0, "{unaided:?}");
+    // Images of the batch are left out by themselves.
+    assert_eq!(ranks(Mode::Batch, true).1, unaided);
+    // A bank of the same images knows every one of them, and tells no more where each is left out.
+    let (bank, scores) = ranks(Mode::Dino, false);
+    assert!(bank < batch, "{scores:?}");
+    let (bank, scores) = ranks(Mode::Dino, true);
+    assert!(bank <= batch, "{scores:?}");
+}
+
+fn bits(model: &AnomalyDino) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+    let state = model.state();
+    let tensor = |(name, tensor): (&String, &StateTensor)| {
+        (name.clone(), tensor.shape.clone(), tensor.values.bytes().to_vec())
+    };
+    state.tensors().iter().map(tensor).collect()
+}
+
+/// A model as it comes out of its file.
+fn reloaded(model: &AnomalyDino, context: &FitContext<'_>) -> AnomalyDino {
+    let (config, state) = (model.config().clone(), model.state());
+    AnomalyDino::restore(Stored { config, state, backbone: context.backbone.clone(), device: Device::Cpu })
+        .unwrap()
+}
+
+#[test]
+fn an_update_and_a_merge_are_the_fit_on_all_images() {
+    let good = Scene::default().good();
+    for config in [
+        of_mode(Mode::Dino),
+        AnomalyDinoConfig { rotations: 2, ..of_mode(Mode::Dino) },
+        of_mode(Mode::Multilayer),
+        AnomalyDinoConfig { similar_images: 2, ..of_mode(Mode::Retrieval) },
+        of_mode(Mode::Batch),
+        AnomalyDinoConfig { tile: 64, tile_overlap: 0, ..of_mode(Mode::Tiled) },
+    ] {
+        let strides: &[usize] = if config.mode == Mode::Dino { &[16] } else { &[8, 16] };
+        let context = FitContext::new(3, Some(backbone(strides)));
+        let set = |images: Range<usize>| Images::new(good[images].to_vec(), context.backbone.clone());
+        let fit = |images| AnomalyDino::fit(&config, &set(images), &context).unwrap();
+        let whole = fit(0..6);
+        let updated = reloaded(&fit(0..2), &context).update(&set(2..6), &context).unwrap();
+        assert_eq!(bits(&updated), bits(&whole), "{:?}", config.mode);
+        let again = fit(0..2).update(&set(2..3), &context).unwrap().update(&set(3..6), &context).unwrap();
+        assert_eq!(bits(&again), bits(&whole), "{:?}", config.mode);
+        assert_eq!(updated.coverage(), whole.coverage());
+        // Parts are brightened on their own.
+        if config.mode != Mode::Tiled {
+            let merged = AnomalyDino::merge(&[&fit(0..2), &fit(2..4), &fit(4..6)], &context).unwrap();
+            assert_eq!(bits(&merged), bits(&whole), "{:?}", config.mode);
+        }
+        let Some(able) = updated.leave_one_out() else {
+            assert_eq!(config.mode, Mode::Tiled);
+            continue;
+        };
+        let scores = |able: &dyn LeaveOneOut| {
+            let mut found = Vec::new();
+            set(0..6)
+                .for_each(Pass { reads: Reads::Both, shuffle: None }, &mut |input| {
+                    found.extend(able.score_left_out(input)?.into_iter().map(|scored| scored.values));
+                    Ok(())
+                })
+                .unwrap();
+            found
+        };
+        let found = scores(able);
+        assert_eq!(found, scores(&whole));
+        assert!(found.iter().flatten().all(|&score| score > 0.0), "{:?} knows an image", config.mode);
+    }
+}
+
+#[test]
+fn a_thinned_bank_is_thinned_again_and_chosen_images_are_chosen_again() {
+    let good = Scene::default().good();
+    let context = FitContext::new(3, Some(backbone(&[8, 16])));
+    let set = |images: Range<usize>| Images::new(good[images].to_vec(), context.backbone.clone());
+    let update = |config: &AnomalyDinoConfig| {
+        AnomalyDino::fit(config, &set(0..3), &context).unwrap().update(&set(3..6), &context).unwrap()
+    };
+    let of_images = |model: &AnomalyDino, layer: usize| -> Vec<(usize, usize)> {
+        model.memory.layers[layer].images().map(|(image, entries)| (image, entries.len())).collect()
+    };
+    for thinning in [Thinning::KCentre, Thinning::Density] {
+        let config =
+            AnomalyDinoConfig { bank_max: 40, thinning: Some(thinning), ..of_mode(Mode::Multilayer) };
+        let model = update(&config);
+        // 12 x 12 and 6 x 6 patches an image; both halves have a say.
+        for layer in [0, 1] {
+            let found = of_images(&model, layer);
+            assert_eq!(found.iter().map(|(_, count)| count).sum::<usize>(), 40);
+            assert!(found.iter().any(|(image, _)| *image < 3) && found.iter().any(|(image, _)| *image >= 3));
+        }
+    }
+    let config = AnomalyDinoConfig { images: Some(2), ..of_mode(Mode::Multilayer) };
+    let (model, whole) = (update(&config), AnomalyDino::fit(&config, &set(0..6), &context).unwrap());
+    for model in [&model, &whole] {
+        assert_eq!(of_images(model, 0).len(), 2);
+        assert_eq!((model.memory.images(), model.memory.wholes().count()), (6, 2));
+    }
+    // Old images are kept where they differ most: a good one and a black one stay, whatever of the same comes.
+    let black = vec![((96, 96), vec![0.0; 3 * 96 * 96]), good[0].clone()];
+    let odd = AnomalyDino::fit(&config, &Images::new(black, context.backbone.clone()), &context).unwrap();
+    let odd = odd.update(&set(1..6), &context).unwrap();
+    assert!(of_images(&odd, 0).iter().any(|(image, _)| *image == 0), "{:?}", of_images(&odd, 0));
+}
+
+#[test]
+fn a_model_that_does_not_know_its_images_does_not_learn_on() {
+    let context = FitContext::new(3, Some(backbone(&[16])));
+    let config = of_mode(Mode::Dino);
+    let set = Images::new(Scene::default().good(), context.backbone.clone());
+    let model = AnomalyDino::fit(&config, &set, &context).unwrap();
+    // As an older program wrote it.
+    let mut state = State::default();
+    for (name, tensor) in model.state().tensors().iter().filter(|(name, _)| !name.ends_with("starts")) {
+        state.insert(name.clone(), tensor.clone());
+    }
+    let backbone = context.backbone.clone();
+    let old = AnomalyDino::restore(Stored { config, state, backbone, device: Device::Cpu }).unwrap();
+    assert!(old.leave_one_out().is_none());
+    let error = old.update(&set, &context).err().unwrap();
+    assert!(matches!(error, Error::Living { .. }) && error.to_string().contains("fit it again"), "{error}");
 }
 
 #[test]
@@ -245,6 +449,7 @@ fn settings_that_do_not_go_together_are_refused() {
         (AnomalyDinoConfig { tile: 64, tile_overlap: 64, ..of_mode(Mode::Tiled) }, "tile_overlap"),
         (AnomalyDinoConfig { rotations: 8, ..retrieval.clone() }, "rotations"),
         (AnomalyDinoConfig { neighbours: 2, ..retrieval }, "neighbours"),
+        (AnomalyDinoConfig { neighbours: 2, ..of_mode(Mode::Batch) }, "neighbours"),
         (AnomalyDinoConfig { images: Some(0), ..AnomalyDinoConfig::default() }, "images"),
     ] {
         match config.check() {

@@ -37,8 +37,9 @@
 //! takes the batch's own scores, defects among them: thresholds are too high by these, ranks are not; `calibrate` sets thresholds with
 //! images that are known to be good.
 //!
-//! Models learn on: new images are appended, and models of several sets are joined in order, to the very model of one fit on all. Where a bank
-//! had to be thinned, or few images are chosen, this is done again among what is remembered and what is new.
+//! Models learn on: new images are appended, and models of several sets are joined in order, to the very model of one fit on all (merged
+//! `tiled` ones are of other changes of brightness). Where a bank had to be thinned, or few images are chosen, this is done again among what
+//! is remembered and what is new.
 //!
 //! # Deviations
 //! - Banks above `bank_max` are thinned, by default by k-centre selection; AnomalyDINO's code keeps everything.

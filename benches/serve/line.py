@@ -9,6 +9,7 @@ SIGHUP (`cargo test -p blemish-cli --test program serving`), webhooks, Modbus, T
 Python's standard library alone.
 """
 
+import argparse
 import contextlib
 import http.client
 import json
@@ -261,10 +262,11 @@ def units(line):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=Path)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        line = Line(Path(sys.argv[1]).resolve(), Path(temporary))
+        line = Line(args.program.resolve(), Path(temporary))
         for part in (one_image, cameras, sinks, proxy, units):
             print(f"{part.__name__}: {part.__doc__}", flush=True)
             part(line)

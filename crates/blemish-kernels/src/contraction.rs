@@ -312,7 +312,7 @@ impl Choice {
     ///
     /// A multiply-add for every 16 pairs and coordinate, or every 64 of bytes, and about 200 + d/6 cycles for every pair that passes and is
     /// measured, since its row is far away in memory. What passes is counted in a search of the sample for the sample's own rows. The first
-    /// numbers that halve the cost of all coordinates are taken.
+    /// numbers that cost no more than a sixth of all coordinates are taken.
     fn best(numbers: &[Numbers], sample: &[f32], basis: &[f32], dimensions: usize) -> Self {
         let probes = Probe::spread(sample, dimensions);
         let images = product(sample, basis, dimensions);
@@ -335,7 +335,7 @@ impl Choice {
                 let share = passing(numbers, &probes, sample, dimensions).pop();
                 best = share.map(|share| choice(dimensions, share)).into_iter().fold(best, cheaper);
             }
-            if best.cost < whole / 2.0 {
+            if best.cost < whole / 6.0 {
                 break;
             }
         }

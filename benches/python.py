@@ -1,16 +1,21 @@
 """The Python package beside the program, and beside anomalib in the same run.
 
-    python benches/python.py PYTHON PROGRAM [--peer PYTHON] [--images 60] [--rounds 5]
+    python benches/python.py PYTHON PROGRAM [--images 60] [--rounds 5]                                   the package beside the program
+    python benches/python.py PYTHON PROGRAM --peer PYTHON WEIGHTS [--method padim] [--rounds 5]          beside anomalib
+    python benches/python.py PYTHON PROGRAM --install WHEEL [--install anomalib==2.7.0]                  what an installation takes
 
-PYTHON has the package, PROGRAM is `blemish` of the same build, the peer is a Python with anomalib. Timed in processes of their own, in turns, the median of
-the rounds: import and first score from cold, `predict` an image in Python and in the program on the same files, a fit of arrays beside one of their
-files, and the installed size. Rows go to benches/runs as those of the other scripts. Linux or macOS.
+PYTHON has the package, PROGRAM is `blemish` of the same build. Timed in processes of their own, in turns, the median of the rounds: import and first score
+from cold, `predict` an image in Python and in the program on the same files, a fit of arrays beside one of their files. The peer is a Python with anomalib;
+both sides then run on the ResNet-18 of WEIGHTS with the settings of anomalib/compare.py, and of fits only `fit` counts. Installations go into fresh
+environments without a cache of pip's, once each: their seconds are those of this network, too. Rows go to benches/runs as those of the other scripts.
+Linux or macOS.
 """
 
 import argparse
 import json
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 from blemish import Program, Rows, run
@@ -28,14 +33,15 @@ for file in files: detector.predict(file)
 print(json.dumps({"batch": batch / len(files), "single": (time.perf_counter() - started) / len(files)}))
 """
 FIT = """
-import sys, time
+import json, sys, time
 import numpy as np
 from PIL import Image
 from blemish import Detector
-files = sys.argv[2:]
+files = sys.argv[3:]
 given = [np.asarray(Image.open(file)) for file in files] if sys.argv[1] == "arrays" else files
+detector = Detector(size=(256, 256), **json.loads(sys.argv[2]))
 started = time.perf_counter()
-detector = Detector(size=(256, 256)).fit(given)
+detector.fit(given)
 print(time.perf_counter() - started)
 """
 COPY = """
@@ -52,71 +58,148 @@ import pathlib, blemish
 folder = pathlib.Path(blemish.__file__).parent
 print(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts))
 """
-PEER = {
-    "import": "from anomalib.deploy import TorchInferencer",
-    "site": "import site, pathlib; print(sum(f.stat().st_size for f in pathlib.Path(site.getsitepackages()[0]).rglob('*') if f.is_file()))",
+SITE = "import site, pathlib; print(sum(file.stat().st_size for file in pathlib.Path(site.getsitepackages()[0]).rglob('*') if file.is_file()))"
+PEER = Path(__file__).resolve().parent / "anomalib" / "peer.py"
+PEER_IMPORT = "from anomalib.deploy import TorchInferencer"
+# What anomalib's models are set to in peer.py.
+SETTINGS = {
+    "patchcore": {"layers": ["layer2", "layer3"], "coreset_ratio": 0.1},
+    "padim": {"layers": ["layer1", "layer2", "layer3"], "dimensions": 100},
 }
 
 
 def main():
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("python")
     words.add_argument("program")
-    words.add_argument("--peer")
+    words.add_argument("--peer", nargs=2, metavar=("PYTHON", "WEIGHTS"))
+    words.add_argument("--method", choices=SETTINGS, default="patchcore", help="what is compared with the peer's")
+    words.add_argument("--install", action="append", default=[], metavar="PACKAGE")
     words.add_argument("--images", type=int, default=60)
     words.add_argument("--rounds", type=int, default=5)
     asked = words.parse_args()
-    rows = Rows("python")
-    python = str(Path(asked.python).absolute())
-
+    # Away from this folder, whose `blemish.py` is another module.
     with tempfile.TemporaryDirectory() as folder:
-        # Away from this folder, whose `blemish.py` is another module.
-        here = Path(folder)
-        program = Program(asked.program, cwd=here)
-        program.synth("parts", "--train", str(asked.images))
-        program.fit("parts", "part.blemish", "--size", "256x256")
-        files = sorted(str(path) for path in here.glob("parts/test/*/*.png")) + sorted(str(path) for path in here.glob("parts/train/*/*.png"))
+        if asked.install:
+            told = Told()
+            for package in asked.install:
+                installed(told, asked.python, package, Path(folder))
+        elif asked.peer:
+            Bench(asked, Path(folder)).beside(*asked.peer)
+        else:
+            Bench(asked, Path(folder)).alone()
 
-        def code(text, *arguments, of=python):
-            return run(of, "-c", text, *arguments, cwd=here)
 
-        def told(metric, values, variant="", peer="", digits=3):
-            value = statistics.median(values)
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            print(f"{metric:32} {variant:20} {peer:10} {value:10.{digits}f} ± {spread:.{digits}f}", flush=True)
-            rows.add(set="fabric", method="patchcore", variant=variant, metric=metric, peer=peer, value=f"{value:.{digits}f}", spread=f"{spread:.{digits}f}")
+class Told:
+    """Figures by name, each the values of all rounds; shown and kept as the median."""
 
-        kept = {}
-        for _ in range(asked.rounds):
-            done = code(IMPORT)
-            kept.setdefault("import", []).append((done.wall, done.cpu))
-            done = code("import numpy")
-            kept.setdefault("numpy", []).append((done.wall, done.cpu))
-            done = code(FIRST, "part.blemish", files[0])
-            kept.setdefault("first", []).append((done.wall, done.cpu))
-            if asked.peer:
-                done = code(PEER["import"], of=asked.peer)
-                kept.setdefault("peer import", []).append((done.wall, done.cpu))
-            done = json.loads(code(MANY, "part.blemish", *files).out)
-            kept.setdefault("batch", []).append(done["batch"])
-            kept.setdefault("single", []).append(done["single"])
+    def __init__(self):
+        self.rows, self.kept = Rows("python"), {}
+
+    def add(self, name, value):
+        self.kept.setdefault(name, []).append(value)
+
+    def tell(self, name, metric, scale=1, digits=3, **about):
+        values = [scale * value for value in self.kept.pop(name)]
+        value, spread = statistics.median(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        print(f"{metric:28} {' '.join(filter(None, about.values())):60} {value:10.{digits}f} ± {spread:.{digits}f}", flush=True)
+        self.rows.add(metric=metric, value=f"{value:.{digits}f}", spread=f"{spread:.{digits}f}" if len(values) > 1 else "", **about)
+
+    def process(self, name, metric, **about):
+        """Wall and CPU time of whole processes."""
+        self.tell(f"{name} wall", f"{metric}, s", **about)
+        self.tell(f"{name} cpu", f"{metric}, CPU s", **about)
+
+
+class Bench:
+    """A synthetic set, and what runs on it."""
+
+    def __init__(self, asked, here):
+        self.here, self.told, self.rounds, self.method = here, Told(), asked.rounds, asked.method
+        self.python = str(Path(asked.python).absolute())
+        self.program = Program(asked.program, cwd=here)
+        self.program.synth("parts", "--train", str(asked.images), "--size", "256x256")
+        self.good = sorted(str(path) for path in here.glob("parts/train/*/*.png"))
+        self.files = sorted(str(path) for path in here.glob("parts/test/*/*.png")) + self.good
+
+    def cold(self, name, of, *arguments):
+        done = run(of, *arguments, cwd=self.here)
+        self.told.add(f"{name} wall", done.wall)
+        self.told.add(f"{name} cpu", done.cpu)
+
+    def fit(self, kind, **settings):
+        return float(run(self.python, "-c", FIT, kind, json.dumps(settings), *self.good, cwd=self.here).out)
+
+    def alone(self):
+        """The package beside the program, with settings as they come."""
+        self.program.fit("parts", "part.blemish", "--size", "256x256")
+        for _ in range(self.rounds):
+            self.cold("numpy", self.python, "-c", "import numpy")
+            self.cold("import", self.python, "-c", IMPORT)
+            self.cold("first", self.python, "-c", FIRST, "part.blemish", self.files[0])
+            for name, value in run(self.python, "-c", MANY, "part.blemish", *self.files, cwd=self.here).json().items():
+                self.told.add(name, value)
             # The program's start is timed apart, so that images alone are compared.
-            one, many = program.predict("part.blemish", files[0])[1], program.predict("part.blemish", *files)[1]
-            kept.setdefault("program", []).append((many.wall - one.wall) / (len(files) - 1))
+            one, many = (self.program.predict("part.blemish", *some)[1] for some in (self.files[:1], self.files))
+            self.told.add("program", (many.wall - one.wall) / (len(self.files) - 1))
             for kind in ("files", "arrays"):
-                kept.setdefault(f"fit {kind}", []).append(float(code(FIT, kind, *files[-asked.images :]).out))
-        for name, metric, peer in (("numpy", "import of NumPy alone", ""), ("import", "import", ""), ("first", "import and first score", ""), ("peer import", "import", "anomalib")):
-            if name in kept:
-                told(f"{metric}, s", [wall for wall, _ in kept[name]], peer=peer)
-                told(f"{metric}, CPU s", [cpu for _, cpu in kept[name]], peer=peer)
+                self.told.add(kind, self.fit(kind))
+            self.told.add("copy", float(run(self.python, "-c", COPY, cwd=self.here).out))
+        self.told.add("size", int(run(self.python, "-c", SIZE, cwd=self.here).out))
+        about = {"set": "fabric", "method": "patchcore"}
+        self.told.process("numpy", "import of NumPy alone", **about)
+        self.told.process("import", "import", **about)
+        self.told.process("first", "import and first score", **about)
         for name, variant in (("batch", "list of files"), ("single", "one call a file"), ("program", "program")):
-            told("predict an image, ms", [1000 * value for value in kept[name]], variant)
+            self.told.tell(name, "predict an image, ms", 1000, **about, variant=variant)
         for kind in ("files", "arrays"):
-            told(f"fit of {asked.images} images, s", kept[f"fit {kind}"], kind)
-        told("copy of 12 megapixels, ms", [float(code(COPY).out)])
-        told("installed, MB", [int(code(SIZE).out) / 1e6], digits=1)
-        if asked.peer:
-            told("installed, MB", [int(code(PEER["site"], of=asked.peer).out) / 1e6], peer="anomalib", digits=1)
+            self.told.tell(kind, f"fit of {len(self.good)} images, s", **about, variant=kind)
+        self.told.tell("copy", "copy of 12 megapixels, ms", **about)
+        self.told.tell("size", "package, MB", 1e-6, 1, **about)
+
+    def beside(self, python, weights):
+        """The package and anomalib on the same weights, images and settings; both without a calibration."""
+        weights, listed = str(Path(weights).absolute()), self.here / "images.json"
+        listed.write_text(json.dumps(self.files))
+        settings = {"method": self.method, "backbone": "resnet18", "weights": weights, "folds": 0, **SETTINGS[self.method]}
+
+        def peer(job, *arguments):
+            return run(python, PEER, job, *arguments, cwd=self.here).lines()[-1]
+
+        model = self.here / "resnet.blemish"
+        save = "import json, sys; from blemish import Detector; Detector(size=(256, 256), **json.loads(sys.argv[1])).fit(sys.argv[3:]).save(sys.argv[2])"
+        run(self.python, "-c", save, json.dumps(settings), model, *self.good, cwd=self.here)
+        for _ in range(self.rounds):
+            self.cold("import", self.python, "-c", IMPORT)
+            self.cold("their import", python, "-c", PEER_IMPORT)
+            self.told.add("fit", self.fit("files", **settings))
+            fitted = peer("fit", self.method, self.here / "parts", weights, self.here / "peer")
+            self.told.add("their fit", fitted["wall"])
+            self.cold("first", self.python, "-c", FIRST, model, self.files[0])
+            self.cold("their first", python, PEER, "cold", fitted["model"], self.files[0])
+            self.told.add("single", run(self.python, "-c", MANY, model, *self.files, cwd=self.here).json()["single"])
+            self.told.add("their single", peer("many", fitted["model"], listed)["wall"])
+        for theirs, by in (("", ""), ("their ", "anomalib")):
+            about = {"set": "fabric", "method": self.method, "variant": "resnet18", "peer": by}
+            self.told.process(f"{theirs}import", "import", **about)
+            self.told.process(f"{theirs}first", "import and first score", **about)
+            self.told.tell(f"{theirs}fit", f"fit of {len(self.good)} images, s", **about)
+            self.told.tell(f"{theirs}single", "predict an image, ms", 1000, **about)
+
+
+def installed(told, python, package, folder):
+    """Seconds of `pip install` into a fresh environment, and the megabytes that it brings."""
+    ours = package.endswith(".whl")
+    environment = folder / ("ours" if ours else "theirs")
+    run(python, "-m", "venv", environment)
+    own = environment / "bin" / "python"
+    before, started = int(run(own, "-c", SITE).out), time.perf_counter()
+    run(own, "-m", "pip", "install", "--quiet", "--no-cache-dir", package)
+    told.add("seconds", time.perf_counter() - started)
+    told.add("size", int(run(own, "-c", SITE).out) - before)
+    about = {"set": "environment with what it needs", "peer": "" if ours else "anomalib"}
+    told.tell("seconds", "pip install, s", digits=1, **about)
+    told.tell("size", "installed, MB", 1e-6, 1, **about)
 
 
 if __name__ == "__main__":

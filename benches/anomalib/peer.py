@@ -3,6 +3,7 @@
     peer.py fit  METHOD SET WEIGHTS EXPORT_FOLDER   through its Engine, on the good images of SET; then exports its torch model
     peer.py graph METHOD SET WEIGHTS FOLDER IMAGES  fits as above, exports ONNX, and scores the images of a JSON list by the trained model
     peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
+    peer.py many MODEL.pt IMAGES                    wall seconds an image of the files of a JSON list, one call each, through the same
     peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
     peer.py accuracy METHOD SET WEIGHTS SEED        image and pixel AUROC of its model on SET (MVTec AD layout) at 256x256
 """
@@ -117,6 +118,20 @@ def cold(model, image):
     return {"score": float(inferencer.predict(image=image).pred_score)}
 
 
+def many(model, images):
+    from anomalib.deploy import TorchInferencer
+
+    inferencer = TorchInferencer(path=model, device="cpu")
+    with open(images) as file:
+        files = json.load(file)
+    for file in files[:2]:
+        inferencer.predict(image=file)
+    start = clock()
+    for file in files:
+        inferencer.predict(image=file)
+    return {"wall": since(start)["wall"] / len(files)}
+
+
 def warm(model):
     import numpy
     import torch
@@ -181,7 +196,7 @@ def accuracy(method, data, weights, seed):
 
 
 if __name__ == "__main__":
-    jobs = {"fit": fit, "graph": graph, "cold": cold, "warm": warm, "accuracy": accuracy}
+    jobs = {"fit": fit, "graph": graph, "cold": cold, "many": many, "warm": warm, "accuracy": accuracy}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=jobs)
     parser.add_argument("words", nargs="*", help="what the job takes, in this order")

@@ -219,7 +219,7 @@ def test_scores_are_those_of_one_machine_by_path_bytes_and_reference(
     broken, empty = tmp_path / "broken.png", tmp_path / "empty.png"
     broken.write_bytes(new[0].read_bytes()[:400])
     empty.write_bytes(b"")
-    for way in (model, detector, ray.put(detector)):
+    for way in (model, detector, ray.put(detector), model.read_bytes(), ray.put(model.read_bytes())):
         rows = score([*new, broken, empty, tmp_path / "missing.png"], way, workers=2, batch_size=4).take_all()
         assert len(rows) == len(new) + 3
         for row in rows:
@@ -231,6 +231,29 @@ def test_scores_are_those_of_one_machine_by_path_bytes_and_reference(
             assert row["anomalous"] == result.anomalous and json.loads(row["regions"]) == result.to_dict()["regions"]
     with pytest.raises(Exception, match="broken.png"):
         score([new[0], broken], model, fail_on_bad=True).take_all()
+
+
+def test_data_sets_of_paths_bytes_and_pixels_score_as_files(model: Path, detector: Detector, new: list[Path]) -> None:
+    from PIL import Image
+
+    from blemish.ray import score
+
+    expected = [(str(result.path), np.float32(result.score), result.p_value) for result in detector.predict(new)]
+    pixels = [{"path": str(path), "image": np.asarray(Image.open(path))} for path in new]
+    sets = {
+        "paths": ray.data.from_items([{"path": str(path)} for path in new]),
+        "bytes": ray.data.read_binary_files([str(path) for path in new], include_paths=True),
+        "pixels": ray.data.from_items(pixels),
+    }
+    for name, images in sets.items():
+        rows = score(images, model, workers=1, batch_size=5).take_all()
+        assert sorted((row["path"], np.float32(row["score"]), row["p_value"]) for row in rows) == sorted(expected), name
+    # Whoever keeps no names gets rows without them; what is no image is told.
+    unnamed = ray.data.from_items([{"bytes": new[0].read_bytes()}, {"bytes": b"no image"}])
+    fine, broken = sorted(score(unnamed, model, workers=1).take_all(), key=lambda row: row["error"] is not None)
+    assert (fine["path"], np.float32(fine["score"])) == (None, expected[0][1]) and broken["score"] is None and broken["error"]
+    with pytest.raises(Exception, match="the data set has the columns id"):
+        score(ray.data.range(3), model, workers=1).take_all()
 
 
 def test_maps_are_kept_and_an_actor_that_is_killed_is_made_up_for(model: Path, detector: Detector, new: list[Path], tmp_path: Path) -> None:

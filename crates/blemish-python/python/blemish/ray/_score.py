@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 
 def score(
     images: Any,
-    detector: Detector | str | os.PathLike[str] | Any,
+    detector: Detector | str | os.PathLike[str] | bytes | Any,
     *,
     workers: int | None = None,
     threads: int = 1,
@@ -51,7 +51,7 @@ def score(
 
     Args:
         images: A pattern, folder or list of files that every machine sees; or a `ray.data.Dataset` with a column `path`, `bytes` or `image`.
-        detector: A detector, the path of its file on storage that all machines share, or what `ray.put` gave for it.
+        detector: A detector, the path of its file on storage that all machines share, the bytes of such a file, or what `ray.put` gave for one of these.
         workers: Actors; by default as many as leave one CPU free.
         threads: CPUs of each.
         batch_size: Images of a batch.
@@ -76,6 +76,8 @@ def score(
         dataset = _read(data, files)
     if maps is not None:
         os.makedirs(maps, exist_ok=True)
+    if isinstance(detector, (bytes, bytearray, memoryview)):
+        detector = Detector.from_bytes(detector)
     if isinstance(detector, Detector):
         detector = cluster.put(detector)
     model = os.fspath(detector) if isinstance(detector, (str, os.PathLike)) else detector
@@ -123,13 +125,9 @@ class Scorer:
     """An actor: loads the model once, then turns batches of images into rows of scores."""
 
     def __init__(self, model: str | list[Any], threads: int = 1, min_area: float = 0.0, maps: str | None = None, fail_on_bad: bool = False) -> None:
-        if isinstance(model, str):
-            self._detector = Detector.load(model, threads=threads)
-        else:
-            # In a list, so that it is not fetched for every actor beforehand; its bytes stay where the machine keeps them once.
-            kept = model[0]
-            found: Detector = ray.get(kept) if isinstance(kept, ray.ObjectRef) else kept
-            self._detector = found._on(threads)
+        # In a list, so that it is not fetched for every actor beforehand; its bytes stay where the machine keeps them once.
+        kept = model if isinstance(model, str) else model[0]
+        self._detector = _detector(ray.get(kept) if isinstance(kept, ray.ObjectRef) else kept, threads)
         self._min_area = min_area
         self._maps = maps
         self._fail_on_bad = fail_on_bad
@@ -162,6 +160,13 @@ class Scorer:
             "map": None if self._maps is None else _keep(self._maps, path, result.map),
             "version": __version__,
         }
+
+
+def _detector(given: Any, threads: int) -> Detector:
+    """The detector that was given as itself, its bytes or the path of its file."""
+    if isinstance(given, Detector):
+        return given._on(threads)
+    return Detector.load(given, threads=threads) if isinstance(given, (str, os.PathLike)) else Detector.from_bytes(given, threads=threads)
 
 
 def _images(batch: dict[str, Any]) -> tuple[list[Any], list[str | None], list[str | None]]:

@@ -2,12 +2,14 @@
 
     python benches/precision.py target/release/blemish accuracy DATA WEIGHTS OUT.json [--seeds 3] [--sets a,b] [--methods padim] [--embedded]
     python benches/precision.py target/release/blemish speed WEIGHTS [--runs 5] [--sides 256 512] [--before PROGRAM]
+    python benches/precision.py target/release/blemish peers WEIGHTS PYTHON [--runs 3]
     python benches/precision.py target/release/examples/backbone_times engines [--rounds 3] [--runs 10]
 
 `accuracy` fits each method in single precision, with `--precision int8` and with `auto`, and evaluates; results are kept in OUT.json, so that an
 interrupted run goes on where it stopped; with `--embedded` the backbone is the one that is compiled in. `speed` times `predict` of 40 images on one
 thread, by turns: wall milliseconds an image, of the difference between 40 images and 8, so that the start of the program does not count; with `--before`
-also by the program of another commit, in single precision. DATA holds sets in MVTec AD layout, WEIGHTS the state dict of
+also by the program of another commit, in single precision. `peers` times the same beside anomalib's own exports for OpenVINO; PYTHON has anomalib, ResNet-18 of
+WEIGHTS is on both sides, one thread each. DATA holds sets in MVTec AD layout, WEIGHTS the state dict of
 ResNet-18. `engines` times the networks alone, on one thread, from 256x256 pixels to stride 16: ours beside ONNX Runtime and OpenVINO, CPU milliseconds an
 image by turns; weights are made up. It needs torch, torchvision, timm, onnx, onnxscript, onnxruntime and openvino, the others Python's standard library alone.
 """
@@ -45,6 +47,11 @@ def main():
     one.add_argument("--sides", type=int, nargs="+", default=[256, 512])
     one.add_argument("--before", type=Program)
     one.set_defaults(run=speed)
+    one = commands.add_parser("peers")
+    one.add_argument("weights", type=Path)
+    one.add_argument("python", type=Path)
+    one.add_argument("--runs", type=int, default=3)
+    one.set_defaults(run=peers)
     one = commands.add_parser("engines")
     one.add_argument("--rounds", type=int, default=3, help="turns of all")
     one.add_argument("--runs", type=int, default=10, help="batches a turn")
@@ -142,6 +149,41 @@ def speed(args):
 def an_image(program, model, images):
     wall = {count: program.predict(model, *images[:count], "--threads", 1)[1].wall for count in (MANY, FEW)}
     return 1000 * (wall[MANY] - wall[FEW]) / (MANY - FEW)
+
+
+PEER = Path(__file__).resolve().parent / "anomalib" / "peer.py"
+# What anomalib's models are set to in peer.py.
+PEER_SETTINGS = {
+    "padim": ["--layers", "layer1,layer2,layer3", "--set", "dimensions=100"],
+    "fastflow": ["--layers", "layer1,layer2,layer3", "--set", "blocks=8", "--set", "steps=2"],
+}
+
+
+def peers(args):
+    rows, weights = Rows("precision-peers"), args.weights / "resnet18-layer1to3-bnfolded.safetensors"
+    print("| method | whose | ms an image |\n|---|---|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        args.program.synth(folder / "set", "--look", "metal", "--train", MANY, "--test-good", 1, "--test-per-defect", 1, "--size", f"{SIDE}x{SIDE}")
+        images = sorted((folder / "set" / "train" / "good").iterdir())
+        listed = folder / "images.json"
+        listed.write_text(json.dumps([str(image) for image in images]))
+        for method, settings in PEER_SETTINGS.items():
+            models = {f"Blemish, {name}": folder / f"{precision}.blemish" for precision, name in PRECISIONS.items()}
+            for precision, model in zip(PRECISIONS, models.values()):
+                options = ["--backbone", "resnet18", "--weights", weights, "--size", f"{SIDE}x{SIDE}", "--folds", "0", "--precision", precision]
+                args.program.fit(folder / "set", model, "--method", method, *options, *settings)
+            exported = run(args.python, PEER, "openvino", method, folder / "set", weights, folder / method).lines()[-1]["model"]
+            times = {}
+            for _ in range(args.runs):
+                for name, model in models.items():
+                    times.setdefault(name, []).append(an_image(args.program, model, images))
+                for hint in ("f32", "bf16"):
+                    found = run(args.python, PEER, "run", exported, listed, hint).lines()[-1]
+                    times.setdefault(f"anomalib, OpenVINO {hint}", []).append(1000 * found["wall"])
+            for name, found in times.items():
+                print(f"| {method} | {name} | {statistics.median(found):.1f} |", flush=True)
+                rows.add(set=f"{SIDE} x {SIDE} pixels", method=method, variant=name, metric="predict an image, ms", value=f"{statistics.median(found):.1f}", seeds=args.runs)
 
 
 SIDE = 256

@@ -3,11 +3,13 @@
     python benches/python.py PYTHON PROGRAM [--images 60] [--rounds 5]                                   the package beside the program
     python benches/python.py PYTHON PROGRAM --peer PYTHON WEIGHTS [--method padim] [--rounds 5]          beside anomalib
     python benches/python.py PYTHON PROGRAM --install WHEEL [--install anomalib==2.7.0]                  what an installation takes
+    python benches/python.py PYTHON PROGRAM --ray 10000 [--rounds 3]                                     what Ray adds to an image
 
 PYTHON has the package, PROGRAM is `blemish` of the same build. Timed in processes of their own, in turns, the median of the rounds: import and first score
 from cold, `predict` an image in Python and in the program on the same files, a fit of arrays beside one of their files. The peer is a Python with anomalib;
 both sides then run on the ResNet-18 of WEIGHTS with the settings of anomalib/compare.py, and of fits only `fit` counts. Installations go into fresh
-environments without a cache of pip's, once each: their seconds are those of this network, too. Rows go to benches/runs as those of the other scripts.
+environments without a cache of pip's, once each: their seconds are those of this network, too. For Ray so many small images are scored by one actor and by
+`Detector.iter_predict`, one thread each; PYTHON needs `ray[data]`. Rows go to benches/runs as those of the other scripts.
 Linux or macOS.
 """
 
@@ -58,6 +60,28 @@ import pathlib, blemish
 folder = pathlib.Path(blemish.__file__).parent
 print(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts))
 """
+# Wall seconds an image of one actor and of the detector itself; the difference between all images and a tenth, so that starting counts for neither.
+RAY = """
+import json, logging, sys, time
+import ray
+from blemish import Detector
+from blemish.ray import score
+ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+ray.data.DataContext.get_current().enable_progress_bars = False
+model, listed = sys.argv[1:]
+files = json.load(open(listed))
+detector = Detector.load(model, threads=1)
+def seconds(work, images):
+    started = time.perf_counter()
+    assert work(images) == len(images)
+    return time.perf_counter() - started
+def slope(work):
+    few = files[: len(files) // 10]
+    return (seconds(work, files) - seconds(work, few)) / (len(files) - len(few))
+own = slope(lambda images: sum(1 for _ in detector.iter_predict(images, maps=False)))
+cluster = slope(lambda images: score(images, model, workers=1, threads=1).materialize().count())
+print(json.dumps({"own": own, "cluster": cluster}))
+"""
 SITE = "import site, pathlib; print(sum(file.stat().st_size for file in pathlib.Path(site.getsitepackages()[0]).rglob('*') if file.is_file()))"
 PEER = Path(__file__).resolve().parent / "anomalib" / "peer.py"
 PEER_IMPORT = "from anomalib.deploy import TorchInferencer"
@@ -75,6 +99,7 @@ def main():
     words.add_argument("--peer", nargs=2, metavar=("PYTHON", "WEIGHTS"))
     words.add_argument("--method", choices=SETTINGS, default="patchcore", help="what is compared with the peer's")
     words.add_argument("--install", action="append", default=[], metavar="PACKAGE")
+    words.add_argument("--ray", type=int, metavar="IMAGES")
     words.add_argument("--images", type=int, default=60)
     words.add_argument("--rounds", type=int, default=5)
     asked = words.parse_args()
@@ -84,6 +109,8 @@ def main():
             told = Told()
             for package in asked.install:
                 installed(told, asked.python, package, Path(folder))
+        elif asked.ray:
+            Bench(asked, Path(folder)).cluster(asked.ray)
         elif asked.peer:
             Bench(asked, Path(folder)).beside(*asked.peer)
         else:
@@ -156,6 +183,23 @@ class Bench:
             self.told.tell(kind, f"fit of {len(self.good)} images, s", **about, variant=kind)
         self.told.tell("copy", "copy of 12 megapixels, ms", **about)
         self.told.tell("size", "package, MB", 1e-6, 1, **about)
+
+    def cluster(self, images):
+        """Ray on this machine beside the detector alone; small images, so that what Ray adds is seen."""
+        small = sorted(str(path) for path in self.images("many", images).glob("train/*/*.png"))
+        listed = self.here / "images.json"
+        listed.write_text(json.dumps(small))
+        self.program.fit("parts", "part.blemish", "--method", "statistical", "--size", "64x64")
+        for _ in range(self.rounds):
+            for name, value in run(self.python, "-c", RAY, self.here / "part.blemish", listed, cwd=self.here).json().items():
+                self.told.add(name, value)
+        about = {"set": f"{images} images of 64x64", "method": "statistical"}
+        self.told.tell("own", "ms an image", 1000, **about, variant="the detector")
+        self.told.tell("cluster", "ms an image", 1000, **about, variant="one actor of Ray")
+
+    def images(self, name, count):
+        self.program.synth(name, "--train", str(count), "--test-good", "1", "--test-per-defect", "1", "--size", "64x64")
+        return self.here / name
 
     def beside(self, python, weights):
         """The package and anomalib on the same weights, images and settings; both without a calibration."""

@@ -4,6 +4,8 @@
     peer.py graph METHOD SET WEIGHTS FOLDER IMAGES  fits as above, exports ONNX, and scores the images of a JSON list by the trained model
     peer.py cold MODEL.pt IMAGE                     one score through its TorchInferencer
     peer.py many MODEL.pt IMAGES                    wall seconds an image of the files of a JSON list, one call each, through the same
+    peer.py openvino METHOD SET WEIGHTS FOLDER      fits as above (fastflow: one epoch), and exports for OpenVINO
+    peer.py run MODEL.xml IMAGES PRECISION          wall seconds an image through its OpenVINOInferencer, one call and one thread each; f32 or bf16
     peer.py warm MODEL.pt                           one thread, batch 1: CPU milliseconds of the exported model alone
     peer.py accuracy METHOD SET WEIGHTS SEED        image and pixel AUROC of its model on SET (MVTec AD layout) at 256x256
 """
@@ -65,12 +67,14 @@ def trained(method, data, weights, folder):
     import torch
     from anomalib.data import Folder
     from anomalib.engine import Engine
-    from anomalib.models import Padim, Patchcore
+    from anomalib.models import Fastflow, Padim, Patchcore
 
     torch.manual_seed(0)
     quiet = {"visualizer": False, "evaluator": False}
     if method == "patchcore":
         model = Patchcore(backbone="resnet18", layers=["layer2", "layer3"], coreset_sampling_ratio=0.1, **quiet)
+    elif method == "fastflow":
+        model = Fastflow(backbone="resnet18", flow_steps=8, **quiet)
     else:
         model = Padim(backbone="resnet18", layers=["layer1", "layer2", "layer3"], n_features=100, **quiet)
     images = Folder(
@@ -78,7 +82,7 @@ def trained(method, data, weights, folder):
         val_split_mode="none", test_split_mode="none",
     )
     engine = Engine(accelerator="cpu", devices=1, default_root_dir=folder, logger=False, enable_progress_bar=False,
-                    limit_val_batches=0)
+                    limit_val_batches=0, max_epochs=1)
     start = clock()
     engine.fit(model=model, datamodule=images)
     return model, engine, since(start)
@@ -109,6 +113,29 @@ def graph(method, data, weights, folder, images):
             pixels = numpy.array(Image.open(image).convert("RGB"))
             scores.append(float(model(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255).pred_score))
     return {"graph": str(path), "scores": scores}
+
+
+def openvino(method, data, weights, folder):
+    from anomalib.deploy import ExportType
+
+    model, engine, _ = trained(method, data, weights, folder)
+    path = engine.export(model=model, export_type=ExportType.OPENVINO, export_root=folder)
+    return {"model": str(path)}
+
+
+def run(model, images, precision):
+    from anomalib.deploy import OpenVINOInferencer
+
+    config = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
+    inferencer = OpenVINOInferencer(path=model, device="CPU", config=config)
+    with open(images) as file:
+        files = json.load(file)
+    for file in files[:2]:
+        inferencer.predict(image=file)
+    start = clock()
+    for file in files:
+        inferencer.predict(image=file)
+    return {"wall": since(start)["wall"] / len(files)}
 
 
 def cold(model, image):
@@ -196,7 +223,7 @@ def accuracy(method, data, weights, seed):
 
 
 if __name__ == "__main__":
-    jobs = {"fit": fit, "graph": graph, "cold": cold, "many": many, "warm": warm, "accuracy": accuracy}
+    jobs = {"fit": fit, "graph": graph, "cold": cold, "many": many, "openvino": openvino, "run": run, "warm": warm, "accuracy": accuracy}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=jobs)
     parser.add_argument("words", nargs="*", help="what the job takes, in this order")

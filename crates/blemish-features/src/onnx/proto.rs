@@ -161,6 +161,8 @@ pub struct TensorMessage {
 pub const FLOAT: i32 = 1;
 /// `TensorProto.DataType.INT64`.
 pub const INT64: i32 = 7;
+/// `TensorProto.DataType.INT8`.
+pub const INT8: i32 = 3;
 /// `TensorProto.DataType.FLOAT16`.
 pub const FLOAT16: i32 = 10;
 /// `TensorProto.DataLocation.EXTERNAL`.

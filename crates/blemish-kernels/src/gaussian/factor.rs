@@ -21,7 +21,7 @@ impl GaussianAccumulator {
         &mut self,
         epsilon: f64,
         precision: Precision,
-    ) -> Result<PositionGaussians<Vec<f32>, Vec<u16>>, KernelError> {
+    ) -> Result<PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>>, KernelError> {
         if self.count() == 0 {
             return Err(KernelError::Empty { what: "the set of samples" });
         }

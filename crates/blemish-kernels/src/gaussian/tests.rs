@@ -1,6 +1,6 @@
 //! The analytic cases of PaDiM's and the merging specifications.
 
-use super::{GaussianAccumulator, Precision};
+use super::{Factors, GaussianAccumulator, PositionGaussians, Precision};
 
 fn fitted(positions: usize, dimensions: usize, samples: &[f32]) -> GaussianAccumulator {
     let mut accumulator = GaussianAccumulator::new(positions, dimensions).unwrap();
@@ -195,6 +195,43 @@ fn half_precision_moves_distances_by_less_than_a_thousandth() {
         let worst = single.iter().zip(&half).map(|(a, b)| (a - b).abs() / a).fold(0.0, f32::max);
         assert!(worst < 1e-3, "{worst}");
     }
+}
+
+#[test]
+fn bytes_move_distances_by_less_than_two_percent() {
+    for (n, seed) in [(20, 21), (200, 31)] {
+        let (positions, d) = (8, 100);
+        let mut accumulator = fitted(positions, d, &features(n, positions, d, seed));
+        let query = features(5, positions, d, seed + 1);
+        let single = accumulator.factor(0.01, Precision::Single).unwrap();
+        let bytes = single.in_bytes();
+        let (single, bytes) = (single.mahalanobis(&query).unwrap(), bytes.mahalanobis(&query).unwrap());
+        let moved: Vec<f32> = single.iter().zip(&bytes).map(|(a, b)| b / a - 1.0).collect();
+        let worst = moved.iter().fold(0.0f32, |worst, moved| worst.max(moved.abs()));
+        let mean = moved.iter().sum::<f32>() / moved.len() as f32;
+        assert!(worst < 0.02 && mean.abs() < 0.003 && worst > 0.0, "{worst} {mean}");
+    }
+}
+
+/// Rows whose entries are whole steps lose nothing; rows of very different size have steps of their own.
+#[test]
+fn bytes_keep_what_they_can_hold() {
+    let (small, large) = (1.0 / 1024.0, 8192.0);
+    let factors = vec![127.0f32, small * 127.0, -small * 3.0, 2.0 * large, -127.0 * large, 0.0];
+    let single: PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>> =
+        PositionGaussians::from_parts(1, 3, vec![0.5; 3], Factors::Single(factors)).unwrap();
+    let bytes = single.in_bytes();
+    let Factors::Bytes { values, steps, unit } = bytes.factors() else { panic!("{bytes:?}") };
+    assert_eq!(values.iter().map(|&value| value as i8).collect::<Vec<_>>(), [127, 127, -3, 2, -127, 0]);
+    let steps: Vec<f32> = steps.iter().map(|&step| half::f16::from_bits(step).to_f32() * unit).collect();
+    assert_eq!(steps, [1.0, small, large]);
+    assert_eq!(bytes.in_bytes(), bytes);
+    let query = [1.5, 0.5, 2.5];
+    let (single, bytes) = (single.mahalanobis(&query).unwrap(), bytes.mahalanobis(&query).unwrap());
+    assert!((single[0] / bytes[0] - 1.0).abs() < 1e-6, "{single:?} {bytes:?}");
+    let short = Factors::Bytes { values: vec![0; 6], steps: vec![1; 2], unit: 1.0 };
+    let error = PositionGaussians::from_parts(1, 3, vec![0.5; 3], short).unwrap_err();
+    assert!(error.to_string().contains("steps"), "{error}");
 }
 
 #[test]

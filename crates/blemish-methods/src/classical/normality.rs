@@ -25,7 +25,7 @@ const FLAT: f32 = 1.5 / 255.0;
 /// A model of normality, fitted.
 pub(super) enum Normality {
     Position { grid: Size, channels: usize, means: Shared<f32>, deviations: Shared<f32> },
-    Gaussian(Box<PositionGaussians<Shared<f32>, Shared<u16>>>),
+    Gaussian(Box<PositionGaussians<Shared<f32>, Shared<u16>, Shared<u8>>>),
     Bank { bank: MemoryBank<Shared<f32>>, scales: Shared<f32> },
     Histogram { references: Shared<f32>, bins: usize, distance: Distance },
     Image,

@@ -24,7 +24,7 @@ fn without_calibration(config: &DetectorConfig) -> DetectorConfig {
 #[test]
 fn calibration_leaves_the_model_as_it_is() {
     let bench = Bench::new(6);
-    for config in bench.configs() {
+    for config in bench.paths() {
         bench.saved(&bench.fit(&config));
         let (mut header, mut state) = format::read(&bench.path("saved.blemish")).unwrap();
         let calibration = header.calibration.take().unwrap();
@@ -126,7 +126,7 @@ fn a_defect_among_the_good_images_is_the_first_suspect_and_can_be_trimmed() {
     let bench = Bench::new(8);
     let dataset = with_a_bad_one(&bench);
     let bad = dataset.train[2].path.clone();
-    for config in bench.configs() {
+    for config in bench.paths().iter().map(Bench::with_two_folds) {
         let found = find_suspects(&config, &Files::training(&dataset), &FitOptions::default(), 2).unwrap();
         assert_eq!((found.ranked.len(), &found.ranked[0].path), (8, &bad), "{}", config.method);
         assert!(found.ranked[0].deviations > 1.0 && found.ranked[1].score < found.ranked[0].score);

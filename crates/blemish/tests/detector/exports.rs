@@ -58,7 +58,7 @@ fn graphs_score_as_their_models_whatever_the_settings() {
     let calibrated = settings().into_iter().map(|pair| (pair, true));
     let all = calibrated.chain(uncalibrated_settings().into_iter().map(|pair| (pair, false)));
     for ((method, settings), calibrates) in all {
-        let config = bench.config(method, settings.clone());
+        let config = Bench::with_two_folds(&bench.config(method, settings.clone()));
         for config in calibrates.then_some(config.clone()).into_iter().chain([uncalibrated(config)]) {
             let exported = export(&bench.fit(&config), &tensor());
             if !exported.parity.passed {

@@ -109,7 +109,7 @@ fn each_way_to_break_a_file_has_its_own_error() {
 
 /// How many mutations are tried; `BLEMISH_MUTATIONS=10000 cargo test --workspace --release --test detector model_files` is the long run.
 fn mutations() -> usize {
-    std::env::var("BLEMISH_MUTATIONS").map_or(1_200, |count| count.parse().unwrap())
+    std::env::var("BLEMISH_MUTATIONS").map_or(600, |count| count.parse().unwrap())
 }
 
 /// What a mutated model may do: be refused, by reading or by verification, or score with finite numbers (or refuse to score).

@@ -15,7 +15,7 @@ mod tests;
 pub use model::OnnxModel;
 pub use operators::Reduction;
 
-use super::proto::{Attribute, FLOAT, FLOAT16, GraphMessage, INT64, NodeMessage, TensorMessage, value};
+use super::proto::{Attribute, FLOAT, FLOAT16, GraphMessage, INT8, INT64, NodeMessage, TensorMessage, value};
 use half::f16;
 
 /// The set of operators that is written in.
@@ -285,6 +285,12 @@ impl GraphWriter {
     /// A constant tensor of the bits of 16-bit floats, brought to 32 bits.
     pub fn halves(&mut self, what: &str, shape: &[usize], bits: &[u16]) -> Value {
         let stored = self.store(what, shape, FLOAT16, bytemuck::cast_slice(bits).to_vec());
+        self.cast(&stored, Element::F32)
+    }
+
+    /// A constant tensor of signed bytes, given as two's complement, brought to 32-bit floats.
+    pub fn bytes(&mut self, what: &str, shape: &[usize], values: &[u8]) -> Value {
+        let stored = self.store(what, shape, INT8, values.to_vec());
         self.cast(&stored, Element::F32)
     }
 

@@ -38,8 +38,18 @@ pub(super) fn write(
             let bits = whole(bits.as_ref(), dimensions, 0);
             writer.halves("factors", &shape, &bits)
         }
+        Factors::Bytes { values, .. } => {
+            let values = whole(values.as_ref(), dimensions, 0);
+            writer.bytes("factors", &shape, &values)
+        }
     };
-    let whitened = writer.matmul(&centred, &factors);
+    let mut whitened = writer.matmul(&centred, &factors);
+    if let Factors::Bytes { steps, unit, .. } = gaussians.factors() {
+        let steps = writer.halves("factors.steps", &[positions, 1, dimensions], steps.as_ref());
+        let unit = writer.number(*unit);
+        let steps = writer.mul(&steps, &unit);
+        whitened = writer.mul(&whitened, &steps);
+    }
     let squares = writer.mul(&whitened, &whitened);
     let squared = writer.reduce(Reduction::Sum, &squares, &[2], false);
     let distances = writer.each("Sqrt", &squared);

@@ -19,6 +19,9 @@ const TOGETHER: usize = 12;
 /// What anomalib adds to the diagonal beside epsilon.
 const ANOMALIB_EXTRA: f64 = 1e-5;
 
+/// Gaussians whose storage may lie in a file.
+type Gaussians = PositionGaussians<Shared<f32>, Shared<u16>, Shared<u8>>;
+
 /// Drawn channels and the Gaussian of every position.
 pub(super) struct PositionModel {
     config: PadimConfig,
@@ -26,11 +29,18 @@ pub(super) struct PositionModel {
     channels: Shared<u32>,
     height: usize,
     width: usize,
-    gaussians: PositionGaussians<Shared<f32>, Shared<u16>>,
+    gaussians: Gaussians,
     /// Of updatable models.
     summary: Option<Summary>,
-    /// Images it was fitted on; `None` once it comes from a file.
-    images: Option<u64>,
+    /// Of a model that comes from a fit and not from a file.
+    fit: Option<Fit>,
+}
+
+/// What leaving images out takes beside the model.
+struct Fit {
+    images: u64,
+    /// Factors before they were rounded to bytes, of which leaving out would magnify the rounding.
+    precise: Option<PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>>>,
 }
 
 /// Takes feature maps in while a fit streams them.
@@ -110,15 +120,22 @@ impl Positions {
         };
         let precision = match config.precision {
             Precision::Single => gaussian::Precision::Single,
-            Precision::Half => gaussian::Precision::Half,
+            Precision::Half | Precision::Byte => gaussian::Precision::Half,
         };
-        let fitted = self.moments.factor(epsilon, precision).map_err(fit_error)?;
-        let images = Some(self.moments.count());
+        let factored = self.moments.factor(epsilon, precision).map_err(fit_error)?;
+        let (fitted, precise) = match config.precision {
+            Precision::Byte => (factored.in_bytes(), Some(factored)),
+            Precision::Single | Precision::Half => (factored, None),
+        };
+        let fit = Some(Fit { images: self.moments.count(), precise });
         let (positions, dimensions) = (fitted.positions(), fitted.dimensions());
         let (means, factors) = fitted.into_parts();
         let factors = match factors {
             Factors::Single(values) => Factors::Single(values.into()),
             Factors::Half(values) => Factors::Half(values.into()),
+            Factors::Bytes { values, steps, unit } => {
+                Factors::Bytes { values: values.into(), steps: steps.into(), unit }
+            }
         };
         let gaussians =
             PositionGaussians::from_parts(positions, dimensions, means.into(), factors).map_err(fit_error)?;
@@ -130,7 +147,7 @@ impl Positions {
             width: self.width,
             gaussians,
             summary,
-            images,
+            fit,
         })
     }
 }
@@ -155,7 +172,7 @@ impl PositionModel {
         &self.channels
     }
 
-    pub(super) fn gaussians(&self) -> &PositionGaussians<Shared<f32>, Shared<u16>> {
+    pub(super) fn gaussians(&self) -> &Gaussians {
         &self.gaussians
     }
 
@@ -190,11 +207,31 @@ impl PositionModel {
         Ok(distances.chunks_exact(height * width).map(patches).collect())
     }
 
-    /// Whether [`Self::score_left_out`] is defined and accurate: right after a fit on at least three images; with half precision, whose
-    /// rounding it magnifies the more the fewer images there are, on at least fifty.
+    /// Images of the fit where [`Self::score_left_out`] is defined and accurate: right after a fit on at least three images; with half
+    /// precision, whose rounding it magnifies the more the fewer images there are, on at least fifty.
+    fn left_out_of(&self) -> Option<u64> {
+        let fewest = self.fewest();
+        self.fit.as_ref().map(|fit| fit.images).filter(|&images| images >= fewest)
+    }
+
+    fn fewest(&self) -> u64 {
+        if self.config.precision == Precision::Single { 3 } else { 50 }
+    }
+
+    /// Whether images of the fit can be left out of it.
     pub(super) fn can_leave_one_out(&self) -> bool {
-        let fewest = if self.config.precision == Precision::Single { 3 } else { 50 };
-        self.images.is_some_and(|images| images >= fewest)
+        self.left_out_of().is_some()
+    }
+
+    /// Squared distances to the Gaussians as they were before their factors became bytes.
+    fn precise_squares(&self, samples: &[f32]) -> Result<Vec<f64>, Error> {
+        let precise = self.fit.as_ref().and_then(|fit| fit.precise.as_ref());
+        let distances = match precise {
+            Some(precise) => precise.mahalanobis(samples),
+            None => self.gaussians.mahalanobis(samples),
+        };
+        let distances = distances.map_err(|error| Error::Score { reason: error.to_string() })?;
+        Ok(distances.into_iter().map(|distance| f64::from(distance).powi(2)).collect())
     }
 
     /// Distances of images of the fit to Gaussians fitted without them.
@@ -204,24 +241,26 @@ impl PositionModel {
     /// (n / (n - 1))^2 q / (1 - n q / (n - 1)^2), q = d' C^-1 d being the distance that the model itself gives. The covariance of the
     /// others is here divided by n - 1 instead of n - 2. For any epsilon that is added the result is never below that of another fit, and
     /// above it by at most the factor sqrt((n - 1) / (n - 2)).
+    ///
+    /// The factor by which leaving out moves a distance is that of the factors before they became bytes: rounding would be magnified. The
+    /// distance that it moves is the model's.
     pub(super) fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
         let mut scored = self.score(features)?;
-        let images = self.images.unwrap_or(0) as f64;
+        let squares = self.precise_squares(&gather(&features.maps, &self.channels, features.count))?;
+        let images = self.left_out_of().unwrap_or(0) as f64;
         let shift = images / (images - 1.0);
-        for distance in scored.iter_mut().flat_map(|patches| &mut patches.values) {
-            let squared = f64::from(*distance).powi(2);
+        for (distance, squared) in scored.iter_mut().flat_map(|patches| &mut patches.values).zip(squares) {
             // Only rounding of the stored factors brings it to 0.
             let left = (1.0 - squared * shift / (images - 1.0)).max(1e-6);
-            *distance = (shift * (squared / left).sqrt()) as f32;
+            *distance *= (shift / left.sqrt()) as f32;
         }
         Ok(scored)
     }
 
     /// How many images can be left out together: enough for groups of a few shots, and as many as leave an accurate fit.
     pub(super) fn most_together(&self) -> usize {
-        let fewest = if self.config.precision == Precision::Single { 3 } else { 50 };
-        let spare = self.images.map_or(0, |images| images.saturating_sub(fewest) as usize);
-        if self.can_leave_one_out() { spare.clamp(1, TOGETHER) } else { 0 }
+        let spare = |images: u64| (images - self.fewest()) as usize;
+        self.left_out_of().map_or(0, |images| spare(images).clamp(1, TOGETHER))
     }
 
     /// Distances of images of the fit to Gaussians fitted without any of them, see [`super::left_out`].
@@ -231,18 +270,13 @@ impl PositionModel {
         let (values, means) =
             (gather(&features.maps, &self.channels, count), self.gaussians.means().as_ref());
         let stride = values.len() / count.max(1);
-        let squares = |samples: &[f32]| -> Result<Vec<f64>, Error> {
-            let distances = self.gaussians.mahalanobis(samples);
-            let distances = distances.map_err(|error| Error::Score { reason: error.to_string() })?;
-            Ok(distances.into_iter().map(|distance| f64::from(distance).powi(2)).collect())
-        };
-        let own = squares(&values)?;
+        let own = self.precise_squares(&values)?;
         // 2 d_i' C^-1 d_j is the square of d_i + d_j without those of d_i and d_j; row by row of the lower triangle.
         let mut grams = vec![0.0f64; positions * count * count];
         for i in 0..count {
             let of = |image: usize| &values[image * stride..][..stride];
             let pair = |j: usize| of(i).iter().zip(of(j)).zip(means).map(|((a, b), mean)| a + b - mean);
-            let together = squares(&(0..i).flat_map(pair).collect::<Vec<f32>>())?;
+            let together = self.precise_squares(&(0..i).flat_map(pair).collect::<Vec<f32>>())?;
             for position in 0..positions {
                 let gram = &mut grams[position * count * count..][..count * count];
                 let square = |image: usize| own[image * positions + position];
@@ -253,13 +287,16 @@ impl PositionModel {
                 }
             }
         }
-        let samples = self.images.unwrap_or(0) as usize;
+        let samples = self.left_out_of().unwrap_or(0) as usize;
         let distances: Vec<Vec<f64>> =
             grams.par_chunks(count * count).map(|gram| squared_distances(gram, samples)).collect();
         for (image, patches) in scored.iter_mut().enumerate() {
-            for (value, squared) in patches.values.iter_mut().zip(&distances) {
-                // Cells outside the region stay 0.
-                *value = if *value > 0.0 { squared[image].sqrt() as f32 } else { 0.0 };
+            let before = &own[image * positions..][..positions];
+            for ((value, squared), before) in patches.values.iter_mut().zip(&distances).zip(before) {
+                // Cells outside the region stay 0, and so does what lies on the mean.
+                if *value > 0.0 {
+                    *value *= (squared[image] / before).sqrt() as f32;
+                }
             }
         }
         Ok(scored)
@@ -275,6 +312,11 @@ impl PositionModel {
         match self.gaussians.factors() {
             Factors::Single(values) => state.set_f32("factors", &[positions, packed], values.clone()),
             Factors::Half(values) => state.set_f16("factors", &[positions, packed], values.clone()),
+            Factors::Bytes { values, steps, unit } => {
+                state.set_u8("factors", &[positions, packed], values.clone());
+                state.set_f16("factors.steps", &[positions, dimensions], steps.clone());
+                state.set_f32("factors.unit", &[1], vec![*unit]);
+            }
         }
         if let Some(summary) = &self.summary {
             summary.store(&mut state);
@@ -286,11 +328,19 @@ impl PositionModel {
         let (_, channels) = state.u32("channels", 1)?;
         let (_, grid) = state.u32("grid", 1)?;
         let (shape, means) = state.f32("means", 2)?;
+        let wrong = |name: &str, reason: String| StateError { name: name.into(), reason };
         let factors = match config.precision {
             Precision::Single => Factors::Single(state.f32("factors", 2)?.1),
             Precision::Half => Factors::Half(state.f16("factors", 2)?.1),
+            Precision::Byte => Factors::Bytes {
+                values: state.u8("factors", 2)?.1,
+                steps: state.f16("factors.steps", 2)?.1,
+                unit: match &state.f32("factors.unit", 1)?.1[..] {
+                    &[unit] if unit.is_finite() => unit,
+                    _ => return Err(wrong("factors.unit", "does not hold one number".into()).into()),
+                },
+            },
         };
-        let wrong = |name: &str, reason: String| StateError { name: name.into(), reason };
         let &[height, width] = &grid[..] else {
             return Err(wrong("grid", "does not hold height and width".into()).into());
         };
@@ -303,6 +353,6 @@ impl PositionModel {
         let gaussians = PositionGaussians::from_parts(shape[0], shape[1], means, factors)
             .map_err(|error| wrong("factors", error.to_string()))?;
         let summary = Summary::restore(state)?;
-        Ok(Self { config, channels, height, width, gaussians, summary, images: None })
+        Ok(Self { config, channels, height, width, gaussians, summary, fit: None })
     }
 }

@@ -7,7 +7,7 @@ use blemish::features::graph::{Activation, Graph, Node, Normalization, Op, Paddi
 use blemish::features::onnx::emit;
 use blemish::features::{BackboneSource, BackboneSpec};
 use blemish::settings::Settings;
-use blemish::{Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
+use blemish::{CalibrationConfig, Detector, DetectorConfig, Error, FitOptions, TileModels, TileOptions};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -44,11 +44,23 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Every method, small; of the classical ones every filter. Then tiles, with one model and with one for each place, several input
-    /// sizes, and an ensemble.
+    /// Methods of each kind, small, on every path through a detector: [`Self::paths`], and every filter of the classical methods.
     pub fn configs(&self) -> Vec<DetectorConfig> {
         let structure = "tophat+lines+granulometry+textons+patches+template";
         let edges = "sobel+laplacian+canny+gabor+wavelet+daubechies";
+        let mut configs = self.paths();
+        configs.extend([
+            self.config("statistical", json!({"bank": "histogram+lbp+glcm+pixel", "align": "none"})),
+            self.config("structural", json!({"bank": structure, "align": "none", "centres": 100})),
+            self.config("filter", json!({"bank": edges, "scales": 2})),
+            self.config("filter", json!({"bank": "wavelet_residual+spectral+phase+notch+whiten"})),
+        ]);
+        configs
+    }
+
+    /// Every path through a detector: a bank, Gaussians and filters of whole images, tiles with one model and with one for each place,
+    /// several input sizes, both together, and an ensemble.
+    pub fn paths(&self) -> Vec<DetectorConfig> {
         let patchcore = self.config("patchcore", json!({"coreset_ratio": 0.1}));
         let padim = self.config("padim", json!({"dimensions": 12}));
         let tiles = |models| {
@@ -62,20 +74,7 @@ impl Bench {
         let filter = self.config("filter", json!({"bank": "gabor", "model": "bank", "centres": 50}));
         let pyramid =
             DetectorConfig { tiles: tiles(TileModels::Shared), input_sizes: vec![64, 48], ..filter.clone() };
-        vec![
-            patchcore,
-            padim,
-            self.config("statistical", json!({"bank": "histogram+lbp+glcm+pixel", "align": "none"})),
-            self.config("structural", json!({"bank": structure, "align": "none", "centres": 100})),
-            self.config("filter", json!({"bank": edges, "scales": 2})),
-            self.config("filter", json!({"bank": "wavelet_residual+spectral+phase+notch+whiten"})),
-            filter,
-            shared,
-            each,
-            several,
-            pyramid,
-            ensemble,
-        ]
+        vec![patchcore, padim, filter, shared, each, several, pyramid, ensemble]
     }
 
     /// One of the backbones, with both of its layers.
@@ -96,6 +95,12 @@ impl Bench {
             seed: 3,
             ..DetectorConfig::default()
         }
+    }
+
+    /// With two folds, the fewest that calibrate.
+    pub fn with_two_folds(config: &DetectorConfig) -> DetectorConfig {
+        let calibration = CalibrationConfig { folds: 2, ..CalibrationConfig::default() };
+        DetectorConfig { calibration, ..config.clone() }
     }
 
     pub fn fit(&self, config: &DetectorConfig) -> Detector {

@@ -73,6 +73,9 @@ impl Child {
             unsafe {
                 command.pre_exec(move || {
                     libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+                    // A station in the background of a script has them ignored, and so would whatever it starts.
+                    libc::signal(libc::SIGINT, libc::SIG_DFL);
+                    libc::signal(libc::SIGTERM, libc::SIG_DFL);
                     #[cfg(target_os = "linux")]
                     {
                         // A station that is killed takes its job with it.

@@ -448,10 +448,13 @@ const tests = {
     const row = await recorded(full, "part-23.png");
     await full.post(`/v1/station/images/${row.id}/label`, { label: "defective", author: "Ada", note: "a deep scratch with a long explanation that has to be broken into several lines on a phone" });
     const paths = ["/", "/?view=line", "/history", "/threshold", "/models", "/new", "/compare", "/drift", "/settings", "/login"];
+    // Each size and each scheme; every pair of them where pictures are kept.
+    const some = [[1280, 800, "light"], [390, 844, "dark"], [360, 740, "light"]];
+    const sizes = pictures ? [...some, [1280, 800, "dark"], [390, 844, "light"]] : some;
     let looks = 0;
     for (const [server, own] of [[full, [`/image/${row.id}`]], [empty, []]]) {
       for (const path of [...paths, ...own]) {
-        for (const [width, height, scheme] of [[1280, 800, "light"], [1280, 800, "dark"], [390, 844, "light"], [390, 844, "dark"], [360, 740, "light"]]) {
+        for (const [width, height, scheme] of sizes) {
           const page = await browser.open(server.address + path, { width, height, scheme });
           if (path !== "/login") await page.until(`${path} to be ready`, "document.getElementById('live').dataset.state === 'on'");
           await pause(250);

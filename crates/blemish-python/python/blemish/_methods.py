@@ -40,7 +40,9 @@ class MethodInfo:
     citation: str
     """The paper."""
     abilities: tuple[str, ...]
-    """What only some methods' models can do after the fit: `update`, `merge`."""
+    """What only some methods' models can do after the fit: `update`, `merge`, `export`."""
+    no_export: str | None
+    """Why its models have no ONNX graph; `None` if they have one."""
     settings: tuple[Setting, ...]
     """Its settings."""
     presets: Mapping[str, Mapping[str, Any]]

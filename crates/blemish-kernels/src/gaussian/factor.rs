@@ -1,7 +1,7 @@
 //! From scatter matrices to inverse Cholesky factors.
 
 use super::accumulate::GaussianAccumulator;
-use super::score::{Factors, PositionGaussians, Precision};
+use super::score::{Factors, OwnedGaussians, PositionGaussians, Precision};
 use super::{packed_length, row_start};
 use crate::KernelError;
 use crate::simd::{Kernel, Lanes, widest};
@@ -17,11 +17,7 @@ impl GaussianAccumulator {
     /// # Errors
     /// [`KernelError::Empty`] without samples; [`KernelError::Setting`] if epsilon is not above 0 or a covariance is not positive
     /// definite all the same.
-    pub fn factor(
-        &mut self,
-        epsilon: f64,
-        precision: Precision,
-    ) -> Result<PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>>, KernelError> {
+    pub fn factor(&mut self, epsilon: f64, precision: Precision) -> Result<OwnedGaussians, KernelError> {
         if self.count() == 0 {
             return Err(KernelError::Empty { what: "the set of samples" });
         }

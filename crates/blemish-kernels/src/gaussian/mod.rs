@@ -11,7 +11,7 @@ mod score;
 mod tests;
 
 pub use accumulate::GaussianAccumulator;
-pub use score::{Factors, PositionGaussians, Precision};
+pub use score::{Factors, OwnedGaussians, PositionGaussians, Precision};
 
 /// Values of the lower triangle of a d x d matrix, packed row by row.
 pub(crate) fn packed_length(dimensions: usize) -> usize {

@@ -47,6 +47,9 @@ pub struct PositionGaussians<F, H, B> {
     factors: Factors<F, H, B>,
 }
 
+/// Gaussians that a fit has made.
+pub type OwnedGaussians = PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>>;
+
 impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> PositionGaussians<F, H, B> {
     /// Puts Gaussians together: means P x d, factors P x d (d + 1) / 2.
     ///
@@ -107,7 +110,7 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
     ///
     /// Each entry is rounded by at most half a step, 1/254 of the largest of its row. Errors of a row's entries are of both signs, so a
     /// distance moves by some tenths of a percent (a test holds it under 2 %).
-    pub fn in_bytes(&self) -> PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>> {
+    pub fn in_bytes(&self) -> OwnedGaussians {
         let (d, length) = (self.dimensions, packed_length(self.dimensions));
         let rows = |scratch: &Scratch| -> Vec<f32> {
             let largest = |row: usize| {

@@ -1,6 +1,6 @@
 //! The analytic cases of PaDiM's and the merging specifications.
 
-use super::{Factors, GaussianAccumulator, PositionGaussians, Precision};
+use super::{Factors, GaussianAccumulator, OwnedGaussians, PositionGaussians, Precision};
 
 fn fitted(positions: usize, dimensions: usize, samples: &[f32]) -> GaussianAccumulator {
     let mut accumulator = GaussianAccumulator::new(positions, dimensions).unwrap();
@@ -218,7 +218,7 @@ fn bytes_move_distances_by_less_than_two_percent() {
 fn bytes_keep_what_they_can_hold() {
     let (small, large) = (1.0 / 1024.0, 8192.0);
     let factors = vec![127.0f32, small * 127.0, -small * 3.0, 2.0 * large, -127.0 * large, 0.0];
-    let single: PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>> =
+    let single: OwnedGaussians =
         PositionGaussians::from_parts(1, 3, vec![0.5; 3], Factors::Single(factors)).unwrap();
     let bytes = single.in_bytes();
     let Factors::Bytes { values, steps, unit } = bytes.factors() else { panic!("{bytes:?}") };

@@ -10,7 +10,7 @@ use blemish_core::map::PatchScores;
 use blemish_core::region::cells_inside;
 use blemish_core::state::{Shared, State, StateError};
 use blemish_features::FeatureMap;
-use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, PositionGaussians};
+use blemish_kernels::gaussian::{self, Factors, GaussianAccumulator, OwnedGaussians, PositionGaussians};
 use rayon::prelude::*;
 
 /// Images that are left out together at most: the time of it grows with the square of their number.
@@ -40,7 +40,7 @@ pub(super) struct PositionModel {
 struct Fit {
     images: u64,
     /// Factors before they were rounded to bytes, of which leaving out would magnify the rounding.
-    precise: Option<PositionGaussians<Vec<f32>, Vec<u16>, Vec<u8>>>,
+    precise: Option<OwnedGaussians>,
 }
 
 /// Takes feature maps in while a fit streams them.

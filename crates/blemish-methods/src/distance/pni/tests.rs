@@ -338,8 +338,8 @@ fn the_refinement_learns_to_see_defects() {
         refine_side: 64,
         refine_samples: 10,
         refine_batch: 8,
-        refine_steps: 30,
-        refine_rate: 2e-3,
+        refine_steps: 60,
+        refine_rate: 1e-3,
         ..PniConfig::default()
     };
     let context = FitContext::new(1, Some(backbone(&[8, 16])));

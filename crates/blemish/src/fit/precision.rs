@@ -24,13 +24,13 @@ const WATCHED: usize = 24;
 /// Values of images that are held, but for the first few images: of very large ones fewer do.
 const HELD: usize = 64 << 20;
 /// One of so many judges; the others give ranges.
-const JUDGES: usize = 3;
+const JUDGES: usize = 4;
 /// What `auto` lets features lose: root of the squared differences over the squared features, of the map that loses most.
 const MOST_LOST: f64 = 0.15;
 /// What `auto` asks of the order of patches: Spearman's correlation, of the map that agrees least.
 const LEAST_AGREEMENT: f64 = 0.9;
 /// Images whose patches others are compared with, at most.
-const KNOWN: usize = 8;
+const KNOWN: usize = 4;
 /// Patches of good images that others are compared with, and patches that are compared, at most.
 const PATCHES: usize = 1024;
 

@@ -43,7 +43,7 @@ pub struct LayerError {
 const PIXELS: usize = 1 << 20;
 /// Values that are bounded side by side.
 const LANES: usize = 16;
-/// Intervals of a histogram between the least and the greatest value.
+/// Intervals of a histogram from 0 to its reach, and as many to the other side.
 const BINS: usize = 2048;
 /// Candidate ranges are the whole one less so many 128ths of it.
 const CANDIDATES: u32 = 96;
@@ -64,7 +64,7 @@ impl Watched {
 }
 
 /// For every map the means of its channels, and the range with the least squared error of rounding and clipping together, over images of
-/// any sizes. Draws nothing by chance; every image is watched twice.
+/// any sizes. Draws nothing by chance, and neither the order of the images nor what is watched at once matters to the ranges.
 ///
 /// # Errors
 /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes; as the engine in single precision: [`FeatureError`]
@@ -87,16 +87,14 @@ pub fn calibrate(
             images.chunks((PIXELS / (height * width).max(1)).clamp(1, threads.max(1)))
         })
         .collect();
-    for note in [Observed::bound, Observed::count] {
-        for images in &batches {
-            let [height, width] = images[0].size;
-            let batch: Vec<f32> = images.iter().flat_map(|image| &image.values).copied().collect();
-            let values = executor.run(&batch, [images.len(), height, width])?;
-            let image = FeatureMap { channels: 3, height, width, data: batch };
-            let all: Vec<(&mut Observed, &FeatureMap)> =
-                maps.iter_mut().zip(std::iter::once(&image).chain(&values)).collect();
-            pool.install(|| all.into_par_iter().for_each(|(map, values)| note(map, values)));
-        }
+    for images in batches {
+        let [height, width] = images[0].size;
+        let batch: Vec<f32> = images.iter().flat_map(|image| &image.values).copied().collect();
+        let values = executor.run(&batch, [images.len(), height, width])?;
+        let image = FeatureMap { channels: 3, height, width, data: batch };
+        let all: Vec<(&mut Observed, &FeatureMap)> =
+            maps.iter_mut().zip(std::iter::once(&image).chain(&values)).collect();
+        pool.install(|| all.into_par_iter().for_each(|(map, values)| map.watch(values)));
     }
     let nodes = std::iter::once(0).chain(observed.taps.iter().map(|tap| tap.node));
     let mut seen = Seen::default();
@@ -169,7 +167,10 @@ fn observed(graph: &Graph) -> Graph {
 struct Observed {
     low: f32,
     high: f32,
-    counts: Vec<u64>,
+    /// The power of two above all sizes.
+    reach: f32,
+    /// Values of 0 and above by size, and those below: interval k holds sizes from k to k + 1 times reach / [`BINS`].
+    counts: [Vec<u64>; 2],
     /// Of each channel's values.
     sums: Vec<f64>,
     /// Values of a channel.
@@ -177,6 +178,12 @@ struct Observed {
 }
 
 impl Observed {
+    fn watch(&mut self, map: &FeatureMap) {
+        self.bound(map);
+        self.widen();
+        self.count(map);
+    }
+
     /// Widens the range to hold all values.
     fn bound(&mut self, map: &FeatureMap) {
         let (mut low, mut high) = ([self.low; LANES], [self.high; LANES]);
@@ -190,14 +197,32 @@ impl Observed {
         self.high = high.into_iter().fold(self.high, f32::max);
     }
 
+    /// Doubles the reach until the range lies in it. Two intervals become one, exactly: whatever came first, counts are the same.
+    fn widen(&mut self) {
+        let wanted = power_above(self.high.max(-self.low));
+        if self.counts[0].is_empty() {
+            self.counts = std::array::from_fn(|_| vec![0; BINS]);
+            self.reach = wanted;
+        }
+        while self.reach < wanted {
+            self.reach *= 2.0;
+            for counts in &mut self.counts {
+                for bin in 0..BINS / 2 {
+                    counts[bin] = counts[2 * bin] + counts[2 * bin + 1];
+                }
+                counts[BINS / 2..].fill(0);
+            }
+        }
+    }
+
     /// Counts values by interval, and sums them by channel.
     fn count(&mut self, map: &FeatureMap) {
-        self.counts.resize(BINS, 0);
-        let factor = BINS as f32 / (self.high - self.low).max(f32::MIN_POSITIVE);
-        for value in &map.data {
-            // Values beyond the ends, by rounding, belong to the first or last interval.
-            let bin = ((value - self.low) * factor) as usize;
-            self.counts[bin.min(BINS - 1)] += 1;
+        let factor = BINS as f32 / self.reach;
+        let [above, below] = &mut self.counts;
+        for &value in &map.data {
+            let bin = ((value.abs() * factor) as usize).min(BINS - 1);
+            let counts = if value < 0.0 { &mut *below } else { &mut *above };
+            counts[bin] += 1;
         }
         self.sums.resize(map.channels, 0.0);
         let places = map.height * map.width;
@@ -215,19 +240,81 @@ impl Observed {
     /// The range with the least expected squared error.
     fn best(self) -> Range {
         let (low, high) = (f64::from(self.low), f64::from(self.high));
-        let width = (high - low) / BINS as f64;
+        let width = f64::from(self.reach) / BINS as f64;
+        let of_side = |(counts, sign): (&Vec<u64>, f64)| {
+            let middle = |(bin, &count): (usize, &u64)| (sign * (bin as f64 + 0.5) * width, count as f64);
+            counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(middle).collect::<Vec<_>>()
+        };
+        let seen: Vec<(f64, f64)> = self.counts.iter().zip([1.0, -1.0]).flat_map(of_side).collect();
         let error = |factor: f64| {
             let (low_end, high_end) = (low * factor, high * factor);
             let rounding = ((high_end - low_end) / 255.0).powi(2) / 12.0;
-            let of_bin = |(bin, &count): (usize, &u64)| {
-                let value = low + (bin as f64 + 0.5) * width;
+            let of_interval = |&(value, count): &(f64, f64)| {
                 let clipped = (low_end - value).max(value - high_end).max(0.0);
-                count as f64 * (rounding + clipped * clipped)
+                count * (rounding + clipped * clipped)
             };
-            self.counts.iter().enumerate().map(of_bin).sum::<f64>()
+            seen.iter().map(of_interval).sum::<f64>()
         };
         let factors = (0..=CANDIDATES).map(|step| f64::from(128 - step) / 128.0);
         let factor = factors.min_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(1.0);
         Range { low: (low * factor) as f32, high: (high * factor) as f32 }
+    }
+}
+
+/// The least power of two above a size; the least of all above 0.
+fn power_above(size: f32) -> f32 {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const STEP: u32 = 0x0080_0000;
+    f32::from_bits((size.to_bits() & EXPONENT).min(EXPONENT - 2 * STEP) + STEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(maps: &[&[f32]]) -> Observed {
+        let mut observed = Observed::default();
+        for values in maps {
+            observed.watch(&FeatureMap {
+                channels: 1,
+                height: 1,
+                width: values.len(),
+                data: values.to_vec(),
+            });
+        }
+        observed
+    }
+
+    #[test]
+    fn powers_lie_above() {
+        for (size, power) in [(0.75, 1.0), (1.0, 2.0), (5.9, 8.0), (0.0, f32::MIN_POSITIVE)] {
+            assert_eq!(power_above(size), power);
+        }
+        assert!(power_above(f32::INFINITY).is_finite());
+    }
+
+    #[test]
+    fn counts_and_ranges_do_not_depend_on_what_is_seen_first() {
+        let small: Vec<f32> = (0..999).map(|at| (at as f32 * 0.37).sin() * 0.01).collect();
+        let large: Vec<f32> = (0..999).map(|at| (at as f32 * 0.11).cos() * 7.3 - 1.0).collect();
+        let [one, other, whole] = [
+            seen(&[&small, &large]),
+            seen(&[&large, &small]),
+            seen(&[&[small.clone(), large.clone()].concat()]),
+        ];
+        assert_eq!((&one.counts, one.reach), (&other.counts, other.reach));
+        assert_eq!((&one.counts, one.reach), (&whole.counts, whole.reach));
+        assert_eq!(one.counts.iter().flatten().sum::<u64>(), 1998);
+        assert_eq!((one.reach, one.best()), (16.0, whole.best()));
+    }
+
+    /// Of values that are spread evenly nothing is cut off; a single far one is, where that makes the steps of many others finer.
+    #[test]
+    fn far_values_are_cut_off_where_it_pays() {
+        let even: Vec<f32> = (0..=10_000).map(|at| at as f32 / 10_000.0).collect();
+        assert_eq!(seen(&[&even]).best(), Range { low: 0.0, high: 1.0 });
+        let many: Vec<f32> = even.iter().cycle().take(10_000_000).copied().chain([1.5]).collect();
+        let range = seen(&[&many]).best();
+        assert!(range.high > 0.99 && range.high < 1.05 && range.low == 0.0, "{range:?}");
     }
 }

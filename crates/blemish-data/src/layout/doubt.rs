@@ -115,13 +115,15 @@ fn nothing_speaks_of_good(root: &Path, pictures: &[Picture]) -> DataError {
     DataError::Names { path: root.to_path_buf(), reason }
 }
 
-/// Refuses a plain folder to learn from whose own name is a word for defects or masks.
+/// Refuses a plain folder to learn from whose own name is a word for defects or masks. Names that begin with a dot are made by programs, often
+/// by chance, and say nothing.
 ///
 /// # Errors
 /// [`DataError::Names`].
 fn check_root(root: &Path) -> Result<(), DataError> {
     let name = category_name(root);
     let what = match class_of(&name) {
+        _ if name.starts_with('.') => return Ok(()),
         Class::Masks => "masks",
         Class::Defective if is_nameless(&name) => "defects",
         _ => return Ok(()),

@@ -64,6 +64,7 @@ fn the_folder_that_was_named_is_judged_by_its_own_name_too() {
         "set/ground_truth/cut/1.png",
         "set/bad/1.png",
         "set/ok_parts/1.png",
+        "set/.tmpbNAGts/1.png",
         "set/test/good/1.png",
         "set/test/cut/2.png",
     ]);
@@ -71,7 +72,9 @@ fn the_folder_that_was_named_is_judged_by_its_own_name_too() {
     for name in ["ground_truth", "bad"] {
         assert!(matches!(open(name), Err(DataError::Names { .. })), "{name}: {:?}", open(name));
     }
-    assert_eq!(open("ok_parts").unwrap().train.len(), 1);
+    for name in ["ok_parts", ".tmpbNAGts"] {
+        assert_eq!(open(name).unwrap().train.len(), 1, "{name}");
+    }
     let test = open("test").unwrap();
     assert_eq!((test.train.len(), test.test.len()), (0, 2), "a test folder is not learnt from");
 }

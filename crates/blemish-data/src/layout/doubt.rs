@@ -122,8 +122,10 @@ fn nothing_speaks_of_good(root: &Path, pictures: &[Picture]) -> DataError {
 /// [`DataError::Names`].
 fn check_root(root: &Path) -> Result<(), DataError> {
     let name = category_name(root);
+    if name.starts_with('.') {
+        return Ok(());
+    }
     let what = match class_of(&name) {
-        _ if name.starts_with('.') => return Ok(()),
         Class::Masks => "masks",
         Class::Defective if is_nameless(&name) => "defects",
         _ => return Ok(()),

@@ -152,6 +152,10 @@ impl Positions {
     }
 }
 
+fn square(distance: f32) -> f64 {
+    f64::from(distance).powi(2)
+}
+
 impl PositionModel {
     /// Images that were learnt from; known of updatable models.
     pub(super) fn count(&self) -> Option<u64> {
@@ -223,15 +227,19 @@ impl PositionModel {
         self.left_out_of().is_some()
     }
 
+    /// The Gaussians before their factors became bytes.
+    fn precise(&self) -> Option<&OwnedGaussians> {
+        self.fit.as_ref()?.precise.as_ref()
+    }
+
     /// Squared distances to the Gaussians as they were before their factors became bytes.
     fn precise_squares(&self, samples: &[f32]) -> Result<Vec<f64>, Error> {
-        let precise = self.fit.as_ref().and_then(|fit| fit.precise.as_ref());
-        let distances = match precise {
+        let distances = match self.precise() {
             Some(precise) => precise.mahalanobis(samples),
             None => self.gaussians.mahalanobis(samples),
         };
         let distances = distances.map_err(|error| Error::Score { reason: error.to_string() })?;
-        Ok(distances.into_iter().map(|distance| f64::from(distance).powi(2)).collect())
+        Ok(distances.into_iter().map(square).collect())
     }
 
     /// Distances of images of the fit to Gaussians fitted without them.
@@ -246,7 +254,12 @@ impl PositionModel {
     /// distance that it moves is the model's.
     pub(super) fn score_left_out(&self, features: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
         let mut scored = self.score(features)?;
-        let squares = self.precise_squares(&gather(&features.maps, &self.channels, features.count))?;
+        let squares = match self.precise() {
+            Some(_) => self.precise_squares(&gather(&features.maps, &self.channels, features.count))?,
+            None => {
+                scored.iter().flat_map(|patches| &patches.values).map(|&distance| square(distance)).collect()
+            }
+        };
         let images = self.left_out_of().unwrap_or(0) as f64;
         let shift = images / (images - 1.0);
         for (distance, squared) in scored.iter_mut().flat_map(|patches| &mut patches.values).zip(squares) {

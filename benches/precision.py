@@ -61,8 +61,11 @@ def main():
     args.run(args)
 
 
-def resnet18(weights):
-    return ["--backbone", "resnet18", "--weights", weights / "resnet18-layer1to3-bnfolded.safetensors", "--layers", "layer2,layer3"]
+STATE_DICT = "resnet18-layer1to3-bnfolded.safetensors"
+
+
+def resnet18(weights, layers="layer2,layer3"):
+    return ["--backbone", "resnet18", "--weights", weights / STATE_DICT, "--layers", layers]
 
 
 def accuracy(args):
@@ -154,13 +157,13 @@ def an_image(program, model, images):
 PEER = Path(__file__).resolve().parent / "anomalib" / "peer.py"
 # What anomalib's models are set to in peer.py.
 PEER_SETTINGS = {
-    "padim": ["--layers", "layer1,layer2,layer3", "--set", "dimensions=100"],
-    "fastflow": ["--layers", "layer1,layer2,layer3", "--set", "blocks=8", "--set", "steps=2"],
+    "padim": ["--set", "dimensions=100"],
+    "fastflow": ["--set", "blocks=8", "--set", "steps=2"],
 }
 
 
 def peers(args):
-    rows, weights = Rows("precision-peers"), args.weights / "resnet18-layer1to3-bnfolded.safetensors"
+    rows = Rows("precision-peers")
     print("| method | whose | ms an image |\n|---|---|---:|")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -171,9 +174,9 @@ def peers(args):
         for method, settings in PEER_SETTINGS.items():
             models = {f"Blemish, {name}": folder / f"{precision}.blemish" for precision, name in PRECISIONS.items()}
             for precision, model in zip(PRECISIONS, models.values()):
-                options = ["--backbone", "resnet18", "--weights", weights, "--size", f"{SIDE}x{SIDE}", "--folds", "0", "--precision", precision]
+                options = ["--size", f"{SIDE}x{SIDE}", "--folds", "0", "--precision", precision, *resnet18(args.weights, "layer1,layer2,layer3")]
                 args.program.fit(folder / "set", model, "--method", method, *options, *settings)
-            exported = run(args.python, PEER, "openvino", method, folder / "set", weights, folder / method).lines()[-1]["model"]
+            exported = run(args.python, PEER, "openvino", method, folder / "set", args.weights / STATE_DICT, folder / method).lines()[-1]["model"]
             times = {}
             for _ in range(args.runs):
                 for name, model in models.items():

@@ -39,12 +39,13 @@ import json, sys, time
 import numpy as np
 from PIL import Image
 from blemish import Detector
-files = sys.argv[3:]
+files = sys.argv[4:]
 given = [np.asarray(Image.open(file)) for file in files] if sys.argv[1] == "arrays" else files
 detector = Detector(size=(256, 256), **json.loads(sys.argv[2]))
 started = time.perf_counter()
 detector.fit(given)
 print(time.perf_counter() - started)
+detector.save(sys.argv[3])
 """
 COPY = """
 import time
@@ -154,8 +155,8 @@ class Bench:
         self.told.add(f"{name} wall", done.wall)
         self.told.add(f"{name} cpu", done.cpu)
 
-    def fit(self, kind, **settings):
-        return float(run(self.python, "-c", FIT, kind, json.dumps(settings), *self.good, cwd=self.here).out)
+    def fit(self, kind, model, **settings):
+        return float(run(self.python, "-c", FIT, kind, json.dumps(settings), model, *self.good, cwd=self.here).out)
 
     def alone(self):
         """The package beside the program, with settings as they come."""
@@ -170,7 +171,7 @@ class Bench:
             one, many = (self.program.predict("part.blemish", *some)[1] for some in (self.files[:1], self.files))
             self.told.add("program", (many.wall - one.wall) / (len(self.files) - 1))
             for kind in ("files", "arrays"):
-                self.told.add(kind, self.fit(kind))
+                self.told.add(kind, self.fit(kind, "fitted.blemish"))
             self.told.add("copy", float(run(self.python, "-c", COPY, cwd=self.here).out))
         self.told.add("size", int(run(self.python, "-c", SIZE, cwd=self.here).out))
         about = {"set": "fabric", "method": "patchcore"}
@@ -186,7 +187,8 @@ class Bench:
 
     def cluster(self, images):
         """Ray on this machine beside the detector alone; small images, so that what Ray adds is seen."""
-        small = sorted(str(path) for path in self.images("many", images).glob("train/*/*.png"))
+        self.program.synth("many", "--train", str(images), "--test-good", "1", "--test-per-defect", "1", "--size", "64x64")
+        small = sorted(str(path) for path in self.here.glob("many/train/*/*.png"))
         listed = self.here / "images.json"
         listed.write_text(json.dumps(small))
         self.program.fit("parts", "part.blemish", "--method", "statistical", "--size", "64x64")
@@ -197,10 +199,6 @@ class Bench:
         self.told.tell("own", "ms an image", 1000, **about, variant="the detector")
         self.told.tell("cluster", "ms an image", 1000, **about, variant="one actor of Ray")
 
-    def images(self, name, count):
-        self.program.synth(name, "--train", str(count), "--test-good", "1", "--test-per-defect", "1", "--size", "64x64")
-        return self.here / name
-
     def beside(self, python, weights):
         """The package and anomalib on the same weights, images and settings; both without a calibration."""
         weights, listed = str(Path(weights).absolute()), self.here / "images.json"
@@ -210,13 +208,11 @@ class Bench:
         def peer(job, *arguments):
             return run(python, PEER, job, *arguments, cwd=self.here).lines()[-1]
 
-        model = self.here / "resnet.blemish"
-        save = "import json, sys; from blemish import Detector; Detector(size=(256, 256), **json.loads(sys.argv[1])).fit(sys.argv[3:]).save(sys.argv[2])"
-        run(self.python, "-c", save, json.dumps(settings), model, *self.good, cwd=self.here)
+        model = "fitted.blemish"
         for _ in range(self.rounds):
             self.cold("import", self.python, "-c", IMPORT)
             self.cold("their import", python, "-c", PEER_IMPORT)
-            self.told.add("fit", self.fit("files", **settings))
+            self.told.add("fit", self.fit("files", model, **settings))
             fitted = peer("fit", self.method, self.here / "parts", weights, self.here / "peer")
             self.told.add("their fit", fitted["wall"])
             self.cold("first", self.python, "-c", FIRST, model, self.files[0])

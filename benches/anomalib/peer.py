@@ -127,15 +127,7 @@ def run(model, images, precision):
     from anomalib.deploy import OpenVINOInferencer
 
     config = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-    inferencer = OpenVINOInferencer(path=model, device="CPU", config=config)
-    with open(images) as file:
-        files = json.load(file)
-    for file in files[:2]:
-        inferencer.predict(image=file)
-    start = clock()
-    for file in files:
-        inferencer.predict(image=file)
-    return {"wall": since(start)["wall"] / len(files)}
+    return an_image(OpenVINOInferencer(path=model, device="CPU", config=config), images)
 
 
 def cold(model, image):
@@ -148,7 +140,11 @@ def cold(model, image):
 def many(model, images):
     from anomalib.deploy import TorchInferencer
 
-    inferencer = TorchInferencer(path=model, device="cpu")
+    return an_image(TorchInferencer(path=model, device="cpu"), images)
+
+
+def an_image(inferencer, images):
+    """Wall seconds an image of the files of a JSON list, after two to warm up."""
     with open(images) as file:
         files = json.load(file)
     for file in files[:2]:

@@ -200,6 +200,7 @@ fn in_single_precision(net: &Network, rounds: usize) -> (Vec<f64>, f64) {
 /// Operations a second of the machine's product of bytes, registers only; nothing where it is unknown here.
 #[cfg(target_arch = "x86_64")]
 fn peak() -> Option<f64> {
+    use std::arch::asm;
     use std::arch::x86_64::*;
     const STEPS: usize = 1 << 15;
     const SUMS: usize = 24;
@@ -214,17 +215,47 @@ fn peak() -> Option<f64> {
         }
         sums.iter().fold(0, |total, &sum| total ^ _mm512_reduce_add_epi32(sum))
     }
+    /// Four tiles of sums, of 16 x 16 sums of 64 products each; of zeros, which leave the processor its full speed.
+    fn tiles() {
+        let mut shapes = [0u8; 64];
+        shapes[0] = 1;
+        shapes[16..32].copy_from_slice(&[64, 0].repeat(8));
+        shapes[48..56].fill(16);
+        // SAFETY: the caller has found out that the machine has tiles; no memory but the shapes is read.
+        unsafe {
+            asm!(
+                "ldtilecfg [{shapes}]",
+                "2:",
+                "tdpbusd tmm0, tmm4, tmm6",
+                "tdpbusd tmm1, tmm4, tmm7",
+                "tdpbusd tmm2, tmm5, tmm6",
+                "tdpbusd tmm3, tmm5, tmm7",
+                "dec {count}",
+                "jnz 2b",
+                "tilerelease",
+                shapes = in(reg) shapes.as_ptr(),
+                count = inout(reg) STEPS => _,
+                options(nostack),
+            );
+        }
+    }
+    let least = |once: &dyn Fn(i32)| {
+        let time = |round| {
+            let start = seconds();
+            once(std::hint::black_box(round));
+            seconds() - start
+        };
+        (0..1000).map(time).fold(f64::INFINITY, f64::min)
+    };
+    if instructions() == "amx" {
+        return Some((STEPS * 4 * 2 * 16 * 16 * 64) as f64 / least(&|_| tiles()));
+    }
     if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")) {
         return None;
     }
-    let once = |round| {
-        let start = seconds();
-        // SAFETY: the features were detected on this very machine.
-        std::hint::black_box(unsafe { products(std::hint::black_box(round)) });
-        seconds() - start
-    };
-    let least = (0..1000).map(once).fold(f64::INFINITY, f64::min);
-    Some((STEPS * SUMS * 128) as f64 / least)
+    // SAFETY: the features were detected on this very machine.
+    let once = |round| _ = std::hint::black_box(unsafe { products(round) });
+    Some((STEPS * SUMS * 128) as f64 / least(&once))
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -14,7 +14,7 @@
 //! sample; data without structure keep all coordinates (V = identity), which is the plain blocked search.
 
 use crate::panels::{Panels, multiply};
-use crate::simd::{LANES, squared_distances};
+use crate::simd::{Kernel, LANES, Lanes, padded, squared_distances, widest};
 use rand::RngExt;
 use rayon::prelude::*;
 
@@ -45,10 +45,16 @@ pub(crate) struct Contraction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Numbers {
     Single,
-    /// In steps of one size, a 127th of the greatest coordinate: four times as fast where a machine multiplies bytes, and blind to less
-    /// than the rounding.
+    /// In steps of one size, a 127th of the greatest coordinate: faster where a machine multiplies bytes, and blind to less than the
+    /// rounding.
     Bytes,
 }
+
+/// Numbers with how many products of them a machine adds up in a cycle.
+pub(crate) type Speed = (Numbers, f64);
+
+/// The speed of single precision.
+pub(crate) const SINGLE: Speed = (Numbers::Single, LANES as f64);
 
 /// Images of rows, with what the bounds need.
 pub(crate) struct Mapped {
@@ -91,11 +97,11 @@ impl Contraction {
 
     /// The map that makes nearest-neighbour search among `rows` cheapest by a trial on a sample of them.
     pub fn fit(rows: &[f32], dimensions: usize) -> Self {
-        Self::fit_for(&[Numbers::Single], rows, dimensions).0
+        Self::fit_for(&[SINGLE], rows, dimensions).0
     }
 
     /// The same, and what its images are best compared as.
-    pub fn fit_for(numbers: &[Numbers], rows: &[f32], dimensions: usize) -> (Self, Numbers) {
+    pub fn fit_for(numbers: &[Speed], rows: &[f32], dimensions: usize) -> (Self, Numbers) {
         let mut sample = sample(rows, dimensions);
         let mean = sample_mean(&sample, dimensions);
         let identity = Self { mean, columns: None, width: dimensions };
@@ -107,7 +113,8 @@ impl Contraction {
         }
         let most = MOST_COLUMNS.min(dimensions / 2 / STEP * STEP);
         let basis = principal_directions(&sample, dimensions, most);
-        let Choice { numbers, width, .. } = Choice::best(numbers, &sample, &basis, dimensions);
+        let Choice { numbers, width, .. } =
+            Choice::best(numbers, rows.len() / dimensions, &sample, &basis, dimensions);
         if width == dimensions {
             return (identity, numbers);
         }
@@ -155,15 +162,22 @@ impl Contraction {
 
     /// Images of few rows, on this thread, into slices of the right lengths.
     pub fn map_block(&self, rows: &[f32], values: &mut [f32], norms: &mut [f32], squares: &mut [f32]) {
-        let mut centred = rows.to_vec();
-        for (row, norm) in centred.chunks_mut(self.mean.len()).zip(norms) {
-            subtract(row, &self.mean);
-            // Summed in f64, so that only the last rounding counts.
-            *norm = (sum_of_squares(row).sqrt() * (1.0 + 1e-6)) as f32;
+        let d = self.mean.len();
+        // All coordinates are their own image.
+        let mut centred = if self.is_identity() { Vec::new() } else { rows.to_vec() };
+        let target = if self.is_identity() {
+            values.copy_from_slice(rows);
+            &mut *values
+        } else {
+            &mut centred
+        };
+        for (row, norm) in target.chunks_mut(d).zip(norms) {
+            // Sixteen sums of single precision are off by less than d / 16 + 5 roundings.
+            let squared = f64::from(widest(Centre { row, mean: &self.mean }));
+            *norm = (squared.sqrt() * (1.0 + (d + 80) as f64 / 16.0 * UNIT)) as f32;
         }
-        match &self.columns {
-            Some(columns) => multiply(columns, &centred, values),
-            None => values.copy_from_slice(&centred),
+        if let Some(columns) = &self.columns {
+            multiply(columns, &centred, values);
         }
         for (image, square) in values.chunks(self.width).zip(squares) {
             *square = sum_of_squares(image) as f32;
@@ -187,6 +201,31 @@ impl Contraction {
             offset: 4.0 * (m + 8.0) * UNIT * norms * norms - f64::from(square)
                 + 64.0 * f64::from(f32::MIN_POSITIVE),
         }
+    }
+}
+
+/// Subtracts the mean from a row; the sum of the squares of what is left.
+struct Centre<'a> {
+    row: &'a mut [f32],
+    mean: &'a [f32],
+}
+
+impl Kernel for Centre<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> f32 {
+        let ((rows, row_tail), (means, mean_tail)) =
+            (self.row.as_chunks_mut::<LANES>(), self.mean.as_chunks::<LANES>());
+        let mut sums = V::splat(0.0);
+        for (row, mean) in rows.iter_mut().zip(means) {
+            let centred = V::load(row).sub(V::load(mean));
+            sums = centred.mul_add(centred, sums);
+            *row = centred.store();
+        }
+        let centred = V::load(&padded(row_tail)).sub(V::load(&padded(mean_tail)));
+        row_tail.copy_from_slice(&centred.store()[..row_tail.len()]);
+        centred.mul_add(centred, sums).sum()
     }
 }
 
@@ -310,28 +349,26 @@ struct Choice {
 impl Choice {
     /// What makes a search cheapest: how many directions, or all coordinates, and as which numbers.
     ///
-    /// A multiply-add for every 16 pairs and coordinate, or every 64 of bytes, and about 200 + d/6 cycles for every pair that passes and is
-    /// measured, since its row is far away in memory. What passes is counted in a search of the sample for the sample's own rows. The first
-    /// numbers that cost no more than a sixth of all coordinates are taken.
-    fn best(numbers: &[Numbers], sample: &[f32], basis: &[f32], dimensions: usize) -> Self {
+    /// A product for every coordinate, of the query's image with each of the `rows` and of the query with the map, and about 200 + d/6
+    /// cycles for every pair that passes and is measured, since its row is far away in memory. What passes is counted in a search of the
+    /// sample for the sample's own rows. The first numbers that cost no more than a sixth of all coordinates are taken.
+    fn best(numbers: &[Speed], rows: usize, sample: &[f32], basis: &[f32], dimensions: usize) -> Self {
         let probes = Probe::spread(sample, dimensions);
         let images = product(sample, basis, dimensions);
         let visit = 200.0 + dimensions as f64 / 6.0;
         let whole = dimensions as f64 / LANES as f64;
         let mut best = Self { numbers: Numbers::Single, width: dimensions, cost: whole };
-        for &numbers in numbers {
-            let lanes = if numbers == Numbers::Single { 1.0 } else { 4.0 } * LANES as f64;
-            let choice = |width: usize, share: f64| Self {
-                numbers,
-                width,
-                cost: width as f64 / lanes + share * visit,
+        for &(numbers, products) in numbers {
+            let choice = |width: usize, share: f64| {
+                let map = if width < dimensions { whole * width as f64 / rows as f64 } else { 0.0 };
+                Self { numbers, width, cost: width as f64 / products + map + share * visit }
             };
             let cheaper = |best: Self, choice: Self| if choice.cost < best.cost { choice } else { best };
             let shares = passing(numbers, &probes, &images, basis.len() / dimensions);
             let columns = shares.into_iter().enumerate().map(|(at, share)| choice((at + 1) * STEP, share));
             best = columns.fold(best, cheaper);
             // All coordinates, unless they are dearer even if nothing passes.
-            if dimensions as f64 / lanes < best.cost {
+            if dimensions as f64 / products < best.cost {
                 let share = passing(numbers, &probes, sample, dimensions).pop();
                 best = share.map(|share| choice(dimensions, share)).into_iter().fold(best, cheaper);
             }
@@ -346,10 +383,11 @@ impl Choice {
 /// The nearest whole number, of values below 2^22 to either side; of larger ones a near one. Without a call, as baseline machines round by one.
 #[inline(always)]
 pub(crate) fn nearest_whole(value: f32) -> f32 {
-    // At this size single precision has no fractions.
-    const WHOLE: f32 = 12_582_912.0;
     value + WHOLE - WHOLE
 }
+
+/// At this size single precision has no fractions.
+pub(crate) const WHOLE: f32 = 12_582_912.0;
 
 /// A row of the sample that is searched, to count what would pass.
 struct Probe {

@@ -12,6 +12,7 @@ mod options;
 mod ort;
 mod rten;
 mod sized;
+mod spaces;
 mod tensors;
 #[cfg(test)]
 mod tests;

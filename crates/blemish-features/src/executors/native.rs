@@ -6,6 +6,7 @@
 
 use super::batch::run_batch;
 use super::fusion::{Fused, fuse, last_uses};
+use super::spaces::SpacePool;
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Weights};
 use crate::positions::Positions;
@@ -16,30 +17,13 @@ use blemish_kernels::conv::{
 };
 use blemish_kernels::transformer::maps;
 use rayon::prelude::*;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A network as steps on this CPU.
 pub(crate) struct NativeExecutor {
     graph: Graph,
     steps: Vec<Step>,
     pool: Workers,
-    /// Memory of earlier images, one set for each that was under way at once: asking the system for it again costs a fifth of the
-    /// time of a small network.
-    spaces: Mutex<Vec<Spaces>>,
-}
-
-/// Memory that maps have been in.
-#[derive(Default)]
-struct Spaces(Vec<Vec<f32>>);
-
-impl Spaces {
-    /// Memory for a map of so many values, if possible what was used last and may still be in the caches.
-    fn take(&mut self, values: usize) -> Vec<f32> {
-        match self.0.iter().rposition(|space| space.capacity() >= values) {
-            Some(index) => self.0.remove(index),
-            None => Vec::with_capacity(values),
-        }
-    }
+    spaces: SpacePool<f32>,
 }
 
 /// Work whose outcome is that of node `result`.
@@ -89,7 +73,7 @@ impl NativeExecutor {
     pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
         let pool = Workers::new(threads, "blemish-net").map_err(|error| fail(&error))?;
         let steps = pool.install(|| plan(graph, weights))?;
-        Ok(Self { graph: graph.clone(), steps, pool, spaces: Mutex::default() })
+        Ok(Self { graph: graph.clone(), steps, pool, spaces: SpacePool::default() })
     }
 
     /// Writes the feature maps of one image, channels x height x width each.
@@ -102,7 +86,7 @@ impl NativeExecutor {
     ) -> Result<(), FeatureError> {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
-        let mut spaces = self.lock_spaces().pop().unwrap_or_default();
+        let mut spaces = self.spaces.take();
         values[0] = Some(ChannelsLast::from_planes(image, [3, height, width]));
         let missing = || fail(&"a step ran before its input");
         for step in &self.steps {
@@ -118,18 +102,14 @@ impl NativeExecutor {
             values[step.result] = Some(outcome.ok_or_else(missing)?);
             let freed = step.done_with.iter().filter_map(|&node| Some((node, values[node].take()?)));
             // The image's own memory did not come from here; kept, it would pile up by one an image.
-            spaces.0.extend(freed.filter(|&(node, _)| node != 0).map(|(_, map)| map.into_space()));
+            spaces.extend(freed.filter(|&(node, _)| node != 0).map(|(_, map)| map.into_space()));
         }
         for (tap, map) in self.graph.taps.iter().zip(maps) {
             values[tap.node].as_ref().ok_or_else(missing)?.write_planes(map);
         }
-        spaces.0.extend(values.into_iter().skip(1).flatten().map(ChannelsLast::into_space));
-        self.lock_spaces().push(spaces);
+        spaces.extend(values.into_iter().skip(1).flatten().map(ChannelsLast::into_space));
+        self.spaces.keep(spaces);
         Ok(())
-    }
-
-    fn lock_spaces(&self) -> MutexGuard<'_, Vec<Spaces>> {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -268,9 +248,7 @@ mod tests {
             for _ in 0..images {
                 executor.run(&[0.5; 3 * 64 * 64], [1, 64, 64]).unwrap();
             }
-            let spaces = executor.lock_spaces();
-            let capacities = spaces.iter().flat_map(|set| &set.0).map(Vec::capacity);
-            (capacities.clone().count(), capacities.sum())
+            executor.spaces.kept()
         };
         let early = kept_after(5);
         assert_eq!(kept_after(60), early);

@@ -199,7 +199,7 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
 
     /// The factor of a position, in single precision, and what a step of each of its rows is worth.
     fn unpack(&self, position: usize, scratch: &mut Scratch) {
-        let (d, length) = (self.dimensions, packed_length(self.dimensions));
+        let length = packed_length(self.dimensions);
         let factor = &mut scratch.factor[..length];
         match &self.factors {
             Factors::Single(values) => {
@@ -209,26 +209,47 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
                 let bits = &values.as_ref()[position * length..][..length];
                 bits.reinterpret_cast::<f16>().convert_to_f32_slice(factor);
             }
-            Factors::Bytes { values, steps, unit } => {
+            Factors::Bytes { values, .. } => {
                 widest(FromBytes { bytes: &values.as_ref()[position * length..][..length], floats: factor });
-                let steps = &steps.as_ref()[position * d..][..d];
-                steps.reinterpret_cast::<f16>().convert_to_f32_slice(&mut scratch.steps);
-                scratch.steps.iter_mut().for_each(|step| *step *= unit);
+                self.unpack_steps(position, scratch);
             }
         }
     }
 
+    /// What a step of each row of a factor in bytes is worth.
+    fn unpack_steps(&self, position: usize, scratch: &mut Scratch) {
+        if let Factors::Bytes { steps, unit, .. } = &self.factors {
+            let target = &mut scratch.steps[..self.dimensions];
+            let steps = &steps.as_ref()[position * self.dimensions..][..self.dimensions];
+            steps.reinterpret_cast::<f16>().convert_to_f32_slice(target);
+            target.iter_mut().for_each(|step| *step *= unit);
+        }
+    }
+
     fn score_position(&self, position: usize, samples: &[f32], target: &mut [f32], scratch: &mut Scratch) {
-        let d = self.dimensions;
+        let (d, length) = (self.dimensions, packed_length(self.dimensions));
         let mean = &self.means.as_ref()[position * d..][..d];
-        self.unpack(position, scratch);
+        // Bytes are read as they lie, wherever a vector of others follows.
+        let bytes = match &self.factors {
+            Factors::Bytes { values, .. } => values.as_ref().get(position * length..),
+            _ => None,
+        };
+        let bytes = bytes.filter(|bytes| bytes.len() >= length + LANES);
+        match bytes {
+            Some(_) => self.unpack_steps(position, scratch),
+            None => self.unpack(position, scratch),
+        }
         for (sample, target) in target.iter_mut().enumerate() {
             let values = &samples[(sample * self.positions + position) * d..][..d];
             for ((apart, value), mean) in scratch.apart.iter_mut().zip(values).zip(mean) {
                 *apart = value - mean;
             }
             let Scratch { factor, apart, steps } = &*scratch;
-            *target = widest(Norm { dimensions: d, factor, apart, steps }).sqrt();
+            let squared = match bytes {
+                Some(factor) => widest(Norm { dimensions: d, factor, apart, steps }),
+                None => widest(Norm { dimensions: d, factor: factor.as_slice(), apart, steps }),
+            };
+            *target = squared.sqrt();
         }
     }
 }
@@ -246,7 +267,7 @@ impl Scratch {
         Self {
             factor: vec![0.0; packed_length(dimensions) + LANES],
             apart: vec![0.0; dimensions.next_multiple_of(LANES)],
-            steps: vec![1.0; dimensions],
+            steps: vec![1.0; dimensions.next_multiple_of(LANES)],
         }
     }
 }
@@ -268,66 +289,104 @@ impl Kernel for FromBytes<'_> {
     }
 }
 
+/// What an entry of a factor is stored as.
+trait Entry: Copy {
+    fn load<V: Lanes>(entries: &[Self; LANES]) -> V;
+}
+
+impl Entry for f32 {
+    #[inline(always)]
+    fn load<V: Lanes>(entries: &[f32; LANES]) -> V {
+        V::load(entries)
+    }
+}
+
+/// A signed byte as two's complement.
+impl Entry for u8 {
+    #[inline(always)]
+    fn load<V: Lanes>(entries: &[u8; LANES]) -> V {
+        V::load_bytes(entries)
+    }
+}
+
 /// ||S W y||^2 for a packed lower triangle W and a diagonal S.
-struct Norm<'a> {
+struct Norm<'a, E> {
     dimensions: usize,
     /// The triangle, and at least a vector more.
-    factor: &'a [f32],
+    factor: &'a [E],
     /// y, filled up with zeros to whole vectors.
     apart: &'a [f32],
-    /// The diagonal of S.
+    /// The diagonal of S, filled up to whole vectors.
     steps: &'a [f32],
 }
 
-/// Rows of the triangle that are summed side by side, to hide latency; a divisor of [`LANES`].
+/// Rows of the triangle that are summed side by side where there are few registers; a divisor of [`LANES`].
 const ROWS: usize = 4;
 
-impl Kernel for Norm<'_> {
+/// Which lanes of the last vector belong to a row: those up to the diagonal.
+const MASKS: [[f32; LANES]; LANES] = {
+    let mut masks = [[0.0; LANES]; LANES];
+    let mut at = 0;
+    while at < LANES * LANES {
+        if at % LANES <= at / LANES {
+            masks[at / LANES][at % LANES] = 1.0;
+        }
+        at += 1;
+    }
+    masks
+};
+
+impl<E: Entry> Kernel for Norm<'_, E> {
     type Output = f32;
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> f32 {
-        let mut total = 0.0f32;
-        let whole = self.dimensions / ROWS * ROWS;
-        for row in (0..whole).step_by(ROWS) {
-            total += self.squares::<V, ROWS>(row);
+        let mut squares = V::splat(0.0);
+        for (block, steps) in self.steps.as_chunks::<LANES>().0.iter().enumerate() {
+            // A vector of sums a row; beyond the last row they stay 0.
+            let mut sums = [V::splat(0.0); LANES];
+            let count = (self.dimensions - block * LANES).min(LANES);
+            if V::WIDE && count == LANES {
+                self.sum_rows::<V, LANES>(block, 0, &mut sums);
+            } else {
+                let whole = count / ROWS * ROWS;
+                for row in (0..whole).step_by(ROWS) {
+                    self.sum_rows::<V, ROWS>(block, row, &mut sums);
+                }
+                for row in whole..count {
+                    self.sum_rows::<V, 1>(block, row, &mut sums);
+                }
+            }
+            let values = V::sums(sums).mul(V::load(steps));
+            squares = values.mul_add(values, squares);
         }
-        for row in whole..self.dimensions {
-            total += self.squares::<V, 1>(row);
-        }
-        total
+        squares.sum()
     }
 }
 
-impl Norm<'_> {
-    /// Sum of the squares of (S W y)_i for `COUNT` rows, which all end in the same vector of y.
+impl<E: Entry> Norm<'_, E> {
+    /// Adds up W y for `COUNT` rows of a block of sixteen, from row `first` of the block on.
     #[inline(always)]
-    fn squares<V: Lanes, const COUNT: usize>(&self, first: usize) -> f32 {
-        let (values, last) = (self.apart.as_chunks::<LANES>().0, first / LANES);
+    fn sum_rows<V: Lanes, const COUNT: usize>(&self, block: usize, first: usize, sums: &mut [V; LANES]) {
+        let values = self.apart.as_chunks::<LANES>().0;
         let mut rows = [self.factor; COUNT];
-        let mut sums = [V::splat(0.0); COUNT];
+        let mut held = [V::splat(0.0); COUNT];
         for (offset, row) in rows.iter_mut().enumerate() {
-            *row = &self.factor[row_start(first + offset)..][..(last + 1) * LANES];
+            *row = &self.factor[row_start(block * LANES + first + offset)..][..(block + 1) * LANES];
         }
-        for (vector, values) in values[..last].iter().enumerate() {
+        for (vector, values) in values[..block].iter().enumerate() {
             let values = V::load(values);
             for row in 0..COUNT {
-                sums[row] = V::load(&rows[row].as_chunks::<LANES>().0[vector]).mul_add(values, sums[row]);
+                let entries = E::load::<V>(&rows[row].as_chunks::<LANES>().0[vector]);
+                held[row] = entries.mul_add(values, held[row]);
             }
         }
-        let mut total = 0.0;
+        let values = V::load(&values[block]);
         for row in 0..COUNT {
-            // Beyond the row's end the vector holds the next row's weights: their values count as zero.
-            let mut values = values[last];
-            for (lane, value) in values.iter_mut().enumerate() {
-                if last * LANES + lane > first + row {
-                    *value = 0.0;
-                }
-            }
-            let weights = V::load(&rows[row].as_chunks::<LANES>().0[last]);
-            let product = weights.mul_add(V::load(&values), sums[row]).sum() * self.steps[first + row];
-            total += product * product;
+            // Beyond the row's end lie entries of the next: their values count as zero.
+            let entries = E::load::<V>(&rows[row].as_chunks::<LANES>().0[block]);
+            let values = values.mul(V::load(&MASKS[first + row]));
+            sums[first + row] = entries.mul_add(values, held[row]);
         }
-        total
     }
 }

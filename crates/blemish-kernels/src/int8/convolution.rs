@@ -1,5 +1,7 @@
 //! A convolution of bytes with its weights packed.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx::{Matrices, QUADS};
 use super::dense::{Panels, Tiles};
 use super::depthwise::{Depthwise, Kernels};
 use super::finish::{ByteRatio, Constants, Finish, Requantisation};
@@ -156,6 +158,27 @@ impl ByteConvolution {
                     let terms: Vec<usize> =
                         taps.flat_map(|at| (0..quads).map(move |quad| tap(at) + 4 * quad)).collect();
                     let steps = [stride * strip.row_step, stride * input.pitch];
+                    #[cfg(target_arch = "x86_64")]
+                    if instructions.has_tiles() {
+                        // Where pixels are not filled up, a row of the kernel is one run of memory.
+                        let is_one = quads * 4 == input.pitch;
+                        let run = if is_one { kernel * quads } else { quads };
+                        let quads = (1..=QUADS).rev().find(|&count| run.is_multiple_of(count)).unwrap_or(1);
+                        let terms: Vec<usize> = terms.iter().copied().step_by(quads).collect();
+                        let (constants, input, width) = (&self.constants, &strip.values, windows.width);
+                        return instructions.run(Matrices {
+                            panels,
+                            constants,
+                            input,
+                            quads,
+                            terms: &terms,
+                            width,
+                            steps,
+                            finish,
+                            out_pitch,
+                            out,
+                        });
+                    }
                     let pixels = (0..rows.len()).flat_map(|y| (0..windows.width).map(move |x| (y, x)));
                     let pixels: Vec<usize> = pixels.map(|(y, x)| y * steps[0] + x * steps[1]).collect();
                     instructions.run(Tiles {

@@ -14,7 +14,7 @@ type Weights = [i8; BYTES];
 pub(super) struct Panels {
     /// Four terms each.
     quads: usize,
-    vectors: usize,
+    pub vectors: usize,
     weights: Vec<Weights>,
 }
 
@@ -33,6 +33,12 @@ impl Panels {
             }
         }
         Self { quads, vectors, weights }
+    }
+
+    /// The weights of the block of `V` vectors from `first` on, for every four terms.
+    #[inline(always)]
+    pub fn block<const V: usize>(&self, first: usize) -> &[[Weights; V]] {
+        self.weights[first * self.quads..(first + V) * self.quads].as_chunks::<V>().0
     }
 
     /// The channel of every lane of every vector, in the order of the weights.
@@ -102,8 +108,7 @@ impl Tiles<'_> {
     #[inline(always)]
     fn tile<D: Dots, const PIXELS: usize, const V: usize>(&mut self, first: usize, pixel: usize) {
         let constants: &[Constants; V] = &self.constants[first..].as_chunks::<V>().0[0];
-        let quads = self.panels.quads;
-        let weights = self.panels.weights[first * quads..(first + V) * quads].as_chunks::<V>().0;
+        let weights = self.panels.block::<V>(first);
         let mut sums = [[D::splat(0); V]; PIXELS];
         for sums in &mut sums {
             for vector in 0..V {
@@ -130,13 +135,7 @@ impl Tiles<'_> {
         }
         for (offset, sums) in sums.into_iter().enumerate() {
             let at = (pixel + offset) * self.out_pitch + first * LANES;
-            let bytes = self.finish.bytes(sums, constants, at);
-            let out = &mut self.out[at..];
-            // Only the pixels of a map of few channels have no room for whole vectors.
-            match out.get_mut(..V * LANES) {
-                Some(out) if self.out_pitch >= LANES => out.copy_from_slice(&bytes[..V * LANES]),
-                _ => out[..self.out_pitch].copy_from_slice(&bytes[..self.out_pitch]),
-            }
+            self.finish.store(sums, constants, at, self.out_pitch, self.out);
         }
     }
 }

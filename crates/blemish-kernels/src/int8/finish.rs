@@ -124,4 +124,24 @@ impl<'a> Finish<'a> {
         }
         D::pack(values, self.least, self.most)
     }
+
+    /// The same, written to the output, whose pixels take `pitch` bytes.
+    #[inline(always)]
+    pub fn store<D: Dots, const V: usize>(
+        &self,
+        sums: [D; V],
+        constants: &[Constants; V],
+        at: usize,
+        pitch: usize,
+        out: &mut [u8],
+    ) {
+        let bytes = self.bytes(sums, constants, at);
+        let out = &mut out[at..];
+        // Only the pixels of a map of few channels have no room for whole vectors.
+        if pitch < LANES {
+            return out[..pitch].copy_from_slice(&bytes[..pitch]);
+        }
+        let vectors = out.as_chunks_mut::<LANES>().0[..V].iter_mut();
+        vectors.zip(bytes.as_chunks().0).for_each(|(out, bytes)| *out = *bytes);
+    }
 }

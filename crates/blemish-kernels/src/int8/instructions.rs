@@ -1,5 +1,7 @@
 //! The choice of instructions, once for each piece of work.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::lanes::{Dots, Portable};
 #[cfg(target_arch = "aarch64")]
 use super::neon::NeonDot;
@@ -26,6 +28,9 @@ pub(crate) enum Instructions {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// Tiles for products of matrices, the rest as [`Self::Avx512Vnni`].
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Instructions {
@@ -42,6 +47,8 @@ impl Instructions {
             Self::AvxVnni,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni,
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx,
         ];
         all.into_iter().filter(|instructions| instructions.is_available()).collect()
     }
@@ -49,7 +56,7 @@ impl Instructions {
     /// The fastest of this machine.
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        for instructions in [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2] {
+        for instructions in [Self::Amx, Self::Avx512Vnni, Self::AvxVnni, Self::Avx2] {
             if instructions.is_available() {
                 return instructions;
             }
@@ -87,20 +94,31 @@ impl Instructions {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => limit() >= Limit::Amx && Self::Avx512Vnni.is_available() && amx::is_available(),
         }
     }
 
-    /// Whether four products of bytes cost no more than one of single precision.
-    pub(crate) fn is_fast(self) -> bool {
+    /// How many products of bytes are added up in a cycle, where they are more than those of single precision.
+    pub(crate) fn products_a_cycle(self) -> Option<f64> {
         match self {
-            Self::Portable => false,
+            Self::Portable => None,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => false,
+            Self::Avx2 => None,
             #[cfg(target_arch = "aarch64")]
-            Self::NeonDot => true,
+            Self::NeonDot => Some(64.0),
             #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni | Self::Avx512Vnni => true,
+            Self::AvxVnni | Self::Avx512Vnni => Some(64.0),
+            // Half of what the tiles could do: they are loaded, too.
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Some(512.0),
         }
+    }
+
+    /// Whether matrices are multiplied tile by tile.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_tiles(self) -> bool {
+        self == Self::Amx && self.is_available()
     }
 
     /// Its name as `BLEMISH_SIMD` would have it.
@@ -115,6 +133,8 @@ impl Instructions {
             Self::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx",
         }
     }
 
@@ -153,7 +173,7 @@ impl Instructions {
                 unsafe { avx_vnni(task) }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => {
+            Self::Avx512Vnni | Self::Amx => {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
                 fn avx512<T: Task>(task: T) {
                     task.run::<Avx512>();

@@ -13,6 +13,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) const VECTORS: usize = 4;
 /// Bytes side by side: four to a sum, and the channels of a full block.
 pub(crate) const BYTES: usize = 4 * LANES;
+/// Fours of bytes that products take at a time at most.
+pub(crate) const QUADS: usize = 16;
 
 /// Where a lane's channel lies in its block of `vectors` vectors.
 pub(super) fn channel_of(vectors: usize, vector: usize, lane: usize) -> usize {
@@ -47,6 +49,8 @@ pub(crate) trait Dots: Copy {
     fn interleave(rows: [&[u8; BYTES]; 4]) -> [Self::Quads; VECTORS];
     /// self + the sum of the four products of each lane.
     fn dot(self, quads: Self::Quads, weights: &[i8; BYTES]) -> Self;
+    /// The lesser of each pair.
+    fn min(self, other: Self) -> Self;
     /// Whether any of them is at most `limit`.
     fn any_at_most(self, limit: i32) -> bool;
     /// Back into an array.
@@ -97,6 +101,14 @@ impl Dots for Portable {
             for (&byte, &weight) in quad.iter().zip(weights) {
                 *sum = sum.wrapping_add(i32::from(byte) * i32::from(weight));
             }
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn min(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value = other.min(*value);
         }
         self
     }

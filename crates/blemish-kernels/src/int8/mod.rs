@@ -18,9 +18,11 @@
 //! ```
 //!
 //! with ratios as whole numbers of 2^-32 and 2^-24 ([`Ratio`]): exact in integers, hence the same bits for all instructions
-//! (AVX-512 and AVX2 with VNNI, AVX2 with products of 16 bits, ARM's dot product, plain code), tiles and numbers of
+//! (AMX, AVX-512 and AVX2 with VNNI, AVX2 with products of 16 bits, ARM's dot product, plain code), tiles and numbers of
 //! threads. A multiply-add of bytes costs a quarter of one of `f32`: 128 a cycle with AVX-512.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 mod convolution;
 mod dense;
 mod depthwise;
@@ -40,11 +42,11 @@ mod x86;
 pub use convolution::{ByteConvolution, Residual};
 pub use finish::{ByteRatio, Ratio, Requantisation, SumRatio};
 pub(crate) use instructions::{Instructions, Task};
-pub(crate) use lanes::{BYTES, Dots};
+pub(crate) use lanes::{BYTES, Dots, QUADS};
 pub use map::{ByteMap, Quantisation};
 pub use pool::{add, global_mean, max_pool};
 
-/// The instructions that convolutions of bytes use on this machine: `avx512`, `avxvnni`, `avx2`, `neon` or `portable`.
+/// The instructions that convolutions of bytes use on this machine: `amx`, `avx512`, `avxvnni`, `avx2`, `neon` or `portable`.
 pub fn instructions() -> &'static str {
     Instructions::detect().name()
 }

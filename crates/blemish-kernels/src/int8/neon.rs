@@ -88,6 +88,12 @@ impl Dots for NeonDot {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: NEON is part of the architecture.
+        Self([0, 1, 2, 3].map(|part| unsafe { vminq_s32(self.0[part], other.0[part]) }))
+    }
+
+    #[inline(always)]
     fn any_at_most(self, limit: i32) -> bool {
         let [a, b, c, d] = self.0;
         // SAFETY: NEON is part of the architecture.

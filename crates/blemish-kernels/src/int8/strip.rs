@@ -32,19 +32,27 @@ pub(super) fn strip<'a>(
         return Strip { values: Cow::Borrowed(&input.values[start..]), row_step: input.row_length() };
     }
     let row_step = width * pitch;
-    let mut values = vec![input.zero; height * row_step];
-    let columns = input.width.min(width.saturating_sub(windows.left));
-    let above = windows.top.saturating_sub(first).min(height);
-    let skipped = (first + above).saturating_sub(windows.top);
-    let lines = input.values.chunks_exact(input.row_length().max(1)).skip(skipped);
-    for (to, from) in values.chunks_exact_mut(row_step).skip(above).zip(lines) {
-        let to = &mut to[windows.left.min(width) * pitch..];
+    let mut values = Vec::with_capacity(height * row_step);
+    let left = windows.left.min(width);
+    let columns = input.width.min(width - left);
+    for y in first..first + height {
+        let line = y.checked_sub(windows.top).filter(|&y| y < input.height);
+        let Some(line) = line.map(|y| &input.values[y * input.row_length()..][..columns * input.pitch])
+        else {
+            values.resize(values.len() + row_step, input.zero);
+            continue;
+        };
+        let end = values.len() + row_step;
+        values.resize(values.len() + left * pitch, input.zero);
         if pitch == input.pitch {
-            to[..columns * pitch].copy_from_slice(&from[..columns * pitch]);
+            values.extend_from_slice(line);
         } else {
-            let pixels = to.chunks_exact_mut(pitch).zip(from.chunks_exact(input.pitch));
-            pixels.take(columns).for_each(|(to, from)| to[..input.pitch].copy_from_slice(from));
+            let start = values.len();
+            values.resize(start + columns * pitch, input.zero);
+            let pixels = values[start..].chunks_exact_mut(pitch).zip(line.chunks_exact(input.pitch));
+            pixels.for_each(|(to, from)| to[..input.pitch].copy_from_slice(from));
         }
+        values.resize(end, input.zero);
     }
     Strip { values: Cow::Owned(values), row_step }
 }

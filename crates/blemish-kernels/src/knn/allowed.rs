@@ -92,6 +92,12 @@ struct Allowed<'a> {
 }
 
 impl Candidates for Allowed<'_> {
+    /// Rows that no rule allows say nothing.
+    #[inline(always)]
+    fn wanted(&self) -> usize {
+        0
+    }
+
     #[inline(always)]
     fn visit(&mut self, query: usize, row: usize, score: f64, pair: impl Pair) -> f64 {
         let best = &mut self.best[query * self.rules.len()..][..self.rules.len()];

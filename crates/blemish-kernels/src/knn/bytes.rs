@@ -8,26 +8,39 @@
 //! needs no other look. The rounding is measured for each query, and for the row that has lost most; nothing is left out by chance.
 
 use super::Limit;
-use crate::contraction::{Bound, nearest_whole};
-use crate::int8::{BYTES, Dots, Instructions, Task};
-use crate::simd::{LANES, Lanes};
+use crate::contraction::{Bound, WHOLE, nearest_whole};
+#[cfg(target_arch = "x86_64")]
+use crate::int8::amx::{Left, ROWS, Sums, Tiler};
+use crate::int8::{BYTES, Dots, Instructions, QUADS, Task};
+use crate::simd::{Kernel, LANES, Lanes, padded, widest};
+use std::ops::Range;
 
 /// Queries of a register tile when registers hold sixteen sums; half of it else.
 const WIDE_TILE: usize = 8;
 const NARROW_TILE: usize = 4;
-/// Bytes of panels that a block of queries passes over at a time.
+/// Panels side by side.
+const PAIR: usize = 2;
+/// Bytes of panels that a block of queries passes over at a time, and how many panels at most.
 const PANEL_BYTES: usize = 256 << 10;
+const MOST_PANELS: usize = 64;
 /// Coordinates that an image has at most, so that scores stay below [`NO_ROW`].
 const WIDEST: usize = 16 << 10;
 /// Above every score: that of a place in the last panel without a row.
 const NO_ROW: i32 = 1 << 30;
 
-/// Rows in bytes, sixteen to a panel.
+/// Fours that coordinates take: filled up with nothing to tiles of one width, none wider than [`QUADS`].
+fn quads_of(width: usize) -> usize {
+    let quads = width.div_ceil(4);
+    let tiles = quads.div_ceil(QUADS);
+    quads.next_multiple_of(tiles.max(1))
+}
+
+/// Rows in bytes, sixteen to a panel; an even number of panels.
 pub(super) struct BytePanels {
     width: usize,
     step: f64,
-    /// Panel after panel, each of four coordinates a time of sixteen rows, with the sign turned round.
-    values: Vec<[i8; BYTES]>,
+    /// Two panels side by side after two others: four coordinates a time of sixteen rows each, with the sign turned round.
+    values: Vec<[[i8; BYTES]; PAIR]>,
     /// ||q_b||^2 / 2, rounded down, and what makes up for queries coming as q_a + 128; a panel each.
     offsets: Vec<[i32; LANES]>,
     /// The sums of the values of a row, a panel each.
@@ -69,12 +82,12 @@ impl BytePanels {
         let greatest = images.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         // What is smaller than a normal number is lost, as all rounding is.
         let step = f64::from((greatest / 127.0).max(f32::MIN_POSITIVE));
-        let (rows, quads) = (images.len() / width, width.div_ceil(4));
-        let panels = rows.div_ceil(LANES);
+        let (rows, quads) = (images.len() / width, quads_of(width));
+        let panels = rows.div_ceil(LANES).next_multiple_of(PAIR);
         let mut packed = Self {
             width,
             step,
-            values: vec![[0; BYTES]; panels * quads],
+            values: vec![[[0; BYTES]; PAIR]; panels / PAIR * quads],
             offsets: vec![[NO_ROW; LANES]; panels],
             sums: vec![[0; LANES]; panels],
             lost: 0.0,
@@ -84,7 +97,8 @@ impl BytePanels {
             let (mut sum, mut square, mut lost) = (0, 0, 0.0);
             for (at, &value) in image.iter().enumerate() {
                 let (byte, error) = packed.rounded(value);
-                packed.values[panel * quads + at / 4][4 * lane + at % 4] = -byte;
+                let quad = &mut packed.values[panel / PAIR * quads + at / 4][panel % PAIR];
+                quad[4 * lane + at % 4] = -byte;
                 sum -= i32::from(byte);
                 square += i32::from(byte) * i32::from(byte);
                 lost += error * error;
@@ -96,6 +110,13 @@ impl BytePanels {
         (width <= WIDEST).then_some(packed)
     }
 
+    /// The values of a panel, which is even, and of the next.
+    #[inline(always)]
+    fn pair(&self, panel: usize) -> &[[[i8; BYTES]; PAIR]] {
+        let quads = self.quads();
+        &self.values[panel / PAIR * quads..][..quads]
+    }
+
     /// A near step that a byte has, and how far it is off.
     #[inline(always)]
     fn rounded(&self, value: f32) -> (i8, f64) {
@@ -104,7 +125,7 @@ impl BytePanels {
     }
 
     fn quads(&self) -> usize {
-        self.width.div_ceil(4)
+        quads_of(self.width)
     }
 
     /// What images of queries, each with its bound, are compared as.
@@ -112,14 +133,11 @@ impl BytePanels {
         let mut values = vec![[128; 4]; bounds.len() * self.quads()];
         let rows = images.chunks_exact(self.width).zip(values.chunks_exact_mut(self.quads()));
         let bounds = rows.zip(bounds).map(|((image, values), &bound)| {
-            let (mut square, mut lost) = (0, 0.0);
-            for (at, &value) in image.iter().enumerate() {
-                let (byte, error) = self.rounded(value);
-                values[at / 4][at % 4] = (i32::from(byte) + 128) as u8;
-                square += i32::from(byte) * i32::from(byte);
-                lost += error * error;
-            }
-            let lost = lost.sqrt() * (1.0 + 1e-9) + self.lost;
+            let step = self.step as f32;
+            let (lost, square) = widest(Round { image, step, bytes: values.as_flattened_mut() });
+            // Each error is itself off by less than 2^-16 of a step, 127 roundings.
+            let slack = (self.width as f64).sqrt() * self.step / f64::from(1u32 << 16);
+            let lost = f64::from(lost).sqrt() * (1.0 + 1e-4) + slack + self.lost;
             ByteBound { bound, lost, step: self.step, square: f64::from(square) }
         });
         let bounds = bounds.collect();
@@ -127,8 +145,60 @@ impl BytePanels {
     }
 }
 
+/// Rounds an image to near steps, and writes them + 128. The squares of what it has lost, summed, and those of the steps.
+struct Round<'a> {
+    image: &'a [f32],
+    step: f32,
+    /// At least as many as coordinates.
+    bytes: &'a mut [u8],
+}
+
+impl Kernel for Round<'_> {
+    type Output = (f32, i32);
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> (f32, i32) {
+        let (chunks, tail) = self.image.as_chunks::<LANES>();
+        let last = padded(tail);
+        let (mut lost, mut squares) = (V::splat(0.0), [0; LANES]);
+        for (at, chunk) in chunks.iter().chain([&last]).enumerate() {
+            let values = V::load(chunk);
+            let steps = values.mul(V::splat(1.0 / self.step)).max(V::splat(-127.0)).min(V::splat(127.0));
+            let steps = steps.add(V::splat(WHOLE)).sub(V::splat(WHOLE));
+            let error = values.sub(steps.mul(V::splat(self.step)));
+            lost = error.mul_add(error, lost);
+            // Of bytes, so that nothing but their low bits is asked for.
+            let steps = steps.add(V::splat(WHOLE)).store();
+            let mut bytes = [0; LANES];
+            for lane in 0..LANES {
+                let step = steps[lane].to_bits() as i8;
+                squares[lane] += i32::from(step) * i32::from(step);
+                bytes[lane] = (step as u8).wrapping_add(128);
+            }
+            let out = &mut self.bytes[at * LANES..];
+            match out.first_chunk_mut() {
+                Some(out) => *out = bytes,
+                None => out.copy_from_slice(&bytes[..out.len()]),
+            }
+        }
+        let mut square = 0;
+        for lane in 0..LANES {
+            square += squares[lane];
+        }
+        (lost.sum(), square)
+    }
+}
+
 /// What to do with the pairs that pass.
 pub(super) trait ByteVisitor {
+    /// How many rows near a query limit what may matter; 0 if rows alone do not tell.
+    fn wanted(&self) -> usize;
+
+    /// The squared distance of a query to a row.
+    ///
+    /// Implementations are `#[inline(always)]`.
+    fn measure<V: Lanes>(&self, query: usize, row: usize) -> f32;
+
     /// Row `row` has a score of at most the limit of `query`. Returns the limit from here on.
     ///
     /// Implementations are `#[inline(always)]`.
@@ -136,11 +206,17 @@ pub(super) trait ByteVisitor {
 }
 
 /// Visits the pairs whose score is at or below the query's limit, for every query in ascending order of rows.
+///
+/// A block of panels at a time: all scores first, then those of a query together, so that its least ones lower the limit before others
+/// pass it.
 pub(super) struct ByteScan<'a, W> {
     pub panels: &'a BytePanels,
     pub queries: &'a ByteQueries,
     pub visitor: &'a mut W,
 }
+
+/// Scores of queries with some panels, queries x panels.
+type Scores = [[i32; LANES]];
 
 impl<W: ByteVisitor> ByteScan<'_, W> {
     pub fn run(self) {
@@ -148,66 +224,145 @@ impl<W: ByteVisitor> ByteScan<'_, W> {
     }
 
     fn run_with(self, instructions: Instructions) {
-        instructions.run(self);
+        #[cfg(target_arch = "x86_64")]
+        if instructions.has_tiles() {
+            return instructions.run(Sift { scan: self, make: MatrixScores::new });
+        }
+        instructions.run(Sift { scan: self, make: TileScores::new });
     }
+}
 
+/// A way to get scores.
+trait MakeScores {
+    /// Writes those of all queries with the panels of `range`.
+    ///
+    /// Implementations are `#[inline(always)]`.
+    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, scores: &mut Scores);
+}
+
+/// The scan with one way of getting scores.
+struct Sift<'a, W, F> {
+    scan: ByteScan<'a, W>,
+    make: F,
+}
+
+impl<'a, W: ByteVisitor, F: FnOnce(&'a BytePanels, &'a ByteQueries) -> S, S: MakeScores> Task
+    for Sift<'a, W, F>
+{
     #[inline(always)]
-    fn tiles<D: Dots, const TILE: usize>(mut self) {
-        let (quads, total) = (self.panels.quads(), self.queries.bounds.len());
-        let mut packed = vec![[[0; 4]; TILE]; total.div_ceil(TILE) * quads];
-        for (tile, packed) in packed.chunks_exact_mut(quads).enumerate() {
-            for lane in 0..TILE {
-                let query = (tile * TILE + lane).min(total - 1);
-                let values = &self.queries.values[query * quads..(query + 1) * quads];
-                packed.iter_mut().zip(values).for_each(|(slot, &value)| slot[lane] = value);
+    fn run<D: Dots>(self) {
+        let Self { mut scan, make } = self;
+        let mut scorer = make(scan.panels, scan.queries);
+        let (total, count) = (scan.queries.bounds.len(), scan.panels.offsets.len());
+        // What panels and scores take stays in the second-level cache.
+        let step = (PANEL_BYTES / (BYTES * scan.panels.quads())).clamp(2, MOST_PANELS).next_multiple_of(2);
+        let mut scores = vec![[0; LANES]; total * step.min(count)];
+        let mut limits = vec![NO_ROW - 1; total];
+        for start in (0..count).step_by(step) {
+            let range = start..(start + step).min(count);
+            let length = range.len();
+            scorer.make::<D>(scan.panels, range, &mut scores[..total * length]);
+            let queries = scores.chunks_exact(length).zip(&mut limits);
+            for (query, (scores, limit)) in queries.enumerate().take(total) {
+                scan.sift::<D>(query, start, scores, limit);
             }
         }
-        let mut limits = vec![NO_ROW - 1; total];
-        // A block of panels at a time for all queries, so that it stays in the second-level cache.
-        let step = (PANEL_BYTES / (BYTES * quads)).next_multiple_of(2).max(2);
-        for start in (0..self.panels.offsets.len()).step_by(step) {
-            let end = (start + step).min(self.panels.offsets.len());
-            for (tile, packed) in packed.chunks_exact(quads).enumerate() {
-                let first = tile * TILE;
-                let count = TILE.min(total - first);
-                // Queries that fill up the tile have limits that nothing passes.
-                let mut tile_limits = [i32::MIN; TILE];
-                tile_limits[..count].copy_from_slice(&limits[first..first + count]);
-                let mut index = start;
-                while index < end && tile_limits.iter().any(|&limit| limit != i32::MIN) {
-                    if D::WIDE && index + 1 < end {
-                        let [left, right] = self.panels.scores::<D, TILE, 2>(index, packed);
-                        self.visit_tile(&left, &mut tile_limits, first, index);
-                        self.visit_tile(&right, &mut tile_limits, first, index + 1);
-                        index += 2;
-                    } else {
-                        let [scores] = self.panels.scores::<D, TILE, 1>(index, packed);
-                        self.visit_tile(&scores, &mut tile_limits, first, index);
-                        index += 1;
+    }
+}
+
+impl<W: ByteVisitor> ByteScan<'_, W> {
+    /// Visits what passes of a query's scores, with the panels from `start` on.
+    #[inline(always)]
+    fn sift<D: Dots>(&mut self, query: usize, start: usize, scores: &Scores, limit: &mut i32) {
+        let bound = &self.queries.bounds[query];
+        let wanted = self.visitor.wanted();
+        // Later blocks seldom have as many near rows as have made a limit.
+        if *limit == NO_ROW - 1 && (1..=LANES).contains(&wanted) {
+            *limit = self.first_limit::<D>(query, start, scores, wanted).min(*limit);
+        }
+        for (four, scores) in scores.chunks(4).enumerate() {
+            // Loops alone here and below: closures would be compiled for the baseline.
+            let mut least = D::load(&scores[0]);
+            for scores in &scores[1..] {
+                least = least.min(D::load(scores));
+            }
+            if !least.any_at_most(*limit) {
+                continue;
+            }
+            for (panel, scores) in (start + 4 * four..).zip(scores) {
+                if D::load(scores).any_at_most(*limit) {
+                    for lane in 0..LANES {
+                        // Read again each time: a visit lowers the limit.
+                        if scores[lane] <= *limit {
+                            let row = panel * LANES + lane;
+                            let lowered = self.visitor.visit::<D::Floats>(query, row, scores[lane], bound);
+                            *limit = lowered.min(*limit);
+                        }
                     }
                 }
-                limits[first..first + count].copy_from_slice(&tile_limits[..count]);
             }
         }
     }
 
+    /// The limit that the nearest by their scores of some rows make, one row of every lane.
     #[inline(always)]
-    fn visit_tile<D: Dots, const TILE: usize>(
-        &mut self,
-        scores: &[D; TILE],
-        limits: &mut [i32; TILE],
-        first: usize,
-        panel: usize,
+    fn first_limit<D: Dots>(&self, query: usize, start: usize, scores: &Scores, wanted: usize) -> i32 {
+        let mut least = D::splat(NO_ROW);
+        for scores in scores {
+            least = least.min(D::load(scores));
+        }
+        let mut least = least.store();
+        let mut farthest = 0.0f32;
+        for _ in 0..wanted {
+            let mut lane = 0;
+            for other in 1..LANES {
+                if least[other] < least[lane] {
+                    lane = other;
+                }
+            }
+            if least[lane] == NO_ROW {
+                return NO_ROW;
+            }
+            let mut panel = 0;
+            while scores[panel][lane] != least[lane] {
+                panel += 1;
+            }
+            let row = (start + panel) * LANES + lane;
+            farthest = farthest.max(self.visitor.measure::<D::Floats>(query, row));
+            least[lane] = NO_ROW;
+        }
+        self.queries.bounds[query].limit(farthest) as i32
+    }
+}
+
+/// Scores by register tiles.
+struct TileScores<'a>(&'a ByteQueries);
+
+impl<'a> TileScores<'a> {
+    fn new(_: &BytePanels, queries: &'a ByteQueries) -> Self {
+        Self(queries)
+    }
+
+    #[inline(always)]
+    fn tiles<D: Dots, const TILE: usize>(
+        &self,
+        panels: &BytePanels,
+        range: Range<usize>,
+        scores: &mut Scores,
     ) {
-        for query in 0..TILE {
-            if scores[query].any_at_most(limits[query]) {
-                let bound = &self.queries.bounds[first + query];
-                for (lane, score) in scores[query].store().into_iter().enumerate() {
-                    // Read again each time: a visit lowers the limit.
-                    if score <= limits[query] {
-                        let row = panel * LANES + lane;
-                        let limit = self.visitor.visit::<D::Floats>(first + query, row, score, bound);
-                        limits[query] = limit.min(NO_ROW - 1);
+        let (quads, total, length) = (panels.quads(), self.0.bounds.len(), range.len());
+        let mut packed = vec![[[0; 4]; TILE]; quads];
+        for first in (0..total).step_by(TILE) {
+            for lane in 0..TILE {
+                let query = (first + lane).min(total - 1);
+                let values = &self.0.values[query * quads..(query + 1) * quads];
+                packed.iter_mut().zip(values).for_each(|(slot, &value)| slot[lane] = value);
+            }
+            for at in (0..length).step_by(PAIR) {
+                let found = panels.scores::<D, TILE>(range.start + at, &packed);
+                for panel in 0..PAIR {
+                    for query in first..total.min(first + TILE) {
+                        scores[query * length + at + panel] = found[panel][query - first].store();
                     }
                 }
             }
@@ -215,34 +370,100 @@ impl<W: ByteVisitor> ByteScan<'_, W> {
     }
 }
 
-impl<W: ByteVisitor> Task for ByteScan<'_, W> {
+impl MakeScores for TileScores<'_> {
     #[inline(always)]
-    fn run<D: Dots>(self) {
-        if D::WIDE { self.tiles::<D, WIDE_TILE>() } else { self.tiles::<D, NARROW_TILE>() }
+    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, scores: &mut Scores) {
+        if D::WIDE {
+            self.tiles::<D, WIDE_TILE>(panels, range, scores);
+        } else {
+            self.tiles::<D, NARROW_TILE>(panels, range, scores);
+        }
+    }
+}
+
+/// Scores by products of matrices.
+#[cfg(target_arch = "x86_64")]
+struct MatrixScores<'a> {
+    queries: &'a ByteQueries,
+    tiler: Tiler,
+    /// Queries of a tile.
+    side: usize,
+    terms: Vec<usize>,
+    sums: Box<Sums>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> MatrixScores<'a> {
+    fn new(panels: &BytePanels, queries: &'a ByteQueries) -> Self {
+        let (quads, side) = (panels.quads(), queries.bounds.len().min(ROWS));
+        let tile_quads = quads / quads.div_ceil(QUADS);
+        let terms = (0..4 * quads).step_by(4 * tile_quads).collect();
+        let sums = Box::new([[[0; LANES]; _]; _]);
+        Self { queries, tiler: Tiler::new(side, tile_quads), side, terms, sums }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl MakeScores for MatrixScores<'_> {
+    #[inline(always)]
+    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, scores: &mut Scores) {
+        let (quads, total, length) = (panels.quads(), self.queries.bounds.len(), range.len());
+        let values = self.queries.values.as_flattened();
+        for at in (0..length).step_by(PAIR) {
+            let panel = range.start + at;
+            let offsets = [&panels.offsets[panel], &panels.offsets[panel + 1]];
+            for first in (0..total).step_by(2 * ROWS) {
+                // A tile that would reach beyond the queries begins earlier.
+                let starts = [first, first + ROWS].map(|first| first.min(total - self.side));
+                let left = Left {
+                    starts: starts.map(|start| &values[4 * quads * start..]),
+                    row_step: 4 * quads,
+                    terms: &self.terms,
+                };
+                self.tiler.products(left, panels.pair(panel), 0, offsets, &mut self.sums);
+                for (&start, sums) in starts.iter().zip(self.sums.chunks_exact(ROWS)) {
+                    for (query, sums) in (start..).zip(&sums[..self.side]) {
+                        scores[query * length + at] = sums[0];
+                        scores[query * length + at + 1] = sums[1];
+                    }
+                }
+            }
+        }
     }
 }
 
 impl BytePanels {
-    /// ||q_b||^2 / 2 - q_a . q_b of a register tile of queries with neighbouring panels.
+    /// ||q_b||^2 / 2 - q_a . q_b of a register tile of queries with a panel, which is even, and the next.
     #[inline(always)]
-    fn scores<D: Dots, const TILE: usize, const PANELS: usize>(
+    fn scores<D: Dots, const TILE: usize>(
         &self,
         first: usize,
         queries: &[[[u8; 4]; TILE]],
-    ) -> [[D; TILE]; PANELS] {
-        let quads = queries.len();
-        let mut scores = [[D::splat(0); TILE]; PANELS];
-        for panel in 0..PANELS {
+    ) -> [[D; TILE]; PAIR] {
+        let mut scores = [[D::splat(0); TILE]; PAIR];
+        for panel in 0..PAIR {
             scores[panel] = [D::start(&self.offsets[first + panel], &self.sums[first + panel]); TILE];
         }
-        let values = &self.values[first * quads..(first + PANELS) * quads];
-        for (quad, queries) in queries.iter().enumerate() {
-            for query in 0..TILE {
-                let bytes = D::broadcast(&queries[query]);
-                for panel in 0..PANELS {
-                    scores[panel][query] = scores[panel][query].dot(bytes, &values[panel * quads + quad]);
+        if D::WIDE {
+            for (quads, queries) in self.pair(first).iter().zip(queries) {
+                for query in 0..TILE {
+                    let bytes = D::broadcast(&queries[query]);
+                    for panel in 0..PAIR {
+                        scores[panel][query] = scores[panel][query].dot(bytes, &quads[panel]);
+                    }
                 }
             }
+            return scores;
+        }
+        // A panel at a time where there are few registers.
+        for panel in 0..PAIR {
+            let mut held = scores[panel];
+            for (quads, queries) in self.pair(first).iter().zip(queries) {
+                for query in 0..TILE {
+                    held[query] = held[query].dot(D::broadcast(&queries[query]), &quads[panel]);
+                }
+            }
+            scores[panel] = held;
         }
         scores
     }
@@ -267,6 +488,15 @@ mod tests {
     }
 
     impl ByteVisitor for Five<'_> {
+        fn wanted(&self) -> usize {
+            0
+        }
+
+        #[inline(always)]
+        fn measure<V: Lanes>(&self, _: usize, _: usize) -> f32 {
+            f32::INFINITY
+        }
+
         #[inline(always)]
         fn visit<V: Lanes>(&mut self, query: usize, row: usize, _: i32, bound: &ByteBound) -> i32 {
             self.seen.push((query, row));
@@ -277,7 +507,7 @@ mod tests {
 
     #[test]
     fn every_set_of_instructions_visits_the_rows_within_reach_and_no_others() {
-        for (rows, queries, width) in [(37, 11, 1), (64, 8, 6), (45, 19, 33)] {
+        for (rows, queries, width) in [(37, 11, 1), (64, 8, 6), (45, 19, 33), (50, 43, 150)] {
             let (images, asked) = (whole(rows, width, 1), whole(queries, width, 2));
             let panels = BytePanels::new(&images, width).unwrap();
             assert!(panels.lost < 1e-4);

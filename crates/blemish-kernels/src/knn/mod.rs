@@ -16,7 +16,7 @@ mod merge;
 mod tests;
 
 use crate::KernelError;
-use crate::contraction::{Bound, Contraction, Numbers};
+use crate::contraction::{Bound, Contraction, Numbers, SINGLE, Speed};
 use crate::int8::Instructions;
 use crate::panels::{Panels, Scan, Visitor};
 use crate::simd::{Lanes, distance_body};
@@ -89,9 +89,9 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
     /// [`KernelError::Shape`], [`KernelError::Setting`], [`KernelError::Empty`] or [`KernelError::NotFinite`] for
     /// values that are not whole, finite rows.
     pub fn new(rows: S, dimensions: usize) -> Result<Self, KernelError> {
-        let numbers = [Numbers::Bytes, Numbers::Single];
-        let numbers = if Instructions::detect().is_fast() { &numbers[..] } else { &numbers[1..] };
-        Self::with(rows, dimensions, |rows, dimensions| Contraction::fit_for(numbers, rows, dimensions))
+        let bytes = Instructions::detect().products_a_cycle().map(|products| (Numbers::Bytes, products));
+        let numbers: Vec<Speed> = bytes.into_iter().chain([SINGLE]).collect();
+        Self::with(rows, dimensions, |rows, dimensions| Contraction::fit_for(&numbers, rows, dimensions))
     }
 
     /// The same for queries that are not distributed as the rows: all coordinates are compared.
@@ -242,6 +242,9 @@ impl Index {
 
 /// What a search makes of rows that may be near.
 trait Candidates {
+    /// How many rows, whichever they are, limit what may matter: none farther than all of them does. 0 if rows alone do not tell.
+    fn wanted(&self) -> usize;
+
     /// Row `row`, whose score is low enough for `query`. Returns the greatest score that matters from here on; negative infinity when
     /// none does.
     ///
@@ -324,6 +327,20 @@ impl<C: Candidates> Visitor for Measured<'_, C> {
 
 impl<C: Candidates> ByteVisitor for Measured<'_, C> {
     #[inline(always)]
+    fn wanted(&self) -> usize {
+        self.candidates.wanted()
+    }
+
+    #[inline(always)]
+    fn measure<V: Lanes>(&self, query: usize, row: usize) -> f32 {
+        let dimensions = self.dimensions;
+        distance_body::<V>(
+            &self.queries[query * dimensions..][..dimensions],
+            &self.rows[row * dimensions..][..dimensions],
+        )
+    }
+
+    #[inline(always)]
     fn visit<V: Lanes>(&mut self, query: usize, row: usize, score: i32, bound: &ByteBound) -> i32 {
         self.visit_pair::<V>(query, row, f64::from(score), bound) as i32
     }
@@ -337,6 +354,11 @@ struct Nearest<'a> {
 }
 
 impl Candidates for Nearest<'_> {
+    #[inline(always)]
+    fn wanted(&self) -> usize {
+        self.k
+    }
+
     #[inline(always)]
     fn visit(&mut self, query: usize, row: usize, _: f64, pair: impl Pair) -> f64 {
         let distance = pair.measure();

@@ -68,13 +68,13 @@ fn search_equals_the_exhaustive_one_with_and_without_structure() {
         check(&random(300, 40, 1), &random(70, 40, 2), 40, k);
         check(&structured(700, 100, 1), &structured(70, 100, 2), 100, k);
     }
-    let bank = MemoryBank::new(structured(700, 100, 1), 100).unwrap();
-    assert!(bank.image_width() < 100, "the structured case should exercise short images");
+    let map = Contraction::fit(&structured(700, 100, 1), 100);
+    assert!(map.width() < 100, "the structured case should exercise short images");
 }
 
 #[test]
 fn bytes_are_compared_where_the_machine_is_fast_at_it_and_one_far_row_does_not_blind_them() {
-    let is_fast = Instructions::detect().is_fast();
+    let is_fast = Instructions::detect().products_a_cycle().is_some();
     let is_in_bytes = |rows: &[f32]| {
         let bank = MemoryBank::new(rows, 100).unwrap();
         matches!(bank.index.images, Images::Bytes(_))

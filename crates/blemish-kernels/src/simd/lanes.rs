@@ -17,6 +17,15 @@ pub trait Lanes: Copy {
     fn splat(value: f32) -> Self;
     /// The values of an array.
     fn load(values: &[f32; LANES]) -> Self;
+    /// Signed bytes, given as their two's complement.
+    #[inline(always)]
+    fn load_bytes(bytes: &[u8; LANES]) -> Self {
+        let mut values = [0.0; LANES];
+        for lane in 0..LANES {
+            values[lane] = f32::from(bytes[lane].cast_signed());
+        }
+        Self::load(&values)
+    }
     /// Back into an array.
     fn store(self) -> [f32; LANES];
     /// self + other.
@@ -41,6 +50,15 @@ pub trait Lanes: Copy {
     fn any_at_most(self, limit: f32) -> bool;
     /// The sum, folded in halves: 16, 8, 4, 2, 1.
     fn sum(self) -> f32;
+    /// The [`Self::sum`] of each, in its lane.
+    #[inline(always)]
+    fn sums(each: [Self; LANES]) -> Self {
+        let mut sums = [0.0; LANES];
+        for lane in 0..LANES {
+            sums[lane] = each[lane].sum();
+        }
+        Self::load(&sums)
+    }
 }
 
 /// The bits of 1.
@@ -205,6 +223,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn load_bytes(bytes: &[u8; LANES]) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))) })
+        }
+
+        #[inline(always)]
         fn store(self) -> [f32; LANES] {
             let mut values = [0.0; LANES];
             // SAFETY: see the module.
@@ -284,6 +308,34 @@ mod x86 {
             unsafe {
                 let high = _mm512_extractf32x8_ps::<1>(self.0);
                 sum8(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+            }
+        }
+
+        #[inline(always)]
+        fn sums(each: [Self; LANES]) -> Self {
+            // Halves are folded for two registers at a time: [`Self::sum`]'s additions, whose results lie side by side.
+            let (mut eights, mut fours, mut twos) = ([each[0].0; 8], [each[0].0; 4], [each[0].0; 2]);
+            // SAFETY: see the module.
+            unsafe {
+                for at in 0..8 {
+                    // In the order in which the last steps put them side by side.
+                    let first = [0, 8, 1, 9, 2, 10, 3, 11][at];
+                    let (a, b) = (each[first].0, each[first + 4].0);
+                    let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+                    eights[at] = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+                }
+                for at in 0..4 {
+                    let (a, b) = (eights[2 * at], eights[2 * at + 1]);
+                    let low = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                    fours[at] = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+                }
+                for at in 0..2 {
+                    let [a, b] = [fours[2 * at], fours[2 * at + 1]].map(|four| _mm512_castps_pd(four));
+                    let [low, high] = [_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)];
+                    twos[at] = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+                }
+                let low = _mm512_shuffle_ps::<0b10_00_10_00>(twos[0], twos[1]);
+                Self(_mm512_add_ps(low, _mm512_shuffle_ps::<0b11_01_11_01>(twos[0], twos[1])))
             }
         }
     }

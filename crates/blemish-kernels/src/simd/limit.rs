@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// The environment variable: `portable`, `avx2`, `avxvnni` or `avx512`; each allows those before it. Nothing, or any other word, allows
+/// The environment variable: `portable`, `avx2`, `avxvnni`, `avx512` or `amx`; each allows those before it. Nothing, or any other word, allows
 /// all that the machine has. It is read once.
 pub const VARIABLE: &str = "BLEMISH_SIMD";
 
@@ -14,6 +14,7 @@ pub(crate) enum Limit {
     Avx2,
     AvxVnni,
     Avx512,
+    Amx,
 }
 
 impl Limit {
@@ -22,7 +23,8 @@ impl Limit {
             "portable" => Self::Portable,
             "avx2" => Self::Avx2,
             "avxvnni" => Self::AvxVnni,
-            _ => Self::Avx512,
+            "avx512" => Self::Avx512,
+            _ => Self::Amx,
         }
     }
 }
@@ -39,8 +41,8 @@ mod tests {
 
     #[test]
     fn each_word_allows_those_before_it() {
-        let limits = ["portable", "avx2", "avxvnni", "avx512"].map(Limit::parse);
+        let limits = ["portable", "avx2", "avxvnni", "avx512", "amx"].map(Limit::parse);
         assert!(limits.is_sorted_by(|a, b| a < b));
-        assert_eq!(Limit::parse(""), Limit::Avx512);
+        assert_eq!(Limit::parse(""), Limit::Amx);
     }
 }

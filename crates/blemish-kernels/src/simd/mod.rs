@@ -264,6 +264,31 @@ mod tests {
         }
     }
 
+    /// Sixteen sums at once, each on its own, and signed bytes as numbers.
+    struct Folds<'a>(&'a [[f32; LANES]; LANES], [u8; LANES]);
+
+    impl Kernel for Folds<'_> {
+        type Output = [[f32; LANES]; 3];
+        #[inline(always)]
+        fn run<V: Lanes>(self) -> [[f32; LANES]; 3] {
+            let together = V::sums(self.0.map(|values| V::load(&values))).store();
+            [together, self.0.map(|values| V::load(&values).sum()), V::load_bytes(&self.1).store()]
+        }
+    }
+
+    #[test]
+    fn sums_of_sixteen_are_the_sums_of_each_and_bytes_keep_their_signs() {
+        let values = rows(LANES, LANES);
+        let values: &[[f32; LANES]; LANES] = values.as_chunks().0.first_chunk().unwrap();
+        let bytes = std::array::from_fn(|lane| [0u8, 1, 127, 128, 129, 255][lane % 6]);
+        let numbers = std::array::from_fn(|lane| [0.0, 1.0, 127.0, -128.0, -127.0, -1.0][lane % 6]);
+        for [together, each, found] in at_every_width(|| Folds(values, bytes)) {
+            assert_eq!(together, each);
+            assert_eq!(together, values.map(|values| Portable::load(&values).sum()));
+            assert_eq!(found, numbers);
+        }
+    }
+
     #[test]
     fn relaxing_keeps_the_lesser_key_and_finds_the_first_greatest() {
         let points = [0.0, 1.0, 2.0, 3.0, 10.0];

@@ -63,7 +63,7 @@ fn a_model_in_bytes_scores_the_same_with_all_instructions() {
         crate::support::text(&output.stdout)
     };
     let plain = scores("portable");
-    for instructions in ["avx2", "avxvnni", "avx512"] {
+    for instructions in ["avx2", "avxvnni", "avx512", "amx"] {
         assert_eq!(scores(instructions), plain, "{instructions}");
     }
     assert!(bench.ok("info model.blemish").contains("efficientnet_lite0 in bytes at"));

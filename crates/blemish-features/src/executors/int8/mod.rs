@@ -20,6 +20,7 @@ pub(crate) use plan::check;
 
 use crate::FeatureError;
 use crate::executors::batch::run_batch;
+use crate::executors::spaces::SpacePool;
 use crate::graph::{Executor, FeatureMap, Graph};
 use blemish_kernels::Workers;
 use blemish_kernels::int8::{ByteMap, Quantisation};
@@ -32,6 +33,7 @@ pub struct QuantisedExecutor {
     /// One a node that comes out of a step, and that of the image.
     quantisations: Vec<Option<Quantisation>>,
     pool: Workers,
+    spaces: SpacePool<u8>,
 }
 
 impl QuantisedExecutor {
@@ -43,7 +45,7 @@ impl QuantisedExecutor {
     pub fn new(graph: &Graph, network: &QuantisedNetwork, threads: usize) -> Result<Self, FeatureError> {
         let pool = Workers::new(threads, "blemish-int8").map_err(|error| fail(&error))?;
         let (steps, quantisations) = plan::plan(graph, network)?;
-        Ok(Self { graph: graph.clone(), steps, quantisations, pool })
+        Ok(Self { graph: graph.clone(), steps, quantisations, pool, spaces: SpacePool::default() })
     }
 
     /// Writes the feature maps of one image, channels x height x width each.
@@ -58,16 +60,17 @@ impl QuantisedExecutor {
         let quantisation = |node: usize| self.quantisations[node].ok_or_else(missing);
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ByteMap>> = vec![None; self.graph.nodes.len()];
-        let mut spaces: Vec<Vec<u8>> = Vec::new();
-        values[0] = Some(ByteMap::quantise(image, [3, height, width], quantisation(0)?, Vec::new()));
+        let mut spaces = self.spaces.take();
+        let space = spaces.take(ByteMap::bytes(height, width, 3));
+        values[0] = Some(ByteMap::quantise(image, [3, height, width], quantisation(0)?, space));
         for step in &self.steps {
             let inputs: Vec<&ByteMap> = step
                 .inputs
                 .iter()
                 .map(|&input| values[input].as_ref().ok_or_else(missing))
                 .collect::<Result<_, _>>()?;
-            // What was used last may still be in the caches.
-            let space = spaces.pop().unwrap_or_default();
+            let [height, width] = sizes[step.result];
+            let space = spaces.take(ByteMap::bytes(height, width, self.graph.nodes[step.result].channels));
             let outcome = step.work.run(&inputs, sizes[step.result], space, is_parallel);
             values[step.result] = Some(outcome.ok_or_else(missing)?);
             spaces.extend(step.done_with.iter().filter_map(|&node| Some(values[node].take()?.into_space())));
@@ -76,6 +79,8 @@ impl QuantisedExecutor {
             let bytes = values[tap.node].as_ref().ok_or_else(missing)?;
             bytes.dequantise(quantisation(tap.node)?, Vec::new()).write_planes(map);
         }
+        spaces.extend(values.into_iter().flatten().map(ByteMap::into_space));
+        self.spaces.keep(spaces);
         Ok(())
     }
 }

@@ -76,18 +76,44 @@ impl NativeExecutor {
         Ok(Self { graph: graph.clone(), steps, pool, spaces: SpacePool::default() })
     }
 
+    /// Shows `each` the image, 3 x height x width values, and what comes out of every step, while it is there.
+    ///
+    /// # Errors
+    /// [`FeatureError::InputTooSmall`].
+    pub(crate) fn watch(
+        &self,
+        image: &[f32],
+        size: [usize; 2],
+        each: &mut (dyn FnMut(NodeId, &ChannelsLast) + Send),
+    ) -> Result<(), FeatureError> {
+        self.pool.install(|| self.run_steps(image, size, Vec::new(), true, each))
+    }
+
     /// Writes the feature maps of one image, channels x height x width each.
     fn run_one(
+        &self,
+        image: &[f32],
+        size: [usize; 2],
+        maps: Vec<&mut [f32]>,
+        is_parallel: bool,
+    ) -> Result<(), FeatureError> {
+        self.run_steps(image, size, maps, is_parallel, &mut |_, _| ())
+    }
+
+    fn run_steps(
         &self,
         image: &[f32],
         [height, width]: [usize; 2],
         maps: Vec<&mut [f32]>,
         is_parallel: bool,
+        each: &mut dyn FnMut(NodeId, &ChannelsLast),
     ) -> Result<(), FeatureError> {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
         let mut spaces = self.spaces.take();
-        values[0] = Some(ChannelsLast::from_planes(image, [3, height, width]));
+        let planes = ChannelsLast::from_planes(image, [3, height, width]);
+        each(0, &planes);
+        values[0] = Some(planes);
         let missing = || fail(&"a step ran before its input");
         for step in &self.steps {
             let inputs: Vec<&ChannelsLast> = step
@@ -99,7 +125,9 @@ impl NativeExecutor {
             let space =
                 spaces.take(ChannelsLast::values(height, width, self.graph.nodes[step.result].channels));
             let outcome = step.work.run(&inputs, sizes[step.result], space, is_parallel);
-            values[step.result] = Some(outcome.ok_or_else(missing)?);
+            let outcome = outcome.ok_or_else(missing)?;
+            each(step.result, &outcome);
+            values[step.result] = Some(outcome);
             let freed = step.done_with.iter().filter_map(|&node| Some((node, values[node].take()?)));
             // The image's own memory did not come from here; kept, it would pile up by one an image.
             spaces.extend(freed.filter(|&(node, _)| node != 0).map(|(_, map)| map.into_space()));

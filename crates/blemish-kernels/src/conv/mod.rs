@@ -129,6 +129,11 @@ impl ChannelsLast {
         }
     }
 
+    /// The channels of every pixel, row by row.
+    pub fn pixels(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.pitch.max(1)).map(|pixel| &pixel[..self.channels])
+    }
+
     /// Channels x height x width values.
     #[cfg(test)]
     fn to_planes(&self) -> Vec<f32> {

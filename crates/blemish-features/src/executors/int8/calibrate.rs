@@ -1,12 +1,11 @@
 //! Ranges and means of maps from good images, and what bytes lose.
 
-use super::{QuantisedExecutor, QuantisedNetwork, fail, plan};
+use super::{QuantisedExecutor, QuantisedNetwork, plan};
 use crate::FeatureError;
 use crate::executors::fusion::fuse;
 use crate::executors::native::NativeExecutor;
-use crate::graph::{Executor, FeatureMap, Graph, Tap, Weights};
-use blemish_kernels::Workers;
-use rayon::prelude::*;
+use crate::graph::{Executor, Graph, Tap, Weights};
+use blemish_kernels::conv::ChannelsLast;
 use std::collections::BTreeMap;
 
 /// Values that bytes cover, 0 among them.
@@ -39,8 +38,6 @@ pub struct LayerError {
     pub error: f64,
 }
 
-/// Pixels that are watched at once, since all maps of theirs are kept.
-const PIXELS: usize = 1 << 20;
 /// Values that are bounded side by side.
 const LANES: usize = 16;
 /// Intervals of a histogram from 0 to its reach, and as many to the other side.
@@ -66,7 +63,8 @@ impl Watched {
 }
 
 /// For every map the means of its channels, and the range with the least squared error of rounding and clipping together, over images of
-/// any sizes. Draws nothing by chance, and neither the order of the images nor what is watched at once matters to the ranges.
+/// any sizes. Draws nothing by chance, and the order of the images does not matter to the ranges. A map is looked at while it is there: no
+/// more memory is taken than to run the network.
 ///
 /// # Errors
 /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes; as the engine in single precision: [`FeatureError`]
@@ -78,29 +76,14 @@ pub fn calibrate(
     threads: usize,
 ) -> Result<Seen, FeatureError> {
     plan::check(graph)?;
-    let observed = observed(graph);
-    let executor = NativeExecutor::new(&observed, weights, threads)?;
-    let mut maps = vec![Observed::default(); observed.taps.len() + 1];
-    let pool = Workers::new(threads, "blemish-ranges").map_err(|error| fail(&error))?;
-    let alike = images.chunk_by(|one, next| one.size == next.size);
-    let batches: Vec<&[Watched]> = alike
-        .flat_map(|images| {
-            let [height, width] = images[0].size;
-            images.chunks((PIXELS / (height * width).max(1)).clamp(1, threads.max(1)))
-        })
-        .collect();
-    for images in batches {
-        let [height, width] = images[0].size;
-        let batch: Vec<f32> = images.iter().flat_map(|image| &image.values).copied().collect();
-        let values = executor.run(&batch, [images.len(), height, width])?;
-        let image = FeatureMap { channels: 3, height, width, data: batch };
-        let all: Vec<(&mut Observed, &FeatureMap)> =
-            maps.iter_mut().zip(std::iter::once(&image).chain(&values)).collect();
-        pool.install(|| all.into_par_iter().for_each(|(map, values)| map.watch(values)));
+    let executor = NativeExecutor::new(graph, weights, threads)?;
+    let mut maps: BTreeMap<usize, Observed> = BTreeMap::new();
+    for image in images {
+        executor
+            .watch(&image.values, image.size, &mut |node, map| maps.entry(node).or_default().watch(map))?;
     }
-    let nodes = std::iter::once(0).chain(observed.taps.iter().map(|tap| tap.node));
     let mut seen = Seen::default();
-    for (node, map) in nodes.zip(maps) {
+    for (node, map) in maps {
         let name = &graph.nodes[node].name;
         seen.means.insert(name.clone(), map.means());
         seen.ranges.insert(name.clone(), map.best());
@@ -180,16 +163,16 @@ struct Observed {
 }
 
 impl Observed {
-    fn watch(&mut self, map: &FeatureMap) {
+    fn watch(&mut self, map: &ChannelsLast) {
         self.bound(map);
         self.widen();
         self.count(map);
     }
 
     /// Widens the range to hold all values.
-    fn bound(&mut self, map: &FeatureMap) {
+    fn bound(&mut self, map: &ChannelsLast) {
         let (mut low, mut high) = ([self.low; LANES], [self.high; LANES]);
-        for values in map.data.chunks(LANES) {
+        for values in map.pixels().flat_map(|pixel| pixel.chunks(LANES)) {
             for ((&value, low), high) in values.iter().zip(&mut low).zip(&mut high) {
                 *low = low.min(value);
                 *high = high.max(value);
@@ -218,24 +201,26 @@ impl Observed {
     }
 
     /// Counts values by interval, and sums them by channel.
-    fn count(&mut self, map: &FeatureMap) {
+    fn count(&mut self, map: &ChannelsLast) {
         let factor = BINS as f32 / self.reach;
         let [above, below] = &mut self.counts;
-        let places = map.height * map.width;
-        let of_image = (map.channels * places).max(1);
-        // An odd step meets every row and column, whose lengths are often powers of two.
-        let step = (of_image / COUNTED) | 1;
-        for &value in map.data.chunks(of_image).flat_map(|image| image.iter().step_by(step)) {
+        let pixels: Vec<&[f32]> = map.pixels().collect();
+        let values = map.channels * pixels.len();
+        // Channel by channel, an odd step meets every row and column, whose lengths are often powers of two.
+        let step = (values / COUNTED) | 1;
+        for at in (0..values).step_by(step) {
+            let value = pixels[at % pixels.len()][at / pixels.len()];
             let bin = ((value.abs() * factor) as usize).min(BINS - 1);
             let counts = if value < 0.0 { &mut *below } else { &mut *above };
             counts[bin] += 1;
         }
-        self.sums.resize(map.channels, 0.0);
-        // A plane after another, so that sums do not depend on what is watched at once.
-        for (plane, values) in map.data.chunks_exact(places.max(1)).enumerate() {
-            self.sums[plane % map.channels] += values.iter().map(|&value| f64::from(value)).sum::<f64>();
+        let mut sums = vec![0.0; map.channels];
+        for pixel in &pixels {
+            sums.iter_mut().zip(*pixel).for_each(|(sum, &value)| *sum += f64::from(value));
         }
-        self.places += map.data.len() / map.channels.max(1);
+        self.sums.resize(map.channels, 0.0);
+        self.sums.iter_mut().zip(sums).for_each(|(sum, of_image)| *sum += of_image);
+        self.places += pixels.len();
     }
 
     fn means(&self) -> Vec<f64> {
@@ -280,12 +265,7 @@ mod tests {
     fn seen(maps: &[&[f32]]) -> Observed {
         let mut observed = Observed::default();
         for values in maps {
-            observed.watch(&FeatureMap {
-                channels: 1,
-                height: 1,
-                width: values.len(),
-                data: values.to_vec(),
-            });
+            observed.watch(&ChannelsLast::from_planes(values, [1, 1, values.len()]));
         }
         observed
     }

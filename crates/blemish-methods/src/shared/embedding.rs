@@ -6,6 +6,7 @@
 use blemish_core::error::Error;
 use blemish_core::feature_batch::FeatureBatch;
 use blemish_features::FeatureMap;
+use blemish_kernels::simd::{Kernel, Lanes, widest};
 use rayon::prelude::*;
 
 /// Checks that a neighbourhood has a centre.
@@ -71,7 +72,8 @@ pub(crate) fn embed(aggregation: Aggregation, maps: &[FeatureMap], count: usize)
     let images: Vec<Grid> =
         (0..count).into_par_iter().map(|image| embed_one(aggregation, maps, image, height, width)).collect();
     let dimensions = images.first().map_or(0, |image| image.dimensions);
-    let rows = images.into_iter().flat_map(|image| image.rows).collect();
+    let rows: Vec<&[f32]> = images.iter().map(|image| image.rows.as_slice()).collect();
+    let rows = rows.concat();
     Embedding { rows, dimensions, height, width }
 }
 
@@ -130,26 +132,41 @@ pub(crate) fn rows_of(source: &[f32], channels: usize) -> Vec<f32> {
 
 /// Mean over a `size` x `size` neighbourhood; zeros outside the grid count (always divided by size squared).
 pub(crate) fn neighbourhood_mean(grid: &Grid, size: usize) -> Grid {
-    let radius = size / 2;
-    let (height, width, dimensions) = (grid.height, grid.width, grid.dimensions);
-    let mut across = vec![0.0f32; grid.rows.len()];
-    for y in 0..height {
-        for x in 0..width {
-            let target = &mut across[(y * width + x) * dimensions..][..dimensions];
-            for near in x.saturating_sub(radius)..(x + radius + 1).min(width) {
-                add(target, &grid.rows[(y * width + near) * dimensions..][..dimensions], 1.0);
+    Grid { rows: widest(NeighbourhoodMean { grid, size }), ..*grid }
+}
+
+struct NeighbourhoodMean<'a> {
+    grid: &'a Grid,
+    size: usize,
+}
+
+impl Kernel for NeighbourhoodMean<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Vec<f32> {
+        let Self { grid, size } = self;
+        let radius = size / 2;
+        let (height, width, dimensions) = (grid.height, grid.width, grid.dimensions);
+        let mut across = vec![0.0f32; grid.rows.len()];
+        for y in 0..height {
+            for x in 0..width {
+                let target = &mut across[(y * width + x) * dimensions..][..dimensions];
+                for near in x.saturating_sub(radius)..(x + radius + 1).min(width) {
+                    add(target, &grid.rows[(y * width + near) * dimensions..][..dimensions], 1.0);
+                }
             }
         }
-    }
-    let scale = 1.0 / (size * size) as f32;
-    let mut rows = vec![0.0f32; grid.rows.len()];
-    for y in 0..height {
-        let target = &mut rows[y * width * dimensions..][..width * dimensions];
-        for near in y.saturating_sub(radius)..(y + radius + 1).min(height) {
-            add(target, &across[near * width * dimensions..][..width * dimensions], scale);
+        let scale = 1.0 / (size * size) as f32;
+        let mut rows = vec![0.0f32; grid.rows.len()];
+        for y in 0..height {
+            let target = &mut rows[y * width * dimensions..][..width * dimensions];
+            for near in y.saturating_sub(radius)..(y + radius + 1).min(height) {
+                add(target, &across[near * width * dimensions..][..width * dimensions], scale);
+            }
         }
+        rows
     }
-    Grid { height, width, dimensions, rows }
 }
 
 /// Neighbourhood means of a batch's maps, patch by patch: the values of each map are images x rows x columns x channels.
@@ -205,24 +222,38 @@ pub(crate) fn resize(grid: Grid, height: usize, width: usize) -> Grid {
     if (grid.height, grid.width) == (height, width) {
         return grid;
     }
-    let (vertical, horizontal) = (taps(grid.height, height), taps(grid.width, width));
-    let dimensions = grid.dimensions;
-    let mut rows = vec![0.0f32; height * width * dimensions];
-    for (cell, target) in rows.chunks_exact_mut(dimensions).enumerate() {
-        for (near_y, weight_y) in vertical[cell / width] {
-            for (near_x, weight_x) in horizontal[cell % width] {
-                let weight = weight_y * weight_x;
-                if weight > 0.0 {
-                    add(
-                        target,
-                        &grid.rows[(near_y * grid.width + near_x) * dimensions..][..dimensions],
-                        weight,
-                    );
+    let rows = widest(Resize { grid: &grid, height, width });
+    Grid { height, width, dimensions: grid.dimensions, rows }
+}
+
+struct Resize<'a> {
+    grid: &'a Grid,
+    height: usize,
+    width: usize,
+}
+
+impl Kernel for Resize<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Vec<f32> {
+        let Self { grid, height, width } = self;
+        let (vertical, horizontal) = (taps(grid.height, height), taps(grid.width, width));
+        let dimensions = grid.dimensions;
+        let mut rows = vec![0.0f32; height * width * dimensions];
+        for (cell, target) in rows.chunks_exact_mut(dimensions).enumerate() {
+            for (near_y, weight_y) in vertical[cell / width] {
+                for (near_x, weight_x) in horizontal[cell % width] {
+                    let weight = weight_y * weight_x;
+                    if weight > 0.0 {
+                        let near = near_y * grid.width + near_x;
+                        add(target, &grid.rows[near * dimensions..][..dimensions], weight);
+                    }
                 }
             }
         }
+        rows
     }
-    Grid { height, width, dimensions, rows }
 }
 
 /// The two source cells of every target cell and their weights.
@@ -249,6 +280,8 @@ pub(crate) fn concatenate(layers: &[Grid], height: usize, width: usize) -> Grid 
     Grid { height, width, dimensions, rows }
 }
 
+/// The compiler widens it to the vectors of the machine that runs the kernels around it; the bits are the same on all.
+#[inline(always)]
 fn add(target: &mut [f32], source: &[f32], weight: f32) {
     for (target, source) in target.iter_mut().zip(source) {
         *target += weight * source;

@@ -1,13 +1,15 @@
 //! A convolution of bytes with its weights packed.
 
-#[cfg(target_arch = "x86_64")]
-use super::amx::{Matrices, QUADS};
 use super::dense::{Panels, Tiles};
 use super::depthwise::{Depthwise, Kernels};
 use super::finish::{ByteRatio, Constants, Finish, Requantisation};
 use super::instructions::Instructions;
+#[cfg(target_arch = "x86_64")]
+use super::lanes::QUADS;
 use super::lanes::{BYTES, LANES};
 use super::map::{ByteMap, pitch_of};
+#[cfg(target_arch = "x86_64")]
+use super::matrices::Matrices;
 use super::strip::strip;
 use crate::conv::{ConvSpec, Windows, each_chunk};
 

@@ -30,6 +30,8 @@ mod finish;
 mod instructions;
 mod lanes;
 mod map;
+#[cfg(target_arch = "x86_64")]
+mod matrices;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pool;

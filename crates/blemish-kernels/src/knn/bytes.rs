@@ -167,7 +167,7 @@ impl Kernel for Round<'_> {
             let steps = steps.add(V::splat(WHOLE)).sub(V::splat(WHOLE));
             let error = values.sub(steps.mul(V::splat(self.step)));
             lost = error.mul_add(error, lost);
-            // Of bytes, so that nothing but their low bits is asked for.
+            // At this size the low bits of a number are those of the whole number it holds.
             let steps = steps.add(V::splat(WHOLE)).store();
             let mut bytes = [0; LANES];
             for lane in 0..LANES {
@@ -255,7 +255,8 @@ impl<'a, W: ByteVisitor, F: FnOnce(&'a BytePanels, &'a ByteQueries) -> S, S: Mak
         let mut scorer = make(scan.panels, scan.queries);
         let (total, count) = (scan.queries.bounds.len(), scan.panels.offsets.len());
         // What panels and scores take stays in the second-level cache.
-        let step = (PANEL_BYTES / (BYTES * scan.panels.quads())).clamp(2, MOST_PANELS).next_multiple_of(2);
+        let step =
+            (PANEL_BYTES / (BYTES * scan.panels.quads())).clamp(PAIR, MOST_PANELS).next_multiple_of(PAIR);
         let mut scores = vec![[0; LANES]; total * step.min(count)];
         let mut limits = vec![NO_ROW - 1; total];
         for start in (0..count).step_by(step) {

@@ -3,7 +3,7 @@
 //! Queries are compared with the bank as blocked matrix products, register tile by register tile
 //! (module `panels`), on images of the rows in fewer dimensions where the bank's structure allows it
 //! (module `contraction`), in bytes where the machine multiplies them faster (module `bytes`). A full distance matrix never exists: an
-//! entry that cannot be among the k nearest is dropped in its register. The others are measured by the exact kernel, sum of
+//! entry that cannot be among the k nearest is dropped in its register, in bytes with its block. The others are measured by the exact kernel, sum of
 //! (a_i - b_i)^2, so that ||a||^2 + ||b||^2 - 2ab never cancels: a row of the bank is at distance 0 from itself, and the answer is the
 //! exhaustive search's, ties going to the lowest index.
 //!

@@ -162,25 +162,29 @@ impl Contraction {
 
     /// Images of few rows, on this thread, into slices of the right lengths.
     pub fn map_block(&self, rows: &[f32], values: &mut [f32], norms: &mut [f32], squares: &mut [f32]) {
-        let d = self.mean.len();
-        // All coordinates are their own image.
-        let mut centred = if self.is_identity() { Vec::new() } else { rows.to_vec() };
-        let target = if self.is_identity() {
-            values.copy_from_slice(rows);
-            &mut *values
-        } else {
-            &mut centred
-        };
-        for (row, norm) in target.chunks_mut(d).zip(norms) {
-            // Sixteen sums of single precision are off by less than d / 16 + 5 roundings.
-            let squared = f64::from(widest(Centre { row, mean: &self.mean }));
-            *norm = (squared.sqrt() * (1.0 + (d + 80) as f64 / 16.0 * UNIT)) as f32;
-        }
-        if let Some(columns) = &self.columns {
-            multiply(columns, &centred, values);
+        match &self.columns {
+            Some(columns) => {
+                let mut centred = rows.to_vec();
+                self.centre(&mut centred, norms);
+                multiply(columns, &centred, values);
+            }
+            None => {
+                values.copy_from_slice(rows);
+                self.centre(values, norms);
+            }
         }
         for (image, square) in values.chunks(self.width).zip(squares) {
             *square = sum_of_squares(image) as f32;
+        }
+    }
+
+    /// Subtracts the mean from rows; their norms, rounded up.
+    fn centre(&self, rows: &mut [f32], norms: &mut [f32]) {
+        let d = self.mean.len();
+        for (row, norm) in rows.chunks_mut(d).zip(norms) {
+            // Sixteen sums of single precision are off by less than d / 16 + 5 roundings.
+            let squared = f64::from(widest(Centre { row, mean: &self.mean }));
+            *norm = (squared.sqrt() * (1.0 + (d + 80) as f64 / 16.0 * UNIT)) as f32;
         }
     }
 

@@ -210,7 +210,11 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
                 bits.reinterpret_cast::<f16>().convert_to_f32_slice(factor);
             }
             Factors::Bytes { values, .. } => {
-                widest(FromBytes { bytes: &values.as_ref()[position * length..][..length], floats: factor });
+                let bytes = &values.as_ref()[position * length..][..length];
+                factor
+                    .iter_mut()
+                    .zip(bytes)
+                    .for_each(|(value, &byte)| *value = f32::from(byte.cast_signed()));
                 self.unpack_steps(position, scratch);
             }
         }
@@ -268,23 +272,6 @@ impl Scratch {
             factor: vec![0.0; packed_length(dimensions) + LANES],
             apart: vec![0.0; dimensions.next_multiple_of(LANES)],
             steps: vec![1.0; dimensions.next_multiple_of(LANES)],
-        }
-    }
-}
-
-/// Signed bytes as floats.
-struct FromBytes<'a> {
-    bytes: &'a [u8],
-    floats: &'a mut [f32],
-}
-
-impl Kernel for FromBytes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Lanes>(self) {
-        for (float, &byte) in self.floats.iter_mut().zip(self.bytes) {
-            *float = f32::from(byte as i8);
         }
     }
 }

@@ -126,91 +126,89 @@ impl Tiler {
         let right = right.as_ptr().cast::<[i8; BYTES]>().wrapping_add(first);
         let sums = sums.as_mut_ptr().cast::<[i32; LANES]>().wrapping_add(first);
         let right_step = V * BYTES;
+        // What one vector and two have in common.
+        macro_rules! products {
+            ([$($start:literal),*], [$($product:literal),*], [$($first:literal),*], [$($second:literal),*], $($operands:tt)*) => {
+                asm!(
+                    $($start,)*
+                    "2:",
+                    "mov {at}, [{terms}]",
+                    "add {at}, {one}",
+                    $($product,)*
+                    "add {right}, {advance}",
+                    "add {terms}, 8",
+                    "dec {count}",
+                    "jnz 2b",
+                    "mov {right_step}, {sum_step}",
+                    $($first,)*
+                    "add {sums}, {below}",
+                    $($second,)*
+                    at = inout(reg) 0usize => _,
+                    one = in(reg) one,
+                    apart = in(reg) (two as usize).wrapping_sub(one as usize),
+                    row_step = in(reg) row_step,
+                    terms = inout(reg) terms.as_ptr() => _,
+                    count = inout(reg) terms.len() => _,
+                    right = inout(reg) right => _,
+                    right_step = inout(reg) right_step => _,
+                    advance = in(reg) self.quads * right_step,
+                    sums = inout(reg) sums => _,
+                    sum_step = const VECTORS * BYTES,
+                    below = const ROWS * VECTORS * BYTES,
+                    $($operands)*
+                    out("tmm0") _, out("tmm2") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
+                    options(nostack),
+                )
+            };
+        }
+        // A start with a step of nothing gives all rows the same.
         // SAFETY: see the module.
         unsafe {
             if COUNT == 2 {
-                asm!(
-                    // A step of nothing gives all rows the same start.
-                    "tileloadd tmm0, [{start_one} + {at} * 1]",
-                    "tileloadd tmm2, [{start_one} + {at} * 1]",
-                    "tileloadd tmm1, [{start_two} + {at} * 1]",
-                    "tileloadd tmm3, [{start_two} + {at} * 1]",
-                    "2:",
-                    "mov {at}, [{terms}]",
-                    "add {at}, {one}",
-                    "tileloadd tmm4, [{at} + {row_step} * 1]",
-                    "tileloadd tmm6, [{right} + {right_step} * 1]",
-                    "tdpbusd tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{right} + {right_step} * 1 + 64]",
-                    "tdpbusd tmm1, tmm4, tmm7",
-                    "add {at}, {apart}",
-                    "tileloadd tmm5, [{at} + {row_step} * 1]",
-                    "tdpbusd tmm2, tmm5, tmm6",
-                    "tdpbusd tmm3, tmm5, tmm7",
-                    "add {right}, {advance}",
-                    "add {terms}, 8",
-                    "dec {count}",
-                    "jnz 2b",
-                    "mov {right_step}, {sum_step}",
-                    "tilestored [{sums} + {right_step} * 1], tmm0",
-                    "tilestored [{sums} + {right_step} * 1 + 64], tmm1",
-                    "add {sums}, {below}",
-                    "tilestored [{sums} + {right_step} * 1], tmm2",
-                    "tilestored [{sums} + {right_step} * 1 + 64], tmm3",
-                    start_one = in(reg) start[0].as_ptr(),
-                    start_two = in(reg) start[COUNT - 1].as_ptr(),
-                    at = inout(reg) 0usize => _,
-                    one = in(reg) one,
-                    apart = in(reg) (two as usize).wrapping_sub(one as usize),
-                    row_step = in(reg) row_step,
-                    terms = inout(reg) terms.as_ptr() => _,
-                    count = inout(reg) terms.len() => _,
-                    right = inout(reg) right => _,
-                    right_step = inout(reg) right_step => _,
-                    advance = in(reg) self.quads * right_step,
-                    sums = inout(reg) sums => _,
-                    sum_step = const VECTORS * BYTES,
-                    below = const ROWS * VECTORS * BYTES,
-                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                    options(nostack),
+                products!(
+                    [
+                        "tileloadd tmm0, [{start} + {at} * 1]",
+                        "tileloadd tmm2, [{start} + {at} * 1]",
+                        "tileloadd tmm1, [{other} + {at} * 1]",
+                        "tileloadd tmm3, [{other} + {at} * 1]"
+                    ],
+                    [
+                        "tileloadd tmm4, [{at} + {row_step} * 1]",
+                        "tileloadd tmm6, [{right} + {right_step} * 1]",
+                        "tdpbusd tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{right} + {right_step} * 1 + 64]",
+                        "tdpbusd tmm1, tmm4, tmm7",
+                        "add {at}, {apart}",
+                        "tileloadd tmm5, [{at} + {row_step} * 1]",
+                        "tdpbusd tmm2, tmm5, tmm6",
+                        "tdpbusd tmm3, tmm5, tmm7"
+                    ],
+                    [
+                        "tilestored [{sums} + {right_step} * 1], tmm0",
+                        "tilestored [{sums} + {right_step} * 1 + 64], tmm1"
+                    ],
+                    [
+                        "tilestored [{sums} + {right_step} * 1], tmm2",
+                        "tilestored [{sums} + {right_step} * 1 + 64], tmm3"
+                    ],
+                    start = in(reg) start[0].as_ptr(),
+                    other = in(reg) start[COUNT - 1].as_ptr(),
+                    out("tmm1") _, out("tmm3") _, out("tmm7") _,
                 );
             } else {
-                asm!(
-                    "tileloadd tmm0, [{start} + {at} * 1]",
-                    "tileloadd tmm2, [{start} + {at} * 1]",
-                    "2:",
-                    "mov {at}, [{terms}]",
-                    "add {at}, {one}",
-                    "tileloadd tmm4, [{at} + {row_step} * 1]",
-                    "tileloadd tmm6, [{right} + {right_step} * 1]",
-                    "tdpbusd tmm0, tmm4, tmm6",
-                    "add {at}, {apart}",
-                    "tileloadd tmm5, [{at} + {row_step} * 1]",
-                    "tdpbusd tmm2, tmm5, tmm6",
-                    "add {right}, {advance}",
-                    "add {terms}, 8",
-                    "dec {count}",
-                    "jnz 2b",
-                    "mov {right_step}, {sum_step}",
-                    "tilestored [{sums} + {right_step} * 1], tmm0",
-                    "add {sums}, {below}",
-                    "tilestored [{sums} + {right_step} * 1], tmm2",
+                products!(
+                    ["tileloadd tmm0, [{start} + {at} * 1]", "tileloadd tmm2, [{start} + {at} * 1]"],
+                    [
+                        "tileloadd tmm4, [{at} + {row_step} * 1]",
+                        "tileloadd tmm6, [{right} + {right_step} * 1]",
+                        "tdpbusd tmm0, tmm4, tmm6",
+                        "add {at}, {apart}",
+                        "tileloadd tmm5, [{at} + {row_step} * 1]",
+                        "tdpbusd tmm2, tmm5, tmm6"
+                    ],
+                    ["tilestored [{sums} + {right_step} * 1], tmm0"],
+                    ["tilestored [{sums} + {right_step} * 1], tmm2"],
                     start = in(reg) start[0].as_ptr(),
-                    at = inout(reg) 0usize => _,
-                    one = in(reg) one,
-                    apart = in(reg) (two as usize).wrapping_sub(one as usize),
-                    row_step = in(reg) row_step,
-                    terms = inout(reg) terms.as_ptr() => _,
-                    count = inout(reg) terms.len() => _,
-                    right = inout(reg) right => _,
-                    right_step = inout(reg) right_step => _,
-                    advance = in(reg) self.quads * right_step,
-                    sums = inout(reg) sums => _,
-                    sum_step = const VECTORS * BYTES,
-                    below = const ROWS * VECTORS * BYTES,
-                    out("tmm0") _, out("tmm2") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
-                    options(nostack),
                 );
             }
         }

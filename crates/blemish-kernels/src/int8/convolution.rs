@@ -157,8 +157,7 @@ impl ByteConvolution {
                     let quads = in_channels.div_ceil(4);
                     let taps = (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x)));
                     let tap = |(y, x)| y * strip.row_step + x * input.pitch;
-                    let terms: Vec<usize> =
-                        taps.flat_map(|at| (0..quads).map(move |quad| tap(at) + 4 * quad)).collect();
+                    let terms = taps.flat_map(|at| (0..quads).map(move |quad| tap(at) + 4 * quad));
                     let steps = [stride * strip.row_step, stride * input.pitch];
                     #[cfg(target_arch = "x86_64")]
                     if instructions.has_tiles() {
@@ -166,7 +165,7 @@ impl ByteConvolution {
                         let is_one = quads * 4 == input.pitch;
                         let run = if is_one { kernel * quads } else { quads };
                         let quads = (1..=QUADS).rev().find(|&count| run.is_multiple_of(count)).unwrap_or(1);
-                        let terms: Vec<usize> = terms.iter().copied().step_by(quads).collect();
+                        let terms: Vec<usize> = terms.step_by(quads).collect();
                         let (constants, input, width) = (&self.constants, &strip.values, windows.width);
                         return instructions.run(Matrices {
                             panels,
@@ -181,6 +180,7 @@ impl ByteConvolution {
                             out,
                         });
                     }
+                    let terms: Vec<usize> = terms.collect();
                     let pixels = (0..rows.len()).flat_map(|y| (0..windows.width).map(move |x| (y, x)));
                     let pixels: Vec<usize> = pixels.map(|(y, x)| y * steps[0] + x * steps[1]).collect();
                     instructions.run(Tiles {

@@ -130,11 +130,9 @@ impl Depthwise<'_> {
                 }
             }
         }
-        let length = self.out_pitch.min(BYTES);
         for (offset, sums) in sums.into_iter().enumerate() {
             let at = (row * self.width + x + offset) * self.out_pitch + start;
-            let bytes = self.finish.bytes(sums, constants, at);
-            self.out[at..at + length].copy_from_slice(&bytes[..length]);
+            self.finish.store(sums, constants, at, self.out_pitch, self.out);
         }
     }
 }

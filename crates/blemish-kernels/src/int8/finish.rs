@@ -95,7 +95,7 @@ impl<'a> Finish<'a> {
     /// The bytes of a block's sums, the first of which goes to byte `at` of the output; `constants` are those of the block's
     /// vectors.
     #[inline(always)]
-    pub fn bytes<D: Dots, const V: usize>(
+    fn bytes<D: Dots, const V: usize>(
         &self,
         sums: [D; V],
         constants: &[Constants; V],
@@ -125,7 +125,7 @@ impl<'a> Finish<'a> {
         D::pack(values, self.least, self.most)
     }
 
-    /// The same, written to the output, whose pixels take `pitch` bytes.
+    /// Writes these bytes to the output, whose pixels take `pitch` bytes: those that a pixel has room for.
     #[inline(always)]
     pub fn store<D: Dots, const V: usize>(
         &self,
@@ -137,8 +137,8 @@ impl<'a> Finish<'a> {
     ) {
         let bytes = self.bytes(sums, constants, at);
         let out = &mut out[at..];
-        // Only the pixels of a map of few channels have no room for whole vectors.
-        if pitch < LANES {
+        // Only the pixels of a map of few channels have no room for all vectors.
+        if pitch < V * LANES {
             return out[..pitch].copy_from_slice(&bytes[..pitch]);
         }
         let vectors = out.as_chunks_mut::<LANES>().0[..V].iter_mut();

@@ -226,9 +226,11 @@ impl<W: ByteVisitor> ByteScan<'_, W> {
     fn run_with(self, instructions: Instructions) {
         #[cfg(target_arch = "x86_64")]
         if instructions.has_tiles() {
-            return instructions.run(Sift { scan: self, make: MatrixScores::new });
+            let scorer = MatrixScores::new(self.panels, self.queries);
+            return instructions.run(Sift { scan: self, scorer });
         }
-        instructions.run(Sift { scan: self, make: TileScores::new });
+        let scorer = TileScores(self.queries);
+        instructions.run(Sift { scan: self, scorer });
     }
 }
 
@@ -241,18 +243,15 @@ trait MakeScores {
 }
 
 /// The scan with one way of getting scores.
-struct Sift<'a, W, F> {
+struct Sift<'a, W, S> {
     scan: ByteScan<'a, W>,
-    make: F,
+    scorer: S,
 }
 
-impl<'a, W: ByteVisitor, F: FnOnce(&'a BytePanels, &'a ByteQueries) -> S, S: MakeScores> Task
-    for Sift<'a, W, F>
-{
+impl<W: ByteVisitor, S: MakeScores> Task for Sift<'_, W, S> {
     #[inline(always)]
     fn run<D: Dots>(self) {
-        let Self { mut scan, make } = self;
-        let mut scorer = make(scan.panels, scan.queries);
+        let Self { mut scan, mut scorer } = self;
         let (total, count) = (scan.queries.bounds.len(), scan.panels.offsets.len());
         // What panels and scores take stays in the second-level cache.
         let step =
@@ -339,11 +338,7 @@ impl<W: ByteVisitor> ByteScan<'_, W> {
 /// Scores by register tiles.
 struct TileScores<'a>(&'a ByteQueries);
 
-impl<'a> TileScores<'a> {
-    fn new(_: &BytePanels, queries: &'a ByteQueries) -> Self {
-        Self(queries)
-    }
-
+impl TileScores<'_> {
     #[inline(always)]
     fn tiles<D: Dots, const TILE: usize>(
         &self,

@@ -13,23 +13,23 @@
 //! V comes from a few orthogonal iterations on the covariance of a sample. How many columns pay is tried on that
 //! sample; data without structure keep all coordinates (V = identity), which is the plain blocked search.
 
+mod choice;
+mod directions;
+
+pub(crate) use choice::{Numbers, SINGLE, Speed, WHOLE, nearest_whole};
+pub(crate) use directions::{principal_directions, product, sample, sample_mean, subtract};
+
 use crate::panels::{Panels, multiply};
-use crate::simd::{Kernel, LANES, Lanes, padded, squared_distances, widest};
-use rand::RngExt;
+use crate::simd::{Kernel, LANES, Lanes, padded, widest};
+use choice::{Choice, PROBES, STEP};
+use directions::{SAMPLE, pack, sum_of_squares};
 use rayon::prelude::*;
 
 /// Half the spacing of f32 at 1: the relative error of one rounding.
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// Rows that a map is fitted on.
-const SAMPLE: usize = 2048;
-/// Rows of the sample that are searched to count what would pass.
-const PROBES: usize = 48;
 /// Below so many dimensions a shortcut cannot pay.
 const FEWEST_DIMENSIONS: usize = 48;
 const MOST_COLUMNS: usize = 128;
-/// Column counts are tried and chosen in such steps.
-const STEP: usize = 8;
-const ITERATIONS: usize = 5;
 /// Rows mapped by one task.
 const BLOCK: usize = 256;
 
@@ -40,21 +40,6 @@ pub(crate) struct Contraction {
     columns: Option<Panels>,
     width: usize,
 }
-
-/// What images are compared as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Numbers {
-    Single,
-    /// In steps of one size, a 127th of the greatest coordinate: faster where a machine multiplies bytes, and blind to less than the
-    /// rounding.
-    Bytes,
-}
-
-/// Numbers with how many products of them a machine adds up in a cycle.
-pub(crate) type Speed = (Numbers, f64);
-
-/// The speed of single precision.
-pub(crate) const SINGLE: Speed = (Numbers::Single, LANES as f64);
 
 /// Images of rows, with what the bounds need.
 pub(crate) struct Mapped {
@@ -233,235 +218,6 @@ impl Kernel for Centre<'_> {
     }
 }
 
-pub(crate) fn subtract(row: &mut [f32], mean: &[f32]) {
-    for (value, mean) in row.iter_mut().zip(mean) {
-        *value -= mean;
-    }
-}
-
-fn sum_of_squares(row: &[f32]) -> f64 {
-    let mut sums = [0.0_f64; LANES];
-    let (chunks, tail) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
-        }
-    }
-    sums.iter().sum::<f64>() + tail.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
-}
-
-/// At most [`SAMPLE`] rows, evenly spread.
-pub(crate) fn sample(rows: &[f32], dimensions: usize) -> Vec<f32> {
-    let count = rows.len() / dimensions;
-    let taken = count.min(SAMPLE);
-    (0..taken)
-        .flat_map(|index| {
-            let row = index * count / taken;
-            rows[row * dimensions..(row + 1) * dimensions].iter().copied()
-        })
-        .collect()
-}
-
-pub(crate) fn sample_mean(sample: &[f32], dimensions: usize) -> Vec<f32> {
-    let mut sums = vec![0.0_f64; dimensions];
-    for row in sample.chunks(dimensions) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(value);
-        }
-    }
-    let count = (sample.len() / dimensions).max(1) as f64;
-    sums.iter().map(|sum| (sum / count) as f32).collect()
-}
-
-fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let rows = matrix.len() / columns;
-    let mut out = vec![0.0; matrix.len()];
-    for (row, values) in matrix.chunks(columns).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
-            out[column * rows + row] = value;
-        }
-    }
-    out
-}
-
-/// a times b^T, where both hold rows of `width` values.
-pub(crate) fn product(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
-    let packed = pack(b, width);
-    let mut out = vec![0.0; (a.len() / width) * (b.len() / width)];
-    out.par_chunks_mut(64 * packed.rows())
-        .zip(a.par_chunks(64 * width))
-        .for_each(|(out, rows)| multiply(&packed, rows, out));
-    out
-}
-
-/// The leading `count` principal directions of centred rows, as rows, by orthogonal iteration; nearly in order.
-pub(crate) fn principal_directions(sample: &[f32], dimensions: usize, count: usize) -> Vec<f32> {
-    let features = transposed(sample, dimensions);
-    let covariance = product(&features, &features, sample.len() / dimensions);
-    let mut random = crate::seeded(0x5eed);
-    let mut directions: Vec<f32> = (0..count * dimensions).map(|_| random.random_range(-1.0..1.0)).collect();
-    orthonormalise(&mut directions, dimensions);
-    for _ in 0..ITERATIONS {
-        directions = product(&directions, &covariance, dimensions);
-        orthonormalise(&mut directions, dimensions);
-    }
-    directions
-}
-
-/// Modified Gram-Schmidt on rows, twice over; a row that depends on those before it becomes zero.
-fn orthonormalise(rows: &mut [f32], dimensions: usize) {
-    for index in 0..rows.len() / dimensions {
-        let (done, rest) = rows.split_at_mut(index * dimensions);
-        let row = &mut rest[..dimensions];
-        let before = sum_of_squares(row);
-        for _ in 0..2 {
-            for other in done.chunks(dimensions) {
-                let dot = dot(row, other);
-                for (value, other) in row.iter_mut().zip(other) {
-                    *value -= dot * other;
-                }
-            }
-        }
-        let after = sum_of_squares(row);
-        let scale = if after > before * 1e-10 { 1.0 / after.sqrt() } else { 0.0 };
-        for value in row {
-            *value = (f64::from(*value) * scale) as f32;
-        }
-    }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + a_tail.iter().zip(b_tail).map(|(a, b)| a * b).sum::<f32>()
-}
-
-/// A way to compare images.
-#[derive(Clone, Copy)]
-struct Choice {
-    numbers: Numbers,
-    width: usize,
-    /// Cycles a pair.
-    cost: f64,
-}
-
-impl Choice {
-    /// What makes a search cheapest: how many directions, or all coordinates, and as which numbers.
-    ///
-    /// A product for every coordinate, of the query's image with each of the `rows` and of the query with the map, and about 200 + d/6
-    /// cycles for every pair that passes and is measured, since its row is far away in memory. What passes is counted in a search of the
-    /// sample for the sample's own rows. The first numbers that cost no more than a sixth of all coordinates are taken.
-    fn best(numbers: &[Speed], rows: usize, sample: &[f32], basis: &[f32], dimensions: usize) -> Self {
-        let probes = Probe::spread(sample, dimensions);
-        let images = product(sample, basis, dimensions);
-        let visit = 200.0 + dimensions as f64 / 6.0;
-        let whole = dimensions as f64 / LANES as f64;
-        let mut best = Self { numbers: Numbers::Single, width: dimensions, cost: whole };
-        for &(numbers, products) in numbers {
-            let choice = |width: usize, share: f64| {
-                let map = if width < dimensions { whole * width as f64 / rows as f64 } else { 0.0 };
-                Self { numbers, width, cost: width as f64 / products + map + share * visit }
-            };
-            let cheaper = |best: Self, choice: Self| if choice.cost < best.cost { choice } else { best };
-            let shares = passing(numbers, &probes, &images, basis.len() / dimensions);
-            let columns = shares.into_iter().enumerate().map(|(at, share)| choice((at + 1) * STEP, share));
-            best = columns.fold(best, cheaper);
-            // All coordinates, unless they are dearer even if nothing passes.
-            if dimensions as f64 / products < best.cost {
-                let share = passing(numbers, &probes, sample, dimensions).pop();
-                best = share.map(|share| choice(dimensions, share)).into_iter().fold(best, cheaper);
-            }
-            if best.cost < whole / 6.0 {
-                break;
-            }
-        }
-        best
-    }
-}
-
-/// The nearest whole number, of values below 2^22 to either side; of larger ones a near one. Without a call, as baseline machines round by one.
-#[inline(always)]
-pub(crate) fn nearest_whole(value: f32) -> f32 {
-    value + WHOLE - WHOLE
-}
-
-/// At this size single precision has no fractions.
-pub(crate) const WHOLE: f32 = 12_582_912.0;
-
-/// A row of the sample that is searched, to count what would pass.
-struct Probe {
-    row: usize,
-    /// Distance to the nearest other row.
-    nearest: f64,
-}
-
-impl Probe {
-    /// Probes evenly spread over a sample.
-    fn spread(sample: &[f32], dimensions: usize) -> Vec<Self> {
-        let count = sample.len() / dimensions;
-        let probe = |number: usize| {
-            let row = number * count / PROBES;
-            let mut squared = vec![0.0; count];
-            squared_distances(&sample[row * dimensions..(row + 1) * dimensions], sample, &mut squared);
-            let others = squared.into_iter().filter(|&squared| squared > 0.0);
-            Self { row, nearest: f64::from(others.fold(f32::INFINITY, f32::min)).sqrt() }
-        };
-        (0..PROBES).into_par_iter().map(probe).collect()
-    }
-}
-
-/// For images of one step of coordinates, of two, and so on to their width: the share of rows whose images may belong to a row as near to a
-/// probe as its nearest.
-fn passing(numbers: Numbers, probes: &[Probe], images: &[f32], width: usize) -> Vec<f64> {
-    let (count, steps) = (images.len() / width, width.div_ceil(STEP));
-    let greatest = images.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-    let size = if numbers == Numbers::Bytes && greatest > 0.0 { greatest / 127.0 } else { 0.0 };
-    let rounded: Vec<f32> = match size > 0.0 {
-        true => images.iter().map(|value| nearest_whole(value / size) * size).collect(),
-        false => images.to_vec(),
-    };
-    let row = |number: usize| number * width..(number + 1) * width;
-    // What rounding moves the image of a row by, step for step.
-    let moved = |number: usize| {
-        let pairs = images[row(number)].chunks(STEP).zip(rounded[row(number)].chunks(STEP));
-        let squares = pairs.scan(0.0, |sum, (a, b)| {
-            *sum += a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-            Some(sum.sqrt())
-        });
-        squares.collect::<Vec<f64>>()
-    };
-    let larger = |a: Vec<f64>, b: Vec<f64>| a.into_iter().zip(b).map(|(a, b)| a.max(b)).collect::<Vec<f64>>();
-    let most_moved = (0..count).into_par_iter().map(moved).reduce(|| vec![0.0; steps], larger);
-    let passed = |probe: &Probe| {
-        let limits: Vec<f32> = (moved(probe.row).iter().zip(&most_moved))
-            .map(|(own, most)| (probe.nearest + own + most).powi(2) as f32)
-            .collect();
-        let image = &rounded[row(probe.row)];
-        let mut passed = vec![0usize; steps];
-        for other in rounded.chunks(width) {
-            let mut sum = 0.0;
-            for (at, (a, b)) in image.chunks(STEP).zip(other.chunks(STEP)).enumerate() {
-                sum += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-                if sum > limits[steps - 1] {
-                    break;
-                }
-                passed[at] += usize::from(sum <= limits[at]);
-            }
-        }
-        passed
-    };
-    let total = probes
-        .par_iter()
-        .map(passed)
-        .reduce(|| vec![0; steps], |a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect());
-    total.into_iter().map(|passed| passed as f64 / (PROBES * count) as f64).collect()
-}
-
 /// The first `width` directions, scaled so that the map surely never lengthens.
 ///
 /// The largest eigenvalue of the Gram matrix is at most its largest sum of absolute values along a row.
@@ -480,17 +236,10 @@ fn contracting(directions: &[f32], dimensions: usize, width: usize) -> Panels {
     pack(&scaled, dimensions)
 }
 
-fn pack(rows: &[f32], width: usize) -> Panels {
-    let mut panels = Panels::with_capacity(width, rows.len() / width);
-    for row in rows.chunks(width) {
-        panels.push(row.iter().copied(), 0.0);
-    }
-    panels
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::RngExt;
 
     /// Rows near a curved surface of few dimensions, with a little noise.
     fn structured(count: usize, dimensions: usize) -> Vec<f32> {

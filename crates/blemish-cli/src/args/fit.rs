@@ -88,7 +88,7 @@ pub enum Bits {
     Single,
     /// Layers of a training on a GPU in bfloat16, all else in single precision.
     Mixed,
-    /// The frozen backbone in bytes, faster on a CPU; for networks of convolutions with ReLU. The model keeps it.
+    /// The frozen backbone in bytes, faster on a CPU; of transformers the linear maps. The model keeps it.
     Int8,
     /// As int8 where good images and made-up defects show that it costs little, else single precision.
     Auto,

@@ -83,7 +83,6 @@ impl Backbone {
             }
             BackboneState::Quantised { architecture, layers, network } => {
                 let graph = networks::build(*architecture).cut(layers)?;
-                network.check(&graph)?;
                 let executor = executors::build_quantised(&graph, network, options)?;
                 (graph, executor)
             }
@@ -120,11 +119,11 @@ impl Backbone {
     /// Whether [`Self::quantised`] can do it, before any image is read.
     ///
     /// # Errors
-    /// [`FeatureError::Engine`] for a network that is not done in bytes, or an engine that was asked for by name and cannot.
+    /// [`FeatureError::Engine`] for a network of which nothing is done in bytes, or an engine that was asked for by name and cannot.
     pub fn check_quantisable(&self, options: &EngineOptions) -> Result<(), FeatureError> {
         executors::check_quantised(options)?;
         match (&self.graph, &self.state) {
-            (Some(graph), BackboneState::Network { .. }) => int8::check(graph),
+            (Some(graph), BackboneState::Network { .. }) => int8::extent(graph).map(drop),
             _ => Err(self.not_a_network()),
         }
     }

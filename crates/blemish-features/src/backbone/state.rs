@@ -28,7 +28,7 @@ pub enum BackboneState {
         architecture: Architecture,
         /// Its feature maps in use, shallow to deep.
         layers: Vec<String>,
-        /// Its weights and ranges up to the deepest of them.
+        /// Its tensors and ranges up to the deepest of them.
         network: QuantisedNetwork,
     },
     /// A user's own network.
@@ -51,11 +51,7 @@ impl BackboneState {
             Self::Network { architecture, layers, weights } => {
                 add_text(&mut hasher, architecture.name());
                 layers.iter().for_each(|layer| add_text(&mut hasher, layer));
-                for (name, tensor) in weights {
-                    add_text(&mut hasher, name);
-                    add_text(&mut hasher, &format!("{:?}", tensor.shape));
-                    add_values(&mut hasher, &tensor.data);
-                }
+                add_weights(&mut hasher, weights);
             }
             Self::Quantised { architecture, layers, network } => {
                 add_text(&mut hasher, "int8");
@@ -74,6 +70,7 @@ impl BackboneState {
                     add_text(&mut hasher, name);
                     add_values(&mut hasher, &[range.low, range.high]);
                 }
+                add_weights(&mut hasher, &network.singles);
             }
             Self::Onnx { bytes, layers, normalization } => {
                 add_text(&mut hasher, "onnx");
@@ -84,6 +81,14 @@ impl BackboneState {
             }
         }
         hexadecimal(&hasher.finalize())
+    }
+}
+
+fn add_weights(hasher: &mut Sha256, weights: &Weights) {
+    for (name, tensor) in weights {
+        add_text(hasher, name);
+        add_text(hasher, &format!("{:?}", tensor.shape));
+        add_values(hasher, &tensor.data);
     }
 }
 

@@ -25,7 +25,7 @@ pub use whole::WholeModel;
 use crate::FeatureError;
 use crate::graph::{Executor, Graph, Weights};
 use crate::onnx::{self, FixedSize, Prepared};
-use int8::{QuantisedExecutor, QuantisedNetwork};
+use int8::QuantisedNetwork;
 use native::NativeExecutor;
 use onnx_checked::CheckedExecutor;
 use rten::RtenExecutor;
@@ -70,20 +70,20 @@ pub fn build(
 /// Loads a network in bytes, which one engine alone runs.
 ///
 /// # Errors
-/// [`FeatureError::Engine`] if another engine was asked for by name.
+/// [`FeatureError::Engine`] if another engine was asked for by name; [`FeatureError::BrokenState`] if it is not a network of the graph.
 pub(crate) fn build_quantised(
     graph: &Graph,
     network: &QuantisedNetwork,
     options: &EngineOptions,
 ) -> Result<Box<dyn Executor>, FeatureError> {
     check_quantised(options)?;
-    Ok(Box::new(QuantisedExecutor::new(graph, network, options.thread_count())?))
+    int8::executor(graph, network, options.thread_count())
 }
 
 /// Refuses engines that do not run networks in bytes.
 ///
 /// # Errors
-/// As [`build_quantised`].
+/// [`FeatureError::Engine`].
 pub(crate) fn check_quantised(options: &EngineOptions) -> Result<(), FeatureError> {
     check(options.device)?;
     let engine = match options.engine {

@@ -6,6 +6,7 @@
 
 use super::batch::run_batch;
 use super::fusion::{Fused, fuse, last_uses};
+use super::int8::{ByteWeights, QuantisedNetwork};
 use super::spaces::SpacePool;
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Weights};
@@ -15,8 +16,10 @@ use blemish_kernels::conv::{
     self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
     scale_channels,
 };
+use blemish_kernels::int8::ByteLinear;
 use blemish_kernels::transformer::maps;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// A network as steps on this CPU.
 pub(crate) struct NativeExecutor {
@@ -41,6 +44,11 @@ enum Work {
         kernel: usize,
         stride: usize,
         padding: Padding,
+        activation: conv::Activation,
+    },
+    /// Its products in bytes.
+    MapLinearly {
+        linear: Box<ByteLinear>,
         activation: conv::Activation,
     },
     MaxPool {
@@ -71,8 +79,26 @@ enum Work {
 impl NativeExecutor {
     /// Packs the weights of a graph.
     pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
+        Self::packed(graph, weights, &BTreeMap::new(), threads)
+    }
+
+    /// The same with linear maps in bytes; the network is one of the graph.
+    pub(crate) fn with_bytes(
+        graph: &Graph,
+        network: &QuantisedNetwork,
+        threads: usize,
+    ) -> Result<Self, FeatureError> {
+        Self::packed(graph, &network.singles, &network.convolutions, threads)
+    }
+
+    fn packed(
+        graph: &Graph,
+        weights: &Weights,
+        rounded: &BTreeMap<String, ByteWeights>,
+        threads: usize,
+    ) -> Result<Self, FeatureError> {
         let pool = Workers::new(threads, "blemish-net").map_err(|error| fail(&error))?;
-        let steps = pool.install(|| plan(graph, weights))?;
+        let steps = pool.install(|| plan(graph, weights, rounded))?;
         Ok(Self { graph: graph.clone(), steps, pool, spaces: SpacePool::default() })
     }
 
@@ -170,6 +196,10 @@ impl Work {
                 let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
                 convolution.apply(first, Windows { top, left, height, width }, epilogue, space, is_parallel)
             }
+            Self::MapLinearly { linear, activation } => {
+                let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
+                linear.apply(first, epilogue, space, is_parallel)
+            }
             Self::MaxPool { pool, padding } => {
                 pool.apply(first, Windows { top: *padding, left: *padding, height, width }, space)
             }
@@ -190,13 +220,23 @@ impl Work {
 }
 
 /// The steps of a graph, in its order.
-fn plan(graph: &Graph, weights: &Weights) -> Result<Vec<Step>, FeatureError> {
+fn plan(
+    graph: &Graph,
+    weights: &Weights,
+    rounded: &BTreeMap<String, ByteWeights>,
+) -> Result<Vec<Step>, FeatureError> {
     let fused = fuse(graph);
     let inputs: Vec<Vec<NodeId>> = fused.iter().map(|step| step.inputs.clone()).collect();
     // Packing the weights is what takes time.
     let pack = |(fused, done_with): (Fused, Vec<NodeId>)| {
         let activation = fused.activation.map_or(conv::Activation::None, kernel_activation);
-        let work = work(graph, fused.id, activation, weights)?;
+        let work = match rounded.get(&graph.nodes[fused.id].name) {
+            Some(ByteWeights { shape, values, scales, bias }) => Work::MapLinearly {
+                linear: Box::new(ByteLinear::new(shape[1], values, scales, bias)),
+                activation,
+            },
+            None => work(graph, fused.id, activation, weights)?,
+        };
         Ok(Step { result: fused.result, inputs: fused.inputs, work, done_with })
     };
     fused.into_par_iter().zip(last_uses(graph, &inputs)).map(pack).collect()

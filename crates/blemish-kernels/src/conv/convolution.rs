@@ -44,12 +44,12 @@ impl<'a> Epilogue<'a> {
     }
 
     /// The epilogue of the outputs from value `start` on.
-    fn from(self, start: usize) -> Self {
+    pub(crate) fn from(self, start: usize) -> Self {
         Self { residual: self.residual.map(|values| &values[start..]), ..self }
     }
 
     #[inline(always)]
-    pub(super) fn finish<V: Lanes>(self, sum: V, at: usize) -> V {
+    pub(crate) fn finish<V: Lanes>(self, sum: V, at: usize) -> V {
         let sum = match self.residual {
             Some(values) => sum.add(V::load(&values[at..at + LANES].as_chunks::<LANES>().0[0])),
             None => sum,

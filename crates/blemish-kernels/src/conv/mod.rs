@@ -143,7 +143,7 @@ impl ChannelsLast {
     }
 
     /// The same map, every pixel filled up.
-    fn filled(&self) -> Cow<'_, Self> {
+    pub(crate) fn filled(&self) -> Cow<'_, Self> {
         match self.pitch.is_multiple_of(LANES) {
             true => Cow::Borrowed(self),
             false => Cow::Owned(concatenate(&[self])),

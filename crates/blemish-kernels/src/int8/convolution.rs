@@ -1,8 +1,8 @@
 //! A convolution of bytes with its weights packed.
 
-use super::dense::{Panels, Tiles};
+use super::dense::{Order, Panels, Tiles};
 use super::depthwise::{Depthwise, Kernels};
-use super::finish::{ByteRatio, Constants, Finish, Requantisation};
+use super::finish::{ByteRatio, Constants, Finish, Pixels, Requantisation};
 use super::instructions::Instructions;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::QUADS;
@@ -16,7 +16,7 @@ use crate::conv::{ConvSpec, Windows, each_chunk};
 /// Bytes of map that a chunk of work should touch: what stays in the second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Terms of a sum that cannot leave 32 bits, with room for a bias of [`MOST_BIAS`].
-const MOST_TERMS: usize = 60_000;
+pub(super) const MOST_TERMS: usize = 60_000;
 const MOST_BIAS: u32 = 1 << 27;
 
 /// A map that is added to the sums of a convolution of the same shape, before the one rounding.
@@ -89,7 +89,7 @@ impl ByteConvolution {
         } else {
             // Terms in the order of the map's memory: row of the kernel, column, channel, filled up to four.
             let filled = in_channels.next_multiple_of(4);
-            let panels = Panels::new(out_channels, area * filled / 4, |out, term| {
+            let panels = Panels::new(Order::Packed, out_channels, area * filled / 4, |out, term| {
                 let (tap, channel) = (term / filled, term % filled);
                 let own = channel.checked_sub(out / group_out * group_in).filter(|&own| own < group_in);
                 own.map_or(0, |own| weights[(out * group_in + own) * area + tap])
@@ -159,6 +159,7 @@ impl ByteConvolution {
                     let tap = |(y, x)| y * strip.row_step + x * input.pitch;
                     let terms = taps.flat_map(|at| (0..quads).map(move |quad| tap(at) + 4 * quad));
                     let steps = [stride * strip.row_step, stride * input.pitch];
+                    let sink = Pixels { constants: &self.constants, finish, pitch: out_pitch, out };
                     #[cfg(target_arch = "x86_64")]
                     if instructions.has_tiles() {
                         // Where pixels are not filled up, a row of the kernel is one run of memory.
@@ -166,33 +167,22 @@ impl ByteConvolution {
                         let run = if is_one { kernel * quads } else { quads };
                         let quads = (1..=QUADS).rev().find(|&count| run.is_multiple_of(count)).unwrap_or(1);
                         let terms: Vec<usize> = terms.step_by(quads).collect();
-                        let (constants, input, width) = (&self.constants, &strip.values, windows.width);
+                        let (input, size) = (&strip.values, [rows.len(), windows.width]);
                         return instructions.run(Matrices {
                             panels,
-                            constants,
                             input,
                             quads,
                             terms: &terms,
-                            width,
+                            size,
                             steps,
-                            finish,
-                            out_pitch,
-                            out,
+                            sink,
                         });
                     }
                     let terms: Vec<usize> = terms.collect();
                     let pixels = (0..rows.len()).flat_map(|y| (0..windows.width).map(move |x| (y, x)));
                     let pixels: Vec<usize> = pixels.map(|(y, x)| y * steps[0] + x * steps[1]).collect();
-                    instructions.run(Tiles {
-                        panels,
-                        constants: &self.constants,
-                        input: &strip.values,
-                        pixels: &pixels,
-                        terms: &terms,
-                        finish,
-                        out_pitch,
-                        out,
-                    });
+                    let input = &strip.values;
+                    instructions.run(Tiles { panels, input, pixels: &pixels, terms: &terms, sink });
                 }
                 Way::Depthwise(kernels) => {
                     let input_pitch = input.pitch.max(BYTES);

@@ -2,37 +2,65 @@
 //!
 //! A block of 64 output channels at a time, so that its weights stay in the caches while pixels pass by.
 
-use super::finish::{Constants, Finish};
 use super::instructions::Task;
 use super::lanes::{BYTES, Dots, LANES, VECTORS, channel_of};
 
 /// Weights of one vector of channels for four terms.
 type Weights = [i8; BYTES];
 
+/// Which channel of a block a lane has.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// That of [`channel_of`], for sums that become bytes.
+    Packed,
+    /// One after the other, for sums that stay numbers.
+    Plain,
+}
+
+impl Order {
+    fn channel(self, vectors: usize, vector: usize, lane: usize) -> usize {
+        match self {
+            Self::Packed => channel_of(vectors, vector, lane),
+            Self::Plain => vector * LANES + lane,
+        }
+    }
+}
+
 /// Weights by blocks of 64 channels (the last may have fewer): for every four terms, those of the block's channels.
 #[derive(Clone, Debug)]
 pub(super) struct Panels {
+    order: Order,
     /// Four terms each.
     quads: usize,
     pub vectors: usize,
     weights: Vec<Weights>,
 }
 
+/// What becomes of the sums of a pixel (or row).
+pub(super) trait Sink {
+    /// What the sums of a vector of channels begin with.
+    fn start(&self, vector: usize) -> &[i32; LANES];
+    /// The sum of each channel's weights.
+    fn weight_sums(&self, vector: usize) -> &[i32; LANES];
+    /// Takes the sums of the vectors of channels from `first` on.
+    fn store<D: Dots, const V: usize>(&mut self, pixel: usize, first: usize, sums: [D; V]);
+}
+
 impl Panels {
     /// Packs `weight(output channel, term)` for terms in fours.
-    pub fn new(channels: usize, quads: usize, weight: impl Fn(usize, usize) -> i8) -> Self {
+    pub fn new(order: Order, channels: usize, quads: usize, weight: impl Fn(usize, usize) -> i8) -> Self {
         let vectors = channels.div_ceil(LANES);
         let mut weights = Vec::with_capacity(vectors * quads);
         for first in (0..vectors).step_by(VECTORS) {
             let width = (vectors - first).min(VECTORS);
             for (quad, vector) in (0..quads * width).map(|at| (at / width, at % width)) {
                 weights.push(std::array::from_fn(|byte| {
-                    let channel = first * LANES + channel_of(width, vector, byte / 4);
+                    let channel = first * LANES + order.channel(width, vector, byte / 4);
                     if channel < channels { weight(channel, 4 * quad + byte % 4) } else { 0 }
                 }));
             }
         }
-        Self { quads, vectors, weights }
+        Self { order, quads, vectors, weights }
     }
 
     /// The weights of the block of `V` vectors from `first` on, for every four terms.
@@ -43,33 +71,27 @@ impl Panels {
 
     /// The channel of every lane of every vector, in the order of the weights.
     pub fn channels(&self) -> impl Iterator<Item = [usize; LANES]> {
-        let vectors = self.vectors;
+        let (order, vectors) = (self.order, self.vectors);
         (0..vectors).map(move |vector| {
             let first = vector / VECTORS * VECTORS;
             let width = (vectors - first).min(VECTORS);
-            std::array::from_fn(|lane| first * LANES + channel_of(width, vector - first, lane))
+            std::array::from_fn(|lane| first * LANES + order.channel(width, vector - first, lane))
         })
     }
 }
 
-/// The bytes of some pixels: finish(bias + sum over terms of byte x weight).
-pub(super) struct Tiles<'a> {
+/// The sums of some pixels: start + sum over terms of byte x weight.
+pub(super) struct Tiles<'a, S> {
     pub panels: &'a Panels,
-    /// One a vector.
-    pub constants: &'a [Constants],
     pub input: &'a [u8],
     /// Where each pixel of the output begins in the input.
     pub pixels: &'a [usize],
     /// Where each four terms lie, relative to the pixel, ascending.
     pub terms: &'a [usize],
-    pub finish: Finish<'a>,
-    /// Bytes from a pixel to the next in the output.
-    pub out_pitch: usize,
-    /// Pixels x pitch.
-    pub out: &'a mut [u8],
+    pub sink: S,
 }
 
-impl Task for Tiles<'_> {
+impl<S: Sink> Task for Tiles<'_, S> {
     #[inline(always)]
     fn run<D: Dots>(mut self) {
         for first in (0..self.panels.vectors).step_by(VECTORS) {
@@ -88,7 +110,7 @@ impl Task for Tiles<'_> {
     }
 }
 
-impl Tiles<'_> {
+impl<S: Sink> Tiles<'_, S> {
     #[inline(always)]
     fn block<D: Dots, const PIXELS: usize, const V: usize>(&mut self, first: usize) {
         let count = self.pixels.len();
@@ -107,12 +129,12 @@ impl Tiles<'_> {
 
     #[inline(always)]
     fn tile<D: Dots, const PIXELS: usize, const V: usize>(&mut self, first: usize, pixel: usize) {
-        let constants: &[Constants; V] = &self.constants[first..].as_chunks::<V>().0[0];
         let weights = self.panels.block::<V>(first);
         let mut sums = [[D::splat(0); V]; PIXELS];
         for sums in &mut sums {
             for vector in 0..V {
-                sums[vector] = D::start(&constants[vector].bias, &constants[vector].weight_sums);
+                sums[vector] =
+                    D::start(self.sink.start(first + vector), self.sink.weight_sums(first + vector));
             }
         }
         let starts: &[usize; PIXELS] = &self.pixels[pixel..].as_chunks::<PIXELS>().0[0];
@@ -134,8 +156,7 @@ impl Tiles<'_> {
             }
         }
         for (offset, sums) in sums.into_iter().enumerate() {
-            let at = (pixel + offset) * self.out_pitch + first * LANES;
-            self.finish.store(sums, constants, at, self.out_pitch, self.out);
+            self.sink.store(pixel + offset, first, sums);
         }
     }
 }

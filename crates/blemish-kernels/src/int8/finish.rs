@@ -1,5 +1,6 @@
 //! From sums to bytes: fixed-point ratios and what is done to a sum before it is stored.
 
+use super::dense::Sink;
 use super::lanes::{BYTES, Dots, LANES};
 use crate::KernelError;
 
@@ -143,5 +144,34 @@ impl<'a> Finish<'a> {
         }
         let vectors = out.as_chunks_mut::<LANES>().0[..V].iter_mut();
         vectors.zip(bytes.as_chunks().0).for_each(|(out, bytes)| *out = *bytes);
+    }
+}
+
+/// Pixels of bytes to be written.
+pub(super) struct Pixels<'a> {
+    /// One a vector.
+    pub constants: &'a [Constants],
+    pub finish: Finish<'a>,
+    /// Bytes from a pixel to the next.
+    pub pitch: usize,
+    /// Pixels x pitch.
+    pub out: &'a mut [u8],
+}
+
+impl Sink for Pixels<'_> {
+    #[inline(always)]
+    fn start(&self, vector: usize) -> &[i32; LANES] {
+        &self.constants[vector].bias
+    }
+
+    #[inline(always)]
+    fn weight_sums(&self, vector: usize) -> &[i32; LANES] {
+        &self.constants[vector].weight_sums
+    }
+
+    #[inline(always)]
+    fn store<D: Dots, const V: usize>(&mut self, pixel: usize, first: usize, sums: [D; V]) {
+        let constants: &[Constants; V] = &self.constants[first..].as_chunks::<V>().0[0];
+        self.finish.store(sums, constants, pixel * self.pitch + first * LANES, self.pitch, self.out);
     }
 }

@@ -10,6 +10,7 @@
 //! | depthwise | four rows of the kernel interleaved, so that a lane's four products belong to one channel |
 //! | bias, requantisation, residual, ReLU | one sum of 64 bits, rounded once, clamped to bytes |
 //! | pooling | bytes |
+//! | linear maps of tokens | bytes for the products alone, rows in single precision on both sides: [`ByteLinear`] |
 //!
 //! A layer's bytes are
 //!
@@ -29,6 +30,9 @@ mod depthwise;
 mod finish;
 mod instructions;
 mod lanes;
+mod linear;
+#[cfg(test)]
+mod linear_tests;
 mod map;
 #[cfg(target_arch = "x86_64")]
 mod matrices;
@@ -45,6 +49,7 @@ pub use convolution::{ByteConvolution, Residual};
 pub use finish::{ByteRatio, Ratio, Requantisation, SumRatio};
 pub(crate) use instructions::{Instructions, Task};
 pub(crate) use lanes::{BYTES, Dots, QUADS};
+pub use linear::ByteLinear;
 pub use map::{ByteMap, Quantisation};
 pub use pool::{add, global_mean, max_pool};
 

@@ -26,6 +26,15 @@ pub trait Lanes: Copy {
         }
         Self::load(&values)
     }
+    /// The nearest values to whole numbers.
+    #[inline(always)]
+    fn load_whole(numbers: &[i32; LANES]) -> Self {
+        let mut values = [0.0; LANES];
+        for lane in 0..LANES {
+            values[lane] = numbers[lane] as f32;
+        }
+        Self::load(&values)
+    }
     /// Back into an array.
     fn store(self) -> [f32; LANES];
     /// self + other.
@@ -226,6 +235,12 @@ mod x86 {
         fn load_bytes(bytes: &[u8; LANES]) -> Self {
             // SAFETY: see the module.
             Self(unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))) })
+        }
+
+        #[inline(always)]
+        fn load_whole(numbers: &[i32; LANES]) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(numbers.as_ptr().cast())) })
         }
 
         #[inline(always)]

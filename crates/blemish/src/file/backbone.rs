@@ -2,7 +2,7 @@
 
 use super::header::{BackboneHeader, Numbers};
 use blemish_core::error::Error;
-use blemish_core::state::{State, StateError, Values};
+use blemish_core::state::{State, StateError, StateTensor, Values};
 use blemish_features::executors::int8::{ByteWeights, QuantisedNetwork, Range};
 use blemish_features::{Backbone, BackboneState, EngineOptions, Normalization, Tensor, Weights};
 
@@ -27,11 +27,7 @@ pub(crate) fn prefix(number: usize) -> String {
 pub(crate) fn state(backbone: &Backbone) -> State {
     let mut state = State::default();
     match backbone.state() {
-        BackboneState::Network { weights, .. } => {
-            for (name, tensor) in weights {
-                state.set_f32(name, &tensor.shape, tensor.data.clone());
-            }
-        }
+        BackboneState::Network { weights, .. } => set_singles(&mut state, weights),
         BackboneState::Quantised { network, .. } => set_bytes(&mut state, network),
         BackboneState::Onnx { bytes, .. } => state.set_u8(ONNX, &[bytes.len()], bytes.clone()),
     }
@@ -50,8 +46,14 @@ pub(crate) fn header(backbone: &Backbone) -> BackboneHeader {
     }
 }
 
-/// A network in bytes: of every convolution `NAME.weight`, each byte 128 more than the weight in whole numbers, `NAME.scale` and
-/// `NAME.bias`; of every map `NAME.range`, its lowest and its highest number.
+fn set_singles(state: &mut State, weights: &Weights) {
+    for (name, tensor) in weights {
+        state.set_f32(name, &tensor.shape, tensor.data.clone());
+    }
+}
+
+/// A network in bytes: of every convolution in bytes `NAME.weight`, each byte 128 more than the weight in whole numbers, `NAME.scale` and
+/// `NAME.bias`; of every map in bytes `NAME.range`, its lowest and its highest number; all else under its own name.
 fn set_bytes(state: &mut State, network: &QuantisedNetwork) {
     for (name, weights) in &network.convolutions {
         let bytes: Vec<u8> = weights.values.iter().map(|value| value.cast_unsigned() ^ SIGN).collect();
@@ -62,6 +64,7 @@ fn set_bytes(state: &mut State, network: &QuantisedNetwork) {
     for (name, range) in &network.ranges {
         state.set_f32(&format!("{name}{RANGE}"), &[2], vec![range.low, range.high]);
     }
+    set_singles(state, &network.singles);
 }
 
 /// The reverse of [`set_bytes`].
@@ -69,10 +72,9 @@ fn bytes(state: &State) -> Result<QuantisedNetwork, StateError> {
     let mut network = QuantisedNetwork::default();
     let names = |kind: &'static str| state.tensors().keys().filter_map(move |name| name.strip_suffix(kind));
     for name in names(WEIGHT) {
-        let weight = format!("{name}{WEIGHT}");
-        let tensor = state.tensors().get(&weight);
+        let tensor = state.tensors().get(&format!("{name}{WEIGHT}"));
         let Some((shape, Values::U8(bytes))) = tensor.map(|tensor| (&tensor.shape, &tensor.values)) else {
-            return Err(StateError { name: weight, reason: "does not hold bytes".into() });
+            continue;
         };
         let line = |kind: &str| Ok(state.f32(&format!("{name}{kind}"), 1)?.1.to_vec());
         let weights = ByteWeights {
@@ -91,6 +93,12 @@ fn bytes(state: &State) -> Result<QuantisedNetwork, StateError> {
         };
         network.ranges.insert(name.to_owned(), Range { low, high });
     }
+    let is_of_bytes = |name: &str| {
+        let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
+        name.ends_with(RANGE) || network.convolutions.contains_key(owner)
+    };
+    let singles = state.tensors().iter().filter(|(name, _)| !is_of_bytes(name));
+    network.singles = singles.map(single).collect::<Result<_, _>>()?;
     Ok(network)
 }
 
@@ -128,14 +136,49 @@ pub(crate) fn restore(
 }
 
 fn weights(state: &State) -> Result<Weights, StateError> {
-    state
-        .tensors()
-        .iter()
-        .map(|(name, tensor)| match &tensor.values {
-            Values::F32(values) => {
-                Ok((name.clone(), Tensor { shape: tensor.shape.clone(), data: values.to_vec() }))
-            }
-            _ => Err(StateError { name: name.clone(), reason: "does not hold F32 values".into() }),
-        })
-        .collect()
+    state.tensors().iter().map(single).collect()
+}
+
+/// A tensor in single precision with its name.
+fn single((name, stored): (&String, &StateTensor)) -> Result<(String, Tensor), StateError> {
+    match &stored.values {
+        Values::F32(values) => {
+            Ok((name.clone(), Tensor { shape: stored.shape.clone(), data: values.to_vec() }))
+        }
+        _ => Err(StateError { name: name.clone(), reason: "does not hold F32 values".into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_in_bytes_is_read_as_it_was_written() {
+        let tensor = |shape: &[usize]| {
+            let data = (0..shape.iter().product()).map(|at: usize| at as f32 - 0.5).collect();
+            Tensor { shape: shape.to_vec(), data }
+        };
+        let rounded = ByteWeights {
+            shape: vec![2, 3, 1, 1],
+            values: vec![-127, 0, 127, 1, -1, 5],
+            scales: vec![0.5, 0.25],
+            bias: vec![1.0, -2.0],
+        };
+        let network = QuantisedNetwork {
+            convolutions: [("blocks.0.fc".to_owned(), rounded)].into(),
+            ranges: [("blocks.0".to_owned(), Range { low: -1.0, high: 2.0 })].into(),
+            singles: [
+                ("blocks.0.norm.weight".to_owned(), tensor(&[3])),
+                ("blocks.0.norm.bias".to_owned(), tensor(&[3])),
+                ("tokens.prefix".to_owned(), tensor(&[1, 3])),
+            ]
+            .into(),
+        };
+        let mut state = State::default();
+        set_bytes(&mut state, &network);
+        assert_eq!(bytes(&state).unwrap(), network);
+        state.set_u8("tokens.prefix", &[3], vec![1, 2, 3]);
+        assert!(bytes(&state).unwrap_err().to_string().contains("tokens.prefix"));
+    }
 }

@@ -1,12 +1,13 @@
 //! Ranges and means of maps from good images, and what bytes lose.
 
-use super::{QuantisedExecutor, QuantisedNetwork, plan};
+use super::plan::{Extent, extent, is_linear_map};
+use super::{QuantisedNetwork, executor};
 use crate::FeatureError;
 use crate::executors::fusion::fuse;
 use crate::executors::native::NativeExecutor;
-use crate::graph::{Executor, Graph, Tap, Weights};
+use crate::graph::{Executor, Graph, NodeId, Tap, Weights};
 use blemish_kernels::conv::ChannelsLast;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Values that bytes cover, 0 among them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,9 +24,9 @@ pub type Ranges = BTreeMap<String, Range>;
 /// What was seen of the image and of all maps that come out of a step, by the names of the nodes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
-    /// What bytes shall cover.
+    /// What bytes shall cover, where maps are to be bytes.
     pub ranges: Ranges,
-    /// The mean of every channel.
+    /// The mean of every channel; where maps stay in single precision, of those that a linear map reads.
     pub means: BTreeMap<String, Vec<f64>>,
 }
 
@@ -67,7 +68,7 @@ impl Watched {
 /// more memory is taken than to run the network.
 ///
 /// # Errors
-/// [`FeatureError::Engine`] if the graph has operators that are not done in bytes; as the engine in single precision: [`FeatureError`]
+/// [`FeatureError::Engine`] if nothing of the graph is done in bytes; as the engine in single precision: [`FeatureError`]
 /// for a missing tensor or images that are too small.
 pub fn calibrate(
     graph: &Graph,
@@ -75,26 +76,33 @@ pub fn calibrate(
     images: &[Watched],
     threads: usize,
 ) -> Result<Seen, FeatureError> {
-    plan::check(graph)?;
+    let is_whole = extent(graph)? == Extent::Whole;
+    let linear_maps = (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node));
+    let read: BTreeSet<NodeId> = linear_maps.map(|node| graph.nodes[node].inputs[0]).collect();
     let executor = NativeExecutor::new(graph, weights, threads)?;
-    let mut maps: BTreeMap<usize, Observed> = BTreeMap::new();
+    let mut ranges: BTreeMap<NodeId, Observed> = BTreeMap::new();
+    let mut means: BTreeMap<NodeId, Means> = BTreeMap::new();
     for image in images {
-        executor
-            .watch(&image.values, image.size, &mut |node, map| maps.entry(node).or_default().watch(map))?;
+        executor.watch(&image.values, image.size, &mut |node, map| {
+            if is_whole {
+                ranges.entry(node).or_default().watch(map);
+            }
+            if is_whole || read.contains(&node) {
+                means.entry(node).or_default().watch(map);
+            }
+        })?;
     }
-    let mut seen = Seen::default();
-    for (node, map) in maps {
-        let name = &graph.nodes[node].name;
-        seen.means.insert(name.clone(), map.means());
-        seen.ranges.insert(name.clone(), map.best());
-    }
-    Ok(seen)
+    let name = |node: NodeId| graph.nodes[node].name.clone();
+    Ok(Seen {
+        ranges: ranges.into_iter().map(|(node, map)| (name(node), map.best())).collect(),
+        means: means.into_iter().map(|(node, means)| (name(node), means.of_channels())).collect(),
+    })
 }
 
 /// What each step's map loses in bytes.
 ///
 /// # Errors
-/// As [`calibrate`] and [`QuantisedExecutor::new`].
+/// As [`calibrate`] and [`executor`].
 pub fn relative_errors(
     graph: &Graph,
     weights: &Weights,
@@ -105,7 +113,7 @@ pub fn relative_errors(
     let observed = observed(graph);
     let single = NativeExecutor::new(&observed, weights, threads)?;
     let network = QuantisedNetwork::new(&observed, weights, seen)?;
-    let bytes = QuantisedExecutor::new(&observed, &network, threads)?;
+    let bytes = executor(&observed, &network, threads)?;
     let mut errors = vec![RelativeError::default(); observed.taps.len()];
     for image in images {
         let [exact, rounded] =
@@ -156,10 +164,30 @@ struct Observed {
     reach: f32,
     /// Values of 0 and above by size, and those below: interval k holds sizes from k to k + 1 times reach / [`BINS`].
     counts: [Vec<u64>; 2],
-    /// Of each channel's values.
+}
+
+/// Of each channel's values.
+#[derive(Clone, Default)]
+struct Means {
     sums: Vec<f64>,
     /// Values of a channel.
     places: usize,
+}
+
+impl Means {
+    fn watch(&mut self, map: &ChannelsLast) {
+        let mut sums = vec![0.0; map.channels];
+        for pixel in map.pixels() {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        self.sums.resize(map.channels, 0.0);
+        self.sums.iter_mut().zip(sums).for_each(|(sum, of_image)| *sum += of_image);
+        self.places += map.height * map.width;
+    }
+
+    fn of_channels(&self) -> Vec<f64> {
+        self.sums.iter().map(|sum| sum / self.places.max(1) as f64).collect()
+    }
 }
 
 impl Observed {
@@ -200,7 +228,7 @@ impl Observed {
         }
     }
 
-    /// Counts values by interval, and sums them by channel.
+    /// Counts values by interval.
     fn count(&mut self, map: &ChannelsLast) {
         let factor = BINS as f32 / self.reach;
         let [above, below] = &mut self.counts;
@@ -214,17 +242,6 @@ impl Observed {
             let counts = if value < 0.0 { &mut *below } else { &mut *above };
             counts[bin] += 1;
         }
-        let mut sums = vec![0.0; map.channels];
-        for pixel in &pixels {
-            sums.iter_mut().zip(*pixel).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        self.sums.resize(map.channels, 0.0);
-        self.sums.iter_mut().zip(sums).for_each(|(sum, of_image)| *sum += of_image);
-        self.places += pixels.len();
-    }
-
-    fn means(&self) -> Vec<f64> {
-        self.sums.iter().map(|sum| sum / self.places.max(1) as f64).collect()
     }
 
     /// The range with the least expected squared error.

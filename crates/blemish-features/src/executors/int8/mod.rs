@@ -6,7 +6,9 @@
 //! its non-linearity are one step with one rounding. What rounded weights add to a channel on average, which is most of what they cost, its
 //! bias takes back (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019).
 //!
-//! Only what convolutional networks with ReLU or ReLU6 are made of is done in bytes; other networks are refused.
+//! So it is with what convolutional networks with ReLU or ReLU6 are made of. Of other networks (transformers, and convolutions with smooth
+//! non-linearities) the products of linear maps are done in bytes, with a scale for each position, and all else in single precision, by the
+//! [native engine](super::native); see [`blemish_kernels::int8::ByteLinear`]. Networks without either are refused.
 
 mod calibrate;
 mod network;
@@ -16,17 +18,34 @@ mod tests;
 
 pub use calibrate::{LayerError, Range, Ranges, RelativeError, Seen, Watched, calibrate, relative_errors};
 pub use network::{ByteWeights, QuantisedNetwork};
-pub(crate) use plan::check;
+pub(crate) use plan::extent;
 
 use crate::FeatureError;
 use crate::executors::batch::run_batch;
+use crate::executors::native::NativeExecutor;
 use crate::executors::spaces::SpacePool;
 use crate::graph::{Executor, FeatureMap, Graph};
 use blemish_kernels::Workers;
 use blemish_kernels::int8::{ByteMap, Quantisation};
-use plan::Step;
+use plan::{Extent, Step};
 
-/// A network in bytes on this CPU.
+/// Brings a network up on this CPU.
+///
+/// # Errors
+/// As [`QuantisedNetwork::check`] and [`QuantisedExecutor::new`].
+pub fn executor(
+    graph: &Graph,
+    network: &QuantisedNetwork,
+    threads: usize,
+) -> Result<Box<dyn Executor>, FeatureError> {
+    network.check(graph)?;
+    Ok(match extent(graph)? {
+        Extent::Whole => Box::new(QuantisedExecutor::new(graph, network, threads)?),
+        Extent::LinearMaps => Box::new(NativeExecutor::with_bytes(graph, network, threads)?),
+    })
+}
+
+/// A network whose maps are bytes.
 pub struct QuantisedExecutor {
     graph: Graph,
     steps: Vec<Step>,

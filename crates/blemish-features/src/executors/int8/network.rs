@@ -1,19 +1,21 @@
 //! A network in bytes as a model file keeps it.
 
-use super::plan::{MOST_BIAS, quantisations};
+use super::plan::{Extent, MOST_BIAS, extent, is_linear_map, quantisations};
 use super::{Range, Ranges, Seen, fail};
 use crate::FeatureError;
-use crate::graph::{Graph, Op, Tensor, Weights};
-use std::collections::BTreeMap;
+use crate::graph::{Graph, NodeId, Op, Tensor, Weights};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The weights of every convolution in whole numbers, and what the bytes of every map stand for. The same network gives the same
-/// features to the bit wherever it runs.
+/// The weights of convolutions in whole numbers, and what the bytes of every map stand for, where maps are bytes. The same network gives
+/// the same features to the bit wherever it runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QuantisedNetwork {
-    /// By the names of their nodes.
+    /// By the names of their nodes: all convolutions, or those that are linear maps.
     pub convolutions: BTreeMap<String, ByteWeights>,
-    /// By the names of the nodes.
+    /// By the names of the nodes; none where maps stay in single precision.
     pub ranges: Ranges,
+    /// The tensors of all other nodes, by their names.
+    pub singles: Weights,
 }
 
 /// The weights of a convolution: `scales[o] x values[o][..]` for output channel o.
@@ -33,49 +35,59 @@ impl QuantisedNetwork {
     /// Rounds the weights of a graph for maps such as were `seen`.
     ///
     /// # Errors
-    /// [`FeatureError::Engine`] if the graph has operators that are not done in bytes, or a tensor, a range or means are missing.
+    /// [`FeatureError::Engine`] if nothing of the graph is done in bytes, or a tensor, a range or means are missing.
     pub fn new(graph: &Graph, weights: &Weights, seen: &Seen) -> Result<Self, FeatureError> {
-        let (steps, quantisations) = quantisations(graph, &seen.ranges)?;
+        let tensor = |name: String| match weights.get(&name) {
+            Some(tensor) => Ok(tensor),
+            None => Err(fail(&format!("tensor {name} is missing"))),
+        };
         let mut convolutions = BTreeMap::new();
-        for step in steps {
-            let node = &graph.nodes[step.id];
+        for (id, input_scale) in rounded(graph, seen)? {
+            let node = &graph.nodes[id];
             let Op::Conv { groups, .. } = node.op else { continue };
-            let tensor = |kind: &str| {
-                let name = format!("{}.{kind}", node.name);
-                weights.get(&name).ok_or_else(|| fail(&format!("tensor {name} is missing")))
-            };
-            let input = quantisations[step.inputs[0]]
-                .ok_or_else(|| fail(&format!("{} comes before its input", node.name)))?;
-            let (weight, bias) = (tensor("weight")?, &tensor("bias")?.data);
-            let read = &graph.nodes[step.inputs[0]];
+            let weight = tensor(format!("{}.weight", node.name))?;
+            let bias = &tensor(format!("{}.bias", node.name))?.data;
+            let read = &graph.nodes[node.inputs[0]];
             let means = seen.means.get(&read.name).filter(|means| means.len() == read.channels);
             let means = means.ok_or_else(|| fail(&format!("the means of {} are missing", read.name)))?;
-            let mut rounded = ByteWeights::new(weight, bias, input.scale());
+            let mut rounded = ByteWeights::new(weight, bias, input_scale);
             rounded.correct_bias(weight, means, groups);
             convolutions.insert(node.name.clone(), rounded);
         }
-        Ok(Self { convolutions, ranges: seen.ranges.clone() })
+        let names = graph.tensor_shapes().map(|(name, _)| name);
+        let single = names.filter(|name| !convolutions.contains_key(owner(name)));
+        let singles = single.map(|name| Ok((name.clone(), tensor(name)?.clone())));
+        let singles = singles.collect::<Result<_, FeatureError>>()?;
+        Ok(Self { convolutions, ranges: seen.ranges.clone(), singles })
     }
 
     /// Checks that it is one of `graph`: every tensor there, of the right shape and with numbers that can be.
     ///
     /// # Errors
-    /// [`FeatureError::BrokenState`].
+    /// [`FeatureError::BrokenState`]; [`FeatureError::Engine`] if nothing of the graph is done in bytes.
     pub fn check(&self, graph: &Graph) -> Result<(), FeatureError> {
         let broken = |tensor: String| FeatureError::BrokenState { network: graph.name.clone(), tensor };
         let shapes: BTreeMap<String, Vec<usize>> = graph.tensor_shapes().collect();
-        let weights_of = |name: &String| shapes.get(&format!("{name}.weight"));
+        let is_whole = extent(graph)? == Extent::Whole;
+        let linear_maps = (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node));
+        let linear_maps: BTreeSet<&String> = linear_maps.map(|node| &graph.nodes[node].name).collect();
         for (name, weights) in &self.convolutions {
-            let is_sound = weights_of(name).is_some_and(|shape| weights.fits(shape));
-            if !is_sound {
-                return Err(broken(format!("{name}.weight")));
+            let weight = format!("{name}.weight");
+            let fits = shapes.get(&weight).is_some_and(|shape| weights.fits(shape));
+            if !fits || !(is_whole || linear_maps.contains(name)) {
+                return Err(broken(weight));
             }
         }
-        // Every tensor of a network that is done in bytes is a convolution's.
-        if let Some(name) = shapes.keys().find(|name| {
-            let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
-            !self.convolutions.contains_key(owner)
-        }) {
+        let is_rounded = |name: &str| self.convolutions.contains_key(owner(name));
+        for (name, shape) in shapes.iter().filter(|(name, _)| !is_rounded(name)) {
+            let fits = |tensor: &&Tensor| {
+                tensor.shape == *shape && tensor.data.len() == shape.iter().product::<usize>()
+            };
+            if is_whole || self.singles.get(name).filter(fits).is_none() {
+                return Err(broken(name.clone()));
+            }
+        }
+        if let Some(name) = self.singles.keys().find(|name| is_rounded(name) || !shapes.contains_key(*name)) {
             return Err(broken(name.clone()));
         }
         let is_sound = |range: &Range| {
@@ -88,15 +100,38 @@ impl QuantisedNetwork {
     }
 }
 
+/// The convolutions of a graph whose weights are rounded, and the scales of their inputs where these are bytes.
+fn rounded(graph: &Graph, seen: &Seen) -> Result<Vec<(NodeId, Option<f32>)>, FeatureError> {
+    if extent(graph)? == Extent::LinearMaps {
+        let linear_maps = (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node));
+        return Ok(linear_maps.map(|node| (node, None)).collect());
+    }
+    let (steps, quantisations) = quantisations(graph, &seen.ranges)?;
+    let convolutions = steps.iter().filter(|step| matches!(graph.nodes[step.id].op, Op::Conv { .. }));
+    let scaled = convolutions.map(|step| {
+        let input = quantisations[step.inputs[0]];
+        let name = &graph.nodes[step.id].name;
+        let input = input.ok_or_else(|| fail(&format!("{name} comes before its input")))?;
+        Ok((step.id, Some(input.scale())))
+    });
+    scaled.collect()
+}
+
+/// The node that a tensor belongs to.
+fn owner(tensor: &str) -> &str {
+    tensor.rsplit_once('.').map_or("", |(owner, _)| owner)
+}
+
 impl ByteWeights {
-    /// The nearest whole numbers for an input of that scale.
-    fn new(weight: &Tensor, bias: &[f32], input_scale: f32) -> Self {
+    /// The nearest whole numbers; for an input in bytes, of that scale.
+    fn new(weight: &Tensor, bias: &[f32], input_scale: Option<f32>) -> Self {
         let terms = (weight.data.len() / bias.len().max(1)).max(1);
         let mut values = Vec::with_capacity(weight.data.len());
         let scale_of = |(weights, &bias): (&[f32], &f32)| {
             let greatest = weights.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
-            // Where weights are next to nothing, steps are as coarse as the bias asks for.
-            let for_bias = f64::from(bias.abs()) / (f64::from(input_scale) * MOST_BIAS);
+            // Where weights are next to nothing, steps are as coarse as a bias in whole numbers asks for.
+            let for_bias =
+                input_scale.map_or(0.0, |scale| f64::from(bias.abs()) / (f64::from(scale) * MOST_BIAS));
             let scale = ((f64::from(greatest) / 127.0).max(for_bias) as f32).max(f32::MIN_POSITIVE);
             values.extend(weights.iter().map(|&weight| (f64::from(weight) / f64::from(scale)).round() as i8));
             scale

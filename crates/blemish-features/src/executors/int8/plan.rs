@@ -12,6 +12,8 @@ use blemish_kernels::int8::{
 
 /// A bias takes at most so many steps of its sum, well below what the kernels allow.
 pub(super) const MOST_BIAS: f64 = (1 << 26) as f64;
+/// Channels of a linear map's input; with fewer, rounding them costs what the products save.
+const FEWEST_INPUTS: usize = 64;
 
 /// Work whose outcome is that of node `result`.
 pub(super) struct Step {
@@ -94,11 +96,39 @@ pub(super) fn plan(
     Ok((steps, quantisations))
 }
 
-/// Refuses a graph with operators that are not done in bytes.
+/// How much of a network is done in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Every step, and the maps between them.
+    Whole,
+    /// The products of its linear maps; all maps are in single precision.
+    LinearMaps,
+}
+
+/// How much of a graph can be done in bytes.
 ///
 /// # Errors
-/// [`FeatureError::Engine`].
-pub(crate) fn check(graph: &Graph) -> Result<(), FeatureError> {
+/// [`FeatureError::Engine`] if nothing can, with the first operator that stands in the way.
+pub(crate) fn extent(graph: &Graph) -> Result<Extent, FeatureError> {
+    match check(graph) {
+        Ok(()) => Ok(Extent::Whole),
+        Err(_) if (0..graph.nodes.len()).any(|node| is_linear_map(graph, node)) => Ok(Extent::LinearMaps),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a node maps every position on its own, from so many channels that bytes save time. What follows a global mean costs little
+/// and steers much.
+pub(super) fn is_linear_map(graph: &Graph, node: NodeId) -> bool {
+    let node = &graph.nodes[node];
+    let Op::Conv { kernel: 1, stride: 1, groups: 1, padding } = node.op else { return false };
+    padding.around(1, 1, 1) == (0, 0)
+        && node.stride > 0
+        && graph.nodes[node.inputs[0]].channels >= FEWEST_INPUTS
+}
+
+/// Refuses a graph with operators that are not done with bytes on both sides.
+fn check(graph: &Graph) -> Result<(), FeatureError> {
     for step in fuse(graph) {
         let node = &graph.nodes[step.id];
         let refused = |what: &dyn std::fmt::Debug| {
@@ -118,7 +148,7 @@ pub(crate) fn check(graph: &Graph) -> Result<(), FeatureError> {
 /// The steps of a graph, and how their maps are quantised; by node, `None` for those inside of a step.
 ///
 /// # Errors
-/// As [`check`]; [`FeatureError::Engine`] if a range is missing.
+/// [`FeatureError::Engine`] if an operator is not done in bytes or a range is missing.
 pub(super) fn quantisations(
     graph: &Graph,
     ranges: &Ranges,

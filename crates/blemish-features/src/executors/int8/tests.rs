@@ -1,8 +1,12 @@
 //! Bytes against single precision.
 
-use super::{QuantisedExecutor, QuantisedNetwork, Range, Ranges, Seen, Watched, calibrate, relative_errors};
+use super::{
+    QuantisedExecutor, QuantisedNetwork, Range, Ranges, Seen, Watched, calibrate, executor, relative_errors,
+};
 use crate::backbone::embedded_weights;
+use crate::executors::native::NativeExecutor;
 use crate::graph::{Activation, Executor, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
+use crate::networks::vit;
 use crate::{Architecture, networks};
 
 /// Smooth images, N x 3 x side x side, normalised.
@@ -143,4 +147,96 @@ fn what_is_not_done_in_bytes_is_refused() {
     assert!(refusal(&graph, &seen).contains("does not go with its weights"));
     seen.ranges.remove("relu");
     assert!(refusal(&graph, &seen).contains("range of relu is missing"));
+}
+
+/// A transformer of two blocks with made-up weights.
+fn transformer() -> (Graph, Weights) {
+    let small = Architecture::VitSmallPatch14Reg4Dinov2;
+    let settings = vit::Settings {
+        patch: 8,
+        width: 64,
+        depth: 2,
+        heads: 2,
+        hidden: 144,
+        side: 4,
+        ..vit::settings(small).unwrap()
+    };
+    let graph = vit::build("small", &settings).cut(&["blocks.0", "1"]).unwrap();
+    let tensor = |(name, shape): (String, Vec<usize>)| {
+        let count: usize = shape.iter().product();
+        let scale = (shape[0] as f32 / count as f32).sqrt();
+        let offset = if shape.len() == 1 && name.ends_with("weight") { 1.0 } else { 0.0 };
+        let value = |at: usize| offset + ((at * 7919 + name.len() * 31) as f32 * 0.618).sin() * scale;
+        (name.clone(), Tensor { shape, data: (0..count).map(value).collect() })
+    };
+    let weights = graph.tensor_shapes().map(tensor).collect();
+    (graph, weights)
+}
+
+#[test]
+fn the_linear_maps_of_a_transformer_lose_little() {
+    let (graph, weights) = transformer();
+    let good = watched(4, 40);
+    let seen = calibrate(&graph, &weights, &good, 2).unwrap();
+    assert!(seen.ranges.is_empty() && seen.means.len() == 8, "{:?}", seen.means.keys());
+    let network = QuantisedNetwork::new(&graph, &weights, &seen).unwrap();
+    let in_bytes: Vec<&str> = network.convolutions.keys().map(String::as_str).collect();
+    let of_block = |block: usize| {
+        ["attn.proj", "attn.qkv", "mlp.fc1", "mlp.fc2"].map(|part| format!("blocks.{block}.{part}"))
+    };
+    assert_eq!(in_bytes, [of_block(0), of_block(1)].concat());
+    assert!(network.singles.contains_key("patch_embed.proj.weight"));
+    let errors = relative_errors(&graph, &weights, &seen, &good, 1).unwrap();
+    for layer in &errors {
+        assert!(layer.error < 0.02, "{layer:?}");
+    }
+    assert!(errors.iter().any(|layer| layer.error > 1e-4), "nothing is done in bytes");
+}
+
+#[test]
+fn a_transformer_in_bytes_has_the_same_bits_for_threads_and_batches() {
+    let (graph, weights) = transformer();
+    let (size, batch) = ([3, 48, 40], images(3, 48)[..3 * 3 * 48 * 40].to_vec());
+    let seen = calibrate(&graph, &weights, &watched(3, 48), 1).unwrap();
+    let network = QuantisedNetwork::new(&graph, &weights, &seen).unwrap();
+    let alone = executor(&graph, &network, 1).unwrap();
+    let many = executor(&graph, &network, 4).unwrap();
+    let whole = alone.run(&batch, size).unwrap();
+    assert_eq!(many.run(&batch, size).unwrap(), whole);
+    for (index, image) in batch.chunks(3 * 48 * 40).enumerate() {
+        for (map, all) in many.run(image, [1, 48, 40]).unwrap().iter().zip(&whole) {
+            assert_eq!(map.data, all.data.chunks(map.data.len()).nth(index).unwrap());
+        }
+    }
+    let single = NativeExecutor::new(&graph, &weights, 1).unwrap();
+    assert_ne!(single.run(&batch, size).unwrap(), whole);
+}
+
+#[test]
+fn a_network_of_linear_maps_that_is_not_of_its_graph_is_refused() {
+    let (graph, weights) = transformer();
+    let seen = calibrate(&graph, &weights, &watched(1, 40), 1).unwrap();
+    let network = QuantisedNetwork::new(&graph, &weights, &seen).unwrap();
+    let refusal = |change: &dyn Fn(&mut QuantisedNetwork)| {
+        let mut network = network.clone();
+        change(&mut network);
+        executor(&graph, &network, 1).err().unwrap().to_string()
+    };
+    let linear_map = "blocks.0.mlp.fc1";
+    let stray = refusal(&|network| {
+        let weights = network.convolutions.remove(linear_map).unwrap();
+        network.convolutions.insert("patch_embed.proj".into(), weights);
+    });
+    assert!(stray.contains("patch_embed.proj.weight"), "{stray}");
+    let absent = refusal(&|network| drop(network.convolutions.remove(linear_map)));
+    assert!(absent.contains("blocks.0.mlp.fc1.bias"), "{absent}");
+    let short = refusal(&|network| network.convolutions.get_mut(linear_map).unwrap().scales.truncate(1));
+    assert!(short.contains("blocks.0.mlp.fc1.weight"), "{short}");
+    let single = refusal(&|network| drop(network.singles.remove("tokens.prefix")));
+    assert!(single.contains("tokens.prefix"), "{single}");
+    let twice = refusal(&|network| {
+        let tensor = Tensor { shape: vec![1], data: vec![0.0] };
+        network.singles.insert(format!("{linear_map}.bias"), tensor);
+    });
+    assert!(twice.contains("blocks.0.mlp.fc1.bias"), "{twice}");
 }

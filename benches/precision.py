@@ -1,14 +1,14 @@
 """Backbones in bytes beside single precision: what they cost in accuracy, and what they save in time.
 
     python benches/precision.py target/release/blemish accuracy DATA WEIGHTS OUT.json [--seeds 3] [--sets a,b] [--methods padim] [--embedded]
-    python benches/precision.py target/release/blemish speed WEIGHTS [--runs 5] [--sides 256 512] [--before PROGRAM]
+    python benches/precision.py target/release/blemish speed WEIGHTS [--runs 5] [--sides 256 512 default] [--threads 1 2] [--before PROGRAM]
     python benches/precision.py target/release/blemish peers WEIGHTS PYTHON [--runs 3]
     python benches/precision.py target/release/examples/backbone_times engines [--rounds 3] [--runs 10]
 
 `accuracy` fits each method in single precision, with `--precision int8` and with `auto`, and evaluates; results are kept in OUT.json, so that an
-interrupted run goes on where it stopped; with `--embedded` the backbone is the one that is compiled in. `speed` times `predict` of 40 images on one
-thread, by turns: wall milliseconds an image, of the difference between 40 images and 8, so that the start of the program does not count; with `--before`
-also by the program of another commit, in single precision. `peers` times the same beside anomalib's own exports for OpenVINO; PYTHON has anomalib, ResNet-18 of
+interrupted run goes on where it stopped; with `--embedded` the backbone is the one that is compiled in. `speed` times `predict` of 40 images, by turns: wall
+milliseconds an image, of the difference between 40 images and 8, so that the start of the program does not count; `default` is the size that the program
+chooses for images of 512x512 pixels; with `--before` also by the program of another commit, in single precision. `peers` times the same beside anomalib's own exports for OpenVINO; PYTHON has anomalib, ResNet-18 of
 WEIGHTS is on both sides, one thread each. DATA holds sets in MVTec AD layout, WEIGHTS the state dict of
 ResNet-18. `engines` times the networks alone, on one thread, from 256x256 pixels to stride 16: ours beside ONNX Runtime and OpenVINO, CPU milliseconds an
 image, lower quartiles by turns; weights are made up; ViT-S has its last block's tokens at 252x252 pixels. It needs torch, torchvision, timm, onnx, onnxscript, onnxruntime and openvino, the others Python's standard library alone.
@@ -44,7 +44,8 @@ def main():
     one = commands.add_parser("speed")
     one.add_argument("weights", type=Path)
     one.add_argument("--runs", type=int, default=5)
-    one.add_argument("--sides", type=int, nargs="+", default=[256, 512])
+    one.add_argument("--sides", nargs="+", default=["256", "512"])
+    one.add_argument("--threads", type=int, nargs="+", default=[1])
     one.add_argument("--before", type=Program)
     one.set_defaults(run=speed)
     one = commands.add_parser("peers")
@@ -129,30 +130,35 @@ def speed(args):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         columns = [f"{name}, ms" for name in programs] + [f"{name} / bytes" for name in programs if name != "bytes"]
-        print("| method | backbone | pixels | " + " | ".join(columns) + " |\n" + "|---" * 3 + "|---:" * len(columns) + "|")
+        print("| method | backbone | pixels | threads | " + " | ".join(columns) + " |\n" + "|---" * 4 + "|---:" * len(columns) + "|")
         for side in args.sides:
             data = folder / f"set-{side}"
-            args.program.synth(data, "--look", "metal", "--train", MANY, "--test-good", 1, "--test-per-defect", 1, "--size", f"{side}x{side}")
+            size = [] if side == "default" else ["--size", f"{side}x{side}"]
+            images = size or ["--size", "512x512"]
+            args.program.synth(data, "--look", "metal", "--train", MANY, "--test-good", 1, "--test-per-defect", 1, *images)
             images = sorted((data / "train" / "good").iterdir())
             for method in ("patchcore", "padim"):
                 for backbone, options in (("efficientnet-lite0", []), ("resnet18", resnet18(args.weights))):
                     models = {name: folder / f"{name}.blemish" for name in programs}
                     for name, (program, own) in programs.items():
-                        program.fit(data, models[name], "--method", method, "--size", f"{side}x{side}", "--folds", "0", *options, *own)
-                    times = {name: [] for name in programs}
-                    for _ in range(args.runs):
-                        for name, (program, _) in programs.items():
-                            times[name].append(an_image(program, models[name], images))
-                    medians = {name: statistics.median(times[name]) for name in programs}
-                    values = [f"{value:.1f}" for value in medians.values()]
-                    values += [f"{value / medians['bytes']:.2f}" for name, value in medians.items() if name != "bytes"]
-                    print(f"| {method} | {backbone} | {side} | " + " | ".join(values) + " |", flush=True)
-                    for metric, value in zip(columns, values):
-                        rows.add(set=f"{side} x {side} pixels", method=method, variant=backbone, seeds=args.runs, metric=metric, value=value)
+                        program.fit(data, models[name], "--method", method, "--folds", "0", *size, *options, *own)
+                    for threads in args.threads:
+                        times = {name: [] for name in programs}
+                        for _ in range(args.runs):
+                            for name, (program, _) in programs.items():
+                                times[name].append(an_image(program, models[name], images, threads))
+                        medians = {name: statistics.median(times[name]) for name in programs}
+                        values = [f"{value:.1f}" for value in medians.values()]
+                        values += [f"{value / medians['bytes']:.2f}" for name, value in medians.items() if name != "bytes"]
+                        print(f"| {method} | {backbone} | {side} | {threads} | " + " | ".join(values) + " |", flush=True)
+                        where = "the default for 512 x 512 pixels" if side == "default" else f"{side} x {side} pixels"
+                        where += "" if threads == 1 else f", {threads} threads"
+                        for metric, value in zip(columns, values):
+                            rows.add(set=where, method=method, variant=backbone, seeds=args.runs, metric=metric, value=value)
 
 
-def an_image(program, model, images):
-    wall = {count: program.predict(model, *images[:count], "--threads", 1)[1].wall for count in (MANY, FEW)}
+def an_image(program, model, images, threads=1):
+    wall = {count: program.predict(model, *images[:count], "--threads", threads)[1].wall for count in (MANY, FEW)}
     return 1000 * (wall[MANY] - wall[FEW]) / (MANY - FEW)
 
 

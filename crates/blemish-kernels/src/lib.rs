@@ -16,6 +16,7 @@
 //! | [`conv`] | convolutions of frozen networks | feature extraction |
 //! | [`int8`] | the same in whole numbers of 8 bits | feature extraction |
 //! | [`transformer`] | linear maps, layer norm and attention on rows of tokens | transformers |
+//! | [`flow`] | coupling blocks of trained flows | flows |
 //! | [`winograd`] | transforms of fast 3x3 convolutions | [`conv`], training |
 //! | [`map`] | resizing and smoothing of anomaly maps | every method |
 //! | [`simd`] | loops at the machine's full vector width | the modules above |
@@ -27,6 +28,7 @@ pub mod bits;
 mod contraction;
 pub mod conv;
 mod error;
+pub mod flow;
 pub mod gaussian;
 pub mod image;
 pub mod int8;

@@ -100,7 +100,7 @@ pub(crate) fn map_norm(
 }
 
 /// 0.2 ln(1 + exp(G / 2)).
-fn scales_of(piece: &ChannelAffine) -> Result<Vec<f64>, Error> {
+pub(crate) fn scales_of(piece: &ChannelAffine) -> Result<Vec<f64>, Error> {
     let raw = values_of(piece.raw_scale.val())?;
     Ok(raw.into_iter().map(|raw| 0.2 * (0.5 * f64::from(raw)).exp().ln_1p()).collect())
 }

@@ -10,6 +10,7 @@
 
 mod config;
 mod export;
+mod packed;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -31,6 +32,7 @@ use blemish_core::needs::Needs;
 use blemish_core::preset::Preset;
 use blemish_core::state::State;
 use blemish_data::Transform;
+use blemish_features::FeatureMap;
 use blemish_kernels::map::resize_bilinear;
 use blemish_nn::flow::{
     Chain, ChannelAffine, CouplingBlock, HalfStep, Part, Permutation, Piece, latent_energy,
@@ -38,8 +40,10 @@ use blemish_nn::flow::{
 use blemish_nn::init::Init;
 use blemish_nn::layers::{MapNorm, Subnet};
 use blemish_nn::train::{Optimiser, Plan, Schedule};
-use blemish_nn::{Module, Tensor, weights};
+use blemish_nn::{Device, Module, Tensor, weights};
+use packed::Packed;
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 const NAME: &str = "fastflow";
 
@@ -115,13 +119,35 @@ impl weights::Network for Network {
 pub struct FastFlow {
     config: FastFlowConfig,
     trained: MapNetwork<Network>,
+    /// Made for the first images that are scored on the CPU.
+    packed: OnceLock<Packed>,
 }
 
 impl FastFlow {
-    fn score_maps(&self, batch: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
-        let MapNetwork { sizes, network, .. } = &self.trained;
-        check_channels(batch, sizes)?;
+    fn new(config: FastFlowConfig, trained: MapNetwork<Network>) -> Self {
+        Self { config, trained, packed: OnceLock::new() }
+    }
+
+    /// Half the sum of z^2 over the channels, images x height x width, of a layer's maps.
+    fn energies(&self, layer: usize, maps: &FeatureMap, count: usize) -> Result<Vec<f32>, Error> {
+        let network = &self.trained.network;
         let device = device_of(network);
+        if device != Device::flex() {
+            return values_of(latent_energy(network.forward(layer, tensor_of(maps, count, &device)).0));
+        }
+        let packed = match self.packed.get() {
+            Some(packed) => packed,
+            None => {
+                let packed = Packed::new(network)?;
+                self.packed.get_or_init(|| packed)
+            }
+        };
+        Ok(packed.energies(layer, maps, count))
+    }
+
+    fn score_maps(&self, batch: &FeatureBatch) -> Result<Vec<PatchScores>, Error> {
+        let sizes = &self.trained.sizes;
+        check_channels(batch, sizes)?;
         let (height, width) = (batch.height, batch.width);
         let mut sums = vec![vec![0.0f32; height * width]; batch.count];
         let share = 1.0 / batch.maps.len() as f32;
@@ -132,8 +158,7 @@ impl FastFlow {
                         .into();
                 return Err(Error::Score { reason });
             }
-            let (z, _) = network.forward(layer, tensor_of(map, batch.count, &device));
-            let energy = values_of(latent_energy(z))?;
+            let energy = self.energies(layer, map, batch.count)?;
             let grid = (map.height, map.width);
             let channels = map.channels as f32;
             sums.par_iter_mut().zip(energy.par_chunks_exact(map.height * map.width)).for_each(
@@ -201,7 +226,7 @@ impl Method for FastFlow {
             |network: &Network, maps: Vec<Tensor<4>>| network.loss(maps, scale),
         )?;
         let trained = MapNetwork { sizes, network: trained.network.valid(), curve: trained.curve };
-        Ok(Self { config: config.clone(), trained })
+        Ok(Self::new(config.clone(), trained))
     }
 
     fn score(&self, input: &Input<'_>) -> Result<Vec<PatchScores>, Error> {
@@ -225,6 +250,6 @@ impl Method for FastFlow {
     fn restore(stored: Stored<Self::Config>) -> Result<Self, Error> {
         let Stored { config, state, device, .. } = stored;
         let trained = MapNetwork::restore(&state, device, |sizes, init| Network::new(&config, sizes, init))?;
-        Ok(Self { config, trained })
+        Ok(Self::new(config, trained))
     }
 }

@@ -66,3 +66,51 @@ fn the_loss_is_a_mean_over_images() {
     let both = loss(Tensor::cat(vec![image(0.3), image(0.8)], 0));
     assert!((both - (one + other) / 2.0).abs() < 1e-4, "{both}");
 }
+
+/// Weights of every kind away from where they start, so that none of them can be left out unseen.
+fn shaken(network: Network) -> Network {
+    let mut tensors = blemish_nn::weights::collect(&network);
+    for (name, (_, values)) in &mut tensors {
+        let size = if name.contains("norm") || name.contains("scale") { 0.3 } else { 0.05 };
+        values.iter_mut().enumerate().for_each(|(at, value)| *value += size * (at as f32 * 1.7).sin());
+    }
+    let found = |name: &str| Ok::<_, blemish_nn::weights::WeightError>(tensors.remove(name).unwrap());
+    blemish_nn::weights::load(network, found).unwrap()
+}
+
+#[test]
+fn packed_networks_give_what_the_trained_ones_do() {
+    let wide =
+        [MapSize { channels: 64, height: 12, width: 9 }, MapSize { channels: 37, height: 5, width: 6 }];
+    let small = [MapSize { channels: 5, height: 7, width: 8 }];
+    let of = |blocks, kernels, norm| FastFlowConfig { blocks, kernels, norm, ..FastFlowConfig::default() };
+    let cases = [
+        (&wide[..], of(8, None, Norm::Learned)),
+        (&wide[..], of(3, Some(Kernels::Alternating), Norm::Fixed)),
+        (&small[..], FastFlowConfig { hidden_ratio: 0.4, clamp: 1.3, ..of(4, None, Norm::None) }),
+    ];
+    for (sizes, config) in cases {
+        let device = Device::flex();
+        let network = shaken(Network::new(&config, sizes, &mut Init::new(3, &device)));
+        let packed = Packed::new(&network).unwrap();
+        for (layer, size) in sizes.iter().enumerate() {
+            for count in [1, 3] {
+                let values =
+                    (0..count * size.values()).map(|at| 2.0 * (at as f32 * 0.37).sin() + 0.5).collect();
+                let maps = FeatureMap {
+                    channels: size.channels,
+                    height: size.height,
+                    width: size.width,
+                    data: values,
+                };
+                let (z, _) = network.forward(layer, tensor_of(&maps, count, &device));
+                let exact = values_of(latent_energy(z)).unwrap();
+                let found = packed.energies(layer, &maps, count);
+                assert_eq!(found.len(), exact.len());
+                for (found, exact) in found.iter().zip(&exact) {
+                    assert!((found - exact).abs() <= 1e-4 * exact.max(1.0), "{config:?}: {found} {exact}");
+                }
+            }
+        }
+    }
+}

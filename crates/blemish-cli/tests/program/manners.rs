@@ -1,6 +1,6 @@
 //! How the program behaves on terminals, to signals, with odd names and with wrong usage.
 
-use crate::support::Bench;
+use crate::support::{self, Bench};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
@@ -62,15 +62,14 @@ fn standard_error_that_is_full_or_closed_changes_nothing_about_the_work() {
 
 /// Starts a line, waits until it has said that it is at work, sends it a signal, and gives its exit code and what was left.
 #[cfg(unix)]
-fn interrupted(bench: &Bench, line: &str, signal: &str) -> (Option<i32>, Duration) {
+fn interrupted(bench: &Bench, line: &str, signal: libc::c_int) -> (Option<i32>, Duration) {
     use std::io::{BufRead, BufReader};
     let mut command = bench.command(line);
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(told.any(|line| line.unwrap().contains("\"stage\"")), "{line}");
     let sent = Instant::now();
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    support::signal(&child, signal);
     let rest: Vec<String> = told.map_while(Result::ok).collect();
     let code = child.wait().unwrap().code();
     assert!(rest.iter().any(|line| line.contains("interrupted")), "{line} says {rest:?}");
@@ -91,14 +90,14 @@ fn one_interrupt_ends_any_command_soon_and_leaves_nothing_half_written() {
     fs::create_dir(bench.path("out")).unwrap();
     let before = names("");
     for (line, signal) in [
-        ("data synth new --train 3000", "-INT"),
-        ("data synth many --overwrite --train 3000", "-TERM"),
-        ("data check many", "-HUP"),
-        ("data suspects many", "-TERM"),
-        ("eval model.blemish many --report out/report.html", "-INT"),
-        ("pick many --latency 1000 -o out/model", "-TERM"),
-        ("bench many --methods patchcore -o out", "-TERM"),
-        ("fit many --method fastflow --set steps=100000 -o out/model", "-INT"),
+        ("data synth new --train 3000", libc::SIGINT),
+        ("data synth many --overwrite --train 3000", libc::SIGTERM),
+        ("data check many", libc::SIGHUP),
+        ("data suspects many", libc::SIGTERM),
+        ("eval model.blemish many --report out/report.html", libc::SIGINT),
+        ("pick many --latency 1000 -o out/model", libc::SIGTERM),
+        ("bench many --methods patchcore -o out", libc::SIGTERM),
+        ("fit many --method fastflow --set steps=100000 -o out/model", libc::SIGINT),
     ] {
         let (code, took) = interrupted(&bench, &format!("{line} --progress json"), signal);
         assert_eq!(code, Some(130), "{line}");
@@ -128,7 +127,7 @@ fn nohup_keeps_a_hang_up_away() {
     let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut first = String::new();
     std::io::BufRead::read_line(&mut told, &mut first).unwrap();
-    assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    support::signal(&child, libc::SIGHUP);
     std::io::copy(&mut told, &mut std::io::sink()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{first}");
 }

@@ -256,8 +256,7 @@ fn a_wait_for_a_model_ends_with_an_interrupt() {
     let _claim = Claim::new(&bench.path("model.blemish"), &blemish::Silent).unwrap();
     let child = start(&bench, "calibrate model.blemish --false-alarm 0.4");
     std::thread::sleep(Duration::from_millis(1500));
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    crate::support::signal(&child, libc::SIGINT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
 }

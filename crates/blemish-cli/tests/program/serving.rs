@@ -74,8 +74,7 @@ impl Server {
 
     #[cfg(unix)]
     pub(crate) fn signal(&self, signal: libc::c_int) {
-        // Safety: the process is our own child, which has not been waited for.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+        crate::support::signal(&self.child, signal);
     }
 
     /// What the system says of its memory, in KiB.

@@ -3,7 +3,7 @@
 use crate::support::Bench;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 #[test]
 fn damaged_model_files_each_have_their_own_error() {
@@ -48,8 +48,9 @@ fn an_interruption_leaves_nothing_half_written() {
     let mut events = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(events.any(|event| event.contains("extracting features")));
     // Twice within a moment, as `timeout -s INT` does, is still one interruption.
-    let interrupt = format!("kill -INT {0}; sleep 0.02; kill -INT {0}", child.id());
-    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+    crate::support::signal(&child, libc::SIGINT);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    crate::support::signal(&child, libc::SIGINT);
     let told: Vec<String> = events.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
     assert!(told.iter().any(|event| event.contains("interrupted")), "{told:?}");
@@ -69,7 +70,7 @@ fn a_pull_from_a_silent_hub_ends_with_the_first_interruption() {
     let mut child = pull.stderr(Stdio::null()).spawn().unwrap();
     let _silent = hub.accept().unwrap();
     let started = std::time::Instant::now();
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    crate::support::signal(&child, libc::SIGINT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(started.elapsed().as_secs() < 5);
     let left = fs::read_dir(bench.path("weight-store")).unwrap();

@@ -129,6 +129,13 @@ pub fn write_onnx_of_one_size(path: &Path) -> String {
     layers.iter().map(|layer| format!("tap:{layer}")).collect::<Vec<_>>().join(",")
 }
 
+/// Sends a signal at once: a program that sends it would take its time to start on a busy machine.
+#[cfg(unix)]
+pub fn signal(child: &std::process::Child, signal: libc::c_int) {
+    // Safety: the process is our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -6,7 +6,6 @@
 
 use super::batch::run_batch;
 use super::fusion::{Fused, fuse, last_uses};
-use super::int8::{ByteWeights, QuantisedNetwork};
 use super::spaces::SpacePool;
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Weights};
@@ -79,26 +78,18 @@ enum Work {
 impl NativeExecutor {
     /// Packs the weights of a graph.
     pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
-        Self::packed(graph, weights, &BTreeMap::new(), threads)
+        Self::with_linear_maps(graph, weights, BTreeMap::new(), threads)
     }
 
-    /// The same with linear maps in bytes; the network is one of the graph.
-    pub(crate) fn with_bytes(
-        graph: &Graph,
-        network: &QuantisedNetwork,
-        threads: usize,
-    ) -> Result<Self, FeatureError> {
-        Self::packed(graph, &network.singles, &network.convolutions, threads)
-    }
-
-    fn packed(
+    /// The same with linear maps in bytes, by the names of their nodes, whose weights are not asked for.
+    pub(crate) fn with_linear_maps(
         graph: &Graph,
         weights: &Weights,
-        rounded: &BTreeMap<String, ByteWeights>,
+        linear_maps: BTreeMap<String, ByteLinear>,
         threads: usize,
     ) -> Result<Self, FeatureError> {
         let pool = Workers::new(threads, "blemish-net").map_err(|error| fail(&error))?;
-        let steps = pool.install(|| plan(graph, weights, rounded))?;
+        let steps = pool.install(|| plan(graph, weights, linear_maps))?;
         Ok(Self { graph: graph.clone(), steps, pool, spaces: SpacePool::default() })
     }
 
@@ -223,23 +214,22 @@ impl Work {
 fn plan(
     graph: &Graph,
     weights: &Weights,
-    rounded: &BTreeMap<String, ByteWeights>,
+    mut linear_maps: BTreeMap<String, ByteLinear>,
 ) -> Result<Vec<Step>, FeatureError> {
     let fused = fuse(graph);
     let inputs: Vec<Vec<NodeId>> = fused.iter().map(|step| step.inputs.clone()).collect();
+    let linear_maps: Vec<Option<ByteLinear>> =
+        fused.iter().map(|step| linear_maps.remove(&graph.nodes[step.id].name)).collect();
     // Packing the weights is what takes time.
-    let pack = |(fused, done_with): (Fused, Vec<NodeId>)| {
+    let pack = |((fused, linear_map), done_with): ((Fused, Option<ByteLinear>), Vec<NodeId>)| {
         let activation = fused.activation.map_or(conv::Activation::None, kernel_activation);
-        let work = match rounded.get(&graph.nodes[fused.id].name) {
-            Some(ByteWeights { shape, values, scales, bias }) => Work::MapLinearly {
-                linear: Box::new(ByteLinear::new(shape[1], values, scales, bias)),
-                activation,
-            },
+        let work = match linear_map {
+            Some(linear) => Work::MapLinearly { linear: Box::new(linear), activation },
             None => work(graph, fused.id, activation, weights)?,
         };
         Ok(Step { result: fused.result, inputs: fused.inputs, work, done_with })
     };
-    fused.into_par_iter().zip(last_uses(graph, &inputs)).map(pack).collect()
+    fused.into_par_iter().zip(linear_maps).zip(last_uses(graph, &inputs)).map(pack).collect()
 }
 
 fn work(

@@ -8,7 +8,7 @@
 //!
 //! So it is with what convolutional networks with ReLU or ReLU6 are made of. Of other networks (transformers, and convolutions with smooth
 //! non-linearities) the products of linear maps are done in bytes, with a scale for each position, and all else in single precision, by the
-//! [native engine](super::native); see [`blemish_kernels::int8::ByteLinear`]. Networks without either are refused.
+//! engine `native`; see [`blemish_kernels::int8::ByteLinear`]. Networks that have neither are refused.
 
 mod calibrate;
 mod network;
@@ -41,7 +41,10 @@ pub fn executor(
     network.check(graph)?;
     Ok(match extent(graph)? {
         Extent::Whole => Box::new(QuantisedExecutor::new(graph, network, threads)?),
-        Extent::LinearMaps => Box::new(NativeExecutor::with_bytes(graph, network, threads)?),
+        Extent::LinearMaps => {
+            let linear_maps = network.linear_maps();
+            Box::new(NativeExecutor::with_linear_maps(graph, &network.singles, linear_maps, threads)?)
+        }
     })
 }
 

@@ -4,6 +4,7 @@ use super::plan::{Extent, MOST_BIAS, extent, is_linear_map, quantisations};
 use super::{Range, Ranges, Seen, fail};
 use crate::FeatureError;
 use crate::graph::{Graph, NodeId, Op, Tensor, Weights};
+use blemish_kernels::int8::ByteLinear;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The weights of convolutions in whole numbers, and what the bytes of every map stand for, where maps are bytes. The same network gives
@@ -59,6 +60,15 @@ impl QuantisedNetwork {
         let singles = single.map(|name| Ok((name.clone(), tensor(name)?.clone())));
         let singles = singles.collect::<Result<_, FeatureError>>()?;
         Ok(Self { convolutions, ranges: seen.ranges.clone(), singles })
+    }
+
+    /// The convolutions, packed as the linear maps that they are. The network must have been checked.
+    pub(super) fn linear_maps(&self) -> BTreeMap<String, ByteLinear> {
+        let packed = |(name, weights): (&String, &ByteWeights)| {
+            let ByteWeights { shape, values, scales, bias } = weights;
+            (name.clone(), ByteLinear::new(shape[1], values, scales, bias))
+        };
+        self.convolutions.iter().map(packed).collect()
     }
 
     /// Checks that it is one of `graph`: every tensor there, of the right shape and with numbers that can be.

@@ -206,6 +206,7 @@ fn pixelwise(inputs: usize, outputs: usize, activation: Activation, init: &mut I
 }
 
 #[test]
+#[ignore = "a minute: cargo test --release -p blemish-methods normal_distribution -- --ignored"]
 fn a_generator_learns_a_normal_distribution_of_mean_3() {
     let leaky = Activation::LeakyRelu(0.2);
     let init = &mut Init::new(1, &device());

@@ -299,6 +299,7 @@ fn fitted(config: &MnadConfig) -> Mnad {
 }
 
 #[test]
+#[ignore = "half a minute: cargo test --release -p blemish-methods by_heart -- --ignored"]
 fn one_batch_is_learnt_by_heart_and_a_pasted_square_scores_above_every_clean_frame() {
     let config = MnadConfig { batch: 8, update: false, ..small_video(300) };
     let model = Mnad::fit(&config, &moving(12), &FitContext::new(3, None)).unwrap();

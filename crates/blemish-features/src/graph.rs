@@ -194,6 +194,13 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
+impl Tensor {
+    /// Whether it has this shape, and as many values.
+    pub(crate) fn fits(&self, shape: &[usize]) -> bool {
+        self.shape == shape && self.data.len() == shape.iter().product::<usize>()
+    }
+}
+
 /// The tensors of a graph by name (`{node}.weight`, `{node}.bias`), batch norm already folded in.
 pub type Weights = BTreeMap<String, Tensor>;
 

@@ -65,6 +65,11 @@ impl CouplingStep {
         }
     }
 
+    /// Channels of the first half.
+    pub fn first(&self) -> usize {
+        self.halves[0]
+    }
+
     /// Channels that the raw output must have: those of r, filled up to whole vectors, then those of t, filled up.
     pub fn raw_channels(&self) -> usize {
         2 * self.halves[1].next_multiple_of(LANES)

@@ -108,9 +108,7 @@ fn add_values(hasher: &mut Sha256, values: &[f32]) {
 pub(super) fn check_weights(graph: &Graph, weights: &Weights) -> Result<(), FeatureError> {
     let needed: BTreeMap<String, Vec<usize>> = graph.tensor_shapes().collect();
     let broken = |name: &String| match (needed.get(name), weights.get(name)) {
-        (Some(shape), Some(tensor)) => {
-            tensor.shape != *shape || tensor.data.len() != shape.iter().product::<usize>()
-        }
+        (Some(shape), Some(tensor)) => !tensor.fits(shape),
         _ => true,
     };
     match needed.keys().chain(weights.keys()).find(|name| broken(name)) {

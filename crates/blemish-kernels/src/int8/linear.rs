@@ -16,6 +16,7 @@ use super::instructions::{Instructions, Task};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::QUADS;
 use super::lanes::{BYTES, Dots, LANES};
+use super::map::{Quantisation, Rounding};
 #[cfg(target_arch = "x86_64")]
 use super::matrices::Matrices;
 use crate::conv::{ChannelsLast, Epilogue, each_chunk};
@@ -107,17 +108,23 @@ impl ByteLinear {
         let (in_pitch, out_pitch) = (input.pitch(), out.pitch());
         each_chunk(out.all_values_mut(), rows * out_pitch, is_parallel, |index, out| {
             let count = out.len() / out_pitch;
-            let (mut bytes, mut steps) = (vec![0; count * row_bytes], vec![Steps::default(); count]);
+            let (mut bytes, mut quantisations) = (vec![0; count * row_bytes], Vec::with_capacity(count));
             let input = &input.all_values()[index * rows * in_pitch..][..count * in_pitch];
             instructions.run(Round {
                 input,
                 pitch: in_pitch,
                 bytes: &mut bytes,
                 row_bytes,
-                steps: &mut steps,
+                quantisations: &mut quantisations,
             });
             let epilogue = epilogue.from(index * rows * out_pitch);
-            let sink = Numbers { constants: &self.constants, steps: &steps, epilogue, pitch: out_pitch, out };
+            let sink = Numbers {
+                constants: &self.constants,
+                quantisations: &quantisations,
+                epilogue,
+                pitch: out_pitch,
+                out,
+            };
             let (panels, input) = (&self.panels, &bytes);
             #[cfg(target_arch = "x86_64")]
             if instructions.has_tiles() {
@@ -146,37 +153,20 @@ fn row_bytes(inputs: usize) -> usize {
     inputs.next_multiple_of(BYTES)
 }
 
-/// What the bytes of a row stand for: scale x (q - zero).
-#[derive(Clone, Copy, Debug, Default)]
-struct Steps {
-    scale: f32,
-    /// A whole number from 0 to 255.
-    zero: f32,
-}
-
-impl Steps {
-    /// Those that cover the values of a row, and 0.
-    #[inline(always)]
-    fn of<V: Lanes>(row: &[[f32; LANES]]) -> Self {
-        let mut low = V::splat(0.0);
-        let mut high = V::splat(0.0);
-        for values in row {
-            low = V::load(values).min(low);
-            high = V::load(values).max(high);
-        }
-        let (mut least, mut most) = (0.0f32, 0.0f32);
-        for value in low.store() {
-            least = least.min(value);
-        }
-        for value in high.store() {
-            most = most.max(value);
-        }
-        // The ends are divided one by one, since their distance may be out of reach.
-        let scale = most / 255.0 - least / 255.0;
-        // A row of next to nothing: any scale serves.
-        let scale = if scale.is_normal() && scale.recip().is_normal() { scale } else { 1.0 };
-        Self { scale, zero: (-least / scale).round().clamp(0.0, 255.0) }
+/// That of bytes which cover the values of a row, and 0.
+#[inline(always)]
+fn covering<V: Lanes>(row: &[[f32; LANES]]) -> Quantisation {
+    let (mut low, mut high) = (V::splat(0.0), V::splat(0.0));
+    for values in row {
+        low = V::load(values).min(low);
+        high = V::load(values).max(high);
     }
+    let (mut least, mut most) = (0.0f32, 0.0f32);
+    for (low, high) in low.store().into_iter().zip(high.store()) {
+        least = least.min(low);
+        most = most.max(high);
+    }
+    Quantisation::covering(least, most)
 }
 
 /// Writes the bytes of rows, and what they stand for.
@@ -186,27 +176,20 @@ struct Round<'a> {
     pitch: usize,
     bytes: &'a mut [u8],
     row_bytes: usize,
-    steps: &'a mut [Steps],
+    quantisations: &'a mut Vec<Quantisation>,
 }
 
 impl Task for Round<'_> {
     #[inline(always)]
     fn run<D: Dots>(self) {
-        // Adding 1.5 x 2^23 rounds to the nearest whole number, ties to the even one; its low bits are then in the mantissa.
-        const ROUND: f32 = 12_582_912.0;
         let rows = self.input.chunks_exact(self.pitch).zip(self.bytes.chunks_exact_mut(self.row_bytes));
-        for ((row, bytes), steps) in rows.zip(self.steps) {
+        for (row, bytes) in rows {
             let row = row.as_chunks::<LANES>().0;
-            *steps = Steps::of::<D::Floats>(row);
-            let Steps { scale, zero } = *steps;
-            let whole = zero as i32;
-            let [factor, least, most] = [scale.recip(), -zero, 255.0 - zero].map(D::Floats::splat);
+            let quantisation = covering::<D::Floats>(row);
+            self.quantisations.push(quantisation);
+            let rounding = Rounding::<D::Floats>::new(quantisation);
             for (values, bytes) in row.iter().zip(bytes.as_chunks_mut::<LANES>().0) {
-                let near = D::Floats::load(values).mul(factor).max(least).min(most);
-                let near = near.add(D::Floats::splat(ROUND)).store();
-                for lane in 0..LANES {
-                    bytes[lane] = (near[lane].to_bits() as i32).wrapping_add(whole) as u8;
-                }
+                *bytes = rounding.bytes(values);
             }
         }
     }
@@ -217,7 +200,7 @@ struct Numbers<'a> {
     /// One a vector.
     constants: &'a [Constants],
     /// One a row.
-    steps: &'a [Steps],
+    quantisations: &'a [Quantisation],
     epilogue: Epilogue<'a>,
     /// Values from a row to the next.
     pitch: usize,
@@ -239,8 +222,9 @@ impl Sink for Numbers<'_> {
     #[inline(always)]
     fn store<D: Dots, const V: usize>(&mut self, row: usize, first: usize, sums: [D; V]) {
         let constants: &[Constants; V] = &self.constants[first..].as_chunks::<V>().0[0];
-        let Steps { scale, zero } = self.steps[row];
-        let (scale, zero) = (D::Floats::splat(scale), D::Floats::splat(-zero));
+        let quantisation = self.quantisations[row];
+        let scale = D::Floats::splat(quantisation.scale());
+        let zero = D::Floats::splat(-f32::from(quantisation.zero()));
         let at = row * self.pitch + first * LANES;
         let out: &mut [[f32; LANES]; V] = &mut self.out[at..].as_chunks_mut().0.as_chunks_mut::<V>().0[0];
         for vector in 0..V {

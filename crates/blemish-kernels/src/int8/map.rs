@@ -1,6 +1,7 @@
 //! Feature maps of bytes, and the way between them and single precision.
 
 use crate::KernelError;
+use crate::contraction::WHOLE;
 use crate::conv::ChannelsLast;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 
@@ -17,7 +18,7 @@ impl Quantisation {
     /// # Errors
     /// [`KernelError::Setting`] if it is not a normal number above 0, or so small that its reciprocal is none.
     pub fn new(scale: f32, zero: u8) -> Result<Self, KernelError> {
-        if !(scale.is_normal() && scale > 0.0 && scale.recip().is_normal()) {
+        if !is_step(scale) {
             return Err(KernelError::Setting {
                 setting: "scale",
                 value: scale.to_string(),
@@ -25,6 +26,15 @@ impl Quantisation {
             });
         }
         Ok(Self { scale, zero })
+    }
+
+    /// That of bytes that cover all from `least`, at most 0, to `most`, at least 0.
+    pub(super) fn covering(least: f32, most: f32) -> Self {
+        // The ends are divided one by one, since their distance may be out of reach.
+        let scale = most / 255.0 - least / 255.0;
+        // Next to nothing: any scale serves.
+        let scale = if is_step(scale) { scale } else { 1.0 };
+        Self { scale, zero: (-least / scale).round().clamp(0.0, 255.0) as u8 }
     }
 
     /// The number between two bytes that follow each other.
@@ -48,6 +58,46 @@ impl Quantisation {
     /// The number that a byte stands for.
     pub fn number(&self, byte: u8) -> f32 {
         self.scale * (i32::from(byte) - i32::from(self.zero)) as f32
+    }
+}
+
+/// Whether a number and its reciprocal are normal, and above 0.
+fn is_step(scale: f32) -> bool {
+    scale.is_normal() && scale > 0.0 && scale.recip().is_normal()
+}
+
+/// [`Quantisation::byte`] of sixteen numbers at a time.
+#[derive(Clone, Copy)]
+pub(super) struct Rounding<V> {
+    factor: V,
+    least: V,
+    most: V,
+    zero: i32,
+}
+
+impl<V: Lanes> Rounding<V> {
+    #[inline(always)]
+    pub fn new(quantisation: Quantisation) -> Self {
+        let zero = i32::from(quantisation.zero);
+        Self {
+            factor: V::splat(quantisation.scale.recip()),
+            least: V::splat(-zero as f32),
+            most: V::splat((255 - zero) as f32),
+            zero,
+        }
+    }
+
+    #[inline(always)]
+    pub fn bytes(self, values: &[f32; LANES]) -> [u8; LANES] {
+        // The second of two that do not compare is taken.
+        let steps = V::load(values).mul(self.factor).max(self.least).min(self.most);
+        // Added to this size they become the nearest whole numbers, ties the even ones, with their low bits in the mantissa.
+        let steps = steps.add(V::splat(WHOLE)).store();
+        let mut bytes = [0; LANES];
+        for lane in 0..LANES {
+            bytes[lane] = (steps[lane].to_bits() as i32).wrapping_add(self.zero) as u8;
+        }
+        bytes
     }
 }
 
@@ -161,23 +211,13 @@ impl Kernel for Quantise<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let Quantisation { scale, zero } = self.quantisation;
-        // Adding 1.5 x 2^23 rounds to the nearest whole number, ties to the even one; its low bits are then in the mantissa.
-        const ROUND: f32 = 12_582_912.0;
-        let shift = V::splat(ROUND);
-        let (factor, zero) = (V::splat(scale.recip()), i32::from(zero));
-        let [least, most] = [-zero, 255 - zero].map(|bound| V::splat(bound as f32));
-        let round = |values: &[f32; LANES]| {
-            // The second of two that do not compare is taken.
-            let steps = V::load(values).mul(factor).max(least).min(most);
-            steps.add(shift).store().map(|value| (value.to_bits() as i32).wrapping_add(zero) as u8)
-        };
+        let rounding = Rounding::<V>::new(self.quantisation);
         let (chunks, tail) = self.plane.as_chunks::<LANES>();
         let mut pixels = self.out.chunks_mut(self.pitch);
         for chunk in chunks {
-            round(chunk).into_iter().zip(&mut pixels).for_each(|(byte, pixel)| pixel[0] = byte);
+            rounding.bytes(chunk).into_iter().zip(&mut pixels).for_each(|(byte, pixel)| pixel[0] = byte);
         }
-        let last = round(&crate::simd::padded(tail));
+        let last = rounding.bytes(&crate::simd::padded(tail));
         last.into_iter().zip(pixels).for_each(|(byte, pixel)| pixel[0] = byte);
     }
 }

@@ -10,9 +10,6 @@ use blemish_nn::flow::{Chain, ChannelAffine, CouplingBlock, Part, Piece};
 use blemish_nn::layers::{ActNorm, Gain, Layer, MapNorm, Subnet};
 use blemish_ops::{Clamp, Coupling};
 
-/// Adds to the variance of a normalised map.
-const EPSILON: f64 = 1e-5;
-
 /// Factor of stored logarithms of scales.
 const SPEED: f32 = 3.0;
 
@@ -88,7 +85,7 @@ pub(crate) fn map_norm(
     x: &Value,
     shape: [usize; 3],
 ) -> Result<Value, Error> {
-    let mut y = standardise(writer, x, &[1, 2, 3], EPSILON);
+    let mut y = standardise(writer, x, &[1, 2, 3], MapNorm::EPSILON);
     if let Some((scale, shift)) = norm.learned() {
         let shape = [1, shape[0], shape[1], shape[2]];
         let scale = writer.floats("scale", &shape, &values_of(scale)?);

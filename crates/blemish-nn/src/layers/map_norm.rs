@@ -13,6 +13,9 @@ pub struct MapNorm {
 }
 
 impl MapNorm {
+    /// Added to the variance.
+    pub const EPSILON: f64 = 1e-5;
+
     /// For maps of channels x height x width.
     pub fn new(shape: [usize; 3], is_learned: bool, init: &Init) -> Self {
         Self { learned: is_learned.then(|| (init.constant(1.0, shape), init.constant(0.0, shape))) }
@@ -23,10 +26,10 @@ impl MapNorm {
         self.learned.as_ref().map(|(scale, shift)| (scale.val(), shift.val()))
     }
 
-    /// (x - mean) / sqrt(variance + 1e-5), scaled and shifted if learned.
+    /// (x - mean) / sqrt(variance + [`Self::EPSILON`]), scaled and shifted if learned.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let shape @ [batch, channels, height, width] = x.dims();
-        let x = standardise(x.reshape([batch, channels * height * width]), 1e-5).reshape(shape);
+        let x = standardise(x.reshape([batch, channels * height * width]), Self::EPSILON).reshape(shape);
         match &self.learned {
             Some((scale, shift)) => x * scale.val().unsqueeze() + shift.val().unsqueeze(),
             None => x,

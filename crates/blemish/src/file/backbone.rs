@@ -93,11 +93,8 @@ fn bytes(state: &State) -> Result<QuantisedNetwork, StateError> {
         };
         network.ranges.insert(name.to_owned(), Range { low, high });
     }
-    let is_of_bytes = |name: &str| {
-        let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
-        name.ends_with(RANGE) || network.convolutions.contains_key(owner)
-    };
-    let singles = state.tensors().iter().filter(|(name, _)| !is_of_bytes(name));
+    let is_single = |name: &str| !name.ends_with(RANGE) && !network.is_rounded(name);
+    let singles = state.tensors().iter().filter(|(name, _)| is_single(name));
     network.singles = singles.map(single).collect::<Result<_, _>>()?;
     Ok(network)
 }

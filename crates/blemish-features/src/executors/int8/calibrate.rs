@@ -1,6 +1,6 @@
 //! Ranges and means of maps from good images, and what bytes lose.
 
-use super::plan::{Extent, extent, is_linear_map};
+use super::plan::{Extent, extent};
 use super::{QuantisedNetwork, executor};
 use crate::FeatureError;
 use crate::executors::fusion::fuse;
@@ -76,18 +76,20 @@ pub fn calibrate(
     images: &[Watched],
     threads: usize,
 ) -> Result<Seen, FeatureError> {
-    let is_whole = extent(graph)? == Extent::Whole;
-    let linear_maps = (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node));
-    let read: BTreeSet<NodeId> = linear_maps.map(|node| graph.nodes[node].inputs[0]).collect();
+    // What linear maps read; of networks that are wholly in bytes everything is looked at.
+    let read: Option<BTreeSet<NodeId>> = match extent(graph)? {
+        Extent::Whole => None,
+        Extent::LinearMaps(nodes) => Some(nodes.iter().map(|&node| graph.nodes[node].inputs[0]).collect()),
+    };
     let executor = NativeExecutor::new(graph, weights, threads)?;
     let mut ranges: BTreeMap<NodeId, Observed> = BTreeMap::new();
     let mut means: BTreeMap<NodeId, Means> = BTreeMap::new();
     for image in images {
         executor.watch(&image.values, image.size, &mut |node, map| {
-            if is_whole {
+            if read.is_none() {
                 ranges.entry(node).or_default().watch(map);
             }
-            if is_whole || read.contains(&node) {
+            if read.as_ref().is_none_or(|read| read.contains(&node)) {
                 means.entry(node).or_default().watch(map);
             }
         })?;

@@ -41,7 +41,7 @@ pub fn executor(
     network.check(graph)?;
     Ok(match extent(graph)? {
         Extent::Whole => Box::new(QuantisedExecutor::new(graph, network, threads)?),
-        Extent::LinearMaps => {
+        Extent::LinearMaps(_) => {
             let linear_maps = network.linear_maps();
             Box::new(NativeExecutor::with_linear_maps(graph, &network.singles, linear_maps, threads)?)
         }

@@ -1,11 +1,11 @@
 //! A network in bytes as a model file keeps it.
 
-use super::plan::{Extent, MOST_BIAS, extent, is_linear_map, quantisations};
+use super::plan::{Extent, MOST_BIAS, extent, quantisations};
 use super::{Range, Ranges, Seen, fail};
 use crate::FeatureError;
 use crate::graph::{Graph, NodeId, Op, Tensor, Weights};
 use blemish_kernels::int8::ByteLinear;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The weights of convolutions in whole numbers, and what the bytes of every map stand for, where maps are bytes. The same network gives
 /// the same features to the bit wherever it runs.
@@ -71,6 +71,11 @@ impl QuantisedNetwork {
         self.convolutions.iter().map(packed).collect()
     }
 
+    /// Whether the tensor of this name belongs to a convolution in bytes.
+    pub fn is_rounded(&self, tensor: &str) -> bool {
+        self.convolutions.contains_key(owner(tensor))
+    }
+
     /// Checks that it is one of `graph`: every tensor there, of the right shape and with numbers that can be.
     ///
     /// # Errors
@@ -78,26 +83,30 @@ impl QuantisedNetwork {
     pub fn check(&self, graph: &Graph) -> Result<(), FeatureError> {
         let broken = |tensor: String| FeatureError::BrokenState { network: graph.name.clone(), tensor };
         let shapes: BTreeMap<String, Vec<usize>> = graph.tensor_shapes().collect();
-        let is_whole = extent(graph)? == Extent::Whole;
-        let linear_maps = (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node));
-        let linear_maps: BTreeSet<&String> = linear_maps.map(|node| &graph.nodes[node].name).collect();
+        let linear_maps = match extent(graph)? {
+            Extent::Whole => None,
+            Extent::LinearMaps(nodes) => Some(nodes),
+        };
+        let may_be_rounded = |name: &str| {
+            let is_named = |&node: &NodeId| graph.nodes[node].name == name;
+            linear_maps.as_ref().is_none_or(|nodes| nodes.iter().any(is_named))
+        };
         for (name, weights) in &self.convolutions {
             let weight = format!("{name}.weight");
             let fits = shapes.get(&weight).is_some_and(|shape| weights.fits(shape));
-            if !fits || !(is_whole || linear_maps.contains(name)) {
+            if !fits || !may_be_rounded(name) {
                 return Err(broken(weight));
             }
         }
-        let is_rounded = |name: &str| self.convolutions.contains_key(owner(name));
-        for (name, shape) in shapes.iter().filter(|(name, _)| !is_rounded(name)) {
-            let fits = |tensor: &&Tensor| {
-                tensor.shape == *shape && tensor.data.len() == shape.iter().product::<usize>()
-            };
-            if is_whole || self.singles.get(name).filter(fits).is_none() {
+        for (name, shape) in shapes.iter().filter(|(name, _)| !self.is_rounded(name)) {
+            let fits = self.singles.get(name).is_some_and(|tensor| tensor.fits(shape));
+            // Every tensor of a network that is wholly in bytes is a convolution's.
+            if linear_maps.is_none() || !fits {
                 return Err(broken(name.clone()));
             }
         }
-        if let Some(name) = self.singles.keys().find(|name| is_rounded(name) || !shapes.contains_key(*name)) {
+        let is_stray = |name: &&String| self.is_rounded(name) || !shapes.contains_key(*name);
+        if let Some(name) = self.singles.keys().find(is_stray) {
             return Err(broken(name.clone()));
         }
         let is_sound = |range: &Range| {
@@ -112,9 +121,8 @@ impl QuantisedNetwork {
 
 /// The convolutions of a graph whose weights are rounded, and the scales of their inputs where these are bytes.
 fn rounded(graph: &Graph, seen: &Seen) -> Result<Vec<(NodeId, Option<f32>)>, FeatureError> {
-    if extent(graph)? == Extent::LinearMaps {
-        let linear_maps = (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node));
-        return Ok(linear_maps.map(|node| (node, None)).collect());
+    if let Extent::LinearMaps(nodes) = extent(graph)? {
+        return Ok(nodes.into_iter().map(|node| (node, None)).collect());
     }
     let (steps, quantisations) = quantisations(graph, &seen.ranges)?;
     let convolutions = steps.iter().filter(|step| matches!(graph.nodes[step.id].op, Op::Conv { .. }));

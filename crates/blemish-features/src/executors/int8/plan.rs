@@ -97,12 +97,11 @@ pub(super) fn plan(
 }
 
 /// How much of a network is done in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// Every step, and the maps between them.
     Whole,
-    /// The products of its linear maps; all maps are in single precision.
-    LinearMaps,
+    /// The products of these linear maps, in their order; all maps are in single precision.
+    LinearMaps(Vec<NodeId>),
 }
 
 /// How much of a graph can be done in bytes.
@@ -110,16 +109,15 @@ pub(crate) enum Extent {
 /// # Errors
 /// [`FeatureError::Engine`] if nothing can, with the first operator that stands in the way.
 pub(crate) fn extent(graph: &Graph) -> Result<Extent, FeatureError> {
-    match check(graph) {
-        Ok(()) => Ok(Extent::Whole),
-        Err(_) if (0..graph.nodes.len()).any(|node| is_linear_map(graph, node)) => Ok(Extent::LinearMaps),
-        Err(error) => Err(error),
-    }
+    let Err(error) = check(graph) else { return Ok(Extent::Whole) };
+    let linear_maps: Vec<NodeId> =
+        (0..graph.nodes.len()).filter(|&node| is_linear_map(graph, node)).collect();
+    if linear_maps.is_empty() { Err(error) } else { Ok(Extent::LinearMaps(linear_maps)) }
 }
 
 /// Whether a node maps every position on its own, from so many channels that bytes save time. What follows a global mean costs little
 /// and steers much.
-pub(super) fn is_linear_map(graph: &Graph, node: NodeId) -> bool {
+fn is_linear_map(graph: &Graph, node: NodeId) -> bool {
     let node = &graph.nodes[node];
     let Op::Conv { kernel: 1, stride: 1, groups: 1, padding } = node.op else { return false };
     padding.around(1, 1, 1) == (0, 0)

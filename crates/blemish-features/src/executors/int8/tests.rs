@@ -5,7 +5,9 @@ use super::{
 };
 use crate::backbone::embedded_weights;
 use crate::executors::native::NativeExecutor;
-use crate::graph::{Activation, Executor, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights};
+use crate::graph::{
+    Activation, Executor, FeatureMap, Graph, Node, Normalization, Op, Padding, Tap, Tensor, Weights,
+};
 use crate::networks::vit;
 use crate::{Architecture, networks};
 
@@ -45,6 +47,24 @@ fn the_embedded_network_loses_little_at_every_step() {
     }
 }
 
+/// The maps of a batch, which one thread and four give, for all images at once and one by one.
+fn same_for_threads_and_batches(
+    graph: &Graph,
+    network: &QuantisedNetwork,
+    batch: &[f32],
+    [count, height, width]: [usize; 3],
+) -> Vec<FeatureMap> {
+    let [alone, many] = [1, 4].map(|threads| executor(graph, network, threads).unwrap());
+    let whole = alone.run(batch, [count, height, width]).unwrap();
+    assert_eq!(many.run(batch, [count, height, width]).unwrap(), whole);
+    for (index, image) in batch.chunks(3 * height * width).enumerate() {
+        for (map, all) in many.run(image, [1, height, width]).unwrap().iter().zip(&whole) {
+            assert_eq!(map.data, all.data.chunks(map.data.len()).nth(index).unwrap());
+        }
+    }
+    whole
+}
+
 #[test]
 fn threads_and_batches_give_the_same_bits() {
     let (graph, weights) = lite0();
@@ -52,15 +72,7 @@ fn threads_and_batches_give_the_same_bits() {
     let seen = calibrate(&graph, &weights, &watched(3, 64), 1).unwrap();
     let network = QuantisedNetwork::new(&graph, &weights, &seen).unwrap();
     network.check(&graph).unwrap();
-    let alone = QuantisedExecutor::new(&graph, &network, 1).unwrap();
-    let many = QuantisedExecutor::new(&graph, &network, 4).unwrap();
-    let whole = alone.run(&batch, size).unwrap();
-    assert_eq!(many.run(&batch, size).unwrap(), whole);
-    for (index, image) in batch.chunks(3 * 64 * 64).enumerate() {
-        for (map, all) in many.run(image, [1, 64, 64]).unwrap().iter().zip(&whole) {
-            assert_eq!(map.data, all.data.chunks(map.data.len()).nth(index).unwrap());
-        }
-    }
+    same_for_threads_and_batches(&graph, &network, &batch, size);
 }
 
 fn node(name: &str, op: Op, inputs: Vec<usize>) -> Node {
@@ -199,15 +211,7 @@ fn a_transformer_in_bytes_has_the_same_bits_for_threads_and_batches() {
     let (size, batch) = ([3, 48, 40], images(3, 48)[..3 * 3 * 48 * 40].to_vec());
     let seen = calibrate(&graph, &weights, &watched(3, 48), 1).unwrap();
     let network = QuantisedNetwork::new(&graph, &weights, &seen).unwrap();
-    let alone = executor(&graph, &network, 1).unwrap();
-    let many = executor(&graph, &network, 4).unwrap();
-    let whole = alone.run(&batch, size).unwrap();
-    assert_eq!(many.run(&batch, size).unwrap(), whole);
-    for (index, image) in batch.chunks(3 * 48 * 40).enumerate() {
-        for (map, all) in many.run(image, [1, 48, 40]).unwrap().iter().zip(&whole) {
-            assert_eq!(map.data, all.data.chunks(map.data.len()).nth(index).unwrap());
-        }
-    }
+    let whole = same_for_threads_and_batches(&graph, &network, &batch, size);
     let single = NativeExecutor::new(&graph, &weights, 1).unwrap();
     assert_ne!(single.run(&batch, size).unwrap(), whole);
 }

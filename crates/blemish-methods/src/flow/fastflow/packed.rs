@@ -12,9 +12,6 @@ use blemish_nn::layers::{Conv, Layer, MapNorm};
 use blemish_ops::Clamp;
 use rayon::prelude::*;
 
-/// Adds to the variance of a normalised map.
-const EPSILON: f64 = 1e-5;
-
 /// The flows of all layers.
 pub(super) struct Packed {
     layers: Vec<Flow>,
@@ -36,8 +33,6 @@ struct Norm {
 struct Block {
     subnet: [Convolution; 2],
     kernel: usize,
-    /// Channels of the first half.
-    first: usize,
     step: CouplingStep,
 }
 
@@ -73,7 +68,7 @@ impl Flow {
     fn energy(&self, map: &[f32], [channels, height, width]: [usize; 3], is_parallel: bool) -> Vec<f32> {
         let normed = self.norm.as_ref().map(|norm| norm.apply(map));
         let map = normed.as_deref().unwrap_or(map);
-        let first = self.blocks.first().map_or(channels - channels / 2, |block| block.first);
+        let first = self.blocks.first().map_or(channels - channels / 2, |block| block.step.first());
         let (a, b) = map.split_at(first * height * width);
         let [mut a, mut b] = [(a, first), (b, channels - first)]
             .map(|(half, channels)| ChannelsLast::from_planes(half, [channels, height, width]));
@@ -105,11 +100,11 @@ impl Norm {
         Ok(Self { learned })
     }
 
-    /// (x - mean) / sqrt(variance + 1e-5), scaled and shifted.
+    /// (x - mean) / sqrt(variance + epsilon), scaled and shifted.
     fn apply(&self, map: &[f32]) -> Vec<f32> {
         let mean = mean(map, |value| value);
         let variance = self::mean(map, |value| (value - mean) * (value - mean));
-        let (mean, factor) = (mean as f32, (1.0 / (variance + EPSILON).sqrt()) as f32);
+        let (mean, factor) = (mean as f32, (1.0 / (variance + MapNorm::EPSILON).sqrt()) as f32);
         let standard = map.iter().map(|value| (value - mean) * factor);
         match &self.learned {
             Some([scale, shift]) => {
@@ -157,7 +152,7 @@ impl Block {
         );
         let second = permutation.order.len() - coupling.first;
         let subnet = [convolution(inner, [1, 1])?, convolution(outer, [second, step.raw_channels() / 2])?];
-        Ok(Self { subnet, kernel: inner.weight.dims()[2], first: coupling.first, step })
+        Ok(Self { subnet, kernel: inner.weight.dims()[2], step })
     }
 }
 

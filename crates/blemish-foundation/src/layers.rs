@@ -1,6 +1,7 @@
 //! Layers of frozen transformers on rows: one row a token or a cell of a map.
 
 pub(crate) use blemish_features::transformer::{Activation, Linear, Norm};
+use blemish_kernels::Lines;
 use blemish_kernels::conv::{ChannelsLast, ConvSpec, Convolution, Epilogue, Windows};
 use blemish_kernels::transformer::{Heads, Mask, Tokens, attention};
 
@@ -105,8 +106,9 @@ impl Conv {
         let size = (height.div_ceil(self.stride), width.div_ceil(self.stride));
         let border = self.kernel / 2;
         let windows = Windows { top: border, left: border, height: size.0, width: size.1 };
-        let input = ChannelsLast::from_rows(rows, height, width);
-        let out = self.convolution.apply(&input, windows, Epilogue::new(None, activation), Vec::new(), true);
+        let input = ChannelsLast::from_rows(&rows, height, width);
+        let out =
+            self.convolution.apply(&input, windows, Epilogue::new(None, activation), Lines::new(), true);
         (out.into_rows(), size)
     }
 }

@@ -3,6 +3,7 @@
 //! Every value is computed on its own by arithmetic alone: the same bits for all widths of vectors and numbers of threads.
 
 use crate::conv::ChannelsLast;
+use crate::lines::Lines;
 use crate::simd::functions::{exp_lanes, tanh_lanes};
 use crate::simd::{Kernel, LANES, Lanes, widest};
 use rayon::prelude::*;
@@ -28,8 +29,8 @@ pub struct CouplingStep {
     /// Channels of each half.
     halves: [usize; 2],
     /// Channel by channel as pixels hold them, each half filled up.
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+    scale: Lines<f32>,
+    shift: Lines<f32>,
     /// Where each value of the outcome lies in the pixel before; those that fill up lie behind it.
     order: Vec<u32>,
 }
@@ -47,7 +48,7 @@ impl CouplingStep {
         let second = (channels - first).next_multiple_of(LANES);
         let place = |channel: usize| if channel < first { channel } else { pitch + channel - first };
         let filled = |values: &[f32]| {
-            let mut filled = vec![0.0; pitch + second];
+            let mut filled = Lines::zeros(pitch + second);
             values.iter().enumerate().for_each(|(channel, &value)| filled[place(channel)] = value);
             filled
         };
@@ -84,7 +85,7 @@ impl CouplingStep {
         &self,
         halves: [&ChannelsLast; 2],
         raw: &ChannelsLast,
-        spaces: [Vec<f32>; 2],
+        spaces: [Lines<f32>; 2],
         is_parallel: bool,
     ) -> [ChannelsLast; 2] {
         let size = |map: &ChannelsLast| [map.height, map.width];
@@ -139,7 +140,7 @@ impl Kernel for Step<'_> {
         let ins = self.first.chunks_exact(pitches[0]).zip(self.second.chunks_exact(pitches[1]));
         let (scales, shifts) = (scale.as_chunks::<LANES>().0, shift.as_chunks::<LANES>().0);
         // The pixel before it is reordered, and a zero for what fills up.
-        let mut pixel = vec![0.0; scale.len() + 1];
+        let mut pixel = Lines::zeros(scale.len() + 1);
         for ((out, x), raw) in outs.zip(ins).zip(self.raw.chunks_exact(2 * pitches[1])) {
             let (kept, changed) = pixel.as_chunks_mut::<LANES>().0.split_at_mut(pitches[0] / LANES);
             let vectors = kept.len();
@@ -230,12 +231,12 @@ mod tests {
         let (channels, pixels) = (first + second, height * width);
         let [scale, shift] = [values(channels, 1), values(channels, 2)];
         let step = CouplingStep::new(COUPLING, first, [&scale, &shift], &order(channels));
-        let map = |count: usize, seed| ChannelsLast::from_rows(values(pixels * count, seed), height, width);
+        let map = |count: usize, seed| ChannelsLast::from_rows(&values(pixels * count, seed), height, width);
         let mut raw = values(pixels * step.raw_channels(), 5);
         raw.iter_mut().for_each(|value| *value *= 20.0);
         Case {
             halves: [map(first, 3), map(second, 4)],
-            raw: ChannelsLast::from_rows(raw, height, width),
+            raw: ChannelsLast::from_rows(&raw, height, width),
             step,
         }
     }
@@ -265,7 +266,7 @@ mod tests {
         for shape in [[3, 5, 32, 32], [1, 1, 3, 2], [20, 31, 17, 16], [2, 2, 40, 20], [4, 4, 128, 128]] {
             let case = case(shape);
             let halves = [&case.halves[0], &case.halves[1]];
-            let junk = || [vec![f32::NAN; 3], vec![f32::NAN; 70_000]];
+            let junk = || [3, 70_000].map(|length| std::iter::repeat_n(f32::NAN, length).collect());
             let found = case.step.apply(halves, &case.raw, junk(), false);
             let pixels = found[0].pixels().zip(found[1].pixels());
             for ((a, b), exact) in pixels.zip(plain(&case)) {

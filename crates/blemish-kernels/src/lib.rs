@@ -35,6 +35,7 @@ pub mod int8;
 pub mod k_centre;
 pub mod k_means;
 pub mod knn;
+mod lines;
 pub mod map;
 mod panels;
 pub mod principal;
@@ -47,6 +48,7 @@ pub mod winograd;
 mod workers;
 
 pub use error::KernelError;
+pub use lines::Lines;
 pub use workers::Workers;
 
 /// The one random generator of this crate: ChaCha with 12 rounds, the same stream on every machine.

@@ -8,6 +8,7 @@
 //! Every entry is accumulated over the coordinates in ascending order, for every vector width: products have
 //! the same bits on every machine and for every number of threads.
 
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 
 /// Queries of a register tile when registers hold sixteen values; half of it else.
@@ -21,9 +22,9 @@ pub(crate) struct Panels {
     width: usize,
     rows: usize,
     /// Panel after panel, each `width` x 16.
-    values: Vec<f32>,
+    values: Lines<f32>,
     /// One a row; infinity where the last panel has no row, so that no score of it is ever low.
-    offsets: Vec<f32>,
+    offsets: Lines<f32>,
 }
 
 /// Coordinates of sixteen rows and their offsets.
@@ -32,16 +33,18 @@ type Panel<'a> = (&'a [[f32; LANES]], &'a [f32; LANES]);
 impl Panels {
     /// No rows of `width` values yet.
     pub fn new(width: usize) -> Self {
-        Self { width, rows: 0, values: Vec::new(), offsets: Vec::new() }
+        Self { width, rows: 0, values: Lines::new(), offsets: Lines::new() }
     }
 
     /// Room for so many rows, to keep the peak of memory known.
     pub fn with_capacity(width: usize, rows: usize) -> Self {
         let panels = rows.div_ceil(LANES);
-        let mut empty = Self::new(width);
-        empty.values.reserve_exact(panels * width * LANES);
-        empty.offsets.reserve_exact(panels * LANES);
-        empty
+        let (values, offsets) = (panels * width * LANES, panels * LANES);
+        Self {
+            values: Lines::with_capacity(values),
+            offsets: Lines::with_capacity(offsets),
+            ..Self::new(width)
+        }
     }
 
     /// Rows held.
@@ -58,8 +61,9 @@ impl Panels {
     pub fn push(&mut self, row: impl IntoIterator<Item = f32>, offset: f32) {
         let lane = self.rows % LANES;
         if lane == 0 {
-            self.values.resize(self.values.len() + self.width * LANES, 0.0);
-            self.offsets.resize(self.offsets.len() + LANES, f32::INFINITY);
+            self.values.resize(self.values.len() + self.width * LANES);
+            self.offsets.resize(self.rows + LANES);
+            self.offsets[self.rows..].fill(f32::INFINITY);
         }
         let start = (self.rows / LANES) * self.width * LANES;
         let panel = &mut self.values[start..start + self.width * LANES];

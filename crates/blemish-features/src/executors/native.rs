@@ -10,13 +10,13 @@ use super::spaces::SpacePool;
 use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Weights};
 use crate::positions::Positions;
-use blemish_kernels::Workers;
 use blemish_kernels::conv::{
     self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
     scale_channels,
 };
 use blemish_kernels::int8::ByteLinear;
 use blemish_kernels::transformer::maps;
+use blemish_kernels::{Lines, Workers};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -176,7 +176,7 @@ impl Work {
         &self,
         inputs: &[&ChannelsLast],
         [height, width]: [usize; 2],
-        space: Vec<f32>,
+        space: Lines<f32>,
         is_parallel: bool,
     ) -> Option<ChannelsLast> {
         let first = *inputs.first()?;

@@ -4,6 +4,7 @@ use super::dense::{Panels, Tiles};
 use super::depthwise::Depthwise;
 use super::winograd::{self, Winograd};
 use super::{Activation, ChannelsLast, Windows, each_chunk};
+use crate::lines::Lines;
 use crate::product::{Finish, Product};
 use crate::simd::{LANES, Lanes, widest};
 use crate::winograd::TILE;
@@ -40,7 +41,7 @@ pub struct Epilogue<'a> {
 impl<'a> Epilogue<'a> {
     /// Adds `residual`, a map of the output's shape, and applies the non-linearity.
     pub fn new(residual: Option<&'a ChannelsLast>, activation: Activation) -> Self {
-        Self { residual: residual.map(|map| map.values.as_slice()), activation }
+        Self { residual: residual.map(|map| &*map.values), activation }
     }
 
     /// The epilogue of the outputs from value `start` on.
@@ -63,7 +64,7 @@ impl<'a> Epilogue<'a> {
 pub struct Convolution {
     spec: ConvSpec,
     /// Filled up to the output's pitch.
-    bias: Vec<f32>,
+    bias: Lines<f32>,
     pub(super) way: Way,
 }
 
@@ -72,7 +73,7 @@ pub(super) enum Way {
     Dense(Panels),
     Winograd(Vec<Panels>),
     /// kernel x kernel x pitch.
-    Depthwise(Vec<f32>),
+    Depthwise(Lines<f32>),
 }
 
 impl Convolution {
@@ -91,8 +92,8 @@ impl Convolution {
         );
         assert_eq!(bias.len(), out_channels, "one bias a channel");
         let area = kernel * kernel;
-        let mut padded = bias.to_vec();
-        padded.resize(out_channels.next_multiple_of(LANES), 0.0);
+        let mut padded = Lines::zeros(out_channels.next_multiple_of(LANES));
+        padded[..out_channels].copy_from_slice(bias);
         let is_winograd = kernel == 3
             && stride == 1
             && groups == 1
@@ -100,7 +101,7 @@ impl Convolution {
             && in_channels * out_channels <= MOST_WINOGRAD_PAIRS;
         let way = if groups == in_channels && groups == out_channels && groups > 1 {
             let pitch = padded.len();
-            let mut turned = vec![0.0; area * pitch];
+            let mut turned = Lines::zeros(area * pitch);
             for (channel, taps) in weights.chunks_exact(area).enumerate() {
                 taps.iter().enumerate().for_each(|(tap, &value)| turned[tap * pitch + channel] = value);
             }
@@ -131,7 +132,7 @@ impl Convolution {
         input: &ChannelsLast,
         windows: Windows,
         epilogue: Epilogue<'_>,
-        space: Vec<f32>,
+        space: Lines<f32>,
         is_parallel: bool,
     ) -> ChannelsLast {
         assert_eq!(input.channels, self.spec.in_channels, "a map of the convolution's channels");
@@ -261,7 +262,7 @@ fn rows_of(values: usize) -> usize {
 
 /// The part of the zero-padded map that the windows see.
 fn with_border(input: &ChannelsLast, windows: Windows, [height, width]: [usize; 2]) -> ChannelsLast {
-    let mut values = vec![0.0; height * width * input.pitch];
+    let mut values = Lines::zeros(height * width * input.pitch);
     let columns = input.width.min(width - windows.left.min(width)) * input.pitch;
     let rows = values.chunks_exact_mut(width * input.pitch).skip(windows.top);
     for (to, from) in rows.zip(input.values.chunks_exact(input.row_length().max(1))) {

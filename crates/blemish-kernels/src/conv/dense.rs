@@ -1,6 +1,7 @@
 //! Register tiles of pixels x output channels: the inner product of every dense convolution.
 
 use super::Epilogue;
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes};
 
 /// Vectors of output channels that a packed panel holds side by side.
@@ -13,14 +14,14 @@ pub(crate) struct Panels {
     terms: usize,
     /// Vectors of output channels.
     vectors: usize,
-    values: Vec<f32>,
+    values: Lines<f32>,
 }
 
 impl Panels {
     /// Packs `weight(output channel, term)`; channels that fill up the last vector get zero.
     pub fn new(channels: usize, terms: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
         let vectors = channels.div_ceil(LANES);
-        let mut values = Vec::with_capacity(vectors * LANES * terms);
+        let mut values = Lines::with_capacity(vectors * LANES * terms);
         for first in (0..vectors).step_by(PANEL) {
             for term in 0..terms {
                 let lanes = first * LANES..(first + PANEL).min(vectors) * LANES;
@@ -40,7 +41,7 @@ impl Panels {
         row: impl Fn(usize) -> &'a [f32],
     ) -> Self {
         let vectors = channels.div_ceil(LANES);
-        let mut values = vec![0.0; vectors * LANES * terms];
+        let mut values = Lines::zeros(vectors * LANES * terms);
         // Without terms there is nothing to place.
         for channel in (0..channels).take_while(|_| terms > 0) {
             let (start, lane, width) = place(channel, vectors, terms);
@@ -53,7 +54,7 @@ impl Panels {
     /// Packs a matrix whose columns, one a term, hold the output channels.
     pub fn from_columns<'a>(channels: usize, terms: usize, column: impl Fn(usize) -> &'a [f32]) -> Self {
         let vectors = channels.div_ceil(LANES);
-        let mut values = vec![0.0; vectors * LANES * terms];
+        let mut values = Lines::zeros(vectors * LANES * terms);
         for term in 0..terms {
             for (panel, part) in column(term)[..channels].chunks(PANEL * LANES).enumerate() {
                 let (start, _, width) = place(panel * PANEL * LANES, vectors, terms);

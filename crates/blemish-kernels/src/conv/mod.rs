@@ -26,6 +26,7 @@ pub use activation::Activation;
 pub use convolution::{ConvSpec, Convolution, Epilogue};
 pub use pool::{MaxPool, concatenate, global_mean, scale_channels};
 
+use crate::lines::Lines;
 use crate::simd::LANES;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -40,14 +41,14 @@ pub struct ChannelsLast {
     /// Channels a pixel.
     pub channels: usize,
     pitch: usize,
-    values: Vec<f32>,
+    values: Lines<f32>,
 }
 
 impl ChannelsLast {
     /// Zeros, every pixel filled up to whole vectors.
     pub fn zeros(height: usize, width: usize, channels: usize) -> Self {
         let pitch = channels.next_multiple_of(LANES);
-        Self { height, width, channels, pitch, values: vec![0.0; height * width * pitch] }
+        Self { height, width, channels, pitch, values: Lines::zeros(height * width * pitch) }
     }
 
     /// Number of values that a map takes.
@@ -56,14 +57,14 @@ impl ChannelsLast {
     }
 
     /// As [`Self::zeros`], in the memory of a map that is not needed any more, and with values yet to be overwritten.
-    pub(crate) fn recycled(height: usize, width: usize, channels: usize, mut space: Vec<f32>) -> Self {
+    pub(crate) fn recycled(height: usize, width: usize, channels: usize, mut space: Lines<f32>) -> Self {
         let pitch = channels.next_multiple_of(LANES);
-        space.resize(Self::values(height, width, channels), 0.0);
+        space.resize(Self::values(height, width, channels));
         Self { height, width, channels, pitch, values: space }
     }
 
     /// The memory it takes, for a map to come.
-    pub fn into_space(self) -> Vec<f32> {
+    pub fn into_space(self) -> Lines<f32> {
         self.values
     }
 
@@ -74,7 +75,7 @@ impl ChannelsLast {
     pub fn from_planes(planes: &[f32], [channels, height, width]: [usize; 3]) -> Self {
         let area = height * width;
         assert_eq!(planes.len(), channels * area, "planes of one size, one a channel");
-        let mut values = vec![0.0; area * channels];
+        let mut values = Lines::zeros(area * channels);
         for (channel, plane) in planes.chunks_exact(area.max(1)).enumerate() {
             for (pixel, &value) in values.chunks_exact_mut(channels).zip(plane) {
                 pixel[channel] = value;
@@ -87,16 +88,16 @@ impl ChannelsLast {
     ///
     /// # Panics
     /// If `rows` are not whole rows.
-    pub fn from_rows(rows: Vec<f32>, height: usize, width: usize) -> Self {
+    pub fn from_rows(rows: &[f32], height: usize, width: usize) -> Self {
         let channels = rows.len() / (height * width).max(1);
         assert_eq!(rows.len(), height * width * channels, "one row a pixel");
-        Self { height, width, channels, pitch: channels, values: rows }
+        Self { height, width, channels, pitch: channels, values: rows.into() }
     }
 
     /// Rows of channels, one a pixel.
     pub fn into_rows(self) -> Vec<f32> {
         if self.pitch == self.channels {
-            return self.values;
+            return self.values.to_vec();
         }
         let pixels = self.values.chunks_exact(self.pitch.max(1));
         pixels.flat_map(|pixel| &pixel[..self.channels]).copied().collect()

@@ -1,6 +1,7 @@
 //! Pooling, and joining maps.
 
 use super::{ChannelsLast, Windows};
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 
 /// The maximum over a square window; what lies outside the map never wins.
@@ -14,7 +15,7 @@ pub struct MaxPool {
 
 impl MaxPool {
     /// Pools a map; `space` is memory to use, of any content.
-    pub fn apply(&self, input: &ChannelsLast, windows: Windows, space: Vec<f32>) -> ChannelsLast {
+    pub fn apply(&self, input: &ChannelsLast, windows: Windows, space: Lines<f32>) -> ChannelsLast {
         let mut out = ChannelsLast::recycled(windows.height, windows.width, input.channels, space);
         widest(Pool { pool: *self, input: &input.filled(), windows, out: &mut out.values });
         out
@@ -71,7 +72,7 @@ pub fn global_mean(input: &ChannelsLast) -> ChannelsLast {
 pub fn scale_channels(mut input: ChannelsLast, factors: &ChannelsLast) -> ChannelsLast {
     let length = factors.values.len().max(1);
     for values in input.values.chunks_exact_mut(length) {
-        values.iter_mut().zip(&factors.values).for_each(|(value, factor)| *value *= factor);
+        values.iter_mut().zip(factors.values.iter()).for_each(|(value, factor)| *value *= factor);
     }
     input
 }
@@ -93,7 +94,7 @@ pub fn concatenate(maps: &[&ChannelsLast]) -> ChannelsLast {
 impl ChannelsLast {
     /// The sum with a map of the same shape, then the non-linearity.
     pub fn add(mut self, other: &Self, activation: super::Activation) -> Self {
-        self.values.iter_mut().zip(&other.values).for_each(|(value, other)| *value += other);
+        self.values.iter_mut().zip(other.values.iter()).for_each(|(value, other)| *value += other);
         self.activated(activation)
     }
 

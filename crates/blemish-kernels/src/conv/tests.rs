@@ -8,8 +8,8 @@ fn value(i: usize) -> f32 {
 }
 
 /// Memory with something in it.
-fn junk() -> Vec<f32> {
-    vec![f32::NAN; 77]
+fn junk() -> Lines<f32> {
+    std::iter::repeat_n(f32::NAN, 77).collect()
 }
 
 struct Case {

@@ -7,6 +7,7 @@
 
 use super::dense::{Panels, Tiles};
 use super::{ChannelsLast, Epilogue, Windows};
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes};
 use crate::winograd::{InputLine, Line, OutputLine, PRODUCTS, REACH, TILE};
 use std::cell::Cell;
@@ -51,17 +52,17 @@ fn transform_kernel(kernel: &[f32; 9]) -> [f32; PRODUCTS] {
 
 thread_local! {
     /// Space for transformed tiles, kept between convolutions: what it holds is always overwritten before it is read.
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch(Lines::new())) };
 }
 
 #[derive(Default)]
-struct Scratch(Vec<f32>);
+struct Scratch(Lines<f32>);
 
 impl Scratch {
     /// Two slices of the given lengths.
     fn split_at(&mut self, first: usize, second: usize) -> (&mut [f32], &mut [f32]) {
         if self.0.len() < first + second {
-            self.0.resize(first + second, 0.0);
+            self.0.resize(first + second);
         }
         self.0[..first + second].split_at_mut(first)
     }
@@ -101,7 +102,7 @@ impl Kernel for Winograd<'_> {
         for tile in 0..tiles {
             self.transform_input::<V>((tile / tiles_across, tile % tiles_across), tile, step_in, inputs);
         }
-        let zeros = vec![0.0; pitch_out];
+        let zeros = Lines::zeros(pitch_out);
         let each = inputs.chunks_exact(step_in).zip(products.chunks_exact_mut(step_out));
         for ((input, out), panels) in each.zip(self.panels) {
             let multiply = Tiles {

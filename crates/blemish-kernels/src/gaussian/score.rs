@@ -2,6 +2,7 @@
 
 use super::{packed_length, row_start};
 use crate::KernelError;
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 use half::slice::HalfFloatSliceExt;
 use half::{f16, slice::HalfBitsSliceExt};
@@ -251,7 +252,7 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
             let Scratch { factor, apart, steps } = &*scratch;
             let squared = match bytes {
                 Some(factor) => widest(Norm { dimensions: d, factor, apart, steps }),
-                None => widest(Norm { dimensions: d, factor: factor.as_slice(), apart, steps }),
+                None => widest(Norm { dimensions: d, factor: &**factor, apart, steps }),
             };
             *target = squared.sqrt();
         }
@@ -260,18 +261,18 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
 
 /// Space for one position, filled up with zeros so that vectors may be loaded anywhere.
 struct Scratch {
-    factor: Vec<f32>,
-    apart: Vec<f32>,
+    factor: Lines<f32>,
+    apart: Lines<f32>,
     /// What each row of the factor is to be multiplied with.
-    steps: Vec<f32>,
+    steps: Lines<f32>,
 }
 
 impl Scratch {
     fn new(dimensions: usize) -> Self {
         Self {
-            factor: vec![0.0; packed_length(dimensions) + LANES],
-            apart: vec![0.0; dimensions.next_multiple_of(LANES)],
-            steps: vec![1.0; dimensions.next_multiple_of(LANES)],
+            factor: Lines::zeros(packed_length(dimensions) + LANES),
+            apart: Lines::zeros(dimensions.next_multiple_of(LANES)),
+            steps: std::iter::repeat_n(1.0, dimensions.next_multiple_of(LANES)).collect(),
         }
     }
 }

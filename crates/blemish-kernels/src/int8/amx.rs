@@ -16,7 +16,8 @@ use std::sync::OnceLock;
 pub(crate) const ROWS: usize = 16;
 
 /// Sums of two tiles' rows with up to four vectors of columns.
-pub(crate) type Sums = [[[i32; LANES]; VECTORS]; 2 * ROWS];
+#[repr(align(64))]
+pub(crate) struct Sums(pub [[[i32; LANES]; VECTORS]; 2 * ROWS]);
 
 /// Whether the processor has tiles and the system lets this process use them. Asked once.
 pub(super) fn is_available() -> bool {
@@ -124,7 +125,7 @@ impl Tiler {
         }
         let [one, two] = left.map(<[u8]>::as_ptr);
         let right = right.as_ptr().cast::<[i8; BYTES]>().wrapping_add(first);
-        let sums = sums.as_mut_ptr().cast::<[i32; LANES]>().wrapping_add(first);
+        let sums = sums.0.as_mut_ptr().cast::<[i32; LANES]>().wrapping_add(first);
         let right_step = V * BYTES;
         // What one vector and two have in common.
         macro_rules! products {

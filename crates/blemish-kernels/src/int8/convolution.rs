@@ -12,6 +12,7 @@ use super::map::{ByteMap, pitch_of};
 use super::matrices::Matrices;
 use super::strip::strip;
 use crate::conv::{ConvSpec, Windows, each_chunk};
+use crate::lines::Lines;
 
 /// Bytes of map that a chunk of work should touch: what stays in the second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -43,6 +44,16 @@ pub struct ByteConvolution {
 enum Way {
     Dense(Panels),
     Depthwise(Kernels),
+}
+
+/// Fours of channels that are summed for a pixel. Tiles take whole cache lines of it: rows of tiles that lie across two lines are loaded six
+/// times as slowly.
+fn quads_of(channels: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if channels > 32 && Instructions::detect().has_tiles() {
+        return pitch_of(channels) / 4;
+    }
+    channels.div_ceil(4)
 }
 
 impl ByteConvolution {
@@ -87,8 +98,8 @@ impl ByteConvolution {
             let constants = kernels.channels().map(constants).collect();
             (Way::Depthwise(kernels), constants)
         } else {
-            // Terms in the order of the map's memory: row of the kernel, column, channel, filled up to four.
-            let filled = in_channels.next_multiple_of(4);
+            // Terms in the order of the map's memory: row of the kernel, column, channel, filled up.
+            let filled = 4 * quads_of(in_channels);
             let panels = Panels::new(Order::Packed, out_channels, area * filled / 4, |out, term| {
                 let (tap, channel) = (term / filled, term % filled);
                 let own = channel.checked_sub(out / group_out * group_in).filter(|&own| own < group_in);
@@ -111,7 +122,7 @@ impl ByteConvolution {
         input: &ByteMap,
         windows: Windows,
         residual: Option<Residual<'_>>,
-        space: Vec<u8>,
+        space: Lines<u8>,
         is_parallel: bool,
     ) -> ByteMap {
         self.apply_with(Instructions::detect(), input, windows, residual, space, is_parallel)
@@ -124,7 +135,7 @@ impl ByteConvolution {
         input: &ByteMap,
         windows: Windows,
         residual: Option<Residual<'_>>,
-        space: Vec<u8>,
+        space: Lines<u8>,
         is_parallel: bool,
     ) -> ByteMap {
         let ConvSpec { kernel, stride, out_channels, in_channels, .. } = self.spec;
@@ -138,8 +149,7 @@ impl ByteConvolution {
         if let Some(Residual { map, .. }) = residual {
             assert_eq!([map.height, map.width, map.channels], shape, "a residual of the output's shape");
         }
-        let residual =
-            residual.map(|residual| (residual.map.values.as_slice(), residual.map.zero, residual.ratio));
+        let residual = residual.map(|residual| (&*residual.map.values, residual.map.zero, residual.ratio));
         let finish = Finish::new(self.output, residual);
         // Rows of bytes that a chunk of work reads and writes.
         let row = out.row_length() + stride * input.row_length();
@@ -154,7 +164,7 @@ impl ByteConvolution {
             match &self.way {
                 Way::Dense(panels) => {
                     let strip = strip(input, windows, [kernel, stride], rows.clone(), input.pitch);
-                    let quads = in_channels.div_ceil(4);
+                    let quads = quads_of(in_channels);
                     let taps = (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x)));
                     let tap = |(y, x)| y * strip.row_step + x * input.pitch;
                     let terms = taps.flat_map(|at| (0..quads).map(move |quad| tap(at) + 4 * quad));

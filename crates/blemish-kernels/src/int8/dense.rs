@@ -4,6 +4,7 @@
 
 use super::instructions::Task;
 use super::lanes::{BYTES, Dots, LANES, VECTORS, channel_of};
+use crate::lines::Lines;
 
 /// Weights of one vector of channels for four terms.
 type Weights = [i8; BYTES];
@@ -33,7 +34,7 @@ pub(super) struct Panels {
     /// Four terms each.
     quads: usize,
     pub vectors: usize,
-    weights: Vec<Weights>,
+    weights: Lines<Weights>,
 }
 
 /// What becomes of the sums of a pixel (or row).
@@ -50,7 +51,7 @@ impl Panels {
     /// Packs `weight(output channel, term)` for terms in fours.
     pub fn new(order: Order, channels: usize, quads: usize, weight: impl Fn(usize, usize) -> i8) -> Self {
         let vectors = channels.div_ceil(LANES);
-        let mut weights = Vec::with_capacity(vectors * quads);
+        let mut weights = Lines::with_capacity(vectors * quads);
         for first in (0..vectors).step_by(VECTORS) {
             let width = (vectors - first).min(VECTORS);
             for (quad, vector) in (0..quads * width).map(|at| (at / width, at % width)) {

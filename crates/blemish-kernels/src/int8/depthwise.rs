@@ -3,6 +3,7 @@
 use super::finish::{Constants, Finish};
 use super::instructions::Task;
 use super::lanes::{BYTES, Dots, LANES, VECTORS, channel_of};
+use crate::lines::Lines;
 
 /// Pixels summed side by side, so that an interleaved column serves several of them.
 const PIXELS: usize = 4;
@@ -15,7 +16,7 @@ pub(super) struct Kernels {
     /// Where each block begins among the channels. The last begins early enough to be full, if there are 64 channels.
     starts: Vec<usize>,
     /// (block, four rows, column), one each of the block's vectors.
-    taps: Vec<[[i8; BYTES]; VECTORS]>,
+    taps: Lines<[[i8; BYTES]; VECTORS]>,
 }
 
 impl Kernels {
@@ -28,7 +29,7 @@ impl Kernels {
     ) -> Self {
         let last = pitch.saturating_sub(BYTES);
         let starts: Vec<usize> = (0..pitch).step_by(BYTES).map(|start| start.min(last)).collect();
-        let mut taps = Vec::new();
+        let mut taps = Lines::new();
         for start in &starts {
             for (group, column) in (0..size.div_ceil(4) * size).map(|at| (at / size, at % size)) {
                 taps.push(std::array::from_fn(|vector| {

@@ -55,6 +55,7 @@ pub struct Requantisation {
 
 /// What the lanes of one vector of sums need.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Constants {
     /// Bias less the sum of the weights times the zero of the input.
     pub bias: [i32; LANES],

@@ -20,6 +20,7 @@ use super::map::{Quantisation, Rounding};
 #[cfg(target_arch = "x86_64")]
 use super::matrices::Matrices;
 use crate::conv::{ChannelsLast, Epilogue, each_chunk};
+use crate::lines::Lines;
 use crate::simd::Lanes;
 
 /// Bytes of rows that a chunk of work should read: what stays in the second-level cache beside the weights of a block.
@@ -39,6 +40,7 @@ pub struct ByteLinear {
 
 /// What the lanes of one vector of sums need.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 struct Constants {
     /// The sums of each output's weights.
     weight_sums: [i32; LANES],
@@ -80,7 +82,7 @@ impl ByteLinear {
         &self,
         input: &ChannelsLast,
         epilogue: Epilogue<'_>,
-        space: Vec<f32>,
+        space: Lines<f32>,
         is_parallel: bool,
     ) -> ChannelsLast {
         self.apply_with(Instructions::detect(), input, epilogue, space, is_parallel)
@@ -92,7 +94,7 @@ impl ByteLinear {
         instructions: Instructions,
         input: &ChannelsLast,
         epilogue: Epilogue<'_>,
-        space: Vec<f32>,
+        space: Lines<f32>,
         is_parallel: bool,
     ) -> ChannelsLast {
         assert_eq!(input.channels, self.inputs, "a map of the linear map's inputs");
@@ -108,7 +110,7 @@ impl ByteLinear {
         let (in_pitch, out_pitch) = (input.pitch(), out.pitch());
         each_chunk(out.all_values_mut(), rows * out_pitch, is_parallel, |index, out| {
             let count = out.len() / out_pitch;
-            let (mut bytes, mut quantisations) = (vec![0; count * row_bytes], Vec::with_capacity(count));
+            let (mut bytes, mut quantisations) = (Lines::zeros(count * row_bytes), Vec::with_capacity(count));
             let input = &input.all_values()[index * rows * in_pitch..][..count * in_pitch];
             instructions.run(Round {
                 input,

@@ -3,6 +3,7 @@
 use super::ByteLinear;
 use super::instructions::Instructions;
 use crate::conv::{Activation, ChannelsLast, Epilogue};
+use crate::lines::Lines;
 
 /// Values without pattern, from -1 to 1.
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -53,7 +54,7 @@ impl Case {
 
     /// A map of one column.
     fn column(&self, rows: &[f32], width: usize) -> ChannelsLast {
-        ChannelsLast::from_rows(rows.to_vec(), rows.len() / width, 1).filled().into_owned()
+        ChannelsLast::from_rows(rows, rows.len() / width, 1).filled().into_owned()
     }
 
     fn packed(&self) -> ByteLinear {
@@ -64,7 +65,9 @@ impl Case {
         let residual = self.column(&self.residual, self.outputs());
         let epilogue = Epilogue::new(Some(&residual), Activation::Gelu);
         let rows = self.column(&self.rows, self.inputs);
-        self.packed().apply_with(instructions, &rows, epilogue, vec![7.0; 99], is_parallel).into_rows()
+        self.packed()
+            .apply_with(instructions, &rows, epilogue, Lines::from(&[7.0; 99][..]), is_parallel)
+            .into_rows()
     }
 }
 
@@ -77,7 +80,7 @@ fn sums_are_those_of_the_rounded_rows() {
     for shape in SHAPES {
         let case = Case::new(shape, 3);
         let rows = case.column(&case.rows, case.inputs);
-        let found = case.packed().apply(&rows, Epilogue::default(), Vec::new(), false).into_rows();
+        let found = case.packed().apply(&rows, Epilogue::default(), Lines::new(), false).into_rows();
         for (row, found) in case.rows.chunks_exact(case.inputs).zip(found.chunks_exact(case.outputs())) {
             let [least, most] = row.iter().fold([0.0f32; 2], |[a, b], &value| [a.min(value), b.max(value)]);
             let scale = if most - least > 1e-30 { (most / 255.0 - least / 255.0) as f64 } else { 1.0 };
@@ -103,7 +106,7 @@ fn sums_are_those_of_the_rounded_rows() {
 fn errors_stay_within_half_a_step_of_every_input() {
     let case = Case::new([384, 96, 60], 11);
     let rows = case.column(&case.rows, case.inputs);
-    let found = case.packed().apply(&rows, Epilogue::default(), Vec::new(), false).into_rows();
+    let found = case.packed().apply(&rows, Epilogue::default(), Lines::new(), false).into_rows();
     for (row, found) in case.rows.chunks_exact(case.inputs).zip(found.chunks_exact(case.outputs())) {
         let [least, most] = row.iter().fold([0.0f32; 2], |[a, b], &value| [a.min(value), b.max(value)]);
         let half = f64::from(most - least) / 510.0;

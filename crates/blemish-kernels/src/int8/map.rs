@@ -3,6 +3,7 @@
 use crate::KernelError;
 use crate::contraction::WHOLE;
 use crate::conv::ChannelsLast;
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes, widest};
 
 /// Which number a byte q stands for: scale x (q - zero).
@@ -101,8 +102,8 @@ impl<V: Lanes> Rounding<V> {
     }
 }
 
-/// A feature map of bytes, height x width x channels. A pixel takes as many bytes as channels, filled up to four if they are
-/// no more than that, else to a multiple of sixteen; what fills it up is of no meaning.
+/// A feature map of bytes, height x width x channels. A pixel takes as many bytes as channels, filled up to 4, 16, 32 or whole cache
+/// lines of 64, so that vectors of a pixel's channels lie in one line each; what fills it up is of no meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ByteMap {
     /// Rows of pixels.
@@ -114,19 +115,19 @@ pub struct ByteMap {
     /// The byte of 0, which lies around the map where windows reach beyond it.
     pub zero: u8,
     pub(super) pitch: usize,
-    pub(super) values: Vec<u8>,
+    pub(super) values: Lines<u8>,
 }
 
 /// Bytes that a pixel of so many channels takes.
 pub(super) fn pitch_of(channels: usize) -> usize {
-    if channels <= 4 { 4 } else { channels.next_multiple_of(16) }
+    [4, 16, 32].into_iter().find(|&bytes| channels <= bytes).unwrap_or(channels.next_multiple_of(64))
 }
 
 impl ByteMap {
     /// A map with bytes yet to be written, in the memory of one that is not needed any more.
-    pub(super) fn recycled([height, width, channels]: [usize; 3], zero: u8, mut space: Vec<u8>) -> Self {
+    pub(super) fn recycled([height, width, channels]: [usize; 3], zero: u8, mut space: Lines<u8>) -> Self {
         let pitch = pitch_of(channels);
-        space.resize(height * width * pitch, 0);
+        space.resize(height * width * pitch);
         Self { height, width, channels, zero, pitch, values: space }
     }
 
@@ -136,7 +137,7 @@ impl ByteMap {
     }
 
     /// The memory it takes, for a map to come.
-    pub fn into_space(self) -> Vec<u8> {
+    pub fn into_space(self) -> Lines<u8> {
         self.values
     }
 
@@ -155,7 +156,7 @@ impl ByteMap {
     /// If `bytes` is not as long as the shape says.
     pub fn from_bytes(bytes: &[u8], [height, width, channels]: [usize; 3], zero: u8) -> Self {
         assert_eq!(bytes.len(), height * width * channels, "one byte a channel of every pixel");
-        let mut map = Self::recycled([height, width, channels], zero, Vec::new());
+        let mut map = Self::recycled([height, width, channels], zero, Lines::new());
         let pixels = map.values.chunks_exact_mut(map.pitch).zip(bytes.chunks_exact(channels.max(1)));
         pixels.for_each(|(to, from)| to[..channels].copy_from_slice(from));
         map
@@ -169,7 +170,7 @@ impl ByteMap {
         planes: &[f32],
         [channels, height, width]: [usize; 3],
         quantisation: Quantisation,
-        space: Vec<u8>,
+        space: Lines<u8>,
     ) -> Self {
         let area = height * width;
         assert_eq!(planes.len(), channels * area, "planes of one size, one a channel");
@@ -181,7 +182,7 @@ impl ByteMap {
     }
 
     /// The numbers that the bytes stand for.
-    pub fn dequantise(&self, quantisation: Quantisation, space: Vec<f32>) -> ChannelsLast {
+    pub fn dequantise(&self, quantisation: Quantisation, space: Lines<f32>) -> ChannelsLast {
         let mut out = ChannelsLast::recycled(self.height, self.width, self.channels, space);
         let pitch = out.pitch();
         let table: [f32; 256] = std::array::from_fn(|byte| quantisation.number(byte as u8));

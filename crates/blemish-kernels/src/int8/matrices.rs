@@ -46,7 +46,7 @@ impl<S: Sink> Matrices<'_, S> {
         let place = |tile: usize| (tile / across, (tile % across * side).min(width - side));
         let right = self.panels.block::<V>(first);
         let input = self.input;
-        let mut sums: Sums = [[[0; LANES]; VECTORS]; 2 * ROWS];
+        let mut sums = Sums([[[0; LANES]; VECTORS]; 2 * ROWS]);
         for pair in (0..tiles).step_by(2) {
             let pair = [pair, (pair + 1).min(tiles - 1)];
             let starts = pair.map(|tile| {
@@ -62,7 +62,7 @@ impl<S: Sink> Matrices<'_, S> {
                     tiler.products(left, right, vector, [start(0)], &mut sums);
                 }
             }
-            for (tile, sums) in pair.into_iter().zip(sums.chunks_exact(ROWS)) {
+            for (tile, sums) in pair.into_iter().zip(sums.0.chunks_exact(ROWS)) {
                 let (y, x) = place(tile);
                 for (offset, sums) in sums[..side].iter().enumerate() {
                     let mut values = [D::splat(0); V];

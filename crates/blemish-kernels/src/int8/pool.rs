@@ -3,9 +3,10 @@
 use super::convolution::Residual;
 use super::map::ByteMap;
 use crate::conv::{MaxPool, Windows};
+use crate::lines::Lines;
 
 /// The maximum over a square window; what lies outside the map never wins. `space` is memory to use, of any content.
-pub fn max_pool(pool: MaxPool, input: &ByteMap, windows: Windows, space: Vec<u8>) -> ByteMap {
+pub fn max_pool(pool: MaxPool, input: &ByteMap, windows: Windows, space: Lines<u8>) -> ByteMap {
     let mut out = ByteMap::recycled([windows.height, windows.width, input.channels], input.zero, space);
     let pitch = input.pitch;
     let range = |at: usize, before: usize, length: usize| {
@@ -31,7 +32,7 @@ pub fn global_mean(input: &ByteMap) -> ByteMap {
     for pixel in input.values.chunks_exact(input.pitch) {
         sums.iter_mut().zip(pixel).for_each(|(sum, &byte)| *sum += u64::from(byte));
     }
-    let mut out = ByteMap::recycled([1, 1, input.channels], input.zero, Vec::new());
+    let mut out = ByteMap::recycled([1, 1, input.channels], input.zero, Lines::new());
     out.values.iter_mut().zip(sums).for_each(|(byte, sum)| *byte = ((2 * sum + area) / (2 * area)) as u8);
     out
 }
@@ -41,7 +42,7 @@ pub fn global_mean(input: &ByteMap) -> ByteMap {
 ///
 /// # Panics
 /// If the shapes differ.
-pub fn add(terms: [Residual<'_>; 2], output: [u8; 3], space: Vec<u8>) -> ByteMap {
+pub fn add(terms: [Residual<'_>; 2], output: [u8; 3], space: Lines<u8>) -> ByteMap {
     let [first, second] = terms.map(|term| term.map);
     let shape = [first.height, first.width, first.channels];
     assert_eq!(shape, [second.height, second.width, second.channels], "maps of one shape are added");
@@ -52,7 +53,7 @@ pub fn add(terms: [Residual<'_>; 2], output: [u8; 3], space: Vec<u8>) -> ByteMap
     });
     // One half, and all zeros.
     let rounding = (1 << 23) + (i64::from(zero) << 24);
-    for ((out, &a), &b) in out.values.iter_mut().zip(&first.values).zip(&second.values) {
+    for ((out, &a), &b) in out.values.iter_mut().zip(&*first.values).zip(&*second.values) {
         let sum = parts[0][usize::from(a)] + parts[1][usize::from(b)] + rounding;
         *out = ((sum >> 24).clamp(0, 255) as u8).max(least).min(most);
     }

@@ -2,13 +2,45 @@
 
 use super::ByteMap;
 use crate::conv::Windows;
-use std::borrow::Cow;
-use std::ops::Range;
+use crate::lines::Lines;
+use std::cell::Cell;
+use std::ops::{Deref, Range};
 
 /// Rows of bytes, and how many bytes lie between the starts of two of them.
 pub(super) struct Strip<'a> {
-    pub values: Cow<'a, [u8]>,
+    pub values: Rows<'a>,
     pub row_step: usize,
+}
+
+/// Bytes of a strip.
+pub(super) enum Rows<'a> {
+    OfMap(&'a [u8]),
+    Copied(Copied),
+}
+
+impl Deref for Rows<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::OfMap(values) => values,
+            Self::Copied(Copied(values)) => values,
+        }
+    }
+}
+
+thread_local! {
+    /// Space for copies, kept between convolutions: what it holds is always overwritten before it is read.
+    static SPACE: Cell<Lines<u8>> = const { Cell::new(Lines::new()) };
+}
+
+/// A copy, whose space goes to the next.
+pub(super) struct Copied(Lines<u8>);
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        SPACE.set(std::mem::take(&mut self.0));
+    }
 }
 
 /// What the windows of the output's `rows` see, with `pitch` bytes a pixel (at least the map's). The map itself, where windows do not
@@ -29,30 +61,29 @@ pub(super) fn strip<'a>(
         && width <= input.width;
     if fits && pitch == input.pitch {
         let start = (first - windows.top) * input.row_length();
-        return Strip { values: Cow::Borrowed(&input.values[start..]), row_step: input.row_length() };
+        return Strip { values: Rows::OfMap(&input.values[start..]), row_step: input.row_length() };
     }
     let row_step = width * pitch;
-    let mut values = Vec::with_capacity(height * row_step);
+    let mut values = SPACE.take();
+    values.resize(height * row_step);
     let left = windows.left.min(width);
     let columns = input.width.min(width - left);
-    for y in first..first + height {
-        let line = y.checked_sub(windows.top).filter(|&y| y < input.height);
-        let Some(line) = line.map(|y| &input.values[y * input.row_length()..][..columns * input.pitch])
-        else {
-            values.resize(values.len() + row_step, input.zero);
+    for (row, y) in values.chunks_exact_mut(row_step.max(1)).zip(first..) {
+        let Some(y) = y.checked_sub(windows.top).filter(|&y| y < input.height) else {
+            row.fill(input.zero);
             continue;
         };
-        let end = values.len() + row_step;
-        values.resize(values.len() + left * pitch, input.zero);
+        let line = &input.values[y * input.row_length()..][..columns * input.pitch];
+        let (before, row) = row.split_at_mut(left * pitch);
+        let (inside, after) = row.split_at_mut(columns * pitch);
+        before.fill(input.zero);
+        after.fill(input.zero);
         if pitch == input.pitch {
-            values.extend_from_slice(line);
+            inside.copy_from_slice(line);
         } else {
-            let start = values.len();
-            values.resize(start + columns * pitch, input.zero);
-            let pixels = values[start..].chunks_exact_mut(pitch).zip(line.chunks_exact(input.pitch));
+            let pixels = inside.chunks_exact_mut(pitch).zip(line.chunks_exact(input.pitch));
             pixels.for_each(|(to, from)| to[..input.pitch].copy_from_slice(from));
         }
-        values.resize(end, input.zero);
     }
-    Strip { values: Cow::Owned(values), row_step }
+    Strip { values: Rows::Copied(Copied(values)), row_step }
 }

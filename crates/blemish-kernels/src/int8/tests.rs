@@ -4,6 +4,7 @@ use super::instructions::{Instructions, Task};
 use super::lanes::{Dots, LANES};
 use super::*;
 use crate::conv::{ConvSpec, MaxPool, Windows};
+use crate::lines::Lines;
 use rayon::prelude::*;
 
 /// Numbers without pattern: xorshift.
@@ -165,7 +166,7 @@ fn all_instructions_give_the_exactly_rounded_sum() {
     for case in cases() {
         let (exact, convolution) = (plain(&case), packed(&case));
         for instructions in Instructions::available() {
-            let (windows, junk) = (case.windows, vec![77; 99]);
+            let (windows, junk) = (case.windows, Lines::from(&[77; 99][..]));
             let out =
                 convolution.apply_with(instructions, &case.input, windows, residual(&case), junk, false);
             assert_eq!([out.height, out.width], [windows.height, windows.width]);
@@ -179,7 +180,7 @@ fn all_instructions_give_the_exactly_rounded_sum() {
 fn threads_and_batches_do_not_matter() {
     let cases: Vec<Case> = cases().into_iter().take(12).collect();
     let apply = |case: &Case, is_parallel| {
-        values(&packed(case).apply(&case.input, case.windows, residual(case), Vec::new(), is_parallel))
+        values(&packed(case).apply(&case.input, case.windows, residual(case), Lines::new(), is_parallel))
     };
     let alone: Vec<Vec<u8>> = cases.iter().map(|case| apply(case, false)).collect();
     for threads in [1, 2, 5] {
@@ -204,7 +205,7 @@ fn the_greatest_sums_do_not_overflow() {
         let sum = i128::from(weight) * 255 * 512 * 49 + (1 << 27);
         let exact = rounded(sum * i128::from(requantisation.ratios[0].units()), 100, 0, 255);
         for instructions in Instructions::available() {
-            let out = convolution.apply_with(instructions, &input, windows, None, Vec::new(), false);
+            let out = convolution.apply_with(instructions, &input, windows, None, Lines::new(), false);
             assert_eq!(values(&out), [exact; 16]);
         }
     }
@@ -282,7 +283,7 @@ fn sums_of_maps_are_rounded_once() {
     let maps = [(); 2].map(|()| numbers.map([5, 7, 21]));
     let ratios = [0.73, 1.9].map(|ratio| ByteRatio::new(ratio).unwrap());
     let terms = [0, 1].map(|at| Residual { map: &maps[at], ratio: ratios[at] });
-    let out = add(terms, [31, 20, 240], vec![9; 3]);
+    let out = add(terms, [31, 20, 240], Lines::from(&[9; 3][..]));
     for (at, &found) in out.values.iter().enumerate() {
         let part = |term: usize| {
             let step = i128::from(maps[term].values[at]) - i128::from(maps[term].zero);
@@ -297,7 +298,7 @@ fn pooling_takes_the_greatest_inside_and_the_mean_of_all() {
     let bytes: Vec<u8> = (0..12).collect();
     let map = ByteMap::from_bytes(&bytes, [3, 4, 1], 200);
     let windows = Windows { top: 1, left: 1, height: 2, width: 2 };
-    let out = max_pool(MaxPool { kernel: 3, stride: 2 }, &map, windows, vec![255; 100]);
+    let out = max_pool(MaxPool { kernel: 3, stride: 2 }, &map, windows, Lines::from(&[255; 100][..]));
     assert_eq!((values(&out), out.zero), (vec![5, 7, 9, 11], 200));
     // 66 / 12 = 5.5.
     assert_eq!(values(&global_mean(&map)), [6]);
@@ -311,13 +312,13 @@ fn numbers_become_the_nearest_bytes_and_come_back() {
     assert_eq!(numbers.map(|number| quantisation.byte(number)), expected);
     for channels in [1, 3, 5, 20] {
         let planes: Vec<f32> = (0..channels).flat_map(|_| numbers.into_iter().chain(numbers)).collect();
-        let map = ByteMap::quantise(&planes, [channels, 6, 4], quantisation, vec![7; 5]);
+        let map = ByteMap::quantise(&planes, [channels, 6, 4], quantisation, Lines::from(&[7; 5][..]));
         assert_eq!(map.zero, 100);
         for (pixel, channel) in (0..24).flat_map(|pixel| (0..channels).map(move |channel| (pixel, channel))) {
             assert_eq!(map.at(pixel / 4, pixel % 4, channel), expected[pixel % 12]);
         }
         let mut back = vec![0.0; planes.len()];
-        map.dequantise(quantisation, vec![f32::NAN; 3]).write_planes(&mut back);
+        map.dequantise(quantisation, Lines::from(&[f32::NAN; 3][..])).write_planes(&mut back);
         let exact = (0..planes.len()).map(|at| 0.5 * (f32::from(expected[at % 12]) - 100.0));
         assert_eq!(back, exact.collect::<Vec<f32>>());
     }

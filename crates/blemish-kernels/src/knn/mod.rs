@@ -26,8 +26,9 @@ pub use merge::merge_neighbours;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Queries that one task compares with the whole bank.
+/// Queries that one task compares with the whole bank: more at a time where there are many, since the bank comes from far away.
 const QUERY_BLOCK: usize = 64;
+const MOST_QUERIES: usize = 256;
 
 /// Rows to search in, with what makes the search fast.
 ///
@@ -195,10 +196,12 @@ impl<S: AsRef<[f32]>> MemoryBank<S> {
         let k = k.min(self.count);
         let mut found =
             Neighbours { k, squared_distances: vec![f32::INFINITY; count * k], indices: vec![0; count * k] };
+        let each = count / (4 * rayon::current_num_threads());
+        let block = each.clamp(QUERY_BLOCK, MOST_QUERIES);
         queries
-            .par_chunks(QUERY_BLOCK * self.dimensions)
-            .zip(found.squared_distances.par_chunks_mut(QUERY_BLOCK * k))
-            .zip(found.indices.par_chunks_mut(QUERY_BLOCK * k))
+            .par_chunks(block * self.dimensions)
+            .zip(found.squared_distances.par_chunks_mut(block * k))
+            .zip(found.indices.par_chunks_mut(block * k))
             .for_each(|((queries, distances), indices)| self.search_block(queries, k, distances, indices));
         Ok(found)
     }

@@ -2,13 +2,14 @@
 
 use super::{Activation, Heads, Mask, Tokens, attention, gate, layer_norm};
 use crate::conv::ChannelsLast;
+use crate::lines::Lines;
 
 /// A column of tokens: `prefix` (any number x C), then the pixels of `map` in the order of reading, each with its row of `positions`
 /// (height x width x C) added. `space` is memory to use.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn tokens(map: &ChannelsLast, prefix: &[f32], positions: &[f32], space: Vec<f32>) -> ChannelsLast {
+pub fn tokens(map: &ChannelsLast, prefix: &[f32], positions: &[f32], space: Lines<f32>) -> ChannelsLast {
     let (channels, pixels) = (map.channels, map.height * map.width);
     assert_eq!(positions.len(), pixels * channels, "one position a pixel");
     assert!(channels > 0 && prefix.len().is_multiple_of(channels), "whole tokens");
@@ -38,7 +39,7 @@ pub fn grid(
     tokens: &ChannelsLast,
     first: usize,
     [height, width]: [usize; 2],
-    space: Vec<f32>,
+    space: Lines<f32>,
 ) -> ChannelsLast {
     let mut out = ChannelsLast::recycled(height, width, tokens.channels, space);
     assert_eq!(tokens.pitch(), out.pitch(), "tokens are filled up");
@@ -57,7 +58,7 @@ pub fn normalize(
     gain: &[f32],
     bias: &[f32],
     epsilon: f32,
-    space: Vec<f32>,
+    space: Lines<f32>,
     is_parallel: bool,
 ) -> ChannelsLast {
     let channels = map.channels;
@@ -80,7 +81,7 @@ pub fn normalize(
 ///
 /// # Panics
 /// If the channels are not three times whole heads.
-pub fn attend(map: &ChannelsLast, heads: usize, space: Vec<f32>, is_parallel: bool) -> ChannelsLast {
+pub fn attend(map: &ChannelsLast, heads: usize, space: Lines<f32>, is_parallel: bool) -> ChannelsLast {
     let (total, tokens) = (map.channels / 3, map.height * map.width);
     assert!(total * 3 == map.channels && total.is_multiple_of(heads), "three times whole heads");
     let sizes = Heads::new(heads, total / heads, tokens);
@@ -107,7 +108,7 @@ pub fn attend(map: &ChannelsLast, heads: usize, space: Vec<f32>, is_parallel: bo
 ///
 /// # Panics
 /// If the channels have no halves.
-pub fn gate_channels(map: &ChannelsLast, activation: Activation, space: Vec<f32>) -> ChannelsLast {
+pub fn gate_channels(map: &ChannelsLast, activation: Activation, space: Lines<f32>) -> ChannelsLast {
     let half = map.channels / 2;
     assert_eq!(half * 2, map.channels, "two halves");
     let mut out = ChannelsLast::recycled(map.height, map.width, half, space);

@@ -255,6 +255,7 @@ mod on_maps {
     use super::super::maps;
     use super::*;
     use crate::conv::ChannelsLast;
+    use crate::lines::Lines;
 
     fn map(channels: usize, height: usize, width: usize) -> ChannelsLast {
         let planes =
@@ -273,13 +274,13 @@ mod on_maps {
         for channels in [16, 5] {
             let image = map(channels, 2, 3);
             let (prefix, positions) = (values(2 * channels, 2), values(6 * channels, 3));
-            let column = maps::tokens(&image, &prefix, &positions, vec![f32::NAN; 7]);
+            let column = maps::tokens(&image, &prefix, &positions, Lines::from(&[f32::NAN; 7][..]));
             assert_eq!([column.height, column.width, column.channels], [8, 1, channels]);
-            let found = planes(&maps::grid(&column, 2, [2, 3], vec![]));
+            let found = planes(&maps::grid(&column, 2, [2, 3], Lines::new()));
             for (i, (found, value)) in found.iter().zip(planes(&image)).enumerate() {
                 assert_eq!(*found, value + positions[i % 6 * channels + i / 6]);
             }
-            let second = planes(&maps::grid(&column, 1, [1, 1], vec![]));
+            let second = planes(&maps::grid(&column, 1, [1, 1], Lines::new()));
             assert_eq!(second, prefix[channels..]);
         }
     }
@@ -295,18 +296,18 @@ mod on_maps {
             let heads = Heads::new(2, channels / 2, 10);
             let mut expected = vec![0.0; 10 * channels];
             attention(heads, Tokens::split(&rows, channels), |_| Mask::None, &mut expected, false);
-            let found = planes(&maps::attend(&qkv, 2, vec![f32::NAN; 3], true));
+            let found = planes(&maps::attend(&qkv, 2, Lines::from(&[f32::NAN; 3][..]), true));
             assert!((0..found.len()).all(|i| found[i] == expected[i % 10 * channels + i / 10]));
 
             let (gain, bias) = (values(3 * channels, 4), values(3 * channels, 5));
             let mut expected = vec![0.0; rows.len()];
             layer_norm(&rows, &gain, &bias, 1e-5, &mut expected, false);
-            let found = planes(&maps::normalize(&qkv, &gain, &bias, 1e-5, vec![], true));
+            let found = planes(&maps::normalize(&qkv, &gain, &bias, 1e-5, Lines::new(), true));
             assert!((0..found.len()).all(|i| found[i] == expected[i % 10 * 3 * channels + i / 10]));
         }
         let pairs = map(4, 1, 1);
         let v = planes(&pairs);
-        let gated = planes(&maps::gate_channels(&pairs, Activation::None, vec![]));
+        let gated = planes(&maps::gate_channels(&pairs, Activation::None, Lines::new()));
         assert_eq!(gated, [v[0] * v[2], v[1] * v[3]]);
     }
 }

@@ -25,8 +25,8 @@ use crate::executors::batch::run_batch;
 use crate::executors::native::NativeExecutor;
 use crate::executors::spaces::SpacePool;
 use crate::graph::{Executor, FeatureMap, Graph};
-use blemish_kernels::Workers;
 use blemish_kernels::int8::{ByteMap, Quantisation};
+use blemish_kernels::{Lines, Workers};
 use plan::{Extent, Step};
 
 /// Brings a network up on this CPU.
@@ -99,7 +99,7 @@ impl QuantisedExecutor {
         }
         for (tap, map) in self.graph.taps.iter().zip(maps) {
             let bytes = values[tap.node].as_ref().ok_or_else(missing)?;
-            bytes.dequantise(quantisation(tap.node)?, Vec::new()).write_planes(map);
+            bytes.dequantise(quantisation(tap.node)?, Lines::new()).write_planes(map);
         }
         spaces.extend(values.into_iter().flatten().map(ByteMap::into_space));
         self.spaces.keep(spaces);

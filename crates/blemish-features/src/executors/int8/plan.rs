@@ -4,6 +4,7 @@ use super::{QuantisedNetwork, Range, Ranges, fail};
 use crate::FeatureError;
 use crate::executors::fusion::{Fused, fuse, last_uses};
 use crate::graph::{Activation, Graph, NodeId, Op, Padding};
+use blemish_kernels::Lines;
 use blemish_kernels::conv::{ConvSpec, MaxPool, Windows};
 use blemish_kernels::int8::{
     ByteConvolution, ByteMap, ByteRatio, Quantisation, Requantisation, Residual, SumRatio, add, global_mean,
@@ -51,7 +52,7 @@ impl Work {
         &self,
         inputs: &[&ByteMap],
         [height, width]: [usize; 2],
-        space: Vec<u8>,
+        space: Lines<u8>,
         is_parallel: bool,
     ) -> Option<ByteMap> {
         let first = *inputs.first()?;

@@ -14,6 +14,7 @@ pub(super) use panels::{ByteBound, BytePanels, ByteQueries};
 
 use super::Limit;
 use crate::int8::{BYTES, Dots, Instructions, Task};
+use crate::lines::Lines;
 use crate::simd::{LANES, Lanes};
 use panels::{NO_ROW, PAIR};
 #[cfg(target_arch = "x86_64")]
@@ -22,7 +23,7 @@ use scores::{MakeScores, Scores, TileScores};
 
 /// Bytes of panels that a block of queries passes over at a time, and how many panels at most.
 const PANEL_BYTES: usize = 256 << 10;
-const MOST_PANELS: usize = 64;
+const SCORE_BYTES: usize = 256 << 10;
 
 /// What to do with the pairs that pass.
 pub(super) trait ByteVisitor {
@@ -78,17 +79,19 @@ impl<W: ByteVisitor, S: MakeScores> Task for Sift<'_, W, S> {
         let Self { mut scan, mut scorer } = self;
         let (total, count) = (scan.queries.bounds.len(), scan.panels.offsets.len());
         // What panels and scores take stays in the second-level cache.
-        let step =
-            (PANEL_BYTES / (BYTES * scan.panels.quads())).clamp(PAIR, MOST_PANELS).next_multiple_of(PAIR);
-        let mut scores = vec![[0; LANES]; total * step.min(count)];
+        let step = (PANEL_BYTES / (BYTES * scan.panels.quads())).min(SCORE_BYTES / (BYTES * total.max(1)));
+        let step = step.max(PAIR).next_multiple_of(PAIR);
+        // Steps of a power of two would bring all queries into the same few sets of the cache.
+        let pitch = step.min(count) + 1;
+        let mut scores = Lines::zeros(total * pitch);
         let mut limits = vec![NO_ROW - 1; total];
         for start in (0..count).step_by(step) {
             let range = start..(start + step).min(count);
             let length = range.len();
-            scorer.make::<D>(scan.panels, range, &mut scores[..total * length]);
-            let queries = scores.chunks_exact(length).zip(&mut limits);
+            scorer.make::<D>(scan.panels, range, pitch, &mut scores);
+            let queries = scores.chunks_exact(pitch).zip(&mut limits);
             for (query, (scores, limit)) in queries.enumerate().take(total) {
-                scan.sift::<D>(query, start, scores, limit);
+                scan.sift::<D>(query, start, &scores[..length], limit);
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::contraction::{Bound, WHOLE, nearest_whole};
 use crate::int8::{BYTES, QUADS};
 use crate::knn::Limit;
+use crate::lines::Lines;
 use crate::simd::{Kernel, LANES, Lanes, padded, widest};
 
 /// Panels side by side.
@@ -24,11 +25,11 @@ pub(in crate::knn) struct BytePanels {
     width: usize,
     step: f64,
     /// Two panels side by side after two others: four coordinates a time of sixteen rows each, with the sign turned round.
-    pub(super) values: Vec<[[i8; BYTES]; PAIR]>,
+    pub(super) values: Lines<[[i8; BYTES]; PAIR]>,
     /// ||q_b||^2 / 2, rounded down, and what makes up for queries coming as q_a + 128; a panel each.
-    pub(super) offsets: Vec<[i32; LANES]>,
+    pub(super) offsets: Lines<[i32; LANES]>,
     /// The sums of the values of a row, a panel each.
-    pub(super) sums: Vec<[i32; LANES]>,
+    pub(super) sums: Lines<[i32; LANES]>,
     /// The largest of the rows' ||e_b||, rounded up.
     pub(super) lost: f64,
 }
@@ -71,9 +72,9 @@ impl BytePanels {
         let mut packed = Self {
             width,
             step,
-            values: vec![[[0; BYTES]; PAIR]; panels / PAIR * quads],
-            offsets: vec![[NO_ROW; LANES]; panels],
-            sums: vec![[0; LANES]; panels],
+            values: Lines::zeros(panels / PAIR * quads),
+            offsets: std::iter::repeat_n([NO_ROW; LANES], panels).collect(),
+            sums: Lines::zeros(panels),
             lost: 0.0,
         };
         for (row, image) in images.chunks_exact(width).enumerate() {

@@ -3,9 +3,11 @@
 use super::panels::{BytePanels, ByteQueries, PAIR};
 use crate::int8::Dots;
 #[cfg(target_arch = "x86_64")]
-use crate::int8::QUADS;
-#[cfg(target_arch = "x86_64")]
 use crate::int8::amx::{Left, ROWS, Sums, Tiler};
+#[cfg(target_arch = "x86_64")]
+use crate::int8::{BYTES, QUADS};
+#[cfg(target_arch = "x86_64")]
+use crate::lines::Lines;
 use crate::simd::LANES;
 use std::ops::Range;
 
@@ -13,15 +15,15 @@ use std::ops::Range;
 const WIDE_TILE: usize = 8;
 const NARROW_TILE: usize = 4;
 
-/// Scores of queries with some panels, queries x panels.
+/// Scores of queries with some panels, queries x pitch.
 pub(super) type Scores = [[i32; LANES]];
 
 /// A way to get scores.
 pub(super) trait MakeScores {
-    /// Writes those of all queries with the panels of `range`.
+    /// Writes those of all queries with the panels of `range`, `pitch` vectors from a query to the next.
     ///
     /// Implementations are `#[inline(always)]`.
-    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, scores: &mut Scores);
+    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, pitch: usize, scores: &mut Scores);
 }
 
 /// Scores by register tiles.
@@ -33,9 +35,10 @@ impl TileScores<'_> {
         &self,
         panels: &BytePanels,
         range: Range<usize>,
+        pitch: usize,
         scores: &mut Scores,
     ) {
-        let (quads, total, length) = (panels.quads(), self.0.bounds.len(), range.len());
+        let (quads, total) = (panels.quads(), self.0.bounds.len());
         let mut packed = vec![[[0; 4]; TILE]; quads];
         for first in (0..total).step_by(TILE) {
             for lane in 0..TILE {
@@ -43,11 +46,11 @@ impl TileScores<'_> {
                 let values = &self.0.values[query * quads..(query + 1) * quads];
                 packed.iter_mut().zip(values).for_each(|(slot, &value)| slot[lane] = value);
             }
-            for at in (0..length).step_by(PAIR) {
+            for at in (0..range.len()).step_by(PAIR) {
                 let found = panels.scores::<D, TILE>(range.start + at, &packed);
                 for panel in 0..PAIR {
                     for query in first..total.min(first + TILE) {
-                        scores[query * length + at + panel] = found[panel][query - first].store();
+                        scores[query * pitch + at + panel] = found[panel][query - first].store();
                     }
                 }
             }
@@ -57,60 +60,60 @@ impl TileScores<'_> {
 
 impl MakeScores for TileScores<'_> {
     #[inline(always)]
-    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, scores: &mut Scores) {
+    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, pitch: usize, scores: &mut Scores) {
         if D::WIDE {
-            self.tiles::<D, WIDE_TILE>(panels, range, scores);
+            self.tiles::<D, WIDE_TILE>(panels, range, pitch, scores);
         } else {
-            self.tiles::<D, NARROW_TILE>(panels, range, scores);
+            self.tiles::<D, NARROW_TILE>(panels, range, pitch, scores);
         }
     }
 }
 
 /// Scores by products of matrices.
 #[cfg(target_arch = "x86_64")]
-pub(super) struct MatrixScores<'a> {
-    queries: &'a ByteQueries,
+pub(super) struct MatrixScores {
     tiler: Tiler,
-    /// Queries of a tile.
-    side: usize,
+    /// Queries by tiles: for every stretch of coordinates, sixteen rows of a cache line each. An even number of tiles.
+    queries: Lines<u8>,
+    /// Where the stretches of a tile begin.
     terms: Vec<usize>,
     sums: Box<Sums>,
 }
 
 #[cfg(target_arch = "x86_64")]
-impl<'a> MatrixScores<'a> {
-    pub fn new(panels: &BytePanels, queries: &'a ByteQueries) -> Self {
-        let (quads, side) = (panels.quads(), queries.bounds.len().min(ROWS));
-        let tile_quads = quads / quads.div_ceil(QUADS);
-        let terms = (0..4 * quads).step_by(4 * tile_quads).collect();
-        let sums = Box::new([[[0; LANES]; _]; _]);
-        Self { queries, tiler: Tiler::new(side, tile_quads), side, terms, sums }
+impl MatrixScores {
+    pub fn new(panels: &BytePanels, queries: &ByteQueries) -> Self {
+        let quads = panels.quads();
+        let stretches = quads.div_ceil(QUADS);
+        let length = 4 * quads / stretches;
+        let terms: Vec<usize> = (0..stretches).map(|stretch| stretch * ROWS * BYTES).collect();
+        let mut packed = Lines::zeros(queries.bounds.len().next_multiple_of(2 * ROWS) * stretches * BYTES);
+        for (query, values) in queries.values.as_flattened().chunks_exact(4 * quads).enumerate() {
+            let tile = &mut packed[query / ROWS * stretches * ROWS * BYTES..];
+            for (values, start) in values.chunks_exact(length).zip(&terms) {
+                tile[start + query % ROWS * BYTES..][..length].copy_from_slice(values);
+            }
+        }
+        let sums = Box::new(Sums([[[0; LANES]; _]; _]));
+        Self { tiler: Tiler::new(ROWS, length / 4), queries: packed, terms, sums }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-impl MakeScores for MatrixScores<'_> {
+impl MakeScores for MatrixScores {
     #[inline(always)]
-    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, scores: &mut Scores) {
-        let (quads, total, length) = (panels.quads(), self.queries.bounds.len(), range.len());
-        let values = self.queries.values.as_flattened();
-        for at in (0..length).step_by(PAIR) {
+    fn make<D: Dots>(&mut self, panels: &BytePanels, range: Range<usize>, pitch: usize, scores: &mut Scores) {
+        let tile = self.terms.len() * ROWS * BYTES;
+        for at in (0..range.len()).step_by(PAIR) {
             let panel = range.start + at;
             let offsets = [&panels.offsets[panel], &panels.offsets[panel + 1]];
-            for first in (0..total).step_by(2 * ROWS) {
-                // A tile that would reach beyond the queries begins earlier.
-                let starts = [first, first + ROWS].map(|first| first.min(total - self.side));
-                let left = Left {
-                    starts: starts.map(|start| &values[4 * quads * start..]),
-                    row_step: 4 * quads,
-                    terms: &self.terms,
-                };
+            let tiles = self.queries.chunks_exact(2 * tile);
+            for (queries, scores) in tiles.zip(scores.chunks_mut(2 * ROWS * pitch)) {
+                let (first, second) = queries.split_at(tile);
+                let left = Left { starts: [first, second], row_step: BYTES, terms: &self.terms };
                 self.tiler.products(left, panels.pair(panel), 0, offsets, &mut self.sums);
-                for (&start, sums) in starts.iter().zip(self.sums.chunks_exact(ROWS)) {
-                    for (query, sums) in (start..).zip(&sums[..self.side]) {
-                        scores[query * length + at] = sums[0];
-                        scores[query * length + at + 1] = sums[1];
-                    }
+                for (scores, sums) in scores.chunks_mut(pitch).zip(&self.sums.0) {
+                    scores[at..at + PAIR].copy_from_slice(&sums[..PAIR]);
                 }
             }
         }

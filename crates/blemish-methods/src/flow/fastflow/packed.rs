@@ -5,6 +5,7 @@ use crate::shared::flow_graph::scales_of;
 use crate::shared::tensors::values_of;
 use blemish_core::error::Error;
 use blemish_features::FeatureMap;
+use blemish_kernels::Lines;
 use blemish_kernels::conv::{Activation, ChannelsLast, ConvSpec, Convolution, Epilogue, Windows};
 use blemish_kernels::flow::{CouplingStep, TanhCoupling, latent_energy};
 use blemish_nn::flow::{Chain, Piece};
@@ -73,7 +74,7 @@ impl Flow {
         let [mut a, mut b] = [(a, first), (b, channels - first)]
             .map(|(half, channels)| ChannelsLast::from_planes(half, [channels, height, width]));
         // Memory goes from map to map.
-        let mut spaces: Vec<Vec<f32>> = Vec::new();
+        let mut spaces: Vec<Lines<f32>> = Vec::new();
         for block in &self.blocks {
             let mut space = || spaces.pop().unwrap_or_default();
             let border = block.kernel / 2;

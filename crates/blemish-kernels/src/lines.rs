@@ -20,6 +20,7 @@ unsafe impl Pod for Line {}
 /// A vector of plain numbers whose first lies at the beginning of a cache line.
 #[derive(Clone)]
 pub struct Lines<T> {
+    /// At least as many as the numbers take: what a cut leaves behind is not cleared again.
     lines: Vec<Line>,
     length: usize,
     numbers: PhantomData<T>,
@@ -50,9 +51,12 @@ impl<T: Pod> Lines<T> {
         self.lines.capacity() * BYTES / size_of::<T>().max(1)
     }
 
-    /// Cuts numbers off, or adds some of any content: zeros, or what was there before a cut.
+    /// Cuts numbers off, or adds some: zeros, or what was there before a cut.
     pub fn resize(&mut self, length: usize) {
-        self.lines.resize(lines_of::<T>(length), Line([0; BYTES]));
+        let lines = lines_of::<T>(length);
+        if self.lines.len() < lines {
+            self.lines.resize(lines, Line([0; BYTES]));
+        }
         self.length = length;
     }
 

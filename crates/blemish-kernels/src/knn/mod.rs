@@ -26,8 +26,9 @@ pub use merge::merge_neighbours;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Queries that one task compares with the whole bank: more at a time where there are many, since the bank comes from far away.
+/// Queries that one task compares with the whole bank.
 const QUERY_BLOCK: usize = 64;
+/// The same where there are many: a bank beyond the second-level cache is then read less often.
 const MOST_QUERIES: usize = 256;
 
 /// Rows to search in, with what makes the search fast.

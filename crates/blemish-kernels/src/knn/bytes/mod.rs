@@ -21,7 +21,7 @@ use panels::{NO_ROW, PAIR};
 use scores::MatrixScores;
 use scores::{MakeScores, Scores, TileScores};
 
-/// Bytes of panels that a block of queries passes over at a time, and how many panels at most.
+/// Bytes of panels that a block of queries passes over at a time, and of the scores that come of it.
 const PANEL_BYTES: usize = 256 << 10;
 const SCORE_BYTES: usize = 256 << 10;
 

@@ -252,7 +252,7 @@ impl<F: AsRef<[f32]> + Sync, H: AsRef<[u16]> + Sync, B: AsRef<[u8]> + Sync> Posi
             let Scratch { factor, apart, steps } = &*scratch;
             let squared = match bytes {
                 Some(factor) => widest(Norm { dimensions: d, factor, apart, steps }),
-                None => widest(Norm { dimensions: d, factor: &**factor, apart, steps }),
+                None => widest(Norm { dimensions: d, factor, apart, steps }),
             };
             *target = squared.sqrt();
         }

@@ -136,13 +136,14 @@ fn images_are_doubled_with_aligned_corners() {
 #[test]
 fn the_slopes_of_the_whole_loss_are_its_gradients() {
     // Of weights as large as a training makes them: on those that it starts with, steps of any length cross kinks.
-    // With the block in the second network; without it nothing else is summed.
     let (golden, device) = (Golden::read("draem"), with_gradients());
-    let blank = Network::new(&golden_config(Sspcab::Anomalib), &mut Init::blank(&device).double());
-    let network = golden.load("sspcab.before.", blank);
-    let double = |name: &str| golden.tensor::<4>(&format!("sspcab.{name}"), &device).cast(DType::F64);
-    let batch = || DefectBatch { good: double("good"), images: double("images"), masks: double("masks") };
-    slopes_agree(network, |network| network.losses(batch(), 2.0).total(0.1), 1e-4);
+    for (case, sspcab) in [("plain", Sspcab::Off), ("sspcab", Sspcab::Anomalib)] {
+        let blank = Network::new(&golden_config(sspcab), &mut Init::blank(&device).double());
+        let network = golden.load(&format!("{case}.before."), blank);
+        let double = |name: &str| golden.tensor::<4>(&format!("{case}.{name}"), &device).cast(DType::F64);
+        let batch = || DefectBatch { good: double("good"), images: double("images"), masks: double("masks") };
+        slopes_agree(network, |network| network.losses(batch(), 2.0).total(0.1), 1e-4);
+    }
     // With the block in both networks there are no stored weights: as small as it can be, on the smallest image that it takes.
     let config = DraemConfig { repair_width: 1, segment_width: 1, ..narrow(Sspcab::On) };
     let network = Network::new(&config, &mut Init::new(3, &device).double());

@@ -111,8 +111,7 @@ impl<T: Pod> Extend<T> for Lines<T> {
 
 impl<T: Pod> FromIterator<T> for Lines<T> {
     fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
-        let numbers = numbers.into_iter();
-        let mut lines = Self::with_capacity(numbers.size_hint().0);
+        let mut lines = Self::new();
         lines.extend(numbers);
         lines
     }

@@ -52,20 +52,7 @@ fn transform_kernel(kernel: &[f32; 9]) -> [f32; PRODUCTS] {
 
 thread_local! {
     /// Space for transformed tiles, kept between convolutions: what it holds is always overwritten before it is read.
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch(Lines::new())) };
-}
-
-#[derive(Default)]
-struct Scratch(Lines<f32>);
-
-impl Scratch {
-    /// Two slices of the given lengths.
-    fn split_at(&mut self, first: usize, second: usize) -> (&mut [f32], &mut [f32]) {
-        if self.0.len() < first + second {
-            self.0.resize(first + second);
-        }
-        self.0[..first + second].split_at_mut(first)
-    }
+    static SCRATCH: Cell<Lines<f32>> = const { Cell::new(Lines::new()) };
 }
 
 /// Some rows of tiles of a convolution.
@@ -98,7 +85,8 @@ impl Kernel for Winograd<'_> {
         let tiles = tiles_down * tiles_across;
         let mut scratch = SCRATCH.take();
         let (step_in, step_out) = (matrix_step(tiles * pitch_in), matrix_step(tiles * pitch_out));
-        let (inputs, products) = scratch.split_at(PRODUCTS * step_in, PRODUCTS * step_out);
+        scratch.resize(PRODUCTS * (step_in + step_out));
+        let (inputs, products) = scratch.split_at_mut(PRODUCTS * step_in);
         for tile in 0..tiles {
             self.transform_input::<V>((tile / tiles_across, tile % tiles_across), tile, step_in, inputs);
         }

@@ -164,7 +164,7 @@ impl ByteConvolution {
             match &self.way {
                 Way::Dense(panels) => {
                     let strip = strip(input, windows, [kernel, stride], rows.clone(), input.pitch);
-                    let quads = quads_of(in_channels);
+                    let quads = panels.quads / (kernel * kernel);
                     let taps = (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x)));
                     let tap = |(y, x)| y * strip.row_step + x * input.pitch;
                     let terms = taps.flat_map(|at| (0..quads).map(move |quad| tap(at) + 4 * quad));

@@ -32,7 +32,7 @@ impl Order {
 pub(super) struct Panels {
     order: Order,
     /// Four terms each.
-    quads: usize,
+    pub quads: usize,
     pub vectors: usize,
     weights: Lines<Weights>,
 }

@@ -13,8 +13,8 @@ const PIXELS: usize = 4;
 pub(super) struct Kernels {
     /// Rows and columns.
     size: usize,
-    /// Where each block begins among the channels. The last begins early enough to be full, if there are 64 channels.
-    starts: Vec<usize>,
+    /// Each of 64 channels.
+    blocks: usize,
     /// (block, four rows, column), one each of the block's vectors.
     taps: Lines<[[i8; BYTES]; VECTORS]>,
 }
@@ -27,10 +27,10 @@ impl Kernels {
         size: usize,
         weight: impl Fn(usize, usize, usize) -> i8,
     ) -> Self {
-        let last = pitch.saturating_sub(BYTES);
-        let starts: Vec<usize> = (0..pitch).step_by(BYTES).map(|start| start.min(last)).collect();
+        // Pixels of more take whole blocks.
+        let blocks = pitch.div_ceil(BYTES);
         let mut taps = Lines::new();
-        for start in &starts {
+        for start in (0..blocks).map(|block| block * BYTES) {
             for (group, column) in (0..size.div_ceil(4) * size).map(|at| (at / size, at % size)) {
                 taps.push(std::array::from_fn(|vector| {
                     std::array::from_fn(|byte| {
@@ -41,13 +41,15 @@ impl Kernels {
                 }));
             }
         }
-        Self { size, starts, taps }
+        Self { size, blocks, taps }
     }
 
     /// The channel of every lane of every vector of every block.
     pub fn channels(&self) -> impl Iterator<Item = [usize; LANES]> {
-        let blocks = self.starts.iter().flat_map(|start| (0..VECTORS).map(move |vector| (start, vector)));
-        blocks.map(|(start, vector)| std::array::from_fn(|lane| start + channel_of(VECTORS, vector, lane)))
+        let vectors = (0..self.blocks).flat_map(|block| (0..VECTORS).map(move |vector| (block, vector)));
+        vectors.map(|(block, vector)| {
+            std::array::from_fn(|lane| block * BYTES + channel_of(VECTORS, vector, lane))
+        })
     }
 }
 
@@ -75,8 +77,7 @@ impl Task for Depthwise<'_> {
     #[inline(always)]
     fn run<D: Dots>(mut self) {
         let rows = self.out.len() / (self.width * self.out_pitch);
-        for (row, block) in
-            (0..rows).flat_map(|row| (0..self.kernels.starts.len()).map(move |block| (row, block)))
+        for (row, block) in (0..rows).flat_map(|row| (0..self.kernels.blocks).map(move |block| (row, block)))
         {
             let mut x = 0;
             while x < self.width {
@@ -96,7 +97,7 @@ impl Task for Depthwise<'_> {
 impl Depthwise<'_> {
     #[inline(always)]
     fn tile<D: Dots, const COUNT: usize>(&mut self, row: usize, block: usize, x: usize) {
-        let (size, start) = (self.kernels.size, self.kernels.starts[block]);
+        let (size, start) = (self.kernels.size, block * BYTES);
         let constants: &[Constants; VECTORS] = &self.constants.as_chunks::<VECTORS>().0[block];
         let mut first = [D::splat(0); VECTORS];
         for vector in 0..VECTORS {

@@ -12,10 +12,10 @@ pub(super) struct Strip<'a> {
     pub row_step: usize,
 }
 
-/// Bytes of a strip.
+/// Bytes of a strip. The space of a copy goes to the next.
 pub(super) enum Rows<'a> {
     OfMap(&'a [u8]),
-    Copied(Copied),
+    Copied(Lines<u8>),
 }
 
 impl Deref for Rows<'_> {
@@ -24,7 +24,7 @@ impl Deref for Rows<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Self::OfMap(values) => values,
-            Self::Copied(Copied(values)) => values,
+            Self::Copied(values) => values,
         }
     }
 }
@@ -34,12 +34,11 @@ thread_local! {
     static SPACE: Cell<Lines<u8>> = const { Cell::new(Lines::new()) };
 }
 
-/// A copy, whose space goes to the next.
-pub(super) struct Copied(Lines<u8>);
-
-impl Drop for Copied {
+impl Drop for Rows<'_> {
     fn drop(&mut self) {
-        SPACE.set(std::mem::take(&mut self.0));
+        if let Self::Copied(values) = self {
+            SPACE.set(std::mem::take(values));
+        }
     }
 }
 
@@ -85,5 +84,5 @@ pub(super) fn strip<'a>(
             pixels.for_each(|(to, from)| to[..input.pitch].copy_from_slice(from));
         }
     }
-    Strip { values: Rows::Copied(Copied(values)), row_step }
+    Strip { values: Rows::Copied(values), row_step }
 }

@@ -182,7 +182,7 @@ fn in_single_precision(net: &Network, rounds: usize) -> (Vec<f64>, f64) {
     };
     let packed: Vec<Convolution> = net.layers.iter().map(pack).collect();
     let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|i| (i * 31 % 101) as f32 / 100.0).collect();
-    let mut maps = vec![ChannelsLast::from_planes(&image, [3, SIDE, SIDE])];
+    let mut maps = vec![ChannelsLast::from_planes(&image, [3, SIDE, SIDE], Default::default())];
     maps.resize(net.layers.len() + 1, ChannelsLast::default());
     least_times(net.layers.len(), rounds, |index| {
         let layer = &net.layers[index];

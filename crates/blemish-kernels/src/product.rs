@@ -120,6 +120,11 @@ impl Block<'_, '_> {
             }
         }
         let carries = !is_first || matches!(finish, Finish::Add);
+        let activation = match finish {
+            Finish::Activate(activation) | Finish::Residual(_, activation) if is_last => activation,
+            _ => Activation::None,
+        };
+        let bounds = activation.bounds();
         for row in (0..rows).step_by(TILE) {
             // A tile that is not full takes the last row again and again, and drops what comes of it.
             let count = TILE.min(rows - row);
@@ -144,30 +149,41 @@ impl Block<'_, '_> {
             for offset in 0..TILE {
                 if offset < count {
                     let at = (row + offset) * out_pitch + column;
+                    let mut sums = sums[offset];
                     for vector in 0..VECTORS {
-                        store(self.out, at, vector, whole, outputs - column, sums[offset][vector]);
+                        if let (Finish::Residual(values, _), true) = (finish, is_last) {
+                            sums[vector] =
+                                sums[vector].add(load(values, at, vector, whole, outputs - column));
+                        }
+                        if let Some([least, greatest]) = bounds {
+                            sums[vector] = sums[vector].max(V::splat(least)).min(V::splat(greatest));
+                        }
+                    }
+                    if whole {
+                        let out = self.out[at..at + VECTORS * LANES].as_chunks_mut::<LANES>().0;
+                        for vector in 0..VECTORS {
+                            out[vector] = sums[vector].store();
+                        }
+                    } else {
+                        for vector in 0..VECTORS {
+                            store(self.out, at, vector, false, outputs - column, sums[vector]);
+                        }
                     }
                 }
             }
-            let (residual, activation) = match finish {
-                Finish::Activate(activation) => (None, activation),
-                Finish::Residual(values, activation) => (Some(values), activation),
-                Finish::Add => (None, Activation::None),
-            };
-            if is_last && (residual.is_some() || activation != Activation::None) {
-                self.finish::<V>(row..row + count, column, VECTORS, residual, activation);
+            if activation != Activation::None && bounds.is_none() {
+                self.activate::<V>(row..row + count, column, VECTORS, activation);
             }
         }
     }
 
-    /// Adds residuals to sums that have just been stored, and applies the non-linearity.
+    /// Applies a non-linearity to sums that have just been stored: written out for every sum of a tile it would be too much code.
     #[inline(always)]
-    fn finish<V: Lanes>(
+    fn activate<V: Lanes>(
         &mut self,
         rows: std::ops::Range<usize>,
         column: usize,
         vectors: usize,
-        residual: Option<&[f32]>,
         activation: Activation,
     ) {
         let Product { outputs, out_pitch, .. } = self.product;
@@ -176,10 +192,7 @@ impl Block<'_, '_> {
         for row in rows {
             let at = row * out_pitch + column;
             for vector in 0..vectors {
-                let mut sum: V = load(self.out, at, vector, whole, left);
-                if let Some(values) = residual {
-                    sum = sum.add(load(values, at, vector, whole, left));
-                }
+                let sum: V = load(self.out, at, vector, whole, left);
                 store(self.out, at, vector, whole, left, activation.lanes(sum));
             }
         }

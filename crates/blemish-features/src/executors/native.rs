@@ -1,8 +1,8 @@
 //! Our own engine, the default: the networks that are built in, on the CPU, with the kernels of `blemish-kernels`.
 //!
-//! The description becomes a list of steps in which non-linearities and residual sums are part of the convolution before them. The bits
-//! of the features depend neither on the machine's vector width nor on threads: a batch spreads its images over the threads, a
-//! lone image its rows.
+//! The description becomes a list of steps in which non-linearities and residual sums are part of the convolution before them; steps that
+//! make an inverted residual block are done at once. The bits of the features depend neither on the machine's vector width nor on threads: a
+//! batch spreads its images over the threads, a lone image its rows.
 
 use super::batch::run_batch;
 use super::fusion::{Fused, fuse, last_uses};
@@ -11,8 +11,8 @@ use crate::FeatureError;
 use crate::graph::{Activation, Executor, FeatureMap, Graph, NodeId, Op, Padding, Weights};
 use crate::positions::Positions;
 use blemish_kernels::conv::{
-    self, ChannelsLast, ConvSpec, Convolution, Epilogue, MaxPool, Windows, concatenate, global_mean,
-    scale_channels,
+    self, ChannelsLast, ConvSpec, Convolution, Epilogue, InvertedResidual, Layer, MaxPool, Windows,
+    concatenate, global_mean, scale_channels,
 };
 use blemish_kernels::int8::ByteLinear;
 use blemish_kernels::transformer::maps;
@@ -35,16 +35,21 @@ struct Step {
     work: Work,
     /// Nodes that no later step needs.
     done_with: Vec<NodeId>,
+    /// How many steps from this one on are done at once.
+    at_once: usize,
+}
+
+impl Step {
+    fn convolve(&self) -> Option<&Convolve> {
+        match &self.work {
+            Work::Convolve(convolve) => Some(convolve),
+            _ => None,
+        }
+    }
 }
 
 enum Work {
-    Convolve {
-        convolution: Box<Convolution>,
-        kernel: usize,
-        stride: usize,
-        padding: Padding,
-        activation: conv::Activation,
-    },
+    Convolve(Box<Convolve>),
     /// Its products in bytes.
     MapLinearly {
         linear: Box<ByteLinear>,
@@ -75,6 +80,27 @@ enum Work {
     Gate(conv::Activation),
 }
 
+struct Convolve {
+    convolution: Convolution,
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+    activation: conv::Activation,
+}
+
+impl Convolve {
+    /// Where its kernel goes on a map to make one of `[height, width]`.
+    fn windows(&self, input: &ChannelsLast, [height, width]: [usize; 2]) -> Windows {
+        let [top, left] =
+            [input.height, input.width].map(|side| self.padding.around(side, self.kernel, self.stride).0);
+        Windows { top, left, height, width }
+    }
+
+    fn layer(&self) -> Layer<'_> {
+        Layer { convolution: &self.convolution, activation: self.activation }
+    }
+}
+
 impl NativeExecutor {
     /// Packs the weights of a graph.
     pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
@@ -103,56 +129,57 @@ impl NativeExecutor {
         size: [usize; 2],
         each: &mut (dyn FnMut(NodeId, &ChannelsLast) + Send),
     ) -> Result<(), FeatureError> {
-        self.pool.install(|| self.run_steps(image, size, Vec::new(), true, each))
+        self.pool.install(|| self.run_steps(image, size, Vec::new(), true, Some(each)))
     }
 
-    /// Writes the feature maps of one image, channels x height x width each.
-    fn run_one(
-        &self,
-        image: &[f32],
-        size: [usize; 2],
-        maps: Vec<&mut [f32]>,
-        is_parallel: bool,
-    ) -> Result<(), FeatureError> {
-        self.run_steps(image, size, maps, is_parallel, &mut |_, _| ())
-    }
-
+    /// Writes the feature maps of one image, channels x height x width each. What is to be watched is done step by step.
     fn run_steps(
         &self,
         image: &[f32],
         [height, width]: [usize; 2],
         maps: Vec<&mut [f32]>,
         is_parallel: bool,
-        each: &mut dyn FnMut(NodeId, &ChannelsLast),
+        mut each: Option<&mut (dyn FnMut(NodeId, &ChannelsLast) + Send)>,
     ) -> Result<(), FeatureError> {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];
         let mut spaces = self.spaces.take();
-        let planes = ChannelsLast::from_planes(image, [3, height, width]);
-        each(0, &planes);
+        let space = spaces.take(3 * height * width);
+        let planes = ChannelsLast::from_planes(image, [3, height, width], space);
+        if let Some(each) = &mut each {
+            each(0, &planes);
+        }
         values[0] = Some(planes);
         let missing = || fail(&"a step ran before its input");
-        for step in &self.steps {
-            let inputs: Vec<&ChannelsLast> = step
-                .inputs
-                .iter()
-                .map(|&input| values[input].as_ref().ok_or_else(missing))
+        let mut to_do = self.steps.as_slice();
+        while let [first, ..] = to_do {
+            let steps;
+            (steps, to_do) = to_do.split_at(if each.is_some() { 1 } else { first.at_once });
+            let inputs: Vec<&ChannelsLast> = inputs(steps)
+                .map(|input| values[input].as_ref().ok_or_else(missing))
                 .collect::<Result<_, _>>()?;
-            let [height, width] = sizes[step.result];
-            let space =
-                spaces.take(ChannelsLast::values(height, width, self.graph.nodes[step.result].channels));
-            let outcome = step.work.run(&inputs, sizes[step.result], space, is_parallel);
+            let result = steps[steps.len() - 1].result;
+            let [height, width] = sizes[result];
+            let space = spaces.take(ChannelsLast::values(height, width, self.graph.nodes[result].channels));
+            let outcome = match steps {
+                [step] => step.work.run(&inputs, sizes[result], space, is_parallel),
+                steps => block(steps).map(|(block, depthwise)| {
+                    let windows = depthwise.windows(inputs[0], sizes[result]);
+                    block.apply(inputs[0], windows, inputs.get(1).copied(), space, is_parallel)
+                }),
+            };
             let outcome = outcome.ok_or_else(missing)?;
-            each(step.result, &outcome);
-            values[step.result] = Some(outcome);
-            let freed = step.done_with.iter().filter_map(|&node| Some((node, values[node].take()?)));
-            // The image's own memory did not come from here; kept, it would pile up by one an image.
-            spaces.extend(freed.filter(|&(node, _)| node != 0).map(|(_, map)| map.into_space()));
+            if let Some(each) = &mut each {
+                each(result, &outcome);
+            }
+            values[result] = Some(outcome);
+            let done_with = steps.iter().flat_map(|step| &step.done_with);
+            spaces.extend(done_with.filter_map(|&node| values[node].take()).map(ChannelsLast::into_space));
         }
         for (tap, map) in self.graph.taps.iter().zip(maps) {
             values[tap.node].as_ref().ok_or_else(missing)?.write_planes(map);
         }
-        spaces.extend(values.into_iter().skip(1).flatten().map(ChannelsLast::into_space));
+        spaces.extend(values.into_iter().flatten().map(ChannelsLast::into_space));
         self.spaces.keep(spaces);
         Ok(())
     }
@@ -165,7 +192,7 @@ impl Executor for NativeExecutor {
         [count, height, width]: [usize; 3],
     ) -> Result<Vec<FeatureMap>, FeatureError> {
         run_batch(&self.graph, &self.pool, input, [count, height, width], |image, maps, is_parallel| {
-            self.run_one(image, [height, width], maps, is_parallel)
+            self.run_steps(image, [height, width], maps, is_parallel, None)
         })
     }
 }
@@ -182,10 +209,10 @@ impl Work {
         let first = *inputs.first()?;
         let size = [first.height, first.width];
         Some(match self {
-            Self::Convolve { convolution, kernel, stride, padding, activation } => {
-                let [top, left] = size.map(|side| padding.around(side, *kernel, *stride).0);
-                let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
-                convolution.apply(first, Windows { top, left, height, width }, epilogue, space, is_parallel)
+            Self::Convolve(convolve) => {
+                let epilogue = Epilogue::new(inputs.get(1).copied(), convolve.activation);
+                let windows = convolve.windows(first, [height, width]);
+                convolve.convolution.apply(first, windows, epilogue, space, is_parallel)
             }
             Self::MapLinearly { linear, activation } => {
                 let epilogue = Epilogue::new(inputs.get(1).copied(), *activation);
@@ -194,10 +221,10 @@ impl Work {
             Self::MaxPool { pool, padding } => {
                 pool.apply(first, Windows { top: *padding, left: *padding, height, width }, space)
             }
-            Self::Activate(activation) => first.clone().activated(*activation),
+            Self::Activate(activation) => first.activated(*activation, space),
             Self::GlobalMean => global_mean(first),
-            Self::Add(activation) => first.clone().add(inputs.get(1)?, *activation),
-            Self::Multiply => scale_channels(first.clone(), inputs.get(1)?),
+            Self::Add(activation) => first.add(inputs.get(1)?, *activation, space),
+            Self::Multiply => scale_channels(first, inputs.get(1)?, space),
             Self::Concatenate => concatenate(inputs),
             Self::Tokens { prefix, positions } => maps::tokens(first, prefix, &positions.at(size), space),
             Self::Grid(prefix) => maps::grid(first, *prefix, [height, width], space),
@@ -208,6 +235,38 @@ impl Work {
             Self::Gate(activation) => maps::gate_channels(first, *activation, space),
         })
     }
+}
+
+/// What steps that are done at once read: all of the first, and the residual of the last.
+fn inputs(steps: &[Step]) -> impl Iterator<Item = NodeId> {
+    let residual = steps.iter().skip(1).flat_map(|step| &step.inputs[1..]);
+    steps.iter().take(1).flat_map(|step| &step.inputs).chain(residual).copied()
+}
+
+/// Two or three steps in a row as a block, if they are one, and its depthwise convolution.
+fn block(steps: &[Step]) -> Option<(InvertedResidual<'_>, &Convolve)> {
+    let is_chain = steps.windows(2).all(|pair| {
+        let [step, next] = [&pair[0], &pair[1]];
+        // Nobody else wants what is in between, which is never there as a whole.
+        step.inputs.len() == 1
+            && next.inputs[0] == step.result
+            && !next.inputs[1..].contains(&step.result)
+            && next.done_with.contains(&step.result)
+    });
+    let parts: Vec<&Convolve> = steps.iter().map(Step::convolve).collect::<Option<_>>()?;
+    let candidates = match parts[..] {
+        [expand, depthwise, project] => vec![(Some(expand), depthwise, Some(project))],
+        [first, second] => vec![(Some(first), second, None), (None, first, Some(second))],
+        _ => vec![],
+    };
+    candidates.into_iter().filter(|_| is_chain).find_map(|(expand, depthwise, project)| {
+        let block = InvertedResidual::new(
+            expand.map(Convolve::layer),
+            depthwise.layer(),
+            project.map(Convolve::layer),
+        )?;
+        Some((block, depthwise))
+    })
 }
 
 /// The steps of a graph, in its order.
@@ -227,9 +286,18 @@ fn plan(
             Some(linear) => Work::MapLinearly { linear: Box::new(linear), activation },
             None => work(graph, fused.id, activation, weights)?,
         };
-        Ok(Step { result: fused.result, inputs: fused.inputs, work, done_with })
+        Ok(Step { result: fused.result, inputs: fused.inputs, work, done_with, at_once: 1 })
     };
-    fused.into_par_iter().zip(linear_maps).zip(last_uses(graph, &inputs)).map(pack).collect()
+    let packed = fused.into_par_iter().zip(linear_maps).zip(last_uses(graph, &inputs)).map(pack);
+    let mut steps: Vec<Step> = packed.collect::<Result<_, FeatureError>>()?;
+    let mut start = 0;
+    while start < steps.len() {
+        let mut lengths = [3, 2].into_iter().filter(|&length| start + length <= steps.len());
+        let at_once = lengths.find(|&length| block(&steps[start..start + length]).is_some()).unwrap_or(1);
+        steps[start].at_once = at_once;
+        start += at_once;
+    }
+    Ok(steps)
 }
 
 fn work(
@@ -247,9 +315,8 @@ fn work(
         Op::Conv { kernel, stride, padding, groups } => {
             let in_channels = graph.nodes[node.inputs[0]].channels;
             let spec = ConvSpec { in_channels, out_channels: node.channels, kernel, stride, groups };
-            let convolution =
-                Box::new(Convolution::new(spec, &tensor("weight")?.data, &tensor("bias")?.data));
-            Work::Convolve { convolution, kernel, stride, padding, activation }
+            let convolution = Convolution::new(spec, &tensor("weight")?.data, &tensor("bias")?.data);
+            Work::Convolve(Box::new(Convolve { convolution, kernel, stride, padding, activation }))
         }
         Op::MaxPool { kernel, stride, padding, .. } => {
             Work::MaxPool { pool: MaxPool { kernel, stride }, padding }

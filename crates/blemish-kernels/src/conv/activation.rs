@@ -38,6 +38,15 @@ impl Activation {
         }
     }
 
+    /// The least and the greatest of its values, if all that it does is to cut off.
+    pub(crate) fn bounds(self) -> Option<[f32; 2]> {
+        match self {
+            Self::Relu => Some([0.0, f32::INFINITY]),
+            Self::Relu6 => Some([0.0, 6.0]),
+            _ => None,
+        }
+    }
+
     /// Applies it to every value; what fills pixels up is left as it is by all but the sigmoid.
     pub fn apply(self, values: &mut [f32]) {
         if self != Self::None {

@@ -49,6 +49,11 @@ impl<'a> Epilogue<'a> {
         Self { residual: self.residual.map(|values| &values[start..]), ..self }
     }
 
+    /// The least and the greatest value, if no more is done than to cut off.
+    pub(super) fn cut(self) -> Option<[f32; 2]> {
+        self.activation.bounds().filter(|_| self.residual.is_none())
+    }
+
     #[inline(always)]
     pub(crate) fn finish<V: Lanes>(self, sum: V, at: usize) -> V {
         let sum = match self.residual {
@@ -62,9 +67,9 @@ impl<'a> Epilogue<'a> {
 /// A convolution with bias, packed for the way it is done.
 #[derive(Clone, Debug)]
 pub struct Convolution {
-    spec: ConvSpec,
+    pub(super) spec: ConvSpec,
     /// Filled up to the output's pitch.
-    bias: Lines<f32>,
+    pub(super) bias: Lines<f32>,
     pub(super) way: Way,
 }
 
@@ -148,7 +153,7 @@ impl Convolution {
                     (out.row_length(), rows_of(out.row_length() + self.spec.stride * input.row_length()));
                 each_chunk(&mut out.values, rows * length, is_parallel, |index, out| {
                     widest(Depthwise {
-                        input,
+                        input: input.into(),
                         windows,
                         kernel: self.spec.kernel,
                         stride: self.spec.stride,
@@ -186,20 +191,8 @@ impl Convolution {
         };
         if kernel == 1 && stride == 1 && input.width == windows.width {
             // Pixels follow each other across rows: a product of as many rows as there are pixels.
-            let activation = epilogue.activation;
-            let product = Product {
-                panels,
-                bias: Some(&self.bias),
-                input: &input.values,
-                input_pitch: input.pitch,
-                rows: windows.height * windows.width,
-                outputs: self.bias.len(),
-                out_pitch: self.bias.len(),
-                finish: match epilogue.residual {
-                    Some(values) => Finish::Residual(values, activation),
-                    None => Finish::Activate(activation),
-                },
-            };
+            let pixels = windows.height * windows.width;
+            let product = pixelwise(panels, &self.bias, &input.values, input.pitch, pixels, epilogue);
             return product.run(&mut out.values, is_parallel);
         }
         // Where pixels are not filled up, a row of the kernel is one run of memory.
@@ -252,6 +245,31 @@ impl Convolution {
                 out,
             });
         });
+    }
+}
+
+/// The sums of pixels, each of them `pitch` values after the one before.
+pub(super) fn pixelwise<'a>(
+    panels: &'a Panels,
+    bias: &'a [f32],
+    pixels: &'a [f32],
+    pitch: usize,
+    count: usize,
+    epilogue: Epilogue<'a>,
+) -> Product<'a> {
+    let activation = epilogue.activation;
+    Product {
+        panels,
+        bias: Some(bias),
+        input: pixels,
+        input_pitch: pitch,
+        rows: count,
+        outputs: bias.len(),
+        out_pitch: bias.len(),
+        finish: match epilogue.residual {
+            Some(values) => Finish::Residual(values, activation),
+            None => Finish::Activate(activation),
+        },
     }
 }
 

@@ -4,13 +4,12 @@ use super::{ChannelsLast, Epilogue, Windows};
 use crate::simd::{Kernel, LANES, Lanes};
 use std::ops::Range;
 
-/// Pixels and vectors of channels summed side by side, to share weights and to hide latency.
+/// Pixels summed side by side, to share weights and to hide latency: more need more addresses than there are registers.
 const PIXELS: usize = 4;
-const VECTORS: usize = 2;
 
 /// Some rows of a depthwise convolution.
 pub(super) struct Depthwise<'a> {
-    pub input: &'a ChannelsLast,
+    pub input: Rows<'a>,
     pub windows: Windows,
     pub kernel: usize,
     pub stride: usize,
@@ -24,29 +23,36 @@ pub(super) struct Depthwise<'a> {
     pub out: &'a mut [f32],
 }
 
+/// Rows of a map. Only `held` of them need be there at a time: row y + `held` takes the place of row y.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub values: &'a [f32],
+    pub held: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl<'a> From<&'a ChannelsLast> for Rows<'a> {
+    fn from(map: &'a ChannelsLast) -> Self {
+        Self { values: &map.values, held: map.height, height: map.height, width: map.width }
+    }
+}
+
 impl Kernel for Depthwise<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes>(mut self) {
-        let width = self.windows.width;
+        let Windows { top, width, .. } = self.windows;
         let rows = self.out.len() / (width * self.bias.len());
         for row in 0..rows {
             let y = (self.first_row + row) * self.stride;
-            let ys = clip(y, self.windows.top, self.kernel, self.input.height);
-            let mut column = 0;
-            while column < width {
-                let last = (column + PIXELS - 1) * self.stride;
-                let is_inside = column + PIXELS <= width
-                    && column * self.stride >= self.windows.left
-                    && last + self.kernel <= self.windows.left + self.input.width;
-                if is_inside {
-                    self.pixels::<V, PIXELS>(row, column, ys.clone(), 0..self.kernel);
-                    column += PIXELS;
+            let ys = clip(y, top, self.kernel, self.input.height);
+            for column in (0..width).step_by(PIXELS) {
+                if width >= PIXELS {
+                    // The last tile overlaps the one before: computing a pixel twice changes nothing.
+                    self.tile::<V, PIXELS>(row, column.min(width - PIXELS), ys.clone());
                 } else {
-                    let x = column * self.stride;
-                    let xs = clip(x, self.windows.left, self.kernel, self.input.width);
-                    self.pixels::<V, 1>(row, column, ys.clone(), xs);
-                    column += 1;
+                    (0..width).for_each(|column| self.tile::<V, 1>(row, column, ys.clone()));
                 }
             }
         }
@@ -60,70 +66,147 @@ fn clip(start: usize, before: usize, kernel: usize, length: usize) -> Range<usiz
 }
 
 impl Depthwise<'_> {
+    /// `COUNT` pixels from `column` on, over some rows of the kernel.
     #[inline(always)]
-    fn pixels<V: Lanes, const COUNT: usize>(
-        &mut self,
-        row: usize,
-        column: usize,
-        ys: Range<usize>,
-        xs: Range<usize>,
-    ) {
+    fn tile<V: Lanes, const COUNT: usize>(&mut self, row: usize, column: usize, ys: Range<usize>) {
         let vectors = self.bias.len() / LANES;
         let mut first = 0;
-        while first + VECTORS <= vectors {
-            self.sum::<V, COUNT, VECTORS>(row, column, ys.clone(), xs.clone(), first);
-            first += VECTORS;
-        }
-        if first < vectors {
-            self.sum::<V, COUNT, 1>(row, column, ys, xs, first);
+        while first < vectors {
+            first += match vectors - first {
+                2 if V::WIDE => self.sum::<V, COUNT, 2>(row, column, ys.clone(), first),
+                3.. if V::WIDE => self.sum::<V, COUNT, 3>(row, column, ys.clone(), first),
+                _ => self.sum::<V, COUNT, 1>(row, column, ys.clone(), first),
+            };
         }
     }
 
-    /// `COUNT` pixels from `column` on, the vectors of channels from `first` on, over the given part of the window.
+    /// `VECTORS` vectors of channels from `first` on; gives their number.
     #[inline(always)]
-    fn sum<V: Lanes, const COUNT: usize, const WIDTH: usize>(
+    fn sum<V: Lanes, const COUNT: usize, const VECTORS: usize>(
         &mut self,
         row: usize,
         column: usize,
         ys: Range<usize>,
-        xs: Range<usize>,
         first: usize,
-    ) {
-        let pitch = self.bias.len();
-        let channels = first * LANES..(first + WIDTH) * LANES;
-        let mut sums = [[V::splat(0.0); WIDTH]; COUNT];
+    ) -> usize {
+        let Self { input, kernel, stride, windows, .. } = *self;
+        // Vectors a pixel, and those of a row.
+        let pitch = self.bias.len() / LANES;
+        let length = input.width * pitch;
+        let bias = &self.bias.as_chunks::<LANES>().0[first..first + VECTORS];
+        let mut sums = [[V::splat(0.0); VECTORS]; COUNT];
         for pixel in &mut sums {
-            for (sum, bias) in pixel.iter_mut().zip(self.bias[channels.clone()].as_chunks::<LANES>().0) {
-                *sum = V::load(bias);
+            for vector in 0..VECTORS {
+                pixel[vector] = V::load(&bias[vector]);
             }
         }
-        let top = (self.first_row + row) * self.stride;
+        // Columns of the kernel at which the windows of all pixels are on the map.
+        let x = column * stride;
+        let all = clip(x, windows.left, kernel, input.width).start
+            ..clip(x + (COUNT - 1) * stride, windows.left, kernel, input.width).end;
+        let mut y = ((self.first_row + row) * stride + ys.start).saturating_sub(windows.top) % input.held;
         for ky in ys {
-            let line = &self.input.values[(top + ky - self.windows.top) * self.input.row_length()..];
-            for kx in xs.clone() {
-                let weights = &self.weights[(ky * self.kernel + kx) * pitch..][channels.clone()];
-                let weights = weights.as_chunks::<LANES>().0;
-                let mut weight = [V::splat(0.0); WIDTH];
-                for vector in 0..WIDTH {
-                    weight[vector] = V::load(&weights[vector]);
+            let line = &input.values.as_chunks::<LANES>().0[y * length..][..length];
+            let taps = &self.weights.as_chunks::<LANES>().0[ky * kernel * pitch..][..kernel * pitch];
+            let mut kx = 0;
+            while kx < kernel {
+                let taps = &taps[kx * pitch + first..];
+                if all.contains(&kx) {
+                    let start = (x + kx - windows.left) * pitch + first;
+                    let values = &line[start..];
+                    accumulate::<V, COUNT, VECTORS>(
+                        &mut sums,
+                        values,
+                        stride * pitch,
+                        taps,
+                        pitch,
+                        all.len(),
+                    );
+                    kx = all.end;
+                    continue;
                 }
-                let start = (column * self.stride + kx - self.windows.left) * pitch + channels.start;
                 for pixel in 0..COUNT {
-                    let at = start + pixel * self.stride * pitch;
-                    let input = line[at..at + WIDTH * LANES].as_chunks::<LANES>().0;
-                    for vector in 0..WIDTH {
-                        sums[pixel][vector] =
-                            V::load(&input[vector]).mul_add(weight[vector], sums[pixel][vector]);
+                    let x = x + kx + pixel * stride;
+                    if x >= windows.left && x < windows.left + input.width {
+                        let values = &line[(x - windows.left) * pitch + first..][..VECTORS];
+                        for vector in 0..VECTORS {
+                            let weight = V::load(&taps[vector]);
+                            sums[pixel][vector] =
+                                V::load(&values[vector]).mul_add(weight, sums[pixel][vector]);
+                        }
                     }
                 }
+                kx += 1;
+            }
+            y = if y + 1 == input.held { 0 } else { y + 1 };
+        }
+        self.store(sums, (row * windows.width + column) * pitch + first, pitch);
+        VECTORS
+    }
+
+    /// Finishes the sums of pixels and stores them from vector `at` on.
+    #[inline(always)]
+    fn store<V: Lanes, const COUNT: usize, const VECTORS: usize>(
+        &mut self,
+        sums: [[V; VECTORS]; COUNT],
+        at: usize,
+        pitch: usize,
+    ) {
+        let out = self.out.as_chunks_mut::<LANES>().0;
+        let cut = self.epilogue.cut();
+        for pixel in 0..COUNT {
+            let at = at + pixel * pitch;
+            let out = &mut out[at..at + VECTORS];
+            for vector in 0..VECTORS {
+                let sum = match cut {
+                    Some([least, greatest]) => {
+                        sums[pixel][vector].max(V::splat(least)).min(V::splat(greatest))
+                    }
+                    None => sums[pixel][vector],
+                };
+                out[vector] = sum.store();
             }
         }
-        for (pixel, sums) in sums.into_iter().enumerate() {
-            let at = (row * self.windows.width + column + pixel) * pitch + channels.start;
-            let out = self.out[at..at + WIDTH * LANES].as_chunks_mut::<LANES>().0;
-            for (vector, (sum, out)) in sums.into_iter().zip(out).enumerate() {
-                *out = self.epilogue.finish(sum, at + vector * LANES).store();
+        if cut.is_some() {
+            return;
+        }
+        // What is more than that would be much code, written out for every sum.
+        for pixel in 0..COUNT {
+            let at = at + pixel * pitch;
+            for (vector, value) in (at..).zip(&mut out[at..at + VECTORS]) {
+                *value = self.epilogue.finish(V::load(value), vector * LANES).store();
             }
         }
     }
+}
+
+/// Adds `count` taps to the sums of pixels whose values begin `step` vectors apart. Each tap, and what it is multiplied by, is `pitch`
+/// vectors after the one before.
+#[inline(always)]
+fn accumulate<V: Lanes, const COUNT: usize, const VECTORS: usize>(
+    sums: &mut [[V; VECTORS]; COUNT],
+    values: &[[f32; LANES]],
+    step: usize,
+    taps: &[[f32; LANES]],
+    pitch: usize,
+    count: usize,
+) {
+    let end = (count - 1) * pitch + VECTORS;
+    assert!(taps.len() >= end && values.len() >= (COUNT - 1) * step + end);
+    let mut held = *sums;
+    for at in (0..count).map(|tap| tap * pitch) {
+        let mut weight = [V::splat(0.0); VECTORS];
+        for vector in 0..VECTORS {
+            // SAFETY: below `end`.
+            weight[vector] = V::load(unsafe { taps.get_unchecked(at + vector) });
+        }
+        for pixel in 0..COUNT {
+            for vector in 0..VECTORS {
+                // SAFETY: below `end`, and the last pixel's values are that many, too.
+                let value = V::load(unsafe { values.get_unchecked(pixel * step + at + vector) });
+                held[pixel][vector] = value.mul_add(weight[vector], held[pixel][vector]);
+            }
+        }
+    }
+    *sums = held;
 }

@@ -9,6 +9,7 @@
 //! | strided, large | register tiles of pixels x channels straight from the padded map, no patch matrix ([`dense`](self)) |
 //! | 3x3, stride 1 | Winograd's F(4x4, 3x3): a quarter of the multiplications |
 //! | depthwise | pixel by pixel over channels |
+//! | 1x1, depthwise, 1x1 | by strips of rows, so that the widened map stays in the cache ([`InvertedResidual`]) |
 //!
 //! Every output is accumulated in one fixed order with fused multiply-add: the same bits for every vector width, tile and
 //! number of threads.
@@ -17,6 +18,7 @@ mod activation;
 mod convolution;
 pub(crate) mod dense;
 mod depthwise;
+mod inverted_residual;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ mod winograd;
 
 pub use activation::Activation;
 pub use convolution::{ConvSpec, Convolution, Epilogue};
+pub use inverted_residual::{InvertedResidual, Layer};
 pub use pool::{MaxPool, concatenate, global_mean, scale_channels};
 
 use crate::lines::Lines;
@@ -68,20 +71,24 @@ impl ChannelsLast {
         self.values
     }
 
-    /// From channels x height x width values. Pixels are not filled up.
+    /// From channels x height x width values. Pixels are not filled up. `space` is memory to use, of any content.
     ///
     /// # Panics
     /// If `planes` is not as long as the shape says.
-    pub fn from_planes(planes: &[f32], [channels, height, width]: [usize; 3]) -> Self {
+    pub fn from_planes(planes: &[f32], [channels, height, width]: [usize; 3], mut space: Lines<f32>) -> Self {
         let area = height * width;
         assert_eq!(planes.len(), channels * area, "planes of one size, one a channel");
-        let mut values = Lines::zeros(area * channels);
-        for (channel, plane) in planes.chunks_exact(area.max(1)).enumerate() {
-            for (pixel, &value) in values.chunks_exact_mut(channels).zip(plane) {
-                pixel[channel] = value;
+        space.resize(area * channels);
+        // Pixels at a time that stay in the first-level cache while every plane is passed over.
+        let some = 4096 / channels.max(1) + 1;
+        for (start, pixels) in (0..).step_by(some).zip(space.chunks_mut((some * channels).max(1))) {
+            for (channel, plane) in planes.chunks_exact(area.max(1)).enumerate() {
+                for (pixel, &value) in pixels.chunks_exact_mut(channels).zip(&plane[start..]) {
+                    pixel[channel] = value;
+                }
             }
         }
-        Self { height, width, channels, pitch: channels, values }
+        Self { height, width, channels, pitch: channels, values: space }
     }
 
     /// From rows of channels, one a pixel. Pixels are not filled up.

@@ -68,13 +68,13 @@ pub fn global_mean(input: &ChannelsLast) -> ChannelsLast {
     out
 }
 
-/// The product with a map of the same shape, or with one value a channel (1 x 1 x channels).
-pub fn scale_channels(mut input: ChannelsLast, factors: &ChannelsLast) -> ChannelsLast {
-    let length = factors.values.len().max(1);
-    for values in input.values.chunks_exact_mut(length) {
+/// The product with a map of the same shape, or with one value a channel (1 x 1 x channels); `space` is memory to use, of any content.
+pub fn scale_channels(input: &ChannelsLast, factors: &ChannelsLast, space: Lines<f32>) -> ChannelsLast {
+    let mut out = input.copied(space);
+    for values in out.values.chunks_exact_mut(factors.values.len().max(1)) {
         values.iter_mut().zip(factors.values.iter()).for_each(|(value, factor)| *value *= factor);
     }
-    input
+    out
 }
 
 /// The channels of several maps of one size, one after the other.
@@ -92,15 +92,25 @@ pub fn concatenate(maps: &[&ChannelsLast]) -> ChannelsLast {
 }
 
 impl ChannelsLast {
-    /// The sum with a map of the same shape, then the non-linearity.
-    pub fn add(mut self, other: &Self, activation: super::Activation) -> Self {
-        self.values.iter_mut().zip(other.values.iter()).for_each(|(value, other)| *value += other);
-        self.activated(activation)
+    /// The sum with a map of the same shape, then the non-linearity; `space` is memory to use, of any content.
+    pub fn add(&self, other: &Self, activation: super::Activation, space: Lines<f32>) -> Self {
+        let mut sum = self.copied(space);
+        sum.values.iter_mut().zip(other.values.iter()).for_each(|(value, other)| *value += other);
+        activation.apply(&mut sum.values);
+        sum
     }
 
-    /// The non-linearity of every value.
-    pub fn activated(mut self, activation: super::Activation) -> Self {
-        activation.apply(&mut self.values);
-        self
+    /// The non-linearity of every value; `space` is memory to use, of any content.
+    pub fn activated(&self, activation: super::Activation, space: Lines<f32>) -> Self {
+        let mut activated = self.copied(space);
+        activation.apply(&mut activated.values);
+        activated
+    }
+
+    /// The same map in other memory.
+    fn copied(&self, mut space: Lines<f32>) -> Self {
+        space.resize(self.values.len());
+        space.copy_from_slice(&self.values);
+        Self { values: space, ..*self }
     }
 }

@@ -137,7 +137,7 @@ fn a_residual_and_the_non_linearity_come_last() {
     for case in cases() {
         let conv = Convolution::new(case.spec, &case.weights, &case.bias);
         let plain = conv.apply(&case.input, case.windows, Epilogue::default(), junk(), false);
-        let residual = plain.clone().activated(Activation::Relu6);
+        let residual = plain.activated(Activation::Relu6, junk());
         let fused = conv.apply(
             &case.input,
             case.windows,
@@ -145,7 +145,7 @@ fn a_residual_and_the_non_linearity_come_last() {
             junk(),
             false,
         );
-        assert_eq!(fused, plain.add(&residual, Activation::Relu));
+        assert_eq!(fused, plain.add(&residual, Activation::Relu, junk()));
     }
 }
 
@@ -175,18 +175,50 @@ impl Kernel for OneChunk<'_> {
     }
 }
 
+/// All of a depthwise convolution.
+struct Filtered<'a>(&'a Case, &'a Convolution);
+
+impl Kernel for Filtered<'_> {
+    type Output = Vec<f32>;
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Vec<f32> {
+        let Self(case, Convolution { spec, bias, way }) = self;
+        let convolution::Way::Depthwise(weights) = way else { panic!("{spec:?} is depthwise") };
+        let mut out = vec![0.0; case.windows.height * case.windows.width * bias.len()];
+        let kernel = depthwise::Depthwise {
+            input: (&case.input).into(),
+            windows: case.windows,
+            kernel: spec.kernel,
+            stride: spec.stride,
+            weights,
+            bias,
+            epilogue: Epilogue::new(None, Activation::Silu),
+            first_row: 0,
+            out: &mut out,
+        };
+        kernel.run::<V>();
+        out
+    }
+}
+
 #[test]
 fn every_width_gives_the_same_bits() {
-    let case = &cases()[4];
+    let cases = cases();
+    let case = &cases[4];
     let panels = || winograd::transform_weights(case.spec.out_channels, case.spec.in_channels, &case.weights);
     let outputs = at_every_width(|| OneChunk(case, panels()));
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
+    for case in cases.iter().filter(|case| case.spec.groups == case.spec.in_channels) {
+        let convolution = Convolution::new(case.spec, &case.weights, &case.bias);
+        let outputs = at_every_width(|| Filtered(case, &convolution));
+        assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]), "{:?}", case.spec);
+    }
 }
 
 #[test]
 fn planes_come_back() {
     let planes: Vec<f32> = (0..3 * 35).map(value).collect();
-    assert_eq!(ChannelsLast::from_planes(&planes, [3, 5, 7]).to_planes(), planes);
+    assert_eq!(ChannelsLast::from_planes(&planes, [3, 5, 7], junk()).to_planes(), planes);
 }
 
 #[test]
@@ -203,7 +235,85 @@ fn pooling_and_joining() {
     assert_eq!(mean.to_planes(), [4.0, -5.0]);
     let joined = concatenate(&[&map, &map]);
     assert_eq!(joined.to_planes(), [map.to_planes(), map.to_planes()].concat());
-    let scaled = scale_channels(map.clone(), &mean);
+    let scaled = scale_channels(&map, &mean, junk());
     assert_eq!(scaled.to_planes()[8], 32.0);
     assert_eq!(scaled.to_planes()[9], 5.0);
+}
+
+/// A block's convolutions: 24 channels widened, filtered by `kernel` with `stride`, narrowed.
+fn block(channels: usize, [kernel, stride]: [usize; 2], out_channels: usize) -> [Convolution; 3] {
+    let conv = |in_channels, out_channels, kernel, stride, groups| {
+        let spec = ConvSpec { in_channels, out_channels, kernel, stride, groups };
+        let weights = out_channels * in_channels / groups * kernel * kernel;
+        let weights: Vec<f32> = (0..weights).map(|i| value(i * 5 + kernel)).collect();
+        Convolution::new(spec, &weights, &(0..out_channels).map(|i| value(i + 7)).collect::<Vec<_>>())
+    };
+    [
+        conv(24, channels, 1, 1, 1),
+        conv(channels, channels, kernel, stride, channels),
+        conv(channels, out_channels, 1, 1, 1),
+    ]
+}
+
+#[test]
+fn blocks_by_strips_equal_their_convolutions_to_the_bit() {
+    // Rows of the widened map from less than a strip to more than all strips of it; kernels that the map's border cuts, steps beyond the
+    // kernel.
+    for (channels, size, [kernel, stride], padding) in [
+        (40, [23, 9], [3, 1], 1),
+        (520, [37, 31], [3, 1], 1),
+        (520, [38, 30], [3, 2], 0),
+        (520, [29, 33], [5, 1], 2),
+        (520, [30, 40], [5, 2], 1),
+        (520, [3, 200], [5, 1], 2),
+        (520, [40, 20], [3, 4], 1),
+        (1100, [9, 90], [3, 1], 1),
+    ] {
+        let [expand, depthwise, project] = block(channels, [kernel, stride], 24);
+        let out = size.map(|side| (side + 2 * padding - kernel) / stride + 1);
+        let windows = Windows { top: padding, left: padding, height: out[0], width: out[1] };
+        let map = |size: [usize; 2], seed: usize| {
+            let planes: Vec<f32> = (0..24 * size[0] * size[1]).map(|i| value(i + seed)).collect();
+            concatenate(&[&ChannelsLast::from_planes(&planes, [24, size[0], size[1]], Lines::new())])
+        };
+        let (input, residual) = (map(size, 0), map(out, 9));
+        let inside =
+            |input: &ChannelsLast| Windows { top: 0, left: 0, height: input.height, width: input.width };
+        let alone = |convolution: &Convolution, input: &ChannelsLast, windows, epilogue| {
+            convolution.apply(input, windows, epilogue, junk(), false)
+        };
+        let relu6 = Epilogue::new(None, Activation::Relu6);
+        let wide = alone(&expand, &input, inside(&input), relu6);
+        let filtered = alone(&depthwise, &wide, windows, relu6);
+        let last = Epilogue::new(Some(&residual), Activation::Relu);
+        let narrow = alone(&project, &filtered, inside(&filtered), last);
+
+        let layer = |convolution, activation| Layer { convolution, activation };
+        let [expand, depthwise] =
+            [&expand, &depthwise].map(|convolution| layer(convolution, Activation::Relu6));
+        let project = layer(&project, Activation::Relu);
+        for is_parallel in [false, true] {
+            let apply = |block: Option<InvertedResidual<'_>>, input, residual| {
+                block.expect("a block").apply(input, windows, residual, junk(), is_parallel)
+            };
+            let whole = InvertedResidual::new(Some(expand), depthwise, Some(project));
+            assert_eq!(apply(whole, &input, Some(&residual)), narrow, "{size:?} {kernel} {stride}");
+            assert_eq!(apply(InvertedResidual::new(Some(expand), depthwise, None), &input, None), filtered);
+            let behind = InvertedResidual::new(None, depthwise, Some(project));
+            assert_eq!(apply(behind, &wide, Some(&residual)), narrow);
+        }
+    }
+}
+
+#[test]
+fn other_layers_make_no_block() {
+    let [expand, depthwise, project] = &block(48, [3, 1], 24);
+    let layer = |convolution| Layer { convolution, activation: Activation::None };
+    let [expand, depthwise, project] = [expand, depthwise, project].map(layer);
+    assert!(InvertedResidual::new(Some(expand), depthwise, Some(project)).is_some());
+    assert!(InvertedResidual::new(Some(expand), project, None).is_none());
+    assert!(InvertedResidual::new(Some(depthwise), depthwise, None).is_none());
+    // Channels of another number.
+    assert!(InvertedResidual::new(Some(project), depthwise, None).is_none());
+    assert!(InvertedResidual::new(None, depthwise, Some(expand)).is_none());
 }

@@ -258,8 +258,11 @@ mod on_maps {
     use crate::lines::Lines;
 
     fn map(channels: usize, height: usize, width: usize) -> ChannelsLast {
-        let planes =
-            ChannelsLast::from_planes(&values(channels * height * width, 1), [channels, height, width]);
+        let planes = ChannelsLast::from_planes(
+            &values(channels * height * width, 1),
+            [channels, height, width],
+            Lines::new(),
+        );
         crate::conv::concatenate(&[&planes])
     }
 

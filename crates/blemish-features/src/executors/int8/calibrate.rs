@@ -284,7 +284,7 @@ mod tests {
     fn seen(maps: &[&[f32]]) -> Observed {
         let mut observed = Observed::default();
         for values in maps {
-            observed.watch(&ChannelsLast::from_planes(values, [1, 1, values.len()]));
+            observed.watch(&ChannelsLast::from_planes(values, [1, 1, values.len()], Default::default()));
         }
         observed
     }

@@ -72,7 +72,7 @@ impl Flow {
         let first = self.blocks.first().map_or(channels - channels / 2, |block| block.step.first());
         let (a, b) = map.split_at(first * height * width);
         let [mut a, mut b] = [(a, first), (b, channels - first)]
-            .map(|(half, channels)| ChannelsLast::from_planes(half, [channels, height, width]));
+            .map(|(half, channels)| ChannelsLast::from_planes(half, [channels, height, width], Lines::new()));
         // Memory goes from map to map.
         let mut spaces: Vec<Lines<f32>> = Vec::new();
         for block in &self.blocks {

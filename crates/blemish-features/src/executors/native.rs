@@ -101,6 +101,9 @@ impl Convolve {
     }
 }
 
+/// Is shown what comes out of a step.
+type Watch<'a> = dyn FnMut(NodeId, &ChannelsLast) + Send + 'a;
+
 impl NativeExecutor {
     /// Packs the weights of a graph.
     pub(crate) fn new(graph: &Graph, weights: &Weights, threads: usize) -> Result<Self, FeatureError> {
@@ -127,7 +130,7 @@ impl NativeExecutor {
         &self,
         image: &[f32],
         size: [usize; 2],
-        each: &mut (dyn FnMut(NodeId, &ChannelsLast) + Send),
+        each: &mut Watch<'_>,
     ) -> Result<(), FeatureError> {
         self.pool.install(|| self.run_steps(image, size, Vec::new(), true, Some(each)))
     }
@@ -139,7 +142,7 @@ impl NativeExecutor {
         [height, width]: [usize; 2],
         maps: Vec<&mut [f32]>,
         is_parallel: bool,
-        mut each: Option<&mut (dyn FnMut(NodeId, &ChannelsLast) + Send)>,
+        mut each: Option<&mut Watch<'_>>,
     ) -> Result<(), FeatureError> {
         let sizes = self.graph.output_sizes(height, width)?;
         let mut values: Vec<Option<ChannelsLast>> = vec![None; self.graph.nodes.len()];

@@ -364,6 +364,7 @@ fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
 mod tests {
     use super::*;
     use crate::backbone::embedded_weights;
+    use crate::graph::Tensor;
     use crate::{Architecture, networks};
 
     #[test]
@@ -380,5 +381,51 @@ mod tests {
         };
         let early = kept_after(5);
         assert_eq!(kept_after(60), early);
+    }
+
+    /// Weights that keep values in range.
+    fn made_up(graph: &Graph) -> Weights {
+        let tensor = |(name, shape): (String, Vec<usize>)| {
+            let count: usize = shape.iter().product();
+            let scale = (count as f32 / shape[0] as f32).sqrt().recip();
+            let data = (0..count).map(|i| (((i * 37) % 199) as f32 / 99.0 - 1.0) * scale).collect();
+            (name, Tensor { shape, data })
+        };
+        graph.tensor_shapes().map(tensor).collect()
+    }
+
+    #[test]
+    fn blocks_give_what_their_steps_give_to_the_bit() {
+        for (architecture, whole, halves) in [
+            // The first block does not widen.
+            (Architecture::EfficientNetLite0, 10, 1),
+            (Architecture::MobileNetV2, 12, 1),
+            // Squeeze and excitation stands between filtering and narrowing.
+            (Architecture::EfficientNetB0, 0, 10),
+        ] {
+            let layers = architecture.layers_at(&[4, 8, 16]);
+            let graph = networks::build(architecture).cut(&layers).unwrap();
+            let executor = NativeExecutor::new(&graph, &made_up(&graph), 2).unwrap();
+            let of_length =
+                |length: usize| executor.steps.iter().filter(|step| step.at_once == length).count();
+            assert_eq!((of_length(3), of_length(2)), (whole, halves), "{architecture:?}");
+            let size = [70, 93];
+            let image: Vec<f32> = (0..3 * 70 * 93).map(|i| ((i * 31) % 101) as f32 / 50.0 - 1.0).collect();
+            let mut by_steps = BTreeMap::new();
+            let taps: Vec<NodeId> = graph.taps.iter().map(|tap| tap.node).collect();
+            let mut keep = |node, map: &ChannelsLast| {
+                if taps.contains(&node) {
+                    by_steps.insert(node, map.clone().into_rows());
+                }
+            };
+            executor.watch(&image, size, &mut keep).unwrap();
+            for (map, node) in executor.run(&image, [1, 70, 93]).unwrap().iter().zip(&taps) {
+                let rows = &by_steps[node];
+                let area = map.height * map.width;
+                assert!(rows.iter().enumerate().all(|(i, value)| {
+                    map.data[i % map.channels * area + i / map.channels].to_bits() == value.to_bits()
+                }));
+            }
+        }
     }
 }

@@ -155,9 +155,7 @@ impl Block<'_, '_> {
                             sums[vector] =
                                 sums[vector].add(load(values, at, vector, whole, outputs - column));
                         }
-                        if let Some([least, greatest]) = bounds {
-                            sums[vector] = sums[vector].max(V::splat(least)).min(V::splat(greatest));
-                        }
+                        sums[vector] = Activation::cut_off(bounds, sums[vector]);
                     }
                     if whole {
                         let out = self.out[at..at + VECTORS * LANES].as_chunks_mut::<LANES>().0;

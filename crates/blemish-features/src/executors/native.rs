@@ -364,7 +364,7 @@ fn fail(reason: &dyn std::fmt::Display) -> FeatureError {
 mod tests {
     use super::*;
     use crate::backbone::embedded_weights;
-    use crate::graph::Tensor;
+    use crate::executors::tests::made_up;
     use crate::{Architecture, networks};
 
     #[test]
@@ -381,17 +381,6 @@ mod tests {
         };
         let early = kept_after(5);
         assert_eq!(kept_after(60), early);
-    }
-
-    /// Weights that keep values in range.
-    fn made_up(graph: &Graph) -> Weights {
-        let tensor = |(name, shape): (String, Vec<usize>)| {
-            let count: usize = shape.iter().product();
-            let scale = (count as f32 / shape[0] as f32).sqrt().recip();
-            let data = (0..count).map(|i| (((i * 37) % 199) as f32 / 99.0 - 1.0) * scale).collect();
-            (name, Tensor { shape, data })
-        };
-        graph.tensor_shapes().map(tensor).collect()
     }
 
     #[test]

@@ -124,25 +124,26 @@ fn batches_and_threads_change_nothing() {
     assert_eq!(one[0].data, whole[0].data[4 * 8 * 480..]);
 }
 
+/// Weights by chance that keep values in range.
+pub(super) fn made_up(graph: &Graph) -> Weights {
+    let mut state = 1u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let tensors = graph.tensor_shapes().map(|(name, shape)| {
+        let fan_in: usize = shape.iter().skip(1).product();
+        let scale = 3.4 / (fan_in.max(1) as f32).sqrt();
+        let data = (0..shape.iter().product()).map(|_| next() * scale).collect();
+        (name, Tensor { shape, data })
+    });
+    tensors.collect()
+}
+
 /// Networks of every kind with made-up weights, through every engine of this build.
 mod agreement {
     use super::*;
     use crate::networks::{self, Architecture};
-
-    fn made_up(graph: &Graph) -> Weights {
-        let mut state = 1u64;
-        let mut next = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-        };
-        let tensors = graph.tensor_shapes().map(|(name, shape)| {
-            let fan_in: usize = shape.iter().skip(1).product();
-            let scale = 3.4 / (fan_in.max(1) as f32).sqrt();
-            let data = (0..shape.iter().product()).map(|_| next() * scale).collect();
-            (name, Tensor { shape, data })
-        });
-        tensors.collect()
-    }
 
     fn agrees(engine: Engine, architecture: Architecture) {
         let graph = networks::build(architecture).cut(&architecture.layers_at(&[8, 16])).unwrap();

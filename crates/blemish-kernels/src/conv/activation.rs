@@ -47,6 +47,15 @@ impl Activation {
         }
     }
 
+    /// A vector between the bounds of [`Self::bounds`], if there are some: what [`Self::lanes`] gives, without a choice for each vector.
+    #[inline(always)]
+    pub(crate) fn cut_off<V: Lanes>(bounds: Option<[f32; 2]>, x: V) -> V {
+        match bounds {
+            Some([least, greatest]) => x.max(V::splat(least)).min(V::splat(greatest)),
+            None => x,
+        }
+    }
+
     /// Applies it to every value; what fills pixels up is left as it is by all but the sigmoid.
     pub fn apply(self, values: &mut [f32]) {
         if self != Self::None {

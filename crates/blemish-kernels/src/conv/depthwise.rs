@@ -1,6 +1,6 @@
 //! One kernel a channel: sums over the window, vectors over channels.
 
-use super::{ChannelsLast, Epilogue, Windows};
+use super::{Activation, ChannelsLast, Epilogue, Windows};
 use crate::simd::{Kernel, LANES, Lanes};
 use std::ops::Range;
 
@@ -158,13 +158,7 @@ impl Depthwise<'_> {
             let at = at + pixel * pitch;
             let out = &mut out[at..at + VECTORS];
             for vector in 0..VECTORS {
-                let sum = match cut {
-                    Some([least, greatest]) => {
-                        sums[pixel][vector].max(V::splat(least)).min(V::splat(greatest))
-                    }
-                    None => sums[pixel][vector],
-                };
-                out[vector] = sum.store();
+                out[vector] = Activation::cut_off(cut, sums[pixel][vector]).store();
             }
         }
         if cut.is_some() {

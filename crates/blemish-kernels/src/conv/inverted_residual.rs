@@ -140,20 +140,20 @@ impl<'a> InvertedResidual<'a> {
         let most = STRIP_BYTES / (size_of::<f32>() * line);
         let strip = (most.saturating_sub(kernel) / stride + 1).min(rows.len());
         let length = out.len() / rows.len();
-        // What the windows of a strip see, from the first row to the one after the last.
-        let seen = |rows: Range<usize>| {
-            [rows.start * stride, (rows.end - 1) * stride + kernel]
-                .map(|row| row.saturating_sub(windows.top).min(input.height))
-        };
         let held = ((strip - 1) * stride + kernel).min(input.height);
+        if self.expand.is_some() {
+            wide.resize(held * line);
+        }
+        // Rows of the widened map that have been made, or are not asked for any more.
         let mut made = 0;
         for (start, out) in rows.clone().step_by(strip).zip(out.chunks_mut(strip * length)) {
             let rows_here = out.len() / length;
             let epilogue = epilogue.from((start - rows.start) * length);
             let mut map = Rows::from(input);
             if let Some(expand) = self.expand {
-                let [top, bottom] = seen(start..start + rows_here);
-                wide.resize(held * line);
+                // What the windows see, from the first row to the one after the last.
+                let [top, bottom] = [start * stride, (start + rows_here - 1) * stride + kernel]
+                    .map(|row| row.saturating_sub(windows.top).min(input.height));
                 expand.widen(input, top.max(made)..bottom, held, &mut wide);
                 made = bottom;
                 map = Rows { values: &wide, held, ..map };
